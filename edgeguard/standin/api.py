@@ -1,0 +1,108 @@
+"""The API face: tokens, faults, rate limits and the shapes of answers, around the routes."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+from edgeguard.standin import problems
+from edgeguard.standin.control import Entry
+from edgeguard.standin.problems import Problem
+from edgeguard.standin.routes import Call, Reply
+from edgeguard.standin.wire import Answer, Dropped
+
+if TYPE_CHECKING:
+    from edgeguard.standin.control import Controls
+    from edgeguard.standin.routes import Routes
+    from edgeguard.standin.wire import Pairs, Received
+
+RATE_LIMIT = 10_000
+"""Writes an hour, as the recorded account had. Counted in the headers, not enforced."""
+HOUR = 3600
+OPENID = "/realms/fastly/.well-known/openid-configuration"
+
+
+class ApiFace:
+    """Answers on the API's port. One call at a time acts; a delayed one holds up nobody."""
+
+    def __init__(self, routes: Routes, token: str, controls: Controls) -> None:
+        self._routes = routes
+        self._controls = controls
+        self._token = token
+        self._written = 0
+        self._hour = 0
+
+    async def answer(self, received: Received) -> Answer:
+        """Record the request, let a fault act on it, do what it asks."""
+        path = urlsplit(received.target).path if not received.target.startswith("/purge/") else received.target
+        entry = Entry(time.time(), received.method, path)
+        self._controls.history.append(entry)
+        fault = self._controls.fault(received.method, path)
+        if fault is not None:
+            await asyncio.sleep(fault.delay)
+            if fault.drop == "before":
+                raise Dropped
+            if fault.status is not None:
+                entry.status = fault.status
+                headers = [("Content-Type", "application/json"), *fault.headers.items()]
+                return Answer(fault.status, headers, b'{"msg": "The stand-in was told to fail"}')
+        answer = self._answer(received, path, entry)
+        if fault is not None and fault.drop == "after":
+            raise Dropped
+        entry.status = answer.status
+        return answer
+
+    def _answer(self, received: Received, path: str, entry: Entry) -> Answer:
+        headers: Pairs = [("Date", formatdate(usegmt=True))]
+        limited = True
+        try:
+            reply = self._dispatch(received, path, entry)
+            status, content, limited = 200, json.dumps(reply.content).encode(), reply.limited
+            headers += reply.headers
+        except Problem as problem:
+            status, content = problem.status, problems.body(problem)
+            headers.append(("Content-Type", "application/json"))
+        if limited:
+            headers += [("Status", f"{status} {HTTPStatus(status).phrase}"), ("Cache-Control", "no-store")]
+            headers += self._rate_limit() if received.method != "GET" else []
+        return Answer(status, headers, content)
+
+    def _rate_limit(self) -> Pairs:
+        hour = int(time.time()) // HOUR
+        self._written = self._written + 1 if hour == self._hour else 1
+        self._hour = hour
+        remaining = max(0, RATE_LIMIT - self._written)
+        return [("Fastly-RateLimit-Remaining", str(remaining)), ("Fastly-RateLimit-Reset", str((hour + 1) * HOUR))]
+
+    def _dispatch(self, received: Received, path: str, entry: Entry) -> Reply:
+        if received.method == "GET" and path == OPENID:
+            issuer = f"http://{received.header('host')}/realms/fastly"
+            below = f"{issuer}/protocol/openid-connect"
+            urls = {"authorization_endpoint": f"{below}/auth", "token_endpoint": f"{below}/token"}
+            return Reply({"issuer": issuer, **urls, "jwks_uri": f"{below}/certs"})
+        self._authorize(received.header("fastly-key"))
+        query = dict(parse_qsl(urlsplit(received.target).query))
+        return self._routes.dispatch(Call(received, path, query, _form(received), entry))
+
+    def _authorize(self, token: str | None) -> None:
+        if token is None:
+            raise Problem(403, "You are not authorized to perform this action")
+        if not hmac.compare_digest(token.encode(), self._token.encode()):
+            raise Problem(401, "Provided credentials are missing or invalid")
+
+
+def _form(received: Received) -> dict[str, str]:
+    """A form, or a JSON object read like one; an empty body is an empty form whatever its type says."""
+    if (received.header("content-type") or "").startswith("application/json"):
+        try:
+            content = json.loads(received.body or b"{}")
+        except ValueError:
+            raise Problem(400, "Bad request", "The body is not JSON") from None
+        return {key: str(value) for key, value in content.items()} if isinstance(content, dict) else {}
+    return dict(parse_qsl(received.body.decode("utf-8", "replace"), keep_blank_values=True))

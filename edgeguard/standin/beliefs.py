@@ -1,0 +1,43 @@
+"""What Fastly's documentation leaves open about its edge, each as a switch. Defaults are what it says or implies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """One field, one open question. Set over the control port: `POST /switches {"name": true}`."""
+
+    stale_exists_obeys_limit: bool = True
+    """`stale.exists` is not set for an object beyond req.max_stale_if_error. (Else only the object's own limit counts
+    for it, and deliver_stale then finds nothing it may deliver.)"""
+
+    sie_survives_304: bool = False
+    """A 304 that speaks of freshness, but not of stale-if-error, leaves the object's own stale-if-error as it was.
+    (Else it becomes 0, as the documentation has it for the TTL.) A 304 without a word on freshness renews both."""
+
+    vcl_miss_before_conditional_fetch: bool = True
+    """vcl_miss runs for a stale object that has a validator, so a deliver_stale there avoids the fetch, as in "Fastly:
+    guides/concepts/cache/stale". (Else the conditional fetch comes first, without vcl_miss, as in older texts.)"""
+
+    deliver_stale_with_nothing_is_error: bool = True
+    """deliver_stale without a stale object that may be delivered ends as 503 "No stale object available". (Else miss
+    fetches, fetch delivers the origin's answer and error its own.)"""
+
+    limit_set_after_lookup_counts: bool = True
+    """req.max_stale_if_error acts also when set in miss, fetch or error. (Else its value at the lookup counts.)"""
+
+    error_before_lookup_sees_stale: bool = False
+    """stale.exists may be set in vcl_error for an error raised in vcl_recv, though nothing was looked up."""
+
+    soft_purge_starts_staleness: bool = True
+    """Staleness after a soft purge is counted from the purge. (Else from when the object was stored, as if its TTL
+    had been 0.)"""
+
+    collapse_before_miss: bool = True
+    """A request that finds another one fetching its object waits at the lookup, so before vcl_miss. (Else only when
+    it is about to fetch.)"""
+
+    batch_is_atomic: bool = True
+    """A batch of dictionary items with one impossible operation changes nothing. (Else those before it stay done.)"""

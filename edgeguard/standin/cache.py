@@ -1,0 +1,217 @@
+"""The edge node's cache, as data: what is stored, how fresh it is at a moment, what a purge does. No clock, no I/O.
+
+Times are the node's Unix time, durations seconds.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from edgeguard.standin.beliefs import Beliefs
+    from edgeguard.standin.wire import Pairs
+
+CACHEABLE = frozenset({200, 203, 300, 301, 302, 404, 410})
+"""Fastly: guides/concepts/cache/cache-freshness."""
+UNSTATED_TTL = 120.0
+"""The TTL with which vcl_fetch begins when the answer says nothing (Fastly: guides/concepts/cache/cache-freshness)."""
+UNLIMITED = 9_223_372_036.0
+"""req.max_stale_if_error before anybody sets it: the documentation names no value, but the object's own limit acts."""
+
+Key = tuple[int, str]
+"""The cache's generation (which a purge of everything raises) and vcl_hash's result."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object in the cache. `ttl`, `swr` and `sie` are fixed when it is stored; `age` is the Age it came with."""
+
+    url: str
+    """Host and path with query, for purges by URL."""
+    status: int
+    reason: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    stored_at: float
+    ttl: float
+    swr: float = 0.0
+    sie: float = 0.0
+    age: float = 0.0
+    surrogate_keys: frozenset[str] = frozenset()
+    soft_purged_at: float | None = None
+    hits: int = 0
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, by its name in lower case."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+    def age_at(self, now: float) -> float:
+        """How long it has been in caches, this one and those before."""
+        return self.age + max(0.0, now - self.stored_at)
+
+    def expires_at(self, beliefs: Beliefs) -> float:
+        """When it became, or becomes, stale."""
+        natural = self.stored_at + self.ttl
+        if self.soft_purged_at is None:
+            return natural
+        return min(natural, self.soft_purged_at if beliefs.soft_purge_starts_staleness else self.stored_at)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The request's req.max_stale_while_revalidate and req.max_stale_if_error."""
+
+    swr: float = UNLIMITED
+    sie: float = UNLIMITED
+
+
+NO_LIMITS = Limits()
+
+
+class Freshness(Enum):
+    """What may be done with an object."""
+
+    FRESH = "fresh"
+    SWR = "stale-while-revalidate"
+    SIE = "stale-if-error"
+    DEAD = "dead"
+
+
+def freshness(stored: Stored, limits: Limits, now: float, beliefs: Beliefs) -> Freshness:
+    """The lower of the object's and the request's limit counts, each from the moment the object became stale."""
+    if stored.soft_purged_at is None and now < stored.stored_at + stored.ttl:
+        return Freshness.FRESH
+    staleness = max(0.0, now - stored.expires_at(beliefs))
+    if staleness < min(stored.swr, limits.swr):
+        return Freshness.SWR
+    if staleness < min(stored.sie, limits.sie):
+        return Freshness.SIE
+    return Freshness.DEAD
+
+
+def directives(headers: Pairs, name: str) -> dict[str, str]:
+    """The directives of Cache-Control or Surrogate-Control, names in lower case, quotes taken off."""
+    found: dict[str, str] = {}
+    for key, value in headers:
+        if key.lower() == name:
+            for part in value.split(","):
+                word, _, argument = part.strip().partition("=")
+                if word:
+                    found.setdefault(word.strip().lower(), argument.strip().strip('"'))
+    return found
+
+
+def _seconds(text: str | None) -> float | None:
+    return float(text) if text is not None and text.isdecimal() else None
+
+
+def _date(headers: Pairs, name: str) -> float | None:
+    text = next((value for key, value in headers if key.lower() == name), None)
+    try:
+        return parsedate_to_datetime(text).timestamp() if text else None
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """What an answer says of itself; None where it says nothing."""
+
+    ttl: float | None
+    swr: float | None
+    sie: float | None
+    age: float
+
+
+def lifetime(headers: Pairs, now: float) -> Lifetime:
+    """Surrogate-Control's max-age, then Cache-Control's s-maxage and max-age, each less Age; then Expires.
+
+    Fastly: reference/http/http-headers/Surrogate-Control and …/Age, reference/vcl/variables/backend-response/…
+    """
+    surrogate, control = directives(headers, "surrogate-control"), directives(headers, "cache-control")
+    age = _seconds(next((value for key, value in headers if key.lower() == "age"), None)) or 0.0
+    stated = (_seconds(surrogate.get("max-age")), _seconds(control.get("s-maxage")), _seconds(control.get("max-age")))
+    ttl = next((seconds for seconds in stated if seconds is not None), None)
+    if ttl is not None:
+        ttl = max(0.0, ttl - age)
+    elif (expires := _date(headers, "expires")) is not None:
+        date = _date(headers, "date")
+        ttl, age = max(0.0, expires - (now if date is None else date)), 0.0
+    found = {}
+    for name in ("stale-while-revalidate", "stale-if-error"):
+        own = _seconds(surrogate.get(name))
+        found[name] = own if own is not None else _seconds(control.get(name))
+    return Lifetime(ttl, found["stale-while-revalidate"], found["stale-if-error"], age)
+
+
+def refreshed(stored: Stored, headers: Pairs, now: float, beliefs: Beliefs) -> Stored:
+    """The object after a 304 with these headers: vcl_fetch was not run, so only headers and what was stored count."""
+    said = lifetime(headers, now)
+    new = {key.lower() for key, _ in headers}
+    kept = [(key, value) for key, value in stored.headers if key.lower() not in new | {"age"}]
+    silent = said.ttl is None
+    lost = not silent and not beliefs.sie_survives_304
+    return replace(
+        stored,
+        headers=(*kept, *((key, value) for key, value in headers if key.lower() != "age")),
+        stored_at=now,
+        ttl=stored.ttl if said.ttl is None else said.ttl,
+        swr=said.swr if said.swr is not None else 0.0 if lost else stored.swr,
+        sie=said.sie if said.sie is not None else 0.0 if lost else stored.sie,
+        age=said.age,
+        soft_purged_at=None,
+    )
+
+
+class Cache:
+    """What one node keeps: the objects used last, up to a number of them."""
+
+    def __init__(self, capacity: int = 10_000) -> None:
+        self.generation = 1
+        self._capacity = capacity
+        self._objects: OrderedDict[Key, Stored] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def get(self, key: Key) -> Stored | None:
+        """The object, fresh or not. To be looked at counts as a use."""
+        if key in self._objects:
+            self._objects.move_to_end(key)
+        return self._objects.get(key)
+
+    def put(self, key: Key, stored: Stored) -> None:
+        """Store, in the place of what was there; evicts what was used longest ago when the cache is full."""
+        self._objects[key] = stored
+        self._objects.move_to_end(key)
+        if len(self._objects) > self._capacity:
+            self._objects.popitem(last=False)
+
+    def purge_keys(self, keys: Collection[str], *, soft: bool, now: float) -> int:
+        """By surrogate key. Returns how many objects were purged."""
+        wanted = frozenset(keys)
+        return self._purge(lambda stored: not wanted.isdisjoint(stored.surrogate_keys), soft=soft, now=now)
+
+    def purge_url(self, url: str, *, soft: bool, now: float) -> int:
+        """By host and path with query."""
+        return self._purge(lambda stored: stored.url == url, soft=soft, now=now)
+
+    def purge_all(self) -> None:
+        """Never soft: a new generation, in which nothing that was stored is found, stale or not."""
+        self.generation += 1
+        self._objects.clear()
+
+    def _purge(self, chosen: Callable[[Stored], bool], *, soft: bool, now: float) -> int:
+        found: Sequence[Key] = [key for key, stored in self._objects.items() if chosen(stored)]
+        for key in found:
+            if not soft:
+                del self._objects[key]
+            elif (stored := self._objects[key]).soft_purged_at is None:
+                self._objects[key] = replace(stored, soft_purged_at=now)
+        return len(found)

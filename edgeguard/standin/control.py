@@ -1,0 +1,171 @@
+"""The control face: what the API was asked, how it is to misbehave, which beliefs hold. JSON in, JSON out.
+
+    GET    /history       [{"at": Unix time, "method", "path", "status": code or null where no answer was given,
+                            "keys": […] and "soft": bool for a purge by keys}, …], oldest first
+    POST   /faults        {"api": FAULT}: adds one; the first that matches a request, and isn't used up, acts on it
+    GET    /faults        [FAULT, …] with the `times` that are left
+    DELETE /faults        no more faults
+    POST   /switches      {"name": bool, …}, the fields of `beliefs.Beliefs` and `vcl.Semantics`; GET shows all
+    POST   /propagation   {"seconds": s}: for dictionary writes from now on
+    POST   /clock         {"skew": s}: the edge's clock is ahead of this machine's by so much
+
+A FAULT, every key optional:
+
+    {"status": 503,              answer so, and do nothing
+     "headers": {"name": "v"},   with these headers, e.g. Retry-After beside a 429
+     "delay": s,                 wait before anything else
+     "drop": "before"|"after",   close the connection without an answer, before or after doing what was asked
+     "times": n,                 act on so many requests (absent or null: on all)
+     "match": {"method": "PATCH", "path_prefix": "/service/"}}
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edgeguard.standin.beliefs import Beliefs
+from edgeguard.standin.vcl import Semantics
+from edgeguard.standin.wire import Answer
+
+if TYPE_CHECKING:
+    from edgeguard.standin.dictionaries import Replica
+    from edgeguard.standin.wire import Received
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Match(_Strict):
+    """Which requests a fault is for."""
+
+    method: str | None = None
+    path_prefix: str = "/"
+
+
+class Fault(_Strict):
+    """One way for the API to misbehave."""
+
+    status: int | None = Field(default=None, ge=400, le=599)
+    headers: dict[str, str] = Field(default_factory=dict)
+    delay: float = Field(default=0.0, ge=0)
+    drop: Literal["before", "after"] | None = None
+    times: int | None = Field(default=None, ge=1)
+    match: Match = Field(default_factory=Match)
+
+
+class _Faults(_Strict):
+    api: Fault
+
+
+class _Propagation(_Strict):
+    seconds: float = Field(ge=0)
+
+
+class _Clock(_Strict):
+    skew: float
+
+
+@dataclass
+class Entry:
+    """One request to the API. `status` is None until it is answered, and stays so where no answer is given."""
+
+    at: float
+    method: str
+    path: str
+    status: int | None = None
+    keys: list[str] | None = None
+    soft: bool | None = None
+
+    def json(self) -> dict[str, Any]:
+        """`keys` and `soft` only for a purge."""
+        optional = {"keys", "soft"}
+        return {key: value for key, value in asdict(self).items() if value is not None or key not in optional}
+
+
+@dataclass
+class Controls:
+    """What the control face sets and the other faces obey."""
+
+    beliefs: Beliefs = field(default_factory=Beliefs)
+    semantics: Semantics = field(default_factory=Semantics)
+    skew: float = 0.0
+    faults: list[Fault] = field(default_factory=list)
+    history: list[Entry] = field(default_factory=list)
+
+    def now(self) -> float:
+        """The edge's clock."""
+        return time.time() + self.skew
+
+    def fault(self, method: str, path: str) -> Fault | None:
+        """The fault that acts on this request; counts it."""
+        for place, fault in enumerate(self.faults):
+            if fault.match.method in {None, method} and path.startswith(fault.match.path_prefix):
+                if fault.times == 1:
+                    del self.faults[place]
+                elif fault.times is not None:
+                    self.faults[place] = fault.model_copy(update={"times": fault.times - 1})
+                return fault
+        return None
+
+    def switches(self) -> dict[str, bool]:
+        """Every open question, and which side is taken."""
+        return {**asdict(self.beliefs), **asdict(self.semantics)}
+
+    def switch(self, wanted: object) -> None:
+        """Take sides. Raises ValueError, and changes nothing, for what is not a switch."""
+        known = self.switches()
+        if not isinstance(wanted, dict) or not all(name in known and type(on) is bool for name, on in wanted.items()):
+            raise ValueError(f"switches are true or false, and named {', '.join(sorted(known))}")
+        own = asdict(self.beliefs).keys()
+        self.beliefs = replace(self.beliefs, **{name: on for name, on in wanted.items() if name in own})
+        self.semantics = replace(self.semantics, **{name: on for name, on in wanted.items() if name not in own})
+
+
+class ControlFace:
+    """Answers on the control port. It asks for no token: it is for tests, on loopback."""
+
+    def __init__(self, controls: Controls, replica: Replica) -> None:
+        self._controls = controls
+        self._replica = replica
+
+    async def answer(self, received: Received) -> Answer:
+        """400 with what is wrong for what it can't take, 404 for what it doesn't know."""
+        try:
+            return self._act(received.method, received.target, received.body)
+        except ValueError as exc:  # pydantic's and json's are ValueErrors
+            return _json(400, {"msg": str(exc)})
+
+    def _act(self, method: str, path: str, body: bytes) -> Answer:
+        controls = self._controls
+        result: object = {"status": "ok"}
+        match method, path:
+            case "GET", "/history":
+                result = [entry.json() for entry in controls.history]
+            case "GET", "/faults":
+                result = [fault.model_dump() for fault in controls.faults]
+            case "POST", "/faults":
+                controls.faults.append(_Faults.model_validate_json(body).api)
+            case "DELETE", "/faults":
+                controls.faults.clear()
+            case "GET", "/switches":
+                result = controls.switches()
+            case "POST", "/switches":
+                controls.switch(json.loads(body))
+                result = controls.switches()
+            case "POST", "/propagation":
+                self._replica.delay = _Propagation.model_validate_json(body).seconds
+            case "POST", "/clock":
+                controls.skew = _Clock.model_validate_json(body).skew
+            case _:
+                return _json(404, {"msg": "Not found"})
+        return _json(200, result)
+
+
+def _json(status: int, content: object) -> Answer:
+    return Answer(status, [("Content-Type", "application/json")], json.dumps(content).encode())

@@ -1,0 +1,36 @@
+"""What the API answers when it can't do what it was asked: the recorded shapes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Problem(Exception):
+    """An answer that is not 200."""
+
+    def __init__(self, status: int, msg: str, detail: str = "") -> None:
+        super().__init__(f"{status} {msg}: {detail}")
+        self.status = status
+        self.msg = msg
+        self.detail = detail
+
+
+def missing(kind: str, by: Mapping[str, object]) -> Problem:
+    """404, with what was looked for."""
+    fields = ", ".join(f"{key} => {value}" for key, value in by.items())
+    return Problem(404, "Record not found", f"Couldn't find {kind} '{{ {fields} }}'")
+
+
+def duplicate(kind: str, name: str) -> Problem:
+    """409 for what exists already."""
+    return Problem(409, "Duplicate record", f"Duplicate {kind}: '{name}'")
+
+
+def body(problem: Problem) -> bytes:
+    """JSON, with ">" escaped as the API does."""
+    content = {"msg": problem.msg, "detail": problem.detail} if problem.detail else {"msg": problem.msg}
+    return json.dumps(content).replace(">", "\\u003e").encode()

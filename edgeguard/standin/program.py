@@ -1,0 +1,127 @@
+"""The stand-in as a program: three ports on loopback, in one process, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import signal
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from edgeguard.errors import UsageError
+from edgeguard.standin.api import ApiFace
+from edgeguard.standin.control import ControlFace, Controls
+from edgeguard.standin.dictionaries import Replica
+from edgeguard.standin.node import Node
+from edgeguard.standin.routes import Routes
+from edgeguard.standin.service import Service
+from edgeguard.standin.wire import Listener, Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IDENTITY = "cache-standin1-LO"
+"""The node's server.identity."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen. Port 0: the system chooses. No token: a new one."""
+
+    origin: str
+    api_port: int = 0
+    edge_port: int = 0
+    control_port: int = 0
+    propagation: float = 1.0
+    token: str = ""
+    service_name: str = "stand-in"
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Where it is, once it serves."""
+
+    api_url: str
+    edge_url: str
+    control_url: str
+    service_id: str
+    token: str
+
+    def as_json(self) -> str:
+        """One line."""
+        return json.dumps(vars(self))
+
+    def as_text(self) -> str:
+        """For people."""
+        return (
+            f"API      {self.api_url}   (FASTLY_API_TOKEN={self.token})\n"
+            f"edge     {self.edge_url}\ncontrol  {self.control_url}\nservice  {self.service_id}\nCtrl-C ends it."
+        )
+
+
+def run(
+    origin: str,
+    *,
+    json_output: bool = False,
+    api_port: int = 0,
+    edge_port: int = 0,
+    control_port: int = 0,
+    propagation: float = 1.0,
+    token: str = "",
+) -> None:
+    """Serve until SIGTERM or SIGINT. Prints where once it serves: one line of JSON, or lines for people.
+
+    Raises UsageError for an origin that isn't http://host[:port], and for a port that is taken.
+    """
+    options = Options(origin, api_port, edge_port, control_port, propagation, token)
+
+    def announce(ready: Ready) -> None:
+        sys.stdout.write((ready.as_json() if json_output else ready.as_text()) + "\n")
+        sys.stdout.flush()
+
+    asyncio.run(serve(options, announce))
+
+
+async def serve(options: Options, announce: Callable[[Ready], None]) -> None:
+    """Serve until SIGTERM or SIGINT, or until cancelled; `announce` is called once, when all ports are open."""
+    host, port = _address(options.origin)
+    token = options.token or secrets.token_urlsafe(24)
+    controls, replica, origin = Controls(), Replica(options.propagation), Origin(host, port)
+    service = Service(options.service_name, (host, port))
+    node = Node(IDENTITY, origin, controls, replica)
+    routes = Routes(service, node, controls)
+    routes.load()
+    faces = (
+        (Listener(ApiFace(routes, token, controls).answer), options.api_port, "API"),
+        (Listener(node.answer), options.edge_port, "edge"),
+        (Listener(ControlFace(controls, replica).answer), options.control_port, "control"),
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(origin.close)
+        for listener, wanted, purpose in faces:
+            await listener.open(wanted, purpose)
+            stack.push_async_callback(listener.close)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+            stack.callback(loop.remove_signal_handler, number)
+        api, edge, control = (listener.url for listener, _, _ in faces)
+        announce(Ready(api, edge, control, service.id, token))
+        await stop.wait()
+
+
+def _address(origin: str) -> tuple[str, int]:
+    remedy = "Give it as http://HOST:PORT."
+    try:
+        parts = urlsplit(origin)
+        port = parts.port or 80
+    except ValueError as exc:
+        raise UsageError(f"the origin {origin!r} is not a URL", remedy) from exc
+    if parts.scheme != "http" or not parts.hostname or parts.path not in {"", "/"} or parts.query:
+        raise UsageError(f"the origin {origin!r} is not one the stand-in can ask", remedy)
+    return parts.hostname, port

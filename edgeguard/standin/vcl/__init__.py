@@ -1,0 +1,29 @@
+"""Fastly VCL, as far as policies like ours need it: a compiler and an interpreter for a service's snippets.
+
+`compile_service` puts the snippets into Fastly's boilerplate (assemble), parses the whole (lexer, parser, syntax),
+refuses what Fastly's compiler refuses (check, callgraph, expressions, over the one table in language), and makes
+closures of the rest (run, variables, functions, regex). `Program.run` then executes one subroutine for one request.
+
+The subset is closed: what is not in `language` is refused at compilation, never ignored. In it are
+
+- snippets of all types; those of type `none` are left out, since `include` is not known;
+- `sub` without parameters or result, `call`, `declare local`, `set` (with `+=` and the other arithmetic assignments),
+  `add`, `unset`/`remove`, `if` with `else if`/`elsif`/`elseif`/`else`, blocks, `return`, `error`, `restart`,
+  `synthetic`;
+- comments `#`, `//`, `/* */`; strings "…" (with %XX), {"…"} and {XYZ"…"XYZ}; INTEGER, FLOAT, RTIME and BOOL literals;
+- concatenation by juxtaposition and by `+` (there is no arithmetic in expressions), `if(c, a, b)`, `( condition )`;
+- `!`, `&&`, `||`, `==`, `!=`, `<`, `>`, `<=`, `>=`, `~`, `!~`;
+- the variables, functions and states of `language`; dictionaries as tables of STRING.
+
+Not in it, among much else: header sub-fields (`req.http.Cookie:name`), tables with content, ACLs, backends and
+directors, `goto`, `log`, `esi`, `include`, functional subroutines, locals of type IP or REGEX, `declare block`.
+
+What Fastly's documentation leaves open about evaluation is a switch on `Semantics`.
+"""
+
+from edgeguard.standin.vcl.assemble import Snippet
+from edgeguard.standin.vcl.program import Program, compile_service
+from edgeguard.standin.vcl.request import Headers, Request, Semantics, Value
+from edgeguard.standin.vcl.syntax import VclError
+
+__all__ = ["Headers", "Program", "Request", "Semantics", "Snippet", "Value", "VclError", "compile_service"]

@@ -1,0 +1,46 @@
+"""A service's VCL, compiled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edgeguard.standin.vcl.assemble import Snippet, assemble
+from edgeguard.standin.vcl.check import check
+from edgeguard.standin.vcl.language import STATES
+from edgeguard.standin.vcl.parser import parse
+from edgeguard.standin.vcl.run import build
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from edgeguard.standin.vcl.request import Request
+    from edgeguard.standin.vcl.run import Body
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a version of a service runs. `text` is its whole VCL."""
+
+    text: str = field(repr=False)
+    bodies: Mapping[str, Body] = field(repr=False)
+
+    def run(self, subroutine: str, request: Request) -> str:
+        """Run `recv`, `hash`, `hit`, … for a request; the state it returns.
+
+        With "error" `request.error` says which (None: a bare `return(error)`). vcl_hash begins with an empty req.hash.
+        """
+        if subroutine == "hash":
+            request.values["req.hash"] = ""
+        return self.bodies[f"vcl_{subroutine}"](request) or STATES[subroutine][0]
+
+
+def compile_service(snippets: Iterable[Snippet], dictionaries: Iterable[str], *, default_ttl: int = 3600) -> Program:
+    """The program of a service with these snippets and dictionaries. `default_ttl`: the TTL of an answer without one.
+
+    Raises:
+        VclError: with every message that the compiler has for it.
+    """
+    source = assemble(snippets, dictionaries, default_ttl=default_ttl)
+    unit = parse(source.text, source.places)
+    return Program(source.text, build(unit.subroutines, check(unit)))
