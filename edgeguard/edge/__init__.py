@@ -1,0 +1,72 @@
+"""What an edge is: it keeps pages, serves them stale within the grace in force, and can be told of claims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class Status:
+    """One edge node's answer to the policy's status request. Durations in seconds.
+
+    `slots` holds every slot exactly as the node sees it ("" where the item does not exist); `now` is the node's clock
+    (Unix time); `grace` and `hold` are what is in force on that node at that moment.
+    """
+
+    node: str
+    revision: str
+    now: int
+    base: int
+    grace: int
+    hold: bool
+    slots: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The policy in the active version: its revision (None: not installed), and what differs from what we'd install."""
+
+    version: int | None
+    revision: str | None
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Purged:
+    """One purge call that was answered: how many keys it carried, and the edge's ids for support."""
+
+    keys: int
+    ids: tuple[str, ...]
+
+
+class Edge(Protocol):
+    """An edge service. Every call is bounded in time and, where repeating is harmless, repeated a few times.
+
+    All calls raise EdgeUnauthorized, EdgeUnavailable or EdgeError.
+    """
+
+    def policy(self) -> Policy:
+        """The policy in the service's active version, compared with what `install` would put there."""
+
+    def install(self, reason: str) -> Policy:
+        """Clone the active version, put the policy and its dictionary there, validate, activate. Idempotent: with
+        no difference nothing is written."""
+
+    def items(self) -> Mapping[str, str]:
+        """The dictionary as the API holds it: slots and audit lines."""
+
+    def write(self, items: Mapping[str, str | None]) -> None:
+        """Set these items (None: remove it if it is there) in one versionless write. Repeating it is harmless."""
+
+    def status(self) -> Status:
+        """Ask the status request once, over a new connection, through the front door.
+
+        Raises EdgeUnavailable also when what answers isn't our policy's status.
+        """
+
+    def purge(self, keys: Sequence[str], *, soft: bool = True) -> tuple[Purged, ...]:
+        """Purge by surrogate key, at most 256 keys a call."""

@@ -1,0 +1,97 @@
+"""Is what was written in force at the edge? Time and sight together: neither proves it alone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeguard.errors import EdgeUnavailable, NotConfirmed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from edgeguard.edge import Edge, Status
+
+LONGEST_PAUSE, SHORTEST_PAUSE = 0.5, 0.05
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """The edge shows what was written.
+
+    `seconds` since the write; the `nodes` that answered (the others are covered by time alone); how far the edge's
+    clock is ahead of this machine's, in seconds, to within a second or so.
+    """
+
+    seconds: float
+    nodes: tuple[str, ...]
+    clock_difference: float
+
+
+def confirm(
+    edge: Edge,
+    expected: Mapping[str, str],
+    *,
+    written_at: float,
+    propagation: float,
+    timeout: float,
+    answers: int = 10,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    wall: Callable[[], float] = time.time,
+) -> Confirmed:
+    """Wait until `propagation` seconds have passed since the write, and the last `answers` status answers in a row,
+    each over a new connection, show every slot in `expected` exactly so.
+
+    `written_at` is of `clock`; `timeout` counts from this call. What `sleep` raises (an interruption) passes through.
+
+    Raises:
+        NotConfirmed: not so within `timeout`, with what the edge showed last.
+    """
+    began = clock()
+    pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, propagation / 20))
+    in_a_row = 0
+    nodes: set[str] = set()
+    earliest, latest = float("-inf"), float("inf")
+    while True:
+        asked = wall()
+        seen = _ask(edge)
+        if isinstance(seen, str):
+            wrong = seen
+        else:
+            # The node tells whole seconds, so its clock was in [now, now + 1) at some moment of the exchange.
+            earliest, latest = max(earliest, seen.now - wall()), min(latest, seen.now + 1 - asked)
+            nodes.add(seen.node)
+            wrong = _difference(expected, seen)
+        in_a_row = 0 if wrong else in_a_row + 1
+        passed = clock() - written_at
+        if in_a_row >= answers and passed >= propagation:
+            return Confirmed(passed, tuple(sorted(nodes)), (earliest + latest) / 2)
+        if clock() - began >= timeout:
+            wrong = (
+                wrong or f"only {in_a_row} answers in a row showed it, and {passed:.1f} s had passed since the write"
+            )
+            raise NotConfirmed(
+                f"written, but not confirmed at the edge within {timeout:.0f} s: {wrong}",
+                "Nothing was closed. If the edge is only slow, raise edge.propagation and edge.confirm_timeout.",
+            )
+        sleep(pause)
+
+
+def _ask(edge: Edge) -> Status | str:
+    """One answer, or why there is none."""
+    try:
+        return edge.status()
+    except EdgeUnavailable as exc:
+        return exc.message
+
+
+def _difference(expected: Mapping[str, str], seen: Status) -> str:
+    """What a node shows instead of what was written; empty where it shows that."""
+    wrong = [
+        f"{slot} is {seen.slots.get(slot, '')!r} instead of {value!r}"
+        for slot, value in expected.items()
+        if seen.slots.get(slot, "") != value
+    ]
+    return f"{seen.node} shows that {', '.join(wrong)}" if wrong else ""

@@ -1,0 +1,89 @@
+"""Claims on the grace, as pure data: what a slot says, and what is in force at a moment.
+
+All times are Unix seconds, all durations seconds. There is no compare-and-set on an edge dictionary, so each claim
+has a slot of its own and the grace in force is a maximum: the order in which writes arrive can't matter.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+DEPLOY_SLOTS = ("deploy0", "deploy1")
+SUPPORT_SLOTS = tuple(f"support{n}" for n in range(1, 9))
+SLOTS = DEPLOY_SLOTS + SUPPORT_SLOTS
+FREE = "0:0"
+"""What a released slot holds. Deleting the item instead would answer 404 the second time."""
+
+DAY = 86_400
+_VALUE = re.compile(r"([0-9]{10}):([0-9]{1,7})(?::([0-9]{10}))?:([a-z0-9]{4,12})")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A temporary raise of the grace: how stale (`grace`), and how long in force (`until`).
+
+    `hold_until` is a deploy's only: until then the edge serves a stale copy at once, without asking the origin (0: it
+    asks). `nonce` tells two writers of one slot apart.
+    """
+
+    slot: str
+    until: int
+    grace: int
+    nonce: str
+    hold_until: int = 0
+
+    def value(self) -> str:
+        """The dictionary item's value, in the form that the policy parses (edge/policy/init.vcl)."""
+        hold = f":{self.hold_until:010d}" if self.slot in DEPLOY_SLOTS else ""
+        return f"{self.until:010d}:{self.grace}{hold}:{self.nonce}"
+
+    def without_hold(self) -> Claim:
+        """The same claim, with the hold given back."""
+        return replace(self, hold_until=0)
+
+
+def new_nonce() -> str:
+    """Eight random characters of [a-f0-9]."""
+    return secrets.token_hex(4)
+
+
+def parse(slot: str, value: str) -> Claim | None:
+    """The claim in a slot; None where it is free, or garbage (the policy treats that alike: the base is in force)."""
+    found = _VALUE.fullmatch(value)
+    if found is None or (found[3] is not None) != (slot in DEPLOY_SLOTS):
+        return None
+    return Claim(slot, until=int(found[1]), grace=int(found[2]), nonce=found[4], hold_until=int(found[3] or 0))
+
+
+def parse_all(items: Mapping[str, str]) -> tuple[Claim, ...]:
+    """Every claim in a dictionary's items, live or not, in the order of the slots."""
+    claims = (parse(slot, items.get(slot, "")) for slot in SLOTS)
+    return tuple(claim for claim in claims if claim is not None)
+
+
+def live(claims: Iterable[Claim], *, now: float, ceiling: int) -> tuple[Claim, ...]:
+    """Those in force at `now`. One that would last beyond ceiling + 1 day is a mistake and counts for nothing."""
+    return tuple(claim for claim in claims if now < claim.until < now + ceiling + DAY)
+
+
+@dataclass(frozen=True)
+class Grace:
+    """What is in force at a moment: how stale a page may be served, and whether the origin is asked first."""
+
+    seconds: int
+    hold: bool
+
+
+def in_force(claims: Iterable[Claim], *, base: int, ceiling: int, now: float) -> Grace:
+    """The largest of the base and the live claims, at most the ceiling; hold while any live claim's hold lasts."""
+    alive = live(claims, now=now, ceiling=ceiling)
+    return Grace(
+        seconds=min(ceiling, max([base, *(claim.grace for claim in alive)])),
+        hold=any(claim.hold_until > now for claim in alive),
+    )

@@ -1,0 +1,129 @@
+"""The policy: VCL for a Fastly service, from the .vcl files beside this one. The one place that renders them.
+
+`{{name}}` in a file stands for a literal. Nothing but whole numbers and plain names is ever put there, so no setting
+can become code. The status answer's form is the policy's too, so it is read here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from edgeguard.edge import Status
+from edgeguard.edge.grace import DAY, DEPLOY_SLOTS, SLOTS, SUPPORT_SLOTS
+from edgeguard.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgeguard.settings import EdgeSettings
+
+NAME_PREFIX = "edgeguard_"
+"""Every snippet of ours is named so, and no other is touched."""
+
+_FOLDER = Path(__file__).parent
+_FIRST, _LAST = 1, 9999
+_SNIPPETS = (
+    # file, type, priority: the lower runs first, and 100 is the default of everybody else's
+    ("init", "init", 10),
+    ("recv", "recv", _FIRST),
+    ("miss", "miss", _FIRST),
+    ("pass", "pass", _FIRST),
+    ("fetch", "fetch", _FIRST),
+    ("fetch_ceiling", "fetch", _LAST),
+    ("error", "error", _FIRST),
+    ("deliver", "deliver", _LAST),
+)
+_PLACEHOLDER = re.compile(r"\{\{([a-z]+)\}\}")
+_REVISION = re.compile(r" revision=([0-9a-f]{12}) ")
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A regular VCL snippet, as Fastly's API takes it."""
+
+    name: str
+    type: str
+    priority: int
+    content: str
+
+
+def render(settings: EdgeSettings) -> tuple[Snippet, ...]:
+    """The policy's snippets for these settings. The same settings give the same text.
+
+    Raises:
+        UsageError: a setting is not the plain literal that the policy needs.
+    """
+    rendered = _render(settings, revision="")
+    return _render(settings, revision=_digest(rendered))
+
+
+def revision(settings: EdgeSettings) -> str:
+    """Twelve hexadecimal digits that change with every byte of the policy; the status answer tells them."""
+    return _digest(_render(settings, revision=""))
+
+
+def revision_in(content: str) -> str | None:
+    """The revision that a rendered snippet carries; None if it carries none."""
+    found = _REVISION.search(content)
+    return found[1] if found else None
+
+
+def read_status(line: str) -> Status:
+    """The status answer's line.
+
+    Raises:
+        ValueError: it is not one of ours.
+    """
+    tokens = dict(token.partition("=")[::2] for token in line.split())
+    try:
+        return Status(
+            node=tokens["node"],
+            revision=tokens["revision"],
+            now=int(tokens["now"]),
+            base=int(tokens["base"]),
+            grace=int(tokens["grace"]),
+            hold={"0": False, "1": True}[tokens["hold"]],
+            slots={slot: unquote(tokens[slot]) for slot in SLOTS},
+        )
+    except (KeyError, ValueError) as exc:
+        raise ValueError(f"not a status answer of the policy: {exc!r}") from exc
+
+
+def _render(settings: EdgeSettings, revision: str) -> tuple[Snippet, ...]:
+    values = {
+        "base": _number(settings.base_grace),
+        "ceiling": _number(settings.ceiling),
+        "longest": _number(settings.ceiling + DAY),
+        "dictionary": _plain(settings.dictionary, r"[a-z][a-z0-9_]*"),
+        "status": _plain(settings.status_name, r"[A-Za-z0-9_-]{1,64}"),
+        "revision": _plain(revision, r"[0-9a-f]*"),
+    }
+    claims = [_fill("claim_deploy", values | {"slot": slot}) for slot in DEPLOY_SLOTS]
+    claims += [_fill("claim_support", values | {"slot": slot}) for slot in SUPPORT_SLOTS]
+    shown = [f'\n    " {slot}=" urlencode(table.lookup({values["dictionary"]}, "{slot}", ""))' for slot in SLOTS]
+    values |= {"claims": "".join(claims), "slots": "".join(shown)}
+    return tuple(Snippet(NAME_PREFIX + name, kind, priority, _fill(name, values)) for name, kind, priority in _SNIPPETS)
+
+
+def _fill(name: str, values: dict[str, str]) -> str:
+    text = (_FOLDER / f"{name}.vcl").read_text(encoding="utf-8")
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], text)
+
+
+def _number(value: int) -> str:
+    if type(value) is not int or not 0 < value < 10**9:
+        raise UsageError(f"{value!r} can't be put into the policy", "It takes whole seconds.")
+    return str(value)
+
+
+def _plain(value: str, pattern: str) -> str:
+    if not re.fullmatch(pattern, value):
+        raise UsageError(f"{value!r} can't be put into the policy", "It takes letters, digits, - and _ only.")
+    return value
+
+
+def _digest(snippets: tuple[Snippet, ...]) -> str:
+    return hashlib.sha256(repr(snippets).encode()).hexdigest()[:12]

@@ -1,0 +1,25 @@
+# edgeguard, fetch: every page that may be cached is stored with the ceiling. Late (priority 9999), after snippets that
+# set TTLs. An object's stale-if-error is fixed here, when it is stored; requests can only lower it, and ours do. Not run
+# for a 304, where the header of the origin's answer decides, or what was stored before.
+declare local var.eg_promised INTEGER;  # the origin's own stale-if-error, where it states one
+
+# Read from the headers, not from beresp.stale_if_error: the service's own "serve stale" setting overwrites that one.
+# Surrogate-Control is the one that counts where both say something.
+set var.eg_promised = {{base}};
+if (beresp.http.Surrogate-Control ~ "(?i)stale-if-error=([0-9]{1,9})") {
+  set var.eg_promised = std.atoi(re.group.1);
+} else if (beresp.http.Cache-Control ~ "(?i)stale-if-error=([0-9]{1,9})") {
+  set var.eg_promised = std.atoi(re.group.1);
+}
+
+# Redirects and 410 as pages; 404 not, since a page that is missing for a moment would be missing for days. Never over
+# the origin's own refusal: no TTL, private, no-store, a cookie, or a stale-if-error that is shorter than the base.
+if (beresp.ttl > 0s
+    && (beresp.status == 200 || beresp.status == 203 || beresp.status == 300 || beresp.status == 301
+      || beresp.status == 302 || beresp.status == 410)
+    && beresp.http.Cache-Control !~ "(?i)(?:private|no-store)"
+    && beresp.http.Surrogate-Control !~ "(?i)(?:private|no-store)"
+    && !beresp.http.Set-Cookie
+    && var.eg_promised >= {{base}}) {
+  set beresp.stale_if_error = {{ceiling}}s;
+}

@@ -1,0 +1,14 @@
+# edgeguard, recv. Early (priority 1), so that it runs before a snippet that passes, restarts or raises an error.
+
+# Ours alone: a visitor who could send it could turn passed errors into stale pages. What a restart left is forgotten too,
+# but for "again", with which our branch in error restarts.
+if (req.restarts == 0 || req.http.Edgeguard-Asked != "again") {
+  unset req.http.Edgeguard-Asked;
+}
+call edgeguard_grace;  # overwrites Edgeguard-Hold and Edgeguard-Grace, whatever the visitor sent
+
+# The status request: what this node sees, answered at the node that visitors meet. On a shielded service the shield
+# would be the second one to run this, and must not answer for the edge. Errors from 600 to 699 are for VCL's own use.
+if (fastly.ff.visits_this_service == 0 && req.url.path == "/{{status}}") {
+  error 661 "edgeguard";
+}

@@ -1,0 +1,254 @@
+"""An origin, the stand-in in front of it, and a hand on both: what the tests of the edge act on."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+from edgeguard.edge import grace, policy
+from edgeguard.edge.fastly import Fastly
+from edgeguard.probe import ask
+from edgeguard.settings import EdgeSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from edgeguard.edge.policy import Snippet
+
+BASE, CEILING = 60, 3600
+TOKEN = "sentinel-of-the-token"
+CLOSED = {"Edgeguard-Closed": "d1", "Retry-After": "30", "Cache-Control": "no-store"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a visitor got."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def stale(self) -> str | None:
+        return self.headers.get("edgeguard-stale")
+
+
+@dataclass
+class Origin:
+    """A real server. Every page says how often the origin was asked, so an old answer shows."""
+
+    pages: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
+    closed: bool = False
+    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    port: int = 0
+    _place: socket.socket | None = None
+    _server: http.server.ThreadingHTTPServer | None = None
+    _thread: threading.Thread | None = None
+
+    def up(self) -> None:
+        if self._server is not None:
+            return
+        if self._place is None:
+            # Bound and never listening, so that nobody gets the port while this origin is down.
+            self._place = socket.socket()
+            self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._place.bind(("127.0.0.1", 0))
+            self.port = self._place.getsockname()[1]
+        origin = self
+
+        class Asked(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                origin.asked.append((self.path, headers))
+                status, said = (500, CLOSED) if origin.closed else origin.pages.get(self.path, (404, {}))
+                if status == 200 and said.get("ETag") and headers.get("if-none-match") == said["ETag"]:
+                    status = 304
+                body = b"" if status == 304 else f"answer {len(origin.asked)}".encode()
+                self.send_response(status)
+                for name, value in {**said, "Content-Length": str(len(body))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Asked)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def down(self) -> None:
+        """Refuse connections."""
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+            self._server = None
+
+    def close(self) -> None:
+        self.down()
+        if self._place is not None:
+            self._place.close()
+
+
+@dataclass
+class Stage:
+    """The whole of it. `later` moves the edge's clock, so no test waits."""
+
+    origin: Origin
+    ready: dict[str, str]
+    skew: float = 0.0
+    installed: tuple[Snippet, ...] = ()
+    _pages: int = 0
+
+    @property
+    def settings(self) -> EdgeSettings:
+        return EdgeSettings(
+            service=self.ready["service_id"],
+            url=self.ready["edge_url"],
+            api_url=self.ready["api_url"],
+            health_url=f"{self.ready['edge_url']}/",
+            base_grace=BASE,
+            ceiling=CEILING,
+            dictionary="edgeguard",
+            status_name="edgeguard-status",
+            healthy_rounds=1,
+        )
+
+    @cached_property
+    def edge(self) -> Fastly:
+        return Fastly(self.settings, TOKEN, ask)
+
+    def reset(self) -> None:
+        """As at first, but for the clock, the installed policy, and pages that no test asks for again."""
+        self.control("DELETE", "/faults")
+        self.control("POST", "/switches", self._beliefs)
+        self.control("POST", "/propagation", {"seconds": 0})
+        self.origin.closed = False
+        self.origin.up()
+        self.origin.asked.clear()
+
+    def start(self) -> None:
+        self._beliefs = self.control("GET", "/switches")
+
+    # -- the world -----------------------------------------------------------------------------------------------
+
+    def page(self, status: int = 200, cache: str = "max-age=10", more: Mapping[str, str] | None = None) -> str:
+        """A new page at the origin, with this Cache-Control and more headers; its path."""
+        self._pages += 1
+        path = f"/page/{self._pages}"
+        self.origin.pages[path] = (status, ({"Cache-Control": cache} if cache else {}) | dict(more or {}))
+        return path
+
+    def get(self, path: str, **headers: str) -> Page:
+        """What a visitor gets, over a new connection; the visitor asks to be told of stale answers."""
+        sent = {"Edgeguard-Show": self.settings.status_name}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        address = urlsplit(self.ready["edge_url"])
+        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+        try:
+            connection.request("GET", path, headers=sent)
+            answer = connection.getresponse()
+            pairs = {name.lower(): value for name, value in answer.getheaders()}
+            return Page(answer.status, pairs, answer.read())
+        finally:
+            connection.close()
+
+    def now(self) -> int:
+        """The edge's clock."""
+        return int(time.time() + self.skew)
+
+    def later(self, seconds: float) -> None:
+        self.skew += seconds
+        self.control("POST", "/clock", {"skew": self.skew})
+
+    def asked(self, path: str) -> int:
+        """How often the origin was asked for a page."""
+        return sum(1 for where, _ in self.origin.asked if where == path)
+
+    def claim(self, slot: str = "deploy0", *, grace: int, last: int = 1000, hold: int = 0) -> str:
+        """Write a claim that lasts `last` seconds, held for `hold`."""
+        hold_until = self.now() + hold if hold else 0
+        value = _claim(slot, self.now() + last, grace, hold_until)
+        self.write({slot: value})
+        return value
+
+    def write(self, items: Mapping[str, str]) -> None:
+        self.edge.write(dict.fromkeys(grace.SLOTS, grace.FREE) | dict(items))
+
+    def believe(self, **beliefs: bool) -> None:
+        self.control("POST", "/switches", beliefs)
+
+    def control(self, method: str, path: str, content: object = None) -> Any:  # noqa: ANN401 - JSON
+        return _call(method, self.ready["control_url"] + path, json.dumps(content).encode())
+
+    # -- the service, without the adapter ------------------------------------------------------------------------
+
+    def install(self, snippets: Sequence[Snippet]) -> None:
+        """Exactly these snippets, and the dictionary, in a version made from what was installed before."""
+        if self.installed == tuple(snippets):
+            return
+        draft = self.api("PUT", f"/version/{self.active()}/clone")["number"]
+        at = f"/version/{draft}"
+        for old in set(self.installed) - set(snippets):
+            self.api("DELETE", f"{at}/snippet/{old.name}")
+        if not self.installed:
+            self.api("POST", f"{at}/dictionary", {"name": self.settings.dictionary})
+        for new in set(snippets) - set(self.installed):
+            self.api("POST", f"{at}/snippet", {**vars(new), "priority": str(new.priority), "dynamic": "0"})
+        assert self.api("GET", f"{at}/validate")["status"] == "ok"
+        self.api("PUT", f"{at}/activate")
+        self.installed = tuple(snippets)
+
+    def policy(self) -> tuple[Snippet, ...]:
+        return policy.render(self.settings)
+
+    def active(self) -> int:
+        return next(int(row["number"]) for row in self.api("GET", "/version") if row["active"])
+
+    def api(self, method: str, path: str, form: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
+        url = f"{self.ready['api_url']}/service/{self.ready['service_id']}{path}"
+        return _call(method, url, urlencode(form or {}).encode())
+
+
+def _claim(slot: str, until: int, seconds: int, hold_until: int) -> str:
+    return grace.Claim(slot, until, seconds, "abcd1234", hold_until).value()
+
+
+def _call(method: str, url: str, body: bytes) -> Any:  # noqa: ANN401 - JSON
+    request = urllib.request.Request(url, body if method != "GET" else None, {"Fastly-Key": TOKEN}, method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+@contextmanager
+def running() -> Iterator[Stage]:
+    """A stage for as long as it is needed."""
+    origin = Origin()
+    origin.up()
+    command = [sys.executable, "-m", "edgeguard.standin", "--json", "--token", TOKEN, "--propagation", "0"]
+    command += ["--origin", f"http://127.0.0.1:{origin.port}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        stage = Stage(origin, json.loads(process.stdout.readline()))
+        stage.start()
+        yield stage
+    finally:
+        process.terminate()
+        process.wait(10)
+        if process.stdout is not None:
+            process.stdout.close()
+        origin.close()

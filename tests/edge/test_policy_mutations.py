@@ -1,0 +1,265 @@
+"""Each line of the policy that matters, broken one at a time: a visitor's result changes, and a scenario notices."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from edgeguard.edge.policy import NAME_PREFIX
+from edgeguard.errors import EdgeUnavailable
+from tests.edge.scenarios import SCENARIOS, STRANGERS
+
+if TYPE_CHECKING:
+    from tests.edge.stage import Stage
+
+
+class Broken(NamedTuple):
+    snippet: str
+    old: str
+    new: str
+    noticed_by: str
+
+
+# In the policy as rendered for a base of 60 s and a ceiling of 3600 s.
+BROKEN = [
+    Broken(snippet, old, new, noticed_by)
+    for noticed_by, rows in {
+        "a_claim_ends_by_itself": [
+            ("init", "set var.eg_now = std.atoi(now.sec);", ""),
+            ("init", "var.eg_until > var.eg_now && ", ""),
+        ],
+        "a_claim_in_any_slot_raises_the_grace": [
+            ("init", "set var.eg_far = var.eg_now;", ""),
+            ("init", "set var.eg_far += 90000;", ""),
+            ("init", 'table.lookup(edgeguard, "deploy0", "")', '""'),
+            ("init", 'table.lookup(edgeguard, "support8", "")', '""'),
+            ("init", "set var.eg_until = std.atoi(re.group.1);", ""),
+            ("init", "set var.eg_asks = std.atoi(re.group.2);", ""),
+            ("init", "set var.eg_grace = var.eg_asks;", ""),
+        ],
+        "a_claim_that_would_last_too_long_counts_for_nothing": [
+            ("init", "+= 90000", "+= 900000"),
+            ("init", "&& var.eg_until < var.eg_far", ""),
+        ],
+        "a_5xx_leads_to_stale": [
+            ("init", "set var.eg_grace = 60;", ""),
+            ("fetch", "return(deliver_stale);", ""),
+            ("fetch_ceiling", "set beresp.stale_if_error = 3600s;", ""),
+        ],
+        "whatever_fails_after_our_miss_leads_to_stale": [
+            ("miss", 'set req.http.Edgeguard-Asked = "miss";', ""),
+        ],
+        "beyond_the_base_an_error_is_an_error": [
+            ("init", "set var.eg_grace = 60;", "set var.eg_grace = 600;"),
+            ("init", "set req.max_stale_if_error = var.eg_grace;", ""),
+        ],
+        "a_visitor_cannot_hold": [
+            ("init", 'set req.http.Edgeguard-Hold = "0";', ""),
+        ],
+        "no_claim_gets_more_than_the_ceiling": [
+            ("init", "if (var.eg_grace > 3600) {", "if (var.eg_grace > 9999999) {"),
+            ("init", "set var.eg_grace = 3600;", ""),
+        ],
+        "the_status_tells_what_this_node_sees": [
+            ("init", "set req.http.Edgeguard-Grace = var.eg_grace;", ""),
+            ("recv", "visits_this_service == 0", "visits_this_service > 0"),
+            ("recv", 'error 661 "edgeguard";', ""),
+            ("error", "obj.status == 661 && ", "false && "),
+            ("error", "set obj.status = 200;", ""),
+            ("error", 'set obj.http.Content-Type = "text/plain; charset=utf-8";', ""),
+            ("error", 'set obj.http.Cache-Control = "no-store";', ""),
+        ],
+        "on_hold_nothing_is_revalidated_in_the_background": [
+            ("init", 'if (req.http.Edgeguard-Hold == "1") {', "if (false) {"),
+            ("init", "set req.max_stale_while_revalidate = 0s;", ""),
+        ],
+        "on_hold_a_stale_page_is_served_without_asking": [
+            ("init", 'table.lookup(edgeguard, "deploy1", "")', '""'),
+            ("init", "set var.eg_hold = std.atoi(re.group.3);", ""),
+            ("init", 'set req.http.Edgeguard-Hold = "1";', ""),
+            ("miss", "return(deliver_stale);", ""),
+            ("deliver", 'if(req.http.Edgeguard-Hold == "1", "hold", "error")', '"error"'),
+        ],
+        "garbage_is_shown_as_it_is_and_counts_for_nothing": [
+            ("init", '"^([0-9]{10}):([0-9]{1,7}):([0-9]{10})', '"([0-9]{10}):([0-9]{1,7}):([0-9]{10})'),
+            ("init", '[a-z0-9]{4,12}\\z"', '[a-z0-9]{4,12}"'),
+            ("init", "[0-9]{1,7}", "[0-9]{1,9}"),
+            ("error", 'urlencode(table.lookup(edgeguard, "deploy0", ""))', 'table.lookup(edgeguard, "deploy0", "")'),
+        ],
+        "a_claim_below_the_base_lowers_nothing": [
+            ("init", "if (var.eg_asks > var.eg_grace) {", "if (var.eg_asks > 0) {"),
+            ("init", " && var.eg_asks > var.eg_grace) {", ") {"),
+        ],
+        "a_hold_ends_before_its_claim": [
+            ("init", "if (var.eg_hold > var.eg_now) {", "if (var.eg_hold > 0) {"),
+            ("miss", 'req.http.Edgeguard-Hold == "1" && ', ""),
+        ],
+        "on_hold_a_visitor_cannot_make_the_edge_ask": [
+            ("recv", "req.restarts == 0 || ", ""),
+        ],
+        "a_strangers_error_stays_what_it_is_after_a_restart": [
+            ("recv", ' || req.http.Edgeguard-Asked != "again"', ""),
+        ],
+        "on_hold_a_page_beyond_the_grace_is_fetched": [
+            ("recv", 'if (req.restarts == 0 || req.http.Edgeguard-Asked != "again") {', "if (true) {"),
+            ("miss", "unset bereq.http.Edgeguard-Asked;", ""),
+            ("miss", ' && req.http.Edgeguard-Asked != "again"', ""),
+            ("miss", 'set req.http.Edgeguard-Asked = "held";', ""),
+            ("error", 'if (req.http.Edgeguard-Asked == "held" && req.restarts == 0) {', "if (false) {"),
+            ("error", 'set req.http.Edgeguard-Asked = "again";', ""),
+            ("error", "restart;", ""),
+        ],
+        "a_strangers_error_stays_what_it_is": [
+            ("recv", "unset req.http.Edgeguard-Asked;", ""),
+            ("error", ' && req.http.Edgeguard-Asked == "miss" && stale.exists', " && stale.exists"),
+            ("error", "obj.status == 503 && !req", "!req"),
+            ("error", '"(?i)^(?:all backends', '"(?i)(?:|all backends'),
+        ],
+        "a_limit_known_at_the_lookup_is_enough": [
+            ("recv", "call edgeguard_grace;", ""),
+        ],
+        "the_status_is_at_its_path_only": [
+            ("recv", 'req.url.path == "/edgeguard-status"', 'req.url ~ "/edgeguard-status"'),
+        ],
+        "the_limit_is_set_anew_in_miss": [
+            ("miss", "call edgeguard_grace;", ""),
+        ],
+        "the_origin_sees_none_of_our_headers": [
+            ("miss", "unset bereq.http.Edgeguard-Grace;", ""),
+            ("miss", "unset bereq.http.Edgeguard-Hold;", ""),
+            ("miss", "unset bereq.http.Edgeguard-Show;", ""),
+            ("pass", "unset bereq.http.Edgeguard-Grace;", ""),
+            ("pass", "unset bereq.http.Edgeguard-Hold;", ""),
+            ("pass", "unset bereq.http.Edgeguard-Show;", ""),
+        ],
+        "on_hold_a_page_nobody_has_is_fetched": [
+            ("miss", "&& stale.exists ", ""),
+        ],
+        "a_refusal_leads_to_stale": [
+            ("error", "obj.status >= 500", "obj.status > 503"),
+            ("error", "return(deliver_stale);", ""),
+        ],
+        "a_request_passed_in_miss_never_gets_an_anonymous_page": [
+            ("pass", 'set req.http.Edgeguard-Asked = "pass";', ""),
+            ("pass", "unset bereq.http.Edgeguard-Asked;", ""),
+            ("fetch", ' && req.http.Edgeguard-Asked != "pass"', ""),
+        ],
+        "the_limit_is_set_anew_in_fetch": [
+            ("fetch", "call edgeguard_grace;", ""),
+        ],
+        "every_kind_of_5xx_leads_to_stale": [
+            ("fetch", "beresp.status >= 500", "beresp.status > 500"),
+            ("fetch", "beresp.status < 600", "beresp.status < 599"),
+        ],
+        "a_4xx_is_the_origins_word": [
+            ("fetch", "beresp.status >= 500", "beresp.status >= 400"),
+        ],
+        "an_error_beyond_the_5xx_stays_what_it_is": [
+            ("fetch", " && beresp.status < 600", ""),
+            ("error", "obj.status >= 500 && obj.status < 600", "obj.status >= 500"),
+        ],
+        "no_error_whichever_way_the_open_questions_turn_out": [
+            ("fetch", 'Edgeguard-Asked != "pass"', 'Edgeguard-Asked == "miss"'),
+            ("error", "obj.status == 503 && ", "false && "),
+        ],
+        "a_page_nobody_asked_for_before_is_an_error": [
+            ("fetch", " && stale.exists", ""),
+        ],
+        "pages_and_redirects_get_the_ceiling": [
+            ("fetch_ceiling", "set var.eg_promised = 60;", ""),
+            ("fetch_ceiling", "beresp.status == 200", "beresp.status == 299"),
+            ("fetch_ceiling", "beresp.status == 203", "beresp.status == 299"),
+            ("fetch_ceiling", "beresp.status == 300", "beresp.status == 299"),
+            ("fetch_ceiling", "beresp.status == 301", "beresp.status == 299"),
+            ("fetch_ceiling", "beresp.status == 302", "beresp.status == 299"),
+            ("fetch_ceiling", "beresp.status == 410", "beresp.status == 299"),
+            ("fetch_ceiling", "= 3600s", "= 60s"),
+        ],
+        "an_origin_may_promise_less_than_the_base": [
+            ("fetch_ceiling", 'Surrogate-Control ~ "(?i)stale', 'X-Nothing ~ "(?i)stale'),
+            ("fetch_ceiling", 'Cache-Control ~ "(?i)stale', 'X-Nothing ~ "(?i)stale'),
+            ("fetch_ceiling", "(?i)stale-if-error", "stale-if-error"),
+            ("fetch_ceiling", "set var.eg_promised = std.atoi(re.group.1);", ""),
+            ("fetch_ceiling", "\n    && var.eg_promised >= 60", ""),
+        ],
+        "an_origins_refusal_stands_where_the_service_caches_it_all_the_same": [
+            ("fetch_ceiling", "beresp.ttl > 0s", "beresp.ttl >= 0s"),
+            ("fetch_ceiling", '    && beresp.http.Cache-Control !~ "(?i)(?:private|no-store)"\n', ""),
+            ("fetch_ceiling", '    && beresp.http.Surrogate-Control !~ "(?i)(?:private|no-store)"\n', ""),
+            ("fetch_ceiling", "    && !beresp.http.Set-Cookie\n", ""),
+        ],
+        "a_404_does_not": [
+            ("fetch_ceiling", "beresp.status == 410", "beresp.status == 404"),
+        ],
+        "an_origin_that_promises_the_base_or_more_gets_the_ceiling": [
+            ("fetch_ceiling", "var.eg_promised >= 60", "var.eg_promised > 60"),
+        ],
+        "the_limit_is_set_anew_in_error": [
+            ("error", "call edgeguard_grace;", ""),
+        ],
+        "a_strangers_661_is_not_our_status": [
+            ("error", ' && obj.response == "edgeguard"', ""),
+        ],
+        "a_refusal_without_a_copy_is_told_as_it_is": [
+            ("error", 'Edgeguard-Asked == "miss" && stale.exists', 'Edgeguard-Asked == "miss"'),
+        ],
+        "a_passed_request_never_gets_an_anonymous_page": [
+            ("error", "&& !req.http.Edgeguard-Asked", ""),
+        ],
+        "a_strangers_words_alone_are_no_reason": [
+            ("error", "&& !req.http.Edgeguard-Asked && stale.exists", "&& !req.http.Edgeguard-Asked"),
+        ],
+        "only_who_asks_is_told_of_a_stale_answer": [
+            ("deliver", "unset resp.http.Edgeguard-Stale;", ""),
+            ("deliver", 'req.http.Edgeguard-Show == "edgeguard-status" && ', ""),
+        ],
+        "fresh_pages_ask_nobody": [
+            ("deliver", " && resp.stale.is_error", ""),
+        ],
+    }.items()
+    for snippet, old, new in rows
+]
+
+UNNOTICED = {
+    "declare local": "without it the policy does not compile",
+    'set obj.response = "OK";': "for people only; HTTP/2 does not carry it",
+    "return(deliver);": "the branches below it ask for a flag that the status request never has",
+    'set var.eg_item = table.lookup(edgeguard, "': "each slot is like its neighbour; see deploy0, deploy1 and support8",
+    '" deploy1=" urlencode(': "as deploy0",
+    '" support': "as deploy0",
+    "synthetic ": "a line that is cut is no status; tests of reading it are elsewhere",
+    '" grace="': "as synthetic",
+    "sub edgeguard_grace {": "without it the policy does not compile",
+}
+"""Code that no row breaks, and why not."""
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: f"{broken.snippet}: {broken.old.strip()[:50]}")
+def test_a_broken_line_is_noticed(stage: Stage, broken: Broken) -> None:
+    snippets = [
+        replace(one, content=one.content.replace(broken.old, broken.new))
+        if one.name == NAME_PREFIX + broken.snippet
+        else one
+        for one in stage.policy()
+    ]
+    assert snippets != list(stage.policy()), "the row breaks nothing"
+    stage.install([*snippets, *STRANGERS[broken.noticed_by]])
+    stage.write({})
+    with pytest.raises((AssertionError, EdgeUnavailable)):  # the latter: no status that can be read
+        SCENARIOS[broken.noticed_by](stage)
+
+
+def test_every_line_is_broken_by_a_row_or_excused(stage: Stage) -> None:
+    left = []
+    for one in stage.policy():
+        code = "\n".join(re.sub(r"(^|\s)#.*", "", line).rstrip() for line in one.content.splitlines())
+        for broken in BROKEN:
+            if NAME_PREFIX + broken.snippet == one.name:
+                for line in filter(None, broken.old.split("\n")):
+                    code = code.replace(line.strip(), "§")
+        lines = [line.strip() for line in code.splitlines()]
+        left += [f"{one.name}: {line}" for line in lines if re.search(r"[a-z]", line) and "§" not in line]
+    assert [line for line in left if not any(excuse in line for excuse in UNNOTICED)] == []
