@@ -1,0 +1,190 @@
+"""The gate and the supervisors outlive every command. They follow files, not commands.
+
+In a daemon's folder, `desired.json` says how things shall be, with a number that counts up; the daemon makes it so and
+says in `actual.json` up to which number it has. `daemon.lock` is held by the living process and has its pid, so a
+reused pid is never signalled; SIGHUP only hurries it. What `actual.json` says of a dead process counts for nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from edgeguard.cluster.local import host
+from edgeguard.errors import ClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+START_SECONDS = 20.0
+_POLL = 0.001
+_NUDGE = 0.1
+_ENVIRONMENT = ("PATH", "LANG", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR")  # no tokens among them
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A daemon, seen from a command. `name` is for people; `program` is the module that it runs."""
+
+    name: str
+    program: str
+    folder: Path
+
+    def pid(self) -> int | None:
+        """The living process, None if there is none."""
+        try:
+            with (self.folder / "daemon.lock").open(encoding="ascii") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return int(file.read() or 0) or None
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        return None
+
+    def desired(self) -> dict[str, Any]:
+        """How things shall be; empty before anybody said so."""
+        return host.read(self.folder / "desired.json") or {}
+
+    def actual(self) -> dict[str, Any] | None:
+        """How the living process says things are, None if there is none or it has not said anything yet."""
+        pid = self.pid()
+        if pid is None:
+            return None
+        actual = host.read(self.folder / "actual.json")
+        return actual if actual is not None and actual["pid"] == pid else None
+
+    def order(self, wanted: Mapping[str, Any], *, limit: float = START_SECONDS) -> dict[str, Any]:
+        """Let things be so, and wait until they are. A dead process is started; then it, too, begins with this. One
+        that was started for something that it can't do is ended again.
+
+        The caller holds the lock of the host. Returns what the process then said.
+
+        Raises:
+            ClusterError: the process can't do it (in its words), doesn't start, or takes longer than `limit` seconds.
+        """
+        number = self.desired().get("number", 0) + 1
+        self.folder.mkdir(parents=True, exist_ok=True)
+        host.write(self.folder / "desired.json", {**wanted, "number": number})
+        before = self.pid()
+        actual = self._obeyed(number, limit)
+        if actual.get("error"):
+            if before is None:
+                self.end()
+            raise ClusterError(f"{self.name}: {actual['error']}", actual.get("remedy", ""))
+        return actual
+
+    def end(self) -> None:
+        """End the process, and with it what it supervises. Nothing happens if there is none."""
+        pid = self.pid()
+        deadline = time.monotonic() + START_SECONDS
+        if pid is not None:
+            _signal(pid, signal.SIGTERM)
+        while pid is not None and self.pid() == pid:
+            if time.monotonic() > deadline:
+                _signal(pid, signal.SIGKILL)
+            time.sleep(_POLL)
+
+    def _obeyed(self, number: int, limit: float) -> dict[str, Any]:
+        deadline = time.monotonic() + limit
+        nudged = 0.0
+        started = False
+        while True:
+            actual = self.actual()
+            if actual is not None and actual["number"] >= number:
+                return actual
+            now = time.monotonic()
+            pid = self.pid()
+            if now > deadline or (pid is None and started):
+                said = host.tail(self.folder / "daemon.log")
+                raise ClusterError(
+                    f"{self.name}: its {self.program.rpartition('.')[2]} "
+                    + ("has not done what it was asked" if pid else "does not start or has died")
+                    + (f"; the end of its log:\n{said}" if said else ""),
+                    f"See {self.folder / 'daemon.log'}; trying again is harmless.",
+                )
+            if pid is None:
+                self._start()
+                started = True
+            elif now - nudged > _NUDGE:
+                _signal(pid, signal.SIGHUP)
+                nudged = now
+            time.sleep(_POLL)
+
+    def _start(self) -> None:
+        """Start the process, in a session of its own. It has its lock when this returns, unless it failed."""
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        descriptor = os.open(self.folder / "daemon.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            subprocess.run(
+                [sys.executable, "-m", self.program, str(self.folder)],
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=descriptor,
+                start_new_session=True,
+                timeout=START_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise ClusterError(f"{self.name}: {self.program} does not start", "Is this machine overloaded?") from exc
+        finally:
+            os.close(descriptor)
+
+
+class Post:
+    """A daemon, seen from its own process: its place in the folder, held as long as it lives."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock: TextIO | None = None
+
+    def take(self) -> bool:
+        """Become the folder's daemon, in the background: returns in a child; the caller's process exits once the
+        child has its place. False if another process has it. Signal dispositions must be set before."""
+        reader, writer = os.pipe()
+        if os.fork():
+            os.close(writer)
+            os.read(reader, 1)  # ends when the child has written, or is gone
+            os._exit(0)
+        os.close(reader)
+        self._lock = (self.folder / "daemon.lock").open("a+", encoding="ascii")
+        taken = self._wait_for_lock()
+        if taken:
+            self._lock.truncate(0)
+            self._lock.write(str(os.getpid()))
+            self._lock.flush()
+        os.close(writer)
+        return taken
+
+    def desired(self) -> dict[str, Any]:
+        """How things shall be; number 0 before anybody said so."""
+        return host.read(self.folder / "desired.json") or {"number": 0}
+
+    def publish(self, actual: Mapping[str, Any]) -> None:
+        """Say how things are. Not durable: after a power cut there is no process of which it could speak."""
+        host.write(self.folder / "actual.json", {**actual, "pid": os.getpid()}, durable=False)
+
+    def _wait_for_lock(self) -> bool:
+        """Somebody who only looks whether the lock is held has it for a moment, so one refusal proves nothing."""
+        for _ in range(100):
+            with suppress(BlockingIOError):
+                if self._lock is not None:
+                    fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return True
+            time.sleep(0.005)
+        return False
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)

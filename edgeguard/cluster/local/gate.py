@@ -1,0 +1,123 @@
+"""The gate in front of the servers: `python -m edgeguard.cluster.local.gate <folder>`.
+
+Desired: {"listen": port, "open", "servers": {name: port}, "release", "deploy", "until", "status", "retry_after",
+"check_path", "cut"}. Actual: {"open", "in_flight", "cut"}: while closed, `in_flight` says whether any request that was
+let through is unanswered (its number at the close, and 0 when the last was answered), `cut` how many had to be cut.
+Without desired.json the gate is closed, and listens nowhere.
+
+Whether a request is let through is decided in one place, by one thread, when its head is complete: once "closed" is
+published, no later request can be. A WebSocket is refused (501): it would outlive any drain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import resource
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from edgeguard.cluster.local.daemon import Post
+from edgeguard.cluster.local.http1 import HEAD_LIMIT
+from edgeguard.cluster.local.passage import Doorway, Rules
+
+
+class Gate:
+    """Follows the desired state, and says when it is so."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._changed = asyncio.Event()
+        self._ending = False
+        self._doorway = Doorway(Rules(), self._answered)
+        self._server: asyncio.Server | None = None
+        self._listening = 0
+        self._error: dict[str, str] = {}
+        self._cut = 0
+        self._number = 0
+
+    async def run(self) -> None:
+        """Until SIGTERM."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._changed.set)
+        loop.add_signal_handler(signal.SIGTERM, self._end)
+        while not self._ending:
+            await self._follow()
+            await self._changed.wait()
+            self._changed.clear()
+        if self._server is not None:
+            self._server.close()
+        self._doorway.cut(everything=True)
+
+    def _end(self) -> None:
+        self._ending = True
+        self._changed.set()
+
+    async def _follow(self) -> None:
+        desired = self._post.desired()
+        self._doorway.rules = Rules.of(desired)
+        if not self._doorway.rules.open:
+            self._doorway.forget_connections()
+            if desired.get("cut"):
+                self._cut += self._doorway.cut()
+        else:
+            self._cut = 0
+        await self._listen(desired.get("listen", 0))
+        self._number = desired["number"]
+        self._publish()
+
+    async def _listen(self, port: int) -> None:
+        if port == self._listening:
+            return
+        try:
+            listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
+        except OSError as exc:
+            why = "is in use by another program" if exc.errno == errno.EADDRINUSE else f"can't be used: {exc.strerror}"
+            self._error = {
+                "error": f"port {port} {why}",
+                "remedy": "End that program, or let options.gate_port name another.",
+            }
+            return
+        self._error = {}
+        if self._server is not None:
+            self._server.close()
+        self._server = await asyncio.start_server(self._doorway.serve, sock=listener, limit=HEAD_LIMIT)
+        self._listening = port
+
+    def _answered(self) -> None:
+        """The last of the requests that were let through is answered; while closed, that is worth telling."""
+        if not self._doorway.rules.open:
+            self._publish()
+
+    def _publish(self) -> None:
+        actual: dict[str, Any] = {
+            "number": self._number,
+            "open": self._doorway.rules.open,
+            "in_flight": self._doorway.in_flight,
+            "cut": self._cut,
+            **self._error,
+        }
+        self._post.publish(actual)
+
+
+def main() -> None:
+    """Be the gate until SIGTERM. Ends at once if the folder has one already."""
+    post = Post(Path(sys.argv[1]))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the loop runs; it reads the desired state when it starts
+    if not post.take():
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    asyncio.run(_be(post))
+
+
+async def _be(post: Post) -> None:
+    await Gate(post).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Whether one server is healthy: it answers by itself, and every process of it runs from the wanted generation."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from typing import TYPE_CHECKING
+
+from edgeguard.cluster.local import host, processes
+from edgeguard.errors import ClusterError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeguard.cluster.local.daemon import Daemon
+
+HOPELESS = 3  # quick deaths, one after another
+_ATTEMPT_SECONDS = 5.0
+_POLL = 0.02
+_SHOWN = 1500  # characters of the application's log
+_HEALTHY = 200
+
+
+def wait(server: Path, supervisor: Daemon, generation: str, *, port: int, path: str, limit: float) -> None:
+    """Ask until the answer is 200, at most `limit` seconds; then look at the processes.
+
+    Raises:
+        ClusterError: it isn't healthy in time, keeps dying, or something else runs there.
+    """
+    deadline = time.monotonic() + limit
+    while True:
+        actual = supervisor.actual()
+        if actual is None:
+            raise ClusterError(f"{server.name}: nothing supervises its application", "Swap again; it is started then.")
+        if actual["generation"] != generation:
+            raise ClusterError(f"{server.name} was told to run {actual['generation']}, not {generation}")
+        left = deadline - time.monotonic()
+        said = _ask(port, path, max(0.05, min(left, _ATTEMPT_SECONDS)))
+        if said is None:
+            break
+        if actual["deaths"] >= HOPELESS:
+            raise _dying(server, actual)
+        if left < 0:
+            raise ClusterError(
+                f"{server.name} is not healthy after {limit:g} s: {path} {said}{_log(server)}",
+                f"The application's output is in {server / 'app.log'}.",
+            )
+        time.sleep(_POLL)
+    strangers = foreign(server, generation)
+    if strangers:
+        raise ClusterError(f"{server.name}: processes of {', '.join(strangers)} run beside {generation}")
+
+
+def foreign(server: Path, generation: str) -> list[str]:
+    """Other generations from which processes of this server run. Empty also where processes can't be looked at."""
+    found = processes.by_generation(processes.running(server)) - {generation}
+    return sorted("an unknown generation" if name is None else name for name in found)
+
+
+def _ask(port: int, path: str, limit: float) -> str | None:
+    """None if the answer is 200, else what came."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit)
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as exc:
+        return f"gives no answer ({str(exc) or type(exc).__name__})"
+    finally:
+        connection.close()
+    return None if status == _HEALTHY else f"answers {status}"
+
+
+def _dying(server: Path, actual: dict[str, object]) -> ClusterError:
+    if actual.get("error"):
+        return ClusterError(f"{server.name}: {actual['error']}", str(actual.get("remedy", "")))
+    return ClusterError(
+        f"{server.name}: the start command ended with code {actual['exit']}, {actual['deaths']} times{_log(server)}",
+        f"The application's output is in {server / 'app.log'}.",
+    )
+
+
+def _log(server: Path) -> str:
+    said = host.tail(server / "app.log", _SHOWN)
+    return f"; the end of its output:\n{said}" if said else ""

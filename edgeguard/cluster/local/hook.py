@@ -1,0 +1,53 @@
+"""Runs one hook and writes down how it ended: `python -m edgeguard.cluster.local.hook <ledger>`.
+
+The ledger says what to run; whoever starts this has written it, durably, as *started*. This process lives in a session
+of its own, so a command that dies does not take the hook with it: *done* is written all the same. SIGTERM ends the
+hook before its time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from edgeguard import process
+from edgeguard.cluster.local import generations, host
+from edgeguard.errors import UsageError
+
+
+def main() -> None:
+    """Run the hook of this ledger to its end."""
+    ledger = Path(sys.argv[1])
+    said = host.read(ledger) or {}
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
+    environment = {**generations.variables(ledger.parent), **said["environment"]}
+    began = time.monotonic()
+    code: int | None = None
+    descriptor = os.open(said["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8", buffering=1) as log:
+        try:
+            code = process.run(
+                said["argv"],
+                cwd=Path(said["cwd"]),
+                env=environment,
+                limit=said["limit"],
+                cancelled=lambda: bool(asked),
+                output=lambda line: print(line, file=log),
+            )
+            ended = "by itself"
+        except process.TimedOut:
+            ended = "at its limit"
+        except process.Cancelled:
+            ended = "on request"
+        except (OSError, UsageError) as exc:
+            code, ended = 127, "before it began"
+            print(exc, file=log)
+    host.write(ledger, {**said, "done": True, "code": code, "ended": ended, "seconds": time.monotonic() - began})
+
+
+if __name__ == "__main__":
+    main()

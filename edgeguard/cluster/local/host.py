@@ -1,0 +1,136 @@
+"""What a host keeps: small JSON files, written whole or not at all, and the lock under which epoch and act agree."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.errors import ClusterError, Fenced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+LOCK_SECONDS = 30.0  # whoever holds a host's lock does so for one act; longer means that it hangs
+_POLL = 0.002
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """The object in a file, None where there is no file.
+
+    Raises:
+        ClusterError: the file can't be read, or isn't whole. Its content is not shown: it may be secret.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise ClusterError(f"{path} can't be read: {exc.strerror}", "Give edgeguard's user the right to.") from exc
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise ClusterError(
+            f"{path} is torn, or was not written by edgeguard",
+            "Put back the right one (another server may have the same), or remove it if nothing is under way.",
+        )
+    return content
+
+
+def write(path: Path, content: Mapping[str, Any], *, durable: bool = True, mode: int = 0o644) -> None:
+    """Replace a file in one step; when this returns and it is `durable`, a power cut can't take it back."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(content, file)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        fresh.replace(path)
+        if durable:
+            sync(path.parent)
+    except OSError as exc:
+        fresh.unlink(missing_ok=True)
+        raise ClusterError(
+            f"{path} can't be written: {exc.strerror}", "Make room, or give edgeguard's user the right."
+        ) from exc
+
+
+def sync(folder: Path) -> None:
+    """Make a folder's own entries durable: renames and removals in it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(folder: Path, server: str) -> Iterator[None]:
+    """Hold the lock of a server's folder, which is made if need be. The kernel frees it when its holder dies.
+
+    Raises:
+        ClusterError: somebody else has held it for LOCK_SECONDS.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w", encoding="utf-8")
+    except OSError as exc:
+        raise ClusterError(
+            f"{server}: {folder} can't be used: {exc.strerror}", "Let cluster.root name a folder of its own."
+        ) from exc
+    with file:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ClusterError(
+                        f"{server}: another edgeguard has held {folder / 'lock'} for {LOCK_SECONDS:.0f} s",
+                        "See what it is doing, or end it.",
+                    ) from None
+            time.sleep(_POLL)
+        yield
+
+
+@contextmanager
+def fenced(folder: Path, server: str, epoch: int, *, after: int | None = None) -> Iterator[None]:
+    """As `locked`, for a holder of this epoch only; or, for who takes the lock, where none `after` another is in force.
+
+    Raises:
+        Fenced: the server's record holds another epoch.
+    """
+    with locked(folder, server):
+        held = epoch_of(read(folder / "record.json"))
+        if held != epoch if after is None else held > min(after, epoch):
+            raise Fenced(
+                f"{server}: epoch {held} is in force there, this process holds {epoch if after is None else after}",
+                "A newer holder of the lock is at work; leave it alone, and see `edgeguard status`.",
+            )
+        yield
+
+
+def epoch_of(record: Mapping[str, Any] | None) -> int:
+    """The epoch that a record holds; 0 without one."""
+    return int((record or {}).get("epoch", 0))
+
+
+def tail(path: Path, size: int = 2000) -> str:
+    """The end of a log, from a line's beginning; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            length = file.seek(0, os.SEEK_END)
+            file.seek(max(0, length - size))
+            text = file.read()
+    except OSError:
+        return ""
+    if length > size:
+        text = text.partition(b"\n")[2] or text
+    return text.decode(errors="replace").strip()

@@ -1,0 +1,374 @@
+"""Visitors' connections: each request is let through to a server, or refused with a word about the closure."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from asyncio import IncompleteReadError, StreamReader, StreamWriter
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.cluster.local import http1, surrogate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+IDLE_SECONDS = 75.0  # a connection without a request, or with half of one, is let go
+LINGER_SECONDS = 2.0
+DISCARDED = 65_536  # bytes of a refused request's body that are read to keep its connection
+_OURS = frozenset((b"edgeguard-release", b"edgeguard-closed"))
+_POOLED = 64
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Whether requests are let through, to which ports, and what the others are told."""
+
+    open: bool = False
+    ports: tuple[int, ...] = ()
+    release: bytes = b""
+    ceiling: int = 0
+    closed: tuple[bytes, ...] = ()
+    status: int = 500
+    check_path: bytes | None = None
+
+    @classmethod
+    def of(cls, desired: Mapping[str, Any]) -> Rules:
+        """The rules that a desired state asks for; without a word about it, closed."""
+        until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(desired.get("until", 0)))
+        check_path = desired.get("check_path")
+        return cls(
+            open=desired.get("open", False),
+            ports=tuple(desired.get("servers", {}).values()),
+            release=desired.get("release", "").encode(),
+            ceiling=desired.get("ceiling", 0),
+            closed=(
+                b"Retry-After: %d" % desired.get("retry_after", 30),
+                f"Edgeguard-Closed: {desired.get('deploy', 'none')}; until={until}".encode(),
+            ),
+            status=desired.get("status", 500),
+            check_path=None if check_path is None else check_path.encode(),
+        )
+
+
+@dataclass(eq=False, slots=True)
+class _Server:
+    """A connection to a server. `used`: it has carried a request before, so it may turn out to be closed."""
+
+    port: int
+    reader: StreamReader
+    writer: StreamWriter
+    used: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class _Passage:
+    """A request that was let through and isn't answered yet."""
+
+    task: asyncio.Task[Any]
+    reader: StreamReader
+    client: StreamWriter
+    server: _Server | None = None
+    begun: bool = False  # whether anything of an answer has gone to the client
+
+
+class _Lost(Exception):
+    """A server gave no answer, or not a whole one."""
+
+
+@dataclass(eq=False)
+class Doorway:
+    """Lets requests through by the rules, which may be replaced at any time; `answered` is called whenever the last
+    request that was let through is gone."""
+
+    rules: Rules
+    answered: Callable[[], None]
+    _passages: set[_Passage] = field(default_factory=set)
+    _clients: set[asyncio.Task[Any]] = field(default_factory=set)
+    _idle: dict[int, deque[_Server]] = field(default_factory=dict)
+    _turn: int = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that were let through and aren't answered yet."""
+        return len(self._passages)
+
+    def cut(self, *, everything: bool = False) -> int:
+        """Abort the connections of the requests that were let through (or all connections). Returns how many."""
+        cut = list(self._passages)
+        self._passages.clear()
+        for passage in cut:
+            passage.client.transport.abort()
+            if passage.server is not None:
+                passage.server.writer.transport.abort()
+            passage.task.cancel()
+        if everything:
+            for task in self._clients:
+                task.cancel()
+            self.forget_connections()
+        return len(cut)
+
+    def forget_connections(self) -> None:
+        """Let go of the idle connections to the servers: their processes may be replaced."""
+        for idle in self._idle.values():
+            for server in idle:
+                server.writer.close()
+        self._idle.clear()
+
+    async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """One visitor's connection, request after request."""
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("asyncio serves every connection in a task")
+        self._clients.add(task)
+        try:
+            while await self._next(reader, writer, task):
+                pass
+        except TimeoutError:
+            pass  # idle
+        except (OSError, IncompleteReadError, http1.Malformed, _Lost):
+            writer.transport.abort()  # an answer that can't be finished must not look finished
+        except asyncio.CancelledError:
+            pass  # cut
+        finally:
+            self._clients.discard(task)
+            writer.close()
+
+    async def _next(self, reader: StreamReader, writer: StreamWriter, task: asyncio.Task[Any]) -> bool:
+        """Answer the next request. False: the connection's end."""
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                head = await http1.read_head(reader)
+            if not head.strip():
+                return bool(head)  # empty lines before a request are ignored (RFC 9112, 2.2)
+            request = http1.request(head)
+        except http1.Malformed as exc:
+            return await _tell(reader, writer, exc.status, str(exc))
+        if not self.rules.open:
+            return await self._refuse(request, reader, writer)
+        if request.websocket:
+            return await _tell(reader, writer, 501, "no WebSocket passes this gate")
+        passage = _Passage(task, reader, writer)
+        self._passages.add(passage)
+        try:
+            keep = await self._pass(request, passage)
+        finally:
+            if passage in self._passages:
+                self._passages.discard(passage)
+                if not self._passages:
+                    self.answered()
+        if not keep:
+            await _linger(reader, writer)
+        return keep
+
+    async def _refuse(self, request: http1.Request, reader: StreamReader, writer: StreamWriter) -> bool:
+        """Answer at once. A body that is on its way is thrown away, if it is short; else the connection goes."""
+        rules = self.rules
+        keep = request.keep_alive and not request.expects and isinstance(request.body, int) and request.body < DISCARDED
+        green = rules.check_path is not None and request.target.partition(b"?")[0] == rules.check_path
+        status, more, text = (200, (), "closed for a deploy") if green else (rules.status, rules.closed, "closed")
+        _write(writer, status, text, *more, keep=keep, body=request.method != b"HEAD")
+        await writer.drain()
+        if not keep:
+            await _linger(reader, writer)
+            return False
+        async for _ in http1.pieces(reader, request.body):
+            pass
+        return True
+
+    async def _pass(self, request: http1.Request, passage: _Passage) -> bool:
+        """Let a request through. A server that refuses the connection is passed over."""
+        rules = self.rules
+        if request.expects:
+            passage.client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        head = _onward(request, passage.client)
+        for server in self._candidates(rules.ports, fresh=not request.repeatable):
+            connected = server if isinstance(server, _Server) else await _connect(server)
+            if connected is None:
+                continue
+            passage.server = connected
+            try:
+                return await self._exchange(request, head, passage, connected, rules)
+            except _Lost:
+                if passage.begun or not connected.used:
+                    break
+            finally:
+                passage.server = None
+        if passage.begun:
+            raise _Lost
+        _write(passage.client, 502, "no server answers", keep=False, body=request.method != b"HEAD")
+        return False
+
+    def _candidates(self, ports: tuple[int, ...], *, fresh: bool) -> list[_Server | int]:
+        """In turn, each server; one with an idle connection by that first, then by a new one."""
+        self._turn += 1
+        found: list[_Server | int] = []
+        for step in range(len(ports)):
+            port = ports[(self._turn + step) % len(ports)]
+            idle = self._idle.get(port)
+            while not fresh and step == 0 and idle:
+                server = idle.pop()
+                if not server.reader.at_eof() and not server.writer.is_closing():
+                    found.append(server)
+                    break
+                server.writer.close()
+            found.append(port)
+        return found
+
+    async def _exchange(
+        self,
+        request: http1.Request,
+        head: bytes,
+        passage: _Passage,
+        server: _Server,
+        rules: Rules,
+    ) -> bool:
+        """Send the request to a server and bring its answer back. True: the client's connection can go on."""
+        pump: asyncio.Task[None] | None = None
+        reusable = False
+        try:
+            server.writer.write(head)
+            if request.body != 0:
+                pump = asyncio.create_task(_send_body(request, passage.reader, server.writer))
+            response = await _answer(server, request.method)
+            sent_whole = pump is None or (pump.done() and not pump.cancelled() and pump.exception() is None)
+            keep = await _bring_back(response, request, passage, rules=rules, sent_whole=sent_whole)
+            reusable = response.keep_alive and request.repeatable and self.rules is rules
+        finally:
+            if pump is not None:
+                pump.cancel()
+                with suppress(asyncio.CancelledError, OSError, IncompleteReadError, http1.Malformed):
+                    await pump
+            idle = self._idle.setdefault(server.port, deque()) if reusable else None
+            if idle is not None and len(idle) < _POOLED:
+                server.used = True
+                idle.append(server)
+            else:
+                server.writer.close()
+        return keep
+
+
+async def _connect(port: int) -> _Server | None:
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=http1.HEAD_LIMIT)
+    except OSError:
+        return None
+    return _Server(port, reader, writer)
+
+
+async def _send_body(request: http1.Request, reader: StreamReader, writer: StreamWriter) -> None:
+    """Pass a request's body on. If the client fails to send it, the server's connection is aborted: it would wait."""
+    try:
+        async for piece in http1.pieces(reader, request.body):
+            writer.write(http1.chunk(piece) if request.body == "chunked" else piece)
+            await writer.drain()
+        if request.body == "chunked":
+            writer.write(http1.LAST_CHUNK)
+    except (IncompleteReadError, http1.Malformed):
+        writer.transport.abort()
+        raise
+    except OSError:
+        if reader.exception() is not None:
+            writer.transport.abort()
+        raise
+
+
+async def _answer(server: _Server, method: bytes) -> http1.Response:
+    """The head of a server's final answer. Raises _Lost if none comes."""
+    try:
+        while True:
+            head = await http1.read_head(server.reader)
+            if not head:
+                raise _Lost
+            response = http1.response(head, method)
+            if response.status >= HTTPStatus.OK:
+                return response
+    except (OSError, http1.Malformed) as exc:
+        raise _Lost from exc
+
+
+async def _bring_back(
+    response: http1.Response, request: http1.Request, passage: _Passage, *, rules: Rules, sent_whole: bool
+) -> bool:
+    """Write a server's answer to the client. True: the client's connection can go on after it."""
+    client, server = passage.client, passage.server
+    if server is None:
+        raise AssertionError("an answer comes from a server")
+    framed = isinstance(response.body, int) or request.chunks
+    keep = request.keep_alive and framed and sent_whole
+    chunked = not isinstance(response.body, int) and request.chunks
+    more = [b"Edgeguard-Release: " + rules.release]
+    headers = [header for header in response.headers if header[0] not in _OURS]
+    if (control := surrogate.lasting(response.status, headers, rules.ceiling)) is not None:
+        headers = [header for header in headers if header[0] != b"surrogate-control"]
+        more.append(b"Surrogate-Control: " + control)
+    if chunked:
+        more.append(b"Transfer-Encoding: chunked")
+    if not keep:
+        more.append(b"Connection: close")
+    passage.begun = True
+    waiting = http1.head(b"HTTP/1.1 %d %b" % (response.status, response.reason), headers, *more)
+    async for piece in http1.pieces(server.reader, response.body):
+        client.write(waiting + (http1.chunk(piece) if chunked else piece))
+        waiting = b""
+        await client.drain()
+    client.write(waiting + (http1.LAST_CHUNK if chunked else b""))
+    await client.drain()
+    return keep
+
+
+def _onward(request: http1.Request, client: StreamWriter) -> bytes:
+    """The request's head as the server gets it."""
+    asked_by = str((client.get_extra_info("peername") or ("unknown",))[0]).encode()
+    via, forwarded = [b"1.1 edgeguard-gate"], [asked_by]
+    headers = []
+    for header in request.headers:
+        if header[0] == b"via":
+            via.insert(-1, header[2])
+        elif header[0] == b"x-forwarded-for":
+            forwarded.insert(-1, header[2])
+        elif header[0] != b"expect":
+            headers.append(header)
+    more = [b"Via: " + b", ".join(via), b"X-Forwarded-For: " + b", ".join(forwarded)]
+    if request.body == "chunked":
+        more.append(b"Transfer-Encoding: chunked")
+    if not request.repeatable:
+        more.append(b"Connection: close")
+    return http1.head(b"%b %b HTTP/1.1" % (request.method, request.target), headers, *more)
+
+
+def _write(writer: StreamWriter, status: int, text: str, *more: bytes, keep: bool, body: bool = True) -> None:
+    """An answer of the gate's own."""
+    content = f"{text}\n".encode()
+    lines = [
+        f"Date: {time.strftime('%a, %d %b %Y %H:%M:%S GMT', time.gmtime())}".encode(),
+        b"Content-Type: text/plain; charset=utf-8",
+        b"Content-Length: %d" % len(content),
+        b"Cache-Control: no-store",
+        *more,
+    ]
+    if not keep:
+        lines.append(b"Connection: close")
+    first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
+    writer.write(http1.head(first, [], *lines) + (content if body else b""))
+
+
+async def _tell(reader: StreamReader, writer: StreamWriter, status: int, text: str) -> bool:
+    """Answer what can't be let through, and end the connection."""
+    _write(writer, status, text, keep=False)
+    await _linger(reader, writer)
+    return False
+
+
+async def _linger(reader: StreamReader, writer: StreamWriter) -> None:
+    """End a connection so that its answer arrives: closing over unread bytes would reset it (RFC 9112, 9.6)."""
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            await writer.drain()
+            if writer.can_write_eof():
+                writer.write_eof()
+            while await reader.read(http1.PIECE):
+                pass

@@ -1,0 +1,387 @@
+"""The driver `local` beyond the contract: its processes, its files, and what survives when something is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edgeguard.cluster import load
+from edgeguard.cluster.local import LocalCluster, host, processes
+from edgeguard.cluster.local import supervisor as supervising
+from edgeguard.errors import ClusterError, UsageError
+from edgeguard.settings import ClusterSettings
+from tests.contracts.world import CLOSURE, SERVERS, START, LocalWorld, ask, deploy, free_port, lock, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[LocalWorld]:
+    world = LocalWorld(tmp_path / "root")
+    try:
+        yield world
+    finally:
+        world.end()
+
+
+def server(world: LocalWorld, name: str = "web1") -> Path:
+    return world.root / "servers" / name
+
+
+def supervisor_pid(world: LocalWorld, name: str = "web1") -> int:
+    pid = world.cluster._supervisor(name).pid()  # noqa: SLF001 (its process is what is killed)
+    assert pid is not None
+    return pid
+
+
+def running(world: LocalWorld, name: str = "web1") -> dict[int, Path | None]:
+    return processes.running(server(world, name))
+
+
+def never() -> bool:
+    return False
+
+
+def test_driver_is_found_by_its_name() -> None:
+    assert load("local") is LocalCluster
+    with pytest.raises(UsageError, match="no driver 'nonesuch'"):
+        load("nonesuch")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, r"cluster\.options\.gate_port"),
+        ({"gate_port": 0}, r"cluster\.options\.gate_port"),
+        ({"gate_port": 8080, "gateport": 1}, r"cluster\.options\.gateport: unknown key"),
+    ],
+)
+def test_options_that_can_t_be_used_are_named_with_their_path(
+    tmp_path: Path, options: dict[str, int], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        LocalCluster("test", ClusterSettings(root=tmp_path, options=options))
+
+
+def test_looking_writes_nothing_and_starts_nothing(world: LocalWorld) -> None:
+    world.cluster.state()
+    world.cluster.read_record()
+    assert not world.root.exists()
+
+
+def test_ports_may_be_named(world: LocalWorld) -> None:
+    first = free_port()
+    cluster = world.again(options={"gate_port": world.port, "first_port": first})
+    lock(world)
+    one = world.generation("one")
+    cluster.stage(1, one)
+    cluster.swap(1, "one")
+    cluster.check(one)
+    assert [ask(first + index)[1]["x-server"] for index in range(3)] == list(SERVERS)
+
+
+def test_a_gate_port_in_use_is_named(world: LocalWorld) -> None:
+    lock(world)
+    stranger, said = socket.create_server(("127.0.0.1", world.port)), f"port {world.port} is in use"
+    with stranger, pytest.raises(ClusterError, match=said):
+        world.cluster.stage(1, world.generation("one"))
+    assert world.cluster._gate.pid() is None  # noqa: SLF001 (no process is left that can't do its work)
+    world.cluster.close(1, CLOSURE)
+    assert ask(world.port)[0] == 500
+
+
+def test_a_server_port_in_use_is_named(world: LocalWorld) -> None:
+    lock(world)
+    world.cluster.stage(1, world.generation("one"))
+    port = json.loads((server(world, "web2") / "port.json").read_text(encoding="utf-8"))["port"]
+    stranger, said = socket.create_server(("127.0.0.1", port)), f"web2: port {port} is in use"
+    with stranger, pytest.raises(ClusterError, match=said):
+        world.cluster.swap(1, "one")
+    world.cluster.swap(1, "one")
+    world.cluster.check(world.again_generation("one"))
+
+
+# Files
+
+
+def test_variables_can_be_read_by_their_owner_alone(world: LocalWorld) -> None:
+    lock(world)
+    deploy(world, 1, world.generation("one", PASSWORD="sesame"))
+    for path in world.root.rglob("*"):
+        if path.is_file() and b"sesame" in path.read_bytes():
+            assert path.name == "variables.json"
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE((server(world) / "app.log").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", ["", '{"epoch": 1', "[]", "null"])
+def test_a_torn_record_is_named(world: LocalWorld, content: str) -> None:
+    lock(world)
+    path = server(world, "web2") / "record.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(ClusterError, match=str(path)):
+        world.cluster.read_record()
+    with pytest.raises(ClusterError, match=str(path)):
+        world.cluster.close(1, CLOSURE)
+
+
+def test_a_link_that_a_crash_left_is_replaced(world: LocalWorld) -> None:
+    lock(world)
+    world.cluster.stage(1, world.generation("one"))
+    (server(world) / "current.next").symlink_to("generations/never-staged")
+    deploy(world, 1, world.again_generation("one"))
+
+
+def test_what_a_crash_left_half_staged_is_staged_again(world: LocalWorld) -> None:
+    lock(world)
+    half = server(world) / "generations" / ".one.tmp"
+    half.mkdir(parents=True)
+    (half / "image").symlink_to("/nonexistent")
+    deploy(world, 1, world.generation("one"))
+
+
+def test_a_current_generation_can_t_be_staged_with_another_content(world: LocalWorld) -> None:
+    lock(world)
+    deploy(world, 1, world.generation("one"))
+    with pytest.raises(ClusterError, match="current"):
+        world.cluster.stage(1, world.again_generation("one", GREETING="hello"))
+
+
+def test_an_image_that_is_not_the_release_is_not_staged(world: LocalWorld, tmp_path: Path) -> None:
+    lock(world)
+    one = world.generation("one")
+    with pytest.raises(ClusterError, match="holds the release"):
+        world.cluster.stage(1, type(one)("one", "another", one.image))
+    with pytest.raises(ClusterError, match="no finished image"):
+        world.cluster.stage(1, type(one)("one", one.release, tmp_path))
+
+
+def test_a_host_s_lock_that_another_holds_is_waited_for(world: LocalWorld) -> None:
+    lock(world)
+    with host.locked(server(world, "web2"), "web2"):
+        thread = threading.Thread(target=world.cluster.stop_tasks, args=(1,))
+        thread.start()
+        thread.join(0.1)
+        assert thread.is_alive()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+# Processes
+
+
+def test_servers_outlive_the_command_in_sessions_of_their_own(world: LocalWorld) -> None:
+    lock(world)
+    deploy(world, 1, world.generation("one"))
+    sessions = {os.getsid(supervisor_pid(world, name)) for name in SERVERS}
+    assert len(sessions) == 3
+    assert os.getsid(0) not in sessions
+
+
+@pytest.mark.skipif(not processes.VISIBLE, reason="only /proc shows processes that left their group")
+def test_a_swap_leaves_nothing_of_the_old_release(world: LocalWorld, tmp_path: Path) -> None:
+    """Neither what ignores SIGTERM, nor what made a session of its own, nor what emptied its environment."""
+    lock(world)
+    strays = [
+        f"(trap '' TERM; touch {tmp_path}/$EDGEGUARD_SERVER.1; while :; do sleep 0.1; done) &",
+        f"setsid sh -c 'touch {tmp_path}/$EDGEGUARD_SERVER.2; sleep 100' &",
+        f"(env -i setsid sh -c 'echo $$ > {tmp_path}/'$EDGEGUARD_SERVER'.3; exec sleep 101' &);",
+    ]
+    one = world.generation("one", start=" ".join([*strays, f"exec {START}"]))
+    deploy(world, 1, one)
+    until(lambda: len(list(tmp_path.glob("web?.?"))) == 9, "the strays run")
+    orphan = tmp_path / "web1.3"
+    until(lambda: orphan.read_text(encoding="ascii").endswith("\n"), "it said its number")
+    old = {*running(world), int(orphan.read_text(encoding="ascii"))}
+    assert len(old) >= 5
+    world.cluster.close(1, CLOSURE)
+    two = world.generation("two")
+    world.cluster.stage(1, two)
+    world.cluster.swap(1, "two")
+    assert not old & set(running(world))
+    assert not [pid for pid in old if Path(f"/proc/{pid}").exists()]
+    world.cluster.check(two)
+
+
+@pytest.mark.skipif(not processes.VISIBLE, reason="only /proc shows whose processes these are")
+def test_check_and_open_notice_a_process_of_another_release(world: LocalWorld) -> None:
+    lock(world)
+    one, two = world.generation("one"), world.generation("two")
+    deploy(world, 1, one)
+    world.cluster.stage(1, two)
+    stray = {processes.MARK: str(server(world, "web3") / "generations" / "two")}
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, **stray}) as process:
+        try:
+            with pytest.raises(ClusterError, match=r"web3.*two"):
+                world.cluster.check(one)
+            with pytest.raises(ClusterError, match="web3"):
+                world.cluster.open(1, "one")
+        finally:
+            process.kill()
+    world.cluster.check(one)
+
+
+def test_a_killed_supervisor_s_application_serves_on_until_the_next_call(world: LocalWorld) -> None:
+    lock(world)
+    one = world.generation("one")
+    deploy(world, 1, one)
+    before = set(running(world))
+    os.kill(supervisor_pid(world), signal.SIGKILL)
+    until(lambda: world.cluster._supervisor("web1").pid() is None, "it is dead")  # noqa: SLF001
+    assert {ask(world.port)[0] for _ in range(6)} == {200}
+    assert [state.running for state in world.cluster.state()] == [one.release] * 3
+    world.cluster.stage(1, one)
+    world.cluster.check(one)
+    assert not before & set(running(world))
+    assert {ask(world.port)[0] for _ in range(6)} == {200}
+
+
+def test_a_swap_ends_what_a_killed_supervisor_left(world: LocalWorld) -> None:
+    lock(world)
+    deploy(world, 1, world.generation("one"))
+    world.cluster.close(1, CLOSURE)
+    before = set(running(world))
+    os.kill(supervisor_pid(world), signal.SIGKILL)
+    two = world.generation("two")
+    world.cluster.stage(1, two)
+    os.kill(supervisor_pid(world), signal.SIGKILL)
+    world.cluster.swap(1, "two")
+    world.cluster.check(two)
+    world.cluster.open(1, "two")
+    assert not before & set(running(world))
+    assert {ask(world.port)[2] for _ in range(6)} == {"two"}
+
+
+def test_nothing_stays_nothing_when_a_killed_supervisor_left_something(world: LocalWorld) -> None:
+    lock(world)
+    deploy(world, 1, world.generation("one"))
+    world.cluster.close(1, CLOSURE)
+    os.kill(supervisor_pid(world), signal.SIGKILL)
+    world.cluster.swap(1, None)
+    assert not any(running(world, name) for name in SERVERS)
+
+
+def test_a_killed_application_is_started_again(world: LocalWorld) -> None:
+    lock(world)
+    one = world.generation("one")
+    deploy(world, 1, one)
+    for pid in running(world):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: bool(running(world)), "it was started again")
+    world.cluster.check(one)
+
+
+def test_everything_killed_and_deployed_again(world: LocalWorld) -> None:
+    """As after a restart of the machine: the files are there, no process is."""
+    lock(world)
+    one = world.generation("one")
+    deploy(world, 1, one)
+    world.end()
+    assert [(state.generation, state.running, state.open) for state in world.cluster.state()] == [
+        ("one", None, False)
+    ] * 3
+    assert not any(running(world, name) for name in SERVERS)
+    deploy(world, 1, one)
+    assert ask(world.port)[2] == "one"
+
+
+def test_a_process_id_that_was_reused_is_not_signalled(world: LocalWorld) -> None:
+    """Nobody holds the lock of a dead daemon, so the number in its file counts for nothing."""
+    lock(world)
+    deploy(world, 1, world.generation("one"))
+    world.end()
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        try:
+            for path in world.root.rglob("daemon.lock"):
+                path.write_text(str(bystander.pid), encoding="ascii")
+            deploy(world, 1, world.again_generation("one"))
+            world.end()
+            assert bystander.poll() is None
+        finally:
+            bystander.kill()
+
+
+def test_the_application_s_log_is_bounded(world: LocalWorld) -> None:
+    lock(world)
+    start = f"head -c {supervising.LOG_BYTES * 3} /dev/zero | tr '\\0' x; echo the end; exec {START}"
+    deploy(world, 1, world.generation("one", start=start))
+    log = server(world) / "app.log"
+    until(lambda: log.stat().st_size <= supervising.LOG_BYTES, "it was trimmed")
+    before = log.with_name("app.log.1")
+    assert before.stat().st_size <= supervising.LOG_BYTES
+    assert (before.read_bytes() + log.read_bytes()).rstrip().endswith((b"the end", b"listening"))
+
+
+def test_a_hook_outlives_the_command_that_started_it(world: LocalWorld, tmp_path: Path) -> None:
+    lock(world)
+    hook = f"touch {tmp_path}/begun; while [ ! -e {tmp_path}/go ]; do sleep 0.01; done; exit 5"
+    one = world.generation("one", hooks={"deploy": hook})
+    world.cluster.stage(1, one)
+    world.cluster.swap(1, "one")
+    command = (
+        "import sys; from pathlib import Path; from tests.contracts.world import LocalWorld;"
+        "world = LocalWorld(Path(sys.argv[1])).cluster;"
+        "world.run_hook(1, 'deploy', 'web2', limit=60, cancelled=lambda: False)"
+    )
+    here = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, "-c", command, str(world.root)], cwd=here) as process:
+        until((tmp_path / "begun").exists, "the hook runs")
+        process.kill()
+    ledger = server(world, "web2") / "generations" / "one" / "hook-deploy.json"
+    assert json.loads(ledger.read_text(encoding="utf-8"))["done"] is False
+    with pytest.raises(ClusterError, match="still runs"):
+        world.cluster.run_hook(1, "deploy", "web1", limit=5, cancelled=never)
+    (tmp_path / "go").touch()
+    until(lambda: json.loads(ledger.read_text(encoding="utf-8"))["done"], "its end is written down")
+    assert json.loads(ledger.read_text(encoding="utf-8"))["code"] == 5
+
+
+def test_a_hook_whose_runner_was_killed_has_no_known_end(world: LocalWorld, tmp_path: Path) -> None:
+    lock(world)
+    hook = f"echo $PPID > {tmp_path}/runner.new; mv {tmp_path}/runner.new {tmp_path}/runner; sleep 0.5"
+    world.cluster.stage(1, world.generation("one", hooks={"deploy": hook}))
+    world.cluster.swap(1, "one")
+
+    def kill() -> None:
+        until((tmp_path / "runner").exists, "the hook runs")
+        os.kill(int((tmp_path / "runner").read_text(encoding="ascii")), signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(ClusterError, match="not known"):
+        world.cluster.run_hook(1, "deploy", "web1", limit=10, cancelled=never)
+    thread.join()
+
+
+def test_the_processes_that_stay_import_nothing_heavy() -> None:
+    for program in ("supervisor", "gate", "hook"):
+        said = subprocess.run(
+            [sys.executable, "-c", f"import sys, edgeguard.cluster.local.{program}; print(*sys.modules)"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert not {"pydantic", "httpx", "yaml", "typer", "fastly"} & set(said.stdout.split())
+
+
+def test_nothing_is_left_after_dismantling(world: LocalWorld) -> None:
+    lock(world)
+    deploy(world, 1, world.generation("one"))
+    world.end()
+    world.end()
+    for name in SERVERS:
+        assert not running(world, name)
+        assert world.cluster._supervisor(name).pid() is None  # noqa: SLF001 (its process is what has ended)
+    with pytest.raises(OSError, match="refused"):
+        ask(world.port)
