@@ -1,0 +1,368 @@
+"""What a repository says of itself: `.platform.app.yaml` at its root, in the form that users of managed clusters have.
+
+The meaning of each key is the one that Upsun (Platform.sh) documents; what isn't supported is named in `warnings`
+with its path, never silently dropped.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import yaml
+
+from edgeguard.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgeguard.settings import ApplicationSettings
+
+FILE = ".platform.app.yaml"
+LANGUAGES = ("python", "nodejs")
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_SUPPORTED: dict[str, tuple[str, ...] | None] = {  # None: everything below it is read
+    "name": None,
+    "type": None,
+    "source": ("root",),
+    "build": ("flavor",),
+    "dependencies": ("python3", "nodejs"),
+    "hooks": ("build", "deploy", "post_deploy"),
+    "web": ("commands",),
+    "mounts": None,
+    "variables": None,
+    "relationships": None,
+    "crons": None,
+    "workers": None,
+}
+_LATER = {
+    "crons": "crons: not started yet, ignored",
+    "workers": "workers: not started yet, ignored",
+}
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Application:
+    """The application's file, checked.
+
+    `root` is the application's folder in the tree ("" is the tree's own root). `mounts` maps a folder below `root`
+    to its place in the environment's store of mounts. `environment` is `variables.env`; `variables` are the other
+    prefixes' as `prefix:name`. `hooks` has only the hooks that there are.
+    """
+
+    name: str
+    type: str
+    start: str
+    pre_start: str | None = None
+    root: str = ""
+    flavor: str = "default"
+    dependencies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    hooks: Mapping[str, str] = field(default_factory=dict)
+    mounts: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    relationships: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def language(self) -> str:
+        """The type without its version: `python` of `python:3.12`."""
+        return self.type.partition(":")[0]
+
+    @property
+    def launch(self) -> str:
+        """The command that runs a server: `pre_start`, and, if that succeeded, `start`."""
+        return self.start if self.pre_start is None else f"(\n{self.pre_start}\n) || exit\n{self.start}"
+
+    def folder(self, image: Path) -> Path:
+        """The application's root in an image: where its commands run."""
+        return image / "app" / self.root
+
+    def to_json(self) -> dict[str, Any]:
+        """A form that JSON can hold; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Application:
+        """The reverse of `to_json`."""
+        sequences = {name: tuple(content[name]) for name in ("relationships", "warnings")}
+        return cls(**{**content, **sequences})
+
+
+def parse(text: str | bytes) -> Application:
+    """The application that this file describes.
+
+    Raises:
+        UsageError: it isn't YAML, lacks a key that is needed, or has one of the wrong form.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as exc:
+        said = " ".join(str(exc).split())
+        raise UsageError(f"{FILE} is not YAML that can be read: {said}", "Mend the file and commit it.") from exc
+    if not isinstance(content, dict):
+        raise UsageError(f"{FILE} has no keys", "It needs at least name, type and web.commands.start.")
+    file = _File(content)
+    name = file.text("name", needed=True)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
+        raise _fault("name", "use letters, digits, - and _")
+    environment, variables = _variables(file)
+    application = Application(
+        name=name,
+        type=file.text("type", needed=True),
+        start=file.text("web.commands.start", needed=True),
+        pre_start=file.text("web.commands.pre_start") or None,
+        root=_inside(file.text("source.root"), "source.root"),
+        flavor=file.text("build.flavor") or "default",
+        dependencies=_dependencies(file),
+        hooks={hook: said for hook in ("build", "deploy", "post_deploy") if (said := file.text(f"hooks.{hook}"))},
+        mounts=_mounts(file),
+        environment=environment,
+        variables=variables,
+        relationships=tuple(str(relationship) for relationship in file.mapping("relationships")),
+        warnings=_warnings(file),
+    )
+    if application.flavor not in ("none", "default"):
+        raise _fault("build.flavor", f"{application.flavor!r} is not supported; use none, and build in hooks.build")
+    if application.language not in LANGUAGES and application.flavor != "none":
+        raise _fault("type", f"there is no default build for {application.type!r}; set build.flavor to none")
+    return application
+
+
+def _fault(path: str, said: str) -> UsageError:
+    return UsageError(f"{FILE}: {path}: {said}", "Mend the file and commit it.")
+
+
+@dataclass(frozen=True)
+class _File:
+    """The parsed YAML, read by dotted paths."""
+
+    content: Mapping[Any, Any]
+
+    def get(self, path: str) -> object:
+        found: object = self.content
+        walked: list[str] = []
+        for key in path.split("."):
+            if found is None:
+                return None
+            if not isinstance(found, dict):
+                raise _fault(".".join(walked), "a mapping is expected here")
+            walked.append(key)
+            found = found.get(key)
+        return found
+
+    def text(self, path: str, *, needed: bool = False) -> str:
+        found = self.get(path)
+        if found is None and needed:
+            raise _fault(path, "this key is missing")
+        if not isinstance(found, str | None) or "\0" in (found or ""):
+            raise _fault(path, "text is expected here")
+        if needed and not (found or "").strip():
+            raise _fault(path, "this key is empty")
+        return (found or "").strip()
+
+    def mapping(self, path: str) -> Mapping[Any, Any]:
+        found = self.get(path)
+        if found is None:
+            return {}
+        if not isinstance(found, dict):
+            raise _fault(path, "a mapping is expected here")
+        return found
+
+
+def _inside(path: str, key: str) -> str:
+    """A path below the folder that it is relative to, without slashes at its ends."""
+    plain = PurePosixPath("/", path).relative_to("/")
+    if ".." in plain.parts:
+        raise _fault(key, f"{path!r} leads out of the application")
+    return "" if plain == PurePosixPath() else str(plain)
+
+
+def _mounts(file: _File) -> dict[str, str]:
+    """Each mount's folder, and where it points in the store of mounts (`source_path`, by default the same)."""
+    mounts: dict[str, str] = {}
+    for place, said in file.mapping("mounts").items():
+        key = f"mounts.{place}"
+        path = _inside(str(place), key)
+        if not path:
+            raise _fault(key, "a mount can't replace the application's root")
+        if isinstance(said, str) and said.startswith("shared:files"):  # the form of old files: shared:files/<place>
+            source: object = said.removeprefix("shared:files")
+        elif isinstance(said, dict):
+            source = said.get("source_path")
+        else:
+            raise _fault(key, "a mapping with source and source_path is expected here")
+        if not isinstance(source, str | None):
+            raise _fault(f"{key}.source_path", "text is expected here")
+        mounts[path] = path if source is None else _inside(source, f"{key}.source_path")
+    for path in mounts:
+        for other in mounts:
+            if other != path and PurePosixPath(path).is_relative_to(other):
+                raise _fault(f"mounts.{path}", f"lies in another mount, {other!r}, which is not supported")
+    return mounts
+
+
+def _dependencies(file: _File) -> dict[str, dict[str, str]]:
+    """Tools for the build: {"python3" | "nodejs": {package: version, "*" for any}}."""
+    found: dict[str, dict[str, str]] = {}
+    for language in ("python3", "nodejs"):
+        for package, version in file.mapping(f"dependencies.{language}").items():
+            key = f"dependencies.{language}.{package}"
+            if not isinstance(version, str):
+                raise _fault(key, "write the version in quotes")
+            if str(package).startswith("-") or version.startswith("-"):
+                raise _fault(key, "this is not a package and its version")
+            found.setdefault(language, {})[str(package)] = version
+    return found
+
+
+def _variables(file: _File) -> tuple[dict[str, str], dict[str, Any]]:
+    """`variables.env` as environment variables, and the rest as `prefix:name`.
+
+    What isn't text becomes JSON, as there.
+    """
+    environment: dict[str, str] = {}
+    others: dict[str, Any] = {}
+    for prefix, below in file.mapping("variables").items():
+        if not isinstance(below, dict):
+            raise _fault(f"variables.{prefix}", "a mapping is expected here")
+        for name, value in below.items():
+            if prefix != "env":
+                others[f"{prefix}:{name}"] = value
+                continue
+            said = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+            if not _VARIABLE.fullmatch(str(name)) or "\0" in said:
+                raise _fault(f"variables.env.{name}", "this can't be an environment variable")
+            environment[str(name)] = said
+    try:
+        return environment, json.loads(json.dumps(others, default=str))  # as JSON will give it back
+    except (TypeError, ValueError) as exc:
+        raise _fault("variables", f"this can't be written as JSON: {exc}") from exc
+
+
+def _warnings(file: _File) -> tuple[str, ...]:
+    said: list[str] = []
+    for key, value in file.content.items():
+        below = _SUPPORTED.get(key, ())
+        if key not in _SUPPORTED:
+            said.append(f"{key}: not supported, ignored")
+        elif below is not None:
+            said += [f"{key}.{name}: not supported, ignored" for name in file.mapping(key) if name not in below]
+        if key in _LATER and value:
+            said.append(_LATER[key])
+    known = ("start", "pre_start")
+    said += [
+        f"web.commands.{name}: not supported, ignored" for name in file.mapping("web.commands") if name not in known
+    ]
+    for place, mount in file.mapping("mounts").items():
+        if isinstance(mount, dict) and mount.get("source") not in ("local", "tmp", None):
+            said.append(f"mounts.{place}.source: {mount['source']!r} is not supported, treated as local")
+    return tuple(said)
+
+
+def warnings(application: Application, settings: ApplicationSettings) -> tuple[str, ...]:
+    """What of the file is ignored, and which of its relationships the environment's settings don't give."""
+    missing = [name for name in application.relationships if name not in settings.relationships]
+    return application.warnings + tuple(
+        f"relationships.{name}: application.relationships in the environment's file has no such name"
+        for name in missing
+    )
+
+
+def shell(command: str) -> list[str]:
+    """The argv that runs a command of the application: in `sh`, after its `.environment`, if there is one.
+
+    The working directory must be the application's root. `sh` stays the parent of what it runs, so signals go to
+    the process group.
+    """
+    return ["sh", "-c", f"if [ -f ./.environment ]; then . ./.environment; fi\n{command}"]
+
+
+def runtime_variables(
+    application: Application,
+    *,
+    settings: ApplicationSettings,
+    environment: str,
+    branch: str,
+    tree: str,
+    image: Path,
+) -> dict[str, str]:
+    """The environment of the application's processes, but for what differs between servers (PORT, the server's name).
+
+    A variable named `env:NAME` in the settings becomes the environment variable NAME (in capitals); others are in
+    PLATFORM_VARIABLES only. Settings win over the application's file, and nothing wins over the PLATFORM_ names
+    (Upsun: development/variables).
+
+    Raises:
+        UsageError: a variable's name or a relationship's URL can't be used. Values are not shown.
+    """
+    direct: dict[str, str] = {}
+    listed: dict[str, Any] = dict(application.variables)
+    for name, value in settings.variables.items():
+        prefix, _, rest = name.partition(":")
+        if prefix != "env":
+            listed[name] = value
+        elif _VARIABLE.fullmatch(rest) and "\0" not in value:
+            direct[rest.upper()] = value
+        else:
+            raise UsageError(
+                f"application.variables: {name!r} can't be an environment variable",
+                "After env: use letters, digits and _.",
+            )
+    return {
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",  # root could write into a tree that is read-only by its mode bits
+        **application.environment,
+        **direct,
+        "HOME": str(image / "home"),
+        "PATH": f"{image / 'toolchain' / 'bin'}:{SYSTEM_PATH}",
+        "PLATFORM_APPLICATION_NAME": application.name,
+        "PLATFORM_APP_DIR": str(application.folder(image)),
+        "PLATFORM_BRANCH": branch,
+        "PLATFORM_ENVIRONMENT": environment,
+        "PLATFORM_TREE_ID": tree,
+        "PLATFORM_VARIABLES": encoded(listed),
+        "PLATFORM_RELATIONSHIPS": encoded(
+            {name: [_endpoint(name, url)] for name, url in settings.relationships.items()}
+        ),
+    }
+
+
+def encoded(content: Mapping[str, Any]) -> str:
+    """Base64 of JSON, as the PLATFORM_ variables hold it."""
+    return base64.b64encode(json.dumps(content).encode()).decode()
+
+
+def _endpoint(name: str, url: str) -> dict[str, Any]:
+    """A relationship's endpoint in the reference's form, from a URL such as `postgresql://user:password@host:5432/main`."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    if not parts.scheme or not parts.hostname:
+        raise UsageError(
+            f"application.relationships.{name}: this is not a URL",
+            "Write scheme://user:password@host:port/path.",
+        )
+    return {
+        "rel": name,
+        "service": name,
+        "scheme": parts.scheme,
+        "host": parts.hostname,
+        "hostname": parts.hostname,
+        "port": port,
+        "username": None if parts.username is None else unquote(parts.username),
+        "password": None if parts.password is None else unquote(parts.password),
+        "path": unquote(parts.path.removeprefix("/")),
+        "query": dict(parse_qsl(parts.query)),
+        "fragment": parts.fragment or None,
+    }

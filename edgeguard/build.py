@@ -1,0 +1,173 @@
+"""The steps from an empty folder to a built tree, each a program that is run to its end."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edgeguard import application as applications
+from edgeguard import manifest, process, source
+from edgeguard.errors import BuildFailed, Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from edgeguard.application import Application
+    from edgeguard.source import Source
+    from edgeguard.toolchain import Tool
+
+_SHOWN = 20  # lines of output in a failure's message
+
+
+@dataclass(frozen=True)
+class Build:
+    """One build under way. A step that fails ends it."""
+
+    come_from: Source
+    application: Application
+    folder: Path
+    passed: Mapping[str, str]  # of this process's environment
+    limit: float
+    cancelled: Callable[[], bool]
+    output: Callable[[str], None]
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def _place(self) -> Path:
+        return self.application.folder(self.folder)
+
+    def run(self, tools: Sequence[Tool]) -> None:
+        """Unpack, install the toolchain and dependencies, then the default build, then the build hook."""
+        for name in ("app", "home", "toolchain/bin", "tmp"):
+            (self.folder / name).mkdir(parents=True)
+        self._unpack()
+        for tool in tools:
+            if tool.warning:
+                self.output(tool.warning)
+            for argv in tool.install(self.folder / "toolchain"):
+                self._step(f"the {tool.language} toolchain", argv)
+        self._dependencies()
+        self._default_build()
+        if hook := self.application.hooks.get("build"):
+            self.output("running hooks.build")
+            self._step("hooks.build", applications.shell(hook))
+        if self.application.language == "python":
+            self._compile()
+        self._mounts()
+        for left in ("tmp", "home/.cache", "home/.npm"):
+            shutil.rmtree(self.folder / left, ignore_errors=True)
+
+    def _unpack(self) -> None:
+        archive, app = self.folder / "tmp" / "tree.tar", self.folder / "app"
+        self._step("git archive", self.come_from.archive(archive), env=source.environment())
+        self._step("tar", ["tar", "-xf", str(archive), "-C", str(app)])
+        archive.unlink()
+        for path in self.come_from.submodules():
+            self.output(f"{path}: submodules are not supported, this folder is empty")
+
+    def _dependencies(self) -> None:
+        packages = self.application.dependencies
+        if python := packages.get("python3"):
+            self.output(f"installing {', '.join(python)}")
+            named = [name + _python_version(version) for name, version in python.items()]
+            self._step("dependencies.python3", ["pip", "install", "--quiet", "--", *named])
+        if nodejs := packages.get("nodejs"):
+            self.output(f"installing {', '.join(nodejs)}")
+            named = [f"{name}@{version}" for name, version in nodejs.items()]
+            self._step("dependencies.nodejs", ["npm", "install", "--global", "--no-progress", "--", *named])
+
+    def _default_build(self) -> None:
+        """Node.js with a package.json: the command of the reference. Python has no default build there, nor here."""
+        wanted = self.application.flavor == "default" and self.application.language == "nodejs"
+        if wanted and (self._place / "package.json").exists():
+            self.output("running npm install")
+            script = "npm prune --userconfig .npmrc && npm install --userconfig .npmrc"
+            self._step("npm install", ["sh", "-c", script])
+
+    def _compile(self) -> None:
+        """Compile now what a read-only tree would have compiled at each start. What can't be compiled is left."""
+        python = str(self.folder / "toolchain" / "bin" / "python")
+        script = f"{python} -m compileall -qq -x node_modules app toolchain || true"
+        self._step("compileall", ["sh", "-c", script], cwd=self.folder)
+
+    def _mounts(self) -> None:
+        """Links to the store of mounts. As there, a mount hides what the tree has at its place."""
+        store = self.folder.parent.parent / "mounts"
+        for place, to in self.application.mounts.items():
+            link = self._place / place
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.parent.resolve().is_relative_to(self._place.resolve()):
+                raise UsageError(
+                    f"mounts.{place}: a link of the tree leads it out of the application", "Name another place."
+                )
+            if link.is_symlink() or link.exists():
+                self.output(f"mounts.{place}: what the tree has there is not in the release")
+                manifest.remove(link)
+            (store / to).mkdir(parents=True, exist_ok=True)
+            link.symlink_to(store / to)
+
+    def _step(
+        self, name: str, argv: Sequence[str], *, cwd: Path | None = None, env: dict[str, str] | None = None
+    ) -> None:
+        said: deque[str] = deque(maxlen=_SHOWN)
+
+        def heard(line: str) -> None:
+            said.append(line)
+            self.output(line)
+
+        try:
+            code = process.run(
+                argv,
+                cwd=cwd or (self._place if self._place.is_dir() else self.folder),
+                env=env or _environment(self),
+                limit=self.started + self.limit - time.monotonic(),
+                cancelled=self.cancelled,
+                output=heard,
+            )
+        except process.TimedOut as exc:
+            raise BuildFailed(
+                f"the build took longer than {self.limit:g} s and was ended in {name}{_quoted(said)}",
+                "Make it faster, or raise application.build_timeout.",
+            ) from exc
+        except process.Cancelled as exc:
+            raise Interrupted(f"interrupted during the build, in {name}", "Nothing was touched.") from exc
+        if code:
+            raise BuildFailed(f"{name} failed with exit code {code}{_quoted(said)}", "Mend it and deploy again.")
+
+
+def _quoted(lines: Sequence[str]) -> str:
+    return "".join(f"\n  | {line}" for line in lines)
+
+
+def _python_version(said: str) -> str:
+    if said in ("*", "latest", ""):
+        return ""
+    return said if said[0] in "<>=!~" else f"=={said}"
+
+
+def _environment(build: Build) -> dict[str, str]:
+    """All that a build sees. The file's own variables are in it, the environment's are not."""
+    return {
+        "LANG": "C.UTF-8",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+        "npm_config_audit": "false",
+        "npm_config_fund": "false",
+        "npm_config_update_notifier": "false",
+        **build.passed,
+        **build.application.environment,
+        "HOME": str(build.folder / "home"),
+        "PATH": f"{build.folder / 'toolchain' / 'bin'}:{applications.SYSTEM_PATH}",
+        "TMPDIR": str(build.folder / "tmp"),
+        "npm_config_prefix": str(build.folder / "toolchain"),  # else `npm install --global` writes beside the real node
+        "PLATFORM_APP_DIR": str(build.application.folder(build.folder)),
+        "PLATFORM_APPLICATION_NAME": build.application.name,
+        "PLATFORM_OUTPUT_DIR": str(build.application.folder(build.folder)),
+        "PLATFORM_SOURCE_DIR": str(build.folder / "app"),
+        "PLATFORM_TREE_ID": build.come_from.tree,
+        "PLATFORM_VARIABLES": applications.encoded(build.application.variables),
+    }

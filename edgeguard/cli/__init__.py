@@ -1,0 +1,44 @@
+"""The command line. Verbs are in one file per family; `main` alone picks exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from edgeguard.cli.options import Version
+from edgeguard.errors import EdgeguardError, Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(
+    name="edgeguard",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback()
+def every_command(*, version: Version = False) -> None:
+    """Deploys that visitors of a site behind Fastly don't notice."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit code. The README has the table."""
+    from edgeguard.cli import deploys, grace, rehearsals  # noqa: F401, PLC0415 (each adds its verbs)
+
+    try:
+        app(args=list(arguments), prog_name="edgeguard")
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else 1
+    except EdgeguardError as exc:
+        sys.stderr.write(f"edgeguard: {exc.message}\n" + (f"  {exc.remedy}\n" if exc.remedy else ""))
+        return exc.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("edgeguard: interrupted\n")
+        return Interrupted.exit_code
+    return 0

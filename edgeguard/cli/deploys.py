@@ -1,0 +1,170 @@
+"""The verbs around a deploy: plan, deploy, status, report."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from edgeguard.cli import app
+from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version
+from edgeguard.cli.output import listener, print_json
+
+
+@app.command(epilog="Example: edgeguard plan production")
+def plan(
+    name: Name,
+    ref: Annotated[
+        str | None, typer.Option("--ref", help="A commit, tag or branch. [the environment's branch]")
+    ] = None,
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """What a deploy would do, phase by phase. Builds the image; touches nothing else."""
+    from edgeguard.environment import Environment  # noqa: PLC0415
+    from edgeguard.plan import plan as planned  # noqa: PLC0415
+
+    environment = Environment.open(name, config=config, state=state)
+    phases = planned(environment, ref, listen=listener(as_json=False, quiet=quiet or as_json, verbose=verbose))
+    if as_json:
+        print_json({"environment": name, "phases": phases})
+        return
+    for phase in phases:
+        for number, line in enumerate(phase["acts"] or ["nothing"]):
+            typer.echo(f"{phase['name'] if number == 0 else '':<12} {line}")
+
+
+@app.command(epilog="Example: edgeguard deploy production --purge-key news")
+def deploy(
+    name: Name,
+    ref: Annotated[
+        str | None, typer.Option("--ref", help="A commit, tag or branch. [the environment's branch]")
+    ] = None,
+    purge_key: Annotated[list[str] | None, typer.Option(help="Soft-purge this surrogate key; may be repeated.")] = None,
+    accept: Annotated[list[str] | None, typer.Option(help="Go on although preflight names this; repeatable.")] = None,
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """Deploy, with visitors of cached pages kept served meanwhile. Ends with a report."""
+    from edgeguard.deploy import Wish  # noqa: PLC0415
+    from edgeguard.deploy import deploy as run  # noqa: PLC0415
+    from edgeguard.environment import Environment  # noqa: PLC0415
+    from edgeguard.errors import UsageError  # noqa: PLC0415
+    from edgeguard.steps import ACCEPTABLE  # noqa: PLC0415
+
+    if unknown := set(accept or ()) - set(ACCEPTABLE):
+        raise UsageError(f"--accept {min(unknown)}: no refusal has this name", f"One of: {', '.join(ACCEPTABLE)}.")
+    environment = Environment.open(name, config=config, state=state)
+    wish = Wish(ref=ref, purge_keys=tuple(purge_key or ()), accept=tuple(accept or ()))
+    end(run(environment, wish, listen=listener(as_json=as_json, quiet=quiet, verbose=verbose)), as_json=as_json)
+
+
+@app.command(epilog="Example: edgeguard status production --json")
+def status(
+    name: Name,
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """What is in force now: the servers, the lock, and the grace as the edge shows it."""
+    from edgeguard.environment import Environment  # noqa: PLC0415
+    from edgeguard.status import status as look  # noqa: PLC0415
+    from edgeguard.status import text  # noqa: PLC0415
+
+    found = look(Environment.open(name, config=config, state=state), now=time.time())
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo(text(found))
+
+
+@app.command(epilog="Example: edgeguard report production --json")
+def report(
+    name: Name,
+    deploy_id: Annotated[str | None, typer.Argument(metavar="[DEPLOY]", help="A deploy's id. [the last one]")] = None,
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """One deploy of this machine: how it ended, its phases, and what visitors saw."""
+    from edgeguard import settings  # noqa: PLC0415
+    from edgeguard.deploy import journals  # noqa: PLC0415
+    from edgeguard.environment import config_folder, state_folder  # noqa: PLC0415
+    from edgeguard.errors import UsageError  # noqa: PLC0415
+    from edgeguard.report import load  # noqa: PLC0415
+    from edgeguard.report.text import render  # noqa: PLC0415
+
+    settings.load(name, config_folder(config))
+    folder = state_folder(state) / name
+    found = [path for path in journals(folder) if deploy_id in (None, path.name)]
+    if not found:
+        raise UsageError(
+            f"there is no deploy {deploy_id or ''} of {name} in {folder}".replace("  ", " "),
+            "Deploys are reported on the machine that ran them; --state names its folder.",
+        )
+    content = load(found[-1])
+    if as_json:
+        print_json(content)
+    else:
+        typer.echo(render(content))
+
+
+@app.command(epilog="Example: edgeguard unlock production 20261123-113749-d23b")
+def unlock(
+    name: Name,
+    deploy_id: Annotated[str, typer.Argument(metavar="DEPLOY", help="Whose lock: the id that `status` shows.")],
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """Free the lock of a deploy whose process is gone. Watches for 15 s that it really is; changes nothing else."""
+    from edgeguard.environment import Environment  # noqa: PLC0415
+    from edgeguard.record import Record  # noqa: PLC0415
+    from edgeguard.status import servers_text  # noqa: PLC0415
+    from edgeguard.status import status as look  # noqa: PLC0415
+
+    environment = Environment.open(name, config=config, state=state)
+
+    def watch(seconds: float) -> None:
+        if not quiet:
+            typer.echo(f"watching for {seconds:.0f} s whether {deploy_id} renews its lock", err=True)
+        time.sleep(seconds)
+
+    freed = Record(environment.cluster, name).unlock(deploy_id, wait=watch)
+    left = look(environment, now=time.time())
+    if as_json:
+        print_json({"unlocked": freed, **left})
+    else:
+        typer.echo(f"the lock of {deploy_id} ({freed['holder']}) is free; it left behind:")
+        typer.echo("\n".join(servers_text(left["servers"])))
+
+
+def end(content: dict[str, object], *, as_json: bool) -> None:
+    """End a deploy's command: its report, its error, its exit code."""
+    from edgeguard.report.text import render  # noqa: PLC0415
+
+    if as_json:
+        print_json({"event": "report", **content})
+        if content["error"]:
+            typer.echo(f"edgeguard: {content['error']}\n  {content['remedy'] or ''}".rstrip(), err=True)
+    else:
+        typer.echo("\n" + render(content))
+    raise typer.Exit(int(str(content["exit_code"])))

@@ -1,0 +1,89 @@
+"""The verbs that set a world up on this machine: rehearse, standin."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from edgeguard.cli import app
+from edgeguard.cli.deploys import end
+from edgeguard.cli.options import Json, Quiet, Verbose, Version
+from edgeguard.cli.output import listener, print_json
+
+
+@app.command(epilog="Example: edgeguard rehearse ./my-site --page / --page /news")
+def rehearse(
+    repository: Annotated[
+        Path | None, typer.Argument(metavar="[REPO]", help="A Git repository. [a bundled site]")
+    ] = None,
+    ref: Annotated[str | None, typer.Option("--ref", help="The commit to deploy. [HEAD]")] = None,
+    servers: Annotated[int, typer.Option(min=1, max=30, help="How many servers.")] = 3,
+    hook_seconds: Annotated[float, typer.Option(min=0, help="How long the bundled site's deploy hook takes.")] = 5,
+    page: Annotated[list[str] | None, typer.Option(help="A path that visitors ask for; repeatable. [/]")] = None,
+    unguarded: Annotated[
+        Literal["edge", "claim"] | None, typer.Option(help="The same without the policy, or without a claim.")
+    ] = None,
+    fail: Annotated[
+        Literal["claim", "swap", "hook", "check", "healthy"] | None, typer.Option(help="Plant a cause of failure.")
+    ] = None,
+    stay: Annotated[bool, typer.Option("--stay", help="Set the world up, say where it is, and stay.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """A whole guarded deploy on this machine: a stand-in for Fastly, real servers, live visitors."""
+    from edgeguard.errors import UsageError  # noqa: PLC0415
+    from edgeguard.standin.rehearsal import Scene, World  # noqa: PLC0415
+
+    if ref is not None and repository is None:
+        raise UsageError("--ref names a commit of REPO, and no REPO is given", "Name the repository too.")
+    if stay and (unguarded == "claim" or fail in ("claim", "swap")):
+        raise UsageError(
+            f"--stay deploys nothing, so {'--unguarded' if unguarded == 'claim' else '--fail'} has nothing to act on",
+            "Leave one of the two out.",
+        )
+    scene = Scene(repository, ref, servers, hook_seconds, unguarded, fail, tuple(page or ()))
+    say = listener(as_json=as_json and not stay, quiet=quiet or (as_json and stay), verbose=verbose)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    world = World(scene, say)
+    try:
+        world.begin()
+        if not stay:
+            end(world.deploy(), as_json=as_json)
+        if as_json:
+            print_json(world.ready())
+        else:
+            typer.echo("\n".join(f"{key:<12} {value}" for key, value in world.ready().items() if key != "event"))
+            typer.echo(f"\nTry: edgeguard deploy rehearsal --config {world.config}\nCtrl-C ends this world.")
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave half of this world behind
+            signal.signal(number, signal.SIG_IGN)
+        world.end()
+
+
+@app.command(epilog="Example: edgeguard standin --origin http://127.0.0.1:8080 --json")
+def standin(
+    origin: Annotated[str, typer.Option(help="What is behind it: http://HOST:PORT.")],
+    api_port: Annotated[int, typer.Option(help="[a free one]")] = 0,
+    edge_port: Annotated[int, typer.Option(help="[a free one]")] = 0,
+    control_port: Annotated[int, typer.Option(help="[a free one]")] = 0,
+    propagation: Annotated[float, typer.Option(min=0, help="Seconds until the edge sees a dictionary write.")] = 1,
+    as_json: Json = False,
+    version: Version = False,
+) -> None:
+    """The stand-in for Fastly alone, on loopback, until it is told to stop."""
+    from edgeguard.standin.program import run  # noqa: PLC0415
+
+    run(
+        origin,
+        json_output=as_json,
+        api_port=api_port,
+        edge_port=edge_port,
+        control_port=control_port,
+        propagation=propagation,
+    )

@@ -1,0 +1,123 @@
+"""Everything that can go wrong, as one tree. Each class has its exit code; each error says what to do now.
+
+    EdgeguardError               1   a bug, unless a subclass says otherwise
+    ├── UsageError               2   the command line, a file of ours, the repository's own file
+    ├── Locked                   3   somebody else is at work, or left something unfinished
+    ├── Refused                  4   preflight said no; nothing was touched
+    ├── EdgeError                5   the edge's API
+    │   ├── EdgeUnauthorized         the token is wrong, or may not do this
+    │   └── EdgeUnavailable          no answer, 5xx or throttled: the same call may work later
+    ├── ClusterError             6   a server or its driver
+    │   ├── Fenced                   a newer holder of the lock has taken over
+    │   └── HookFailed               the deploy hook exited non-zero, or was ended at its limit
+    ├── OriginsUnhealthy         7   the front door does not answer as it should
+    ├── BuildFailed              8   the image could not be built
+    ├── NotConfirmed             9   written, but the edge does not show it
+    ├── RolledBack              10   failed, and the previous release is serving again
+    ├── Held                    11   failed, and a person is needed
+    ├── CleanupUnfinished       12   deployed, but something is left to do
+    └── Interrupted            130   a signal came before anything was closed
+
+Foreign exceptions are turned into these at the border where they arise, once, with `raise … from exc`.
+"""
+
+from __future__ import annotations
+
+
+class EdgeguardError(Exception):
+    """Something went wrong. `message` says what, `remedy` what to do now (one sentence, or empty)."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+class UsageError(EdgeguardError):
+    """The command line, an environment's file, or the application's own file can't be used."""
+
+    exit_code = 2
+
+
+class Locked(EdgeguardError):
+    """The environment is in somebody else's hands, or an unfinished deploy is in the way."""
+
+    exit_code = 3
+
+
+class Refused(EdgeguardError):
+    """Preflight found reasons not to begin. Nothing was touched."""
+
+    exit_code = 4
+
+
+class EdgeError(EdgeguardError):
+    """The edge's API did not do what it was asked."""
+
+    exit_code = 5
+
+
+class EdgeUnauthorized(EdgeError):
+    """The token is missing, wrong, expired, or not allowed to do this."""
+
+
+class EdgeUnavailable(EdgeError):
+    """No answer, a 5xx, or throttled: the same call may work later."""
+
+
+class ClusterError(EdgeguardError):
+    """A server, its gate, or the driver that speaks to them failed."""
+
+    exit_code = 6
+
+
+class Fenced(ClusterError):
+    """A newer holder of the lock has taken over; this process may do nothing more there."""
+
+
+class HookFailed(ClusterError):
+    """The deploy hook exited non-zero, or was ended at its limit."""
+
+
+class OriginsUnhealthy(EdgeguardError):
+    """The front door does not answer as a healthy release would."""
+
+    exit_code = 7
+
+
+class BuildFailed(EdgeguardError):
+    """The image could not be built. Nothing was touched."""
+
+    exit_code = 8
+
+
+class NotConfirmed(EdgeguardError):
+    """Written, but the edge does not show it in time."""
+
+    exit_code = 9
+
+
+class RolledBack(EdgeguardError):
+    """The deploy failed after the close; the previous release is serving again."""
+
+    exit_code = 10
+
+
+class Held(EdgeguardError):
+    """The deploy failed and a person is needed: the cluster is closed, or the grace was left long."""
+
+    exit_code = 11
+
+
+class CleanupUnfinished(EdgeguardError):
+    """The new release serves; something that follows a deploy is left to do."""
+
+    exit_code = 12
+
+
+class Interrupted(EdgeguardError):
+    """SIGINT or SIGTERM came before anything was closed, and what had begun was taken back."""
+
+    exit_code = 130

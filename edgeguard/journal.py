@@ -1,0 +1,93 @@
+"""The journal of one deploy: what was meant and what came of it, a JSON object a line, on disk before anything acts.
+
+It is a convenience for the machine that runs the deploy, and the source of its report; the truth about the environment
+is what the servers and the edge hold.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from edgeguard.errors import EdgeguardError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+Entry = dict[str, Any]
+
+
+class Journal:
+    """An append-only file. `append` returns only when the line is durable; threads may share one journal."""
+
+    def __init__(self, path: Path, *, listen: Callable[[Entry], None] = lambda _: None) -> None:
+        """Create the file (its folder too). `listen` hears each entry after it is durable."""
+        self.path = path
+        self._listen = listen
+        self._mutex = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as exc:
+            raise _unwritable(path, exc) from exc
+
+    def append(self, event: str, **facts: Any) -> Entry:  # noqa: ANN401 (whatever JSON can say)
+        """Write one entry durably. `at` (Unix time, seconds) is added.
+
+        Raises:
+            EdgeguardError: the disk is full or gone; nothing may be done then that isn't written down.
+        """
+        entry: Entry = {"event": event, "at": time.time(), **facts}
+        line = json.dumps(entry, separators=(",", ":"), ensure_ascii=False) + "\n"
+        with self._mutex:
+            try:
+                _write_all(self._file, line.encode())
+                os.fsync(self._file)
+            except OSError as exc:
+                raise _unwritable(self.path, exc) from exc
+            self._listen(entry)
+        return entry
+
+    def close(self) -> None:
+        """Close the file; the journal can't be appended to after that."""
+        os.close(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read(path: Path) -> list[Entry]:
+    """All whole entries. A torn last line, left by a machine that died while it wrote, is passed over."""
+    entries: list[Entry] = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if line.endswith(b"\n") and isinstance(entry, dict) and isinstance(entry.get("event"), str):
+            entries.append(entry)
+    return entries
+
+
+def _write_all(file: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(file, content) :]
+
+
+def _unwritable(path: Path, exc: OSError) -> EdgeguardError:
+    return EdgeguardError(
+        f"the journal {path} can't be written: {exc.strerror}",
+        "Free space or make the state folder writable (--state names another).",
+    )

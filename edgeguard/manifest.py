@@ -1,0 +1,113 @@
+"""What a frozen folder holds, one line for each file, so that a later look can say what differs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+_WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+
+
+def freeze(folder: Path) -> None:
+    """Take the right to write away from everything in the folder, and from itself. Links are not followed."""
+    for path in _walk(folder):
+        if not path.is_symlink():
+            _chmod(path, path.stat().st_mode & ~_WRITABLE)
+    _chmod(folder, folder.stat().st_mode & ~_WRITABLE)
+
+
+def take(folder: Path, parts: Sequence[str]) -> str:
+    """The manifest of these parts of a folder: JSON lines [mode, kind, digest or target, path], in order of path.
+
+    Kinds are file, link, folder and special. Times and owners are left out.
+    """
+    lines = (
+        _describe(folder, path)
+        for part in sorted(parts)
+        for path in (folder / part, *sorted(_walk(folder / part), key=os.fsencode))
+    )
+    return "".join(f"{json.dumps(line)}\n" for line in lines)
+
+
+def digest(manifest: str, parts: Sequence[str]) -> str:
+    """The identity of what these parts hold.
+
+    Python's compiled files are left out: they follow from their sources, and differ from one compilation to the next.
+    """
+    found = hashlib.sha256()
+    for line in manifest.splitlines(keepends=True):
+        path = Path(json.loads(line)[3])
+        if path.parts[0] in parts and "__pycache__" not in path.parts:
+            found.update(line.encode())
+    return found.hexdigest()
+
+
+def compare(manifest: str, folder: Path, parts: Sequence[str]) -> list[str]:
+    """What differs in the folder from its manifest, a sentence each; nothing if it is as it was."""
+    then, now = _by_path(manifest.splitlines()), _by_path(take(folder, parts).splitlines())
+    said = []
+    for path in sorted(then.keys() | now.keys()):
+        if path not in now:
+            said.append(f"{path} is missing")
+        elif path not in then:
+            said.append(f"{path} was added")
+        elif then[path][1:] != now[path][1:]:
+            said.append(f"{path} was changed")
+        elif then[path] != now[path]:
+            said.append(f"{path} has mode {now[path][0]}, not {then[path][0]}")
+    return said
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, frozen or not; nothing happens if there is none. Links are removed, not what they lead to."""
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink(missing_ok=True)
+        return
+    _chmod(folder, stat.S_IRWXU)
+    for path in _walk(folder, opening=True):
+        del path
+    shutil.rmtree(folder)
+
+
+def _by_path(lines: Iterable[str]) -> dict[str, list[str]]:
+    described = (json.loads(line) for line in lines)
+    return {path: [mode, kind, content] for mode, kind, content, path in described}
+
+
+def _describe(folder: Path, path: Path) -> list[str]:
+    name = path.relative_to(folder).as_posix()
+    if path.is_symlink():
+        return ["-", "link", str(path.readlink()), name]
+    mode = f"{stat.S_IMODE(path.stat().st_mode):04o}"
+    if path.is_dir():
+        return [mode, "folder", "", name]
+    if not path.is_file():  # a socket or a pipe that a build left
+        return [mode, "special", "", name]
+    with path.open("rb") as content:
+        return [mode, "file", hashlib.file_digest(content, "sha256").hexdigest(), name]
+
+
+def _walk(folder: Path, *, opening: bool = False) -> Iterator[Path]:
+    """Everything below a folder, a folder before its content; `opening` makes each folder writable first."""
+    with os.scandir(folder) as entries:
+        found = list(entries)
+    for entry in found:
+        path = Path(entry.path)
+        below = entry.is_dir(follow_symlinks=False)
+        if below and opening:
+            _chmod(path, stat.S_IRWXU)
+        yield path
+        if below:
+            yield from _walk(path, opening=opening)
+
+
+def _chmod(path: Path, mode: int) -> None:
+    path.chmod(stat.S_IMODE(mode))

@@ -1,0 +1,64 @@
+"""What a deploy would do, in the words of the driver and of the edge's API."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from edgeguard import deploy, report, steps
+from edgeguard.edge.grace import DEPLOY_SLOTS
+from edgeguard.record import RENEWAL
+from edgeguard.signals import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgeguard.environment import Environment
+    from edgeguard.journal import Entry
+
+
+def plan(environment: Environment, ref: str | None, *, listen: Callable[[Entry], None]) -> list[dict[str, Any]]:
+    """Each phase with what it would do, a line each. Builds the image (or finds it); touches nothing else.
+
+    Raises:
+        UsageError, BuildFailed: as a deploy would.
+    """
+    deployment = steps.Deployment(
+        id="plan",
+        environment=environment,
+        stop=Stop(),
+        say=lambda event, **facts: listen({"event": event, "at": time.time(), **facts}),
+        ref=ref,
+    )
+    steps.Build(deployment).do()
+    until_committed, committed = deploy.phases(deployment)
+    names = [step.name for step in (*until_committed, *committed) if step.name not in report.INTERNAL]
+    epoch = int(deployment.record.look().get("epoch", 0)) + 1
+    return [{"name": name, "acts": _acts(name, deployment, DEPLOY_SLOTS[epoch % 2])} for name in names]
+
+
+def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
+    environment, settings = deployment.environment, deployment.environment.settings
+    edge, claim = settings.edge, settings.claim
+    items = f"PATCH {edge.api_url}/service/{edge.service}/dictionary/<{edge.dictionary}>/items"
+    grace = min(edge.ceiling, edge.base_grace + claim.duration)
+    own: dict[str, list[str]] = {
+        "build": [
+            f"release {steps.short(deployment.target.release)} of {deployment.ref or settings.application.branch}"
+        ],
+        "lock": [f"write the record on {', '.join(settings.cluster.servers)}; renew it every {RENEWAL:.0f} s"],
+        "preflight": ["read the servers' state", f"GET the active version of {edge.service}", f"GET {edge.health_url}"],
+        "claim": [
+            f"{items}: {slot} = now+{claim.duration}:{grace}:now+{claim.hold}",
+            f"wait {edge.propagation:.0f} s, then ten answers of {edge.url}/{edge.status_name} that show it",
+            f"renew it every {claim.hold / 3:.0f} s until the cluster is open",
+        ],
+        "healthy": [f"GET {edge.health_url}?edgeguard=<random>, {edge.healthy_rounds} good answers in a row"],
+        "purge": [f"POST {edge.api_url}/service/{edge.service}/purge, softly: {settings.purge.release_key}"]
+        if settings.purge.release_key
+        else [],
+        "release": [f"{items}: {' and '.join(DEPLOY_SLOTS)} = free"],
+    }
+    if phase == "open":
+        return [*environment.cluster.explain(phase, deployment.target), f"{items}: {slot} without its hold"]
+    return own[phase] if phase in own else list(environment.cluster.explain(phase, deployment.target))

@@ -1,0 +1,169 @@
+"""The border to other programs: run one to its end, in a session of its own of which nothing is left."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from edgeguard.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+TERM_SECONDS = 2.0  # between SIGTERM and SIGKILL
+_POLL = 0.02
+_LONGEST_LINE = 65_536
+
+
+class Ended(Exception):
+    """The process was ended before its time."""
+
+
+class TimedOut(Ended):
+    """It had not finished at its limit."""
+
+
+class Cancelled(Ended):
+    """The caller asked for its end."""
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    limit: float,
+    cancelled: Callable[[], bool],
+    output: Callable[[str], None],
+) -> int:
+    """Run a program to its end and return its exit code (negative: the signal that ended it).
+
+    What it and its children write, errors too, goes to `output` line by line. When this returns or raises, no
+    process of its session runs any more: neither after a normal end, nor at `limit` seconds, nor when `cancelled()`
+    turned true (SIGTERM, and SIGKILL to what still runs 2 s later).
+
+    Raises:
+        TimedOut, Cancelled: it was ended.
+        UsageError: there is no such program.
+    """
+    with _started(argv, cwd, env) as (process, pipe), selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        lines = _Lines(output)
+        deadline = time.monotonic() + limit
+        try:
+            while process.poll() is None:
+                if cancelled():
+                    raise Cancelled
+                if time.monotonic() > deadline:
+                    raise TimedOut
+                if selector.select(_POLL):
+                    lines.read(pipe)
+        finally:
+            end_session(process)
+            while lines.read(pipe):
+                pass
+            lines.close()
+        return process.returncode
+
+
+@contextmanager
+def _started(
+    argv: Sequence[str], cwd: Path, env: Mapping[str, str]
+) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    try:
+        process = subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            umask=0o022,  # what is built must not depend on who builds
+        )
+    except FileNotFoundError as exc:
+        if not cwd.is_dir():
+            raise
+        raise UsageError(f"{argv[0]} can't be run here: {exc.strerror}", f"Install {Path(argv[0]).name}.") from exc
+    pipe = process.stdout
+    if pipe is None:
+        raise AssertionError("stdout=PIPE gives a pipe")
+    with pipe:
+        os.set_blocking(pipe.fileno(), False)
+        yield process, pipe
+
+
+class _Lines:
+    """Bytes of a pipe, handed on as lines of text; a very long line in pieces."""
+
+    def __init__(self, output: Callable[[str], None]) -> None:
+        self._output = output
+        self._rest = b""
+
+    def read(self, pipe: IO[bytes]) -> bool:
+        """Take what is there now. False: nothing, or the end."""
+        try:
+            said = os.read(pipe.fileno(), _LONGEST_LINE)
+        except BlockingIOError:
+            return False
+        *whole, self._rest = (self._rest + said).split(b"\n")
+        if len(self._rest) >= _LONGEST_LINE:
+            whole, self._rest = [*whole, self._rest], b""
+        for line in whole:
+            self._output(line.decode(errors="replace").rstrip("\r"))
+        return bool(said)
+
+    def close(self) -> None:
+        if self._rest:
+            self._output(self._rest.decode(errors="replace"))
+
+
+def end_session(process: subprocess.Popen[bytes]) -> None:
+    """End every process of this leader's session, and reap the leader. Nothing happens when none is left."""
+    _signal(process, signal.SIGTERM)
+    deadline = time.monotonic() + TERM_SECONDS
+    while _alive(process) and time.monotonic() < deadline:
+        time.sleep(_POLL)
+    while _alive(process):
+        _signal(process, signal.SIGKILL)
+        time.sleep(_POLL)
+    process.wait()
+
+
+def _alive(process: subprocess.Popen[bytes]) -> bool:
+    return process.poll() is None or bool(_members(process.pid))
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    for pid in _members(process.pid):
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _members(session: int) -> list[int]:
+    """The processes of a session that still run; zombies are not counted.
+
+    Without /proc, only those of the leader's own process group are found, as one negative id: a program that makes
+    process groups of its own keeps them alive there.
+    """
+    if not Path("/proc/self/stat").exists():
+        try:
+            os.killpg(session, 0)
+        except (ProcessLookupError, PermissionError):
+            return []
+        return [-session]
+    found = []
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with suppress(OSError):
+                stat = Path(entry.path, "stat").read_text(encoding="utf-8", errors="replace")
+                state, _parent, _group, of = stat.rpartition(")")[2].split()[:4]
+                if int(of) == session and state not in "ZX":
+                    found.append(int(entry.name))
+    return found

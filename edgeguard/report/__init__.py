@@ -1,0 +1,97 @@
+"""What a deploy was, as one object: a function of its journal and of the visitors' samples."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from edgeguard import journal, visitors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edgeguard.journal import Entry
+    from edgeguard.visitors import Sample
+
+INTERNAL = ("proof", "finish")
+_OUTCOMES = {0: "deployed", 12: "deployed", 10: "rolled-back", 11: "held", 1: "abandoned"}
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The report of the deploy whose journal is in this folder."""
+    return fold(journal.read(folder / "journal.jsonl"), visitors.read(folder / "samples.jsonl"))
+
+
+def fold(entries: Sequence[Entry], samples: Sequence[Sample]) -> dict[str, Any]:
+    """The report. Durations are seconds; times are RFC 3339."""
+    first = entries[0]
+    end = next((entry for entry in entries if entry["event"] == "end"), None)
+    done = {entry["step"]: entry for entry in entries if entry["event"] == "done"}
+    steps = _steps(entries)
+    code = end["exit_code"] if end else None
+    release, claim = done.get("build", {}), done.get("claim", {})
+    return {
+        "deploy": first["deploy"],
+        "environment": first["environment"],
+        "release": release.get("release"),
+        "previous": done.get("preflight", {}).get("previous"),
+        "ref": release.get("ref", first["ref"]),
+        "outcome": "running" if code is None else _OUTCOMES.get(code, "refused"),
+        "exit_code": code,
+        "error": end["error"] if end else None,
+        "remedy": end["remedy"] if end else None,
+        "started": rfc3339(first["at"]),
+        "ended": rfc3339(end["at"]) if end else None,
+        "phases": [step for step in steps if step["name"] not in INTERNAL],
+        "closed_seconds": _closed(entries),
+        "hook_seconds": next((step["seconds"] for step in steps if step["name"] == "hook"), None),
+        "servers": end["servers"] if end else [],
+        "grace": {
+            "base": claim.get("base"),
+            "claimed": claim.get("claimed"),
+            "until": rfc3339(claim["until"]) if "until" in claim else None,
+            "confirmed_seconds": claim.get("confirmed_seconds"),
+            "nodes": claim.get("nodes", []),
+        },
+        "purged": {key: done.get("purge", {}).get(key, 0) for key in ("keys", "requests")},
+        "visitors": visitors.summarize(samples),
+    }
+
+
+def rfc3339(at: float) -> str:
+    """A Unix time as people and machines write it."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _steps(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    begun: dict[str, float] = {}
+    for entry in entries:
+        name = entry.get("step")
+        if name is None:
+            continue
+        if entry["event"] == "begin":
+            begun[name] = entry["at"]
+            found[name] = {"name": name, "seconds": None, "outcome": "running"}
+        elif name in found and entry["event"] in ("done", "failed"):
+            if found[name]["outcome"] == "running":
+                found[name]["seconds"] = round(entry["at"] - begun[name], 3)
+                found[name]["outcome"] = entry["event"]
+        elif name in found and entry["event"] in ("undone", "undo-failed") and found[name]["outcome"] == "done":
+            found[name]["outcome"] = entry["event"]
+    return list(found.values())
+
+
+def _closed(entries: Sequence[Entry]) -> float | None:
+    """Seconds for which the gate was closed: from the close to the open that ended it, or to the journal's end."""
+    total, since = 0.0, None
+    for entry in entries:
+        key = (entry["event"], entry.get("step"))
+        if key in (("begin", "close"), ("undoing", "open")):
+            since = since or entry["at"]
+        elif key in (("done", "open"), ("undone", "close")) and since is not None:
+            total, since = total + entry["at"] - since, None
+    if since is not None:
+        total += entries[-1]["at"] - since
+    return round(total, 3) if any(entry.get("step") == "close" for entry in entries) else None

@@ -1,0 +1,55 @@
+"""A report as people read it on a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def render(report: dict[str, Any]) -> str:
+    """The timeline, the visitors' table, and the outcome."""
+    blocks = [_timeline(report), _visitors(report["visitors"]), _outcome(report)]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _timeline(report: dict[str, Any]) -> str:
+    phases = [phase for phase in report["phases"] if phase["seconds"] is not None]
+    longest = max((phase["seconds"] for phase in phases), default=0) or 1
+    lines = []
+    closed = False
+    for phase in phases:
+        closed = (closed or phase["name"] == "close") and phase["name"] not in ("open", "healthy")
+        bar = ("█" if closed else "░") * max(1, round(40 * phase["seconds"] / longest))
+        taken_back = phase["outcome"] == "undone" and phase["name"] in ("claim", "close", "swap", "open")
+        mark = "  taken back" if taken_back else f"  {phase['outcome']}" if "fail" in phase["outcome"] else ""
+        lines.append(f"  {phase['name']:<12}{phase['seconds']:9.3f} s  {bar}{mark}")
+    if report["closed_seconds"] is not None:
+        lines.append(f"  closed for {report['closed_seconds']:.3f} s (█)")
+    return "\n".join(line for line in lines if line)
+
+
+def _visitors(figures: dict[str, Any]) -> str:
+    if not figures:
+        return ""
+    lines = [f"  {'visitors':<14}{'requests':>9}{'errors':>8}{'stale':>8}{'p50':>9}{'p99':>9}{'down':>9}"]
+    for audience, seen in figures.items():
+        lines.append(
+            f"  {audience:<14}{seen['requests']:>9}{seen['errors']:>8}{seen['stale']:>8}"
+            f"{seen['p50'] * 1000:>6.0f} ms{seen['p99'] * 1000:>6.0f} ms{seen['seconds_down']:>7.2f} s"
+        )
+    return "\n".join(line for line in lines if line)
+
+
+def _outcome(report: dict[str, Any]) -> str:
+    release = report["release"][:12] if report["release"] else "none"
+    lines = [f"  {report['deploy']} of {report['environment']}: {report['outcome']} (exit {report['exit_code']})"]
+    lines.append(f"  release {release} from {report['ref']}")
+    if report["servers"]:
+        serving = (
+            f"{server['name']} {(server['release'] or 'none')[:12]} {'open' if server['open'] else 'closed'}"
+            for server in report["servers"]
+        )
+        lines.append("  servers: " + ", ".join(serving))
+    if report["error"]:
+        lines.append(f"  {report['error']}.")
+        lines.append(f"  {report['remedy']}" if report["remedy"] else "")
+    return "\n".join(line for line in lines if line)

@@ -1,0 +1,88 @@
+"""Run steps in order; when one fails, take back those that began, the last one first.
+
+This engine knows nothing of deploys. Three rules make it safe, and order is all of them: what will be done, and what
+was there before, is written down before it is done; *undoing* is written ahead too; and if an undo fails everything
+stops there, so that what comes before it in the order stays in force.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edgeguard.errors import EdgeguardError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Facts = dict[str, Any]
+
+
+class Step(Protocol):
+    """One step. `do` makes a state true and may be repeated; `undo` restores what `before` saw, also after a `do`
+    that failed half-way, and also if `do` was never reached."""
+
+    name: str
+
+    def before(self) -> Facts:
+        """What is there now, as absolute facts that JSON can hold. Changes nothing."""
+
+    def do(self) -> Facts:
+        """Do it. Returns what is worth reporting."""
+
+    def undo(self, before: Facts) -> None:
+        """Restore what `before` saw."""
+
+
+class Log(Protocol):
+    """Where intents and results are written down, durably, before `append` returns: a journal."""
+
+    def append(self, event: str, **facts: Any) -> object:  # noqa: ANN401 (whatever JSON can say)
+        """Write one entry."""
+
+
+class UndoFailed(EdgeguardError):
+    """An undo failed, and the unwinding stopped there. `failure` is what had made it necessary."""
+
+    def __init__(self, step: str, failure: BaseException, undo_failure: Exception) -> None:
+        super().__init__(f"taking back {step} failed: {_said(undo_failure)}", getattr(undo_failure, "remedy", ""))
+        self.step = step
+        self.failure = failure
+
+
+def run(steps: Iterable[Step], journal: Log, *, interrupt: Callable[[], None] = lambda: None) -> None:
+    """Do all steps, or none of them.
+
+    `interrupt` is called before each step and may raise to stop the run. Whatever is raised by it or by a step is
+    raised again when everything that began has been taken back.
+
+    Raises:
+        UndoFailed: the unwinding stopped half-way.
+    """
+    begun: list[tuple[Step, Facts]] = []
+    try:
+        for step in steps:
+            interrupt()
+            before = step.before()
+            journal.append("begin", step=step.name, before=before)
+            begun.append((step, before))
+            journal.append("done", step=step.name, **step.do())
+    except BaseException as failure:
+        last = begun[-1][0].name if begun else None
+        journal.append("failed", step=last, error=_said(failure))
+        _unwind(begun, journal, failure)
+        raise
+
+
+def _unwind(begun: list[tuple[Step, Facts]], journal: Log, failure: BaseException) -> None:
+    for step, before in reversed(begun):
+        journal.append("undoing", step=step.name)
+        try:
+            step.undo(before)
+        except Exception as exc:  # a bug in an undo stops the unwinding like any other failure of it
+            journal.append("undo-failed", step=step.name, error=_said(exc))
+            raise UndoFailed(step.name, failure, exc) from exc
+        journal.append("undone", step=step.name)
+
+
+def _said(failure: BaseException) -> str:
+    return failure.message if isinstance(failure, EdgeguardError) else f"{type(failure).__name__}: {failure}"

@@ -1,0 +1,238 @@
+"""An environment's settings: `config/<environment>.toml`, and above it the environment variables `EDGEGUARD_…`.
+
+Unknown keys are errors, named with their path. Durations are written as "90s", "4h", "7d" or a number of seconds,
+and are seconds here. Secrets are never settings: a file may only name where a secret is kept.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from edgeguard.errors import UsageError
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def seconds(value: object) -> float:
+    """Seconds from "90s", "5m", "4h", "7d" or a number.
+
+    Raises:
+        ValueError: it is none of these, negative, or without end.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{value!r} is not a duration; it has to be finite, and not negative")
+        return float(value)
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([smhd]?)\s*", str(value))
+    if found is None:
+        raise ValueError(f"{value!r} is not a duration; write 90s, 5m, 4h or 7d")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+Seconds = Annotated[float, BeforeValidator(seconds)]
+WholeSeconds = Annotated[int, BeforeValidator(lambda value: int(seconds(value)))]
+
+
+class Table(BaseModel):
+    """One table of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ApplicationSettings(Table):
+    """Where the application comes from, and what its processes are told."""
+
+    repository: str
+    branch: str
+    variables: dict[str, str] = Field(default_factory=dict, repr=False)
+    relationships: dict[str, str] = Field(default_factory=dict, repr=False)
+    build_environment: tuple[str, ...] = ()
+    build_timeout: Seconds = 1800
+
+
+class ClusterSettings(Table):
+    """The servers, their gate, and what a driver needs to know of them."""
+
+    driver: str = "local"
+    servers: tuple[str, ...] = ("web1", "web2", "web3")
+    root: Path
+    hook_server: str | None = None
+    after_hook_failure: Literal["rollback"] = "rollback"
+    hook_timeout: Seconds = 3600
+    drain_timeout: Seconds = 10
+    start_timeout: Seconds = 60
+    planned_closure: Seconds = 300
+    health_path: str = "/"
+    closed_status: Literal[500, 503] = 500
+    retry_after: WholeSeconds = 30
+    edge_check_path: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ClusterSettings:
+        if not self.servers or len(set(self.servers)) != len(self.servers):
+            raise ValueError("servers: name at least one, each once")
+        for name in self.servers:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,62}", name):
+                raise ValueError(f"servers: {name!r} is not a server's name (lower-case letters, digits, - and .)")
+        if self.hook_server is not None and self.hook_server not in self.servers:
+            raise ValueError(f"hook_server: {self.hook_server!r} is not one of the servers")
+        return self
+
+
+class EdgeSettings(Table):
+    """The Fastly service in front, and the grace that it may give."""
+
+    service: str
+    url: str
+    health_url: str
+    api_url: str = "https://api.fastly.com"
+    token_file: Path | None = None
+    dictionary: str = Field(default="edgeguard", pattern=r"^[a-z][a-z0-9_]*$")
+    status_name: str = Field(default="edgeguard-status", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    base_grace: WholeSeconds = 3600
+    ceiling: WholeSeconds = 7 * 86_400
+    propagation: Seconds = 30
+    confirm_timeout: Seconds = 60
+    release_header: str | None = None
+    healthy_rounds: int = Field(default=3, ge=1)
+    healthy_timeout: Seconds = 60
+
+    @model_validator(mode="after")
+    def _consistent(self) -> EdgeSettings:
+        if not 0 < self.base_grace <= self.ceiling <= 30 * 86_400:
+            raise ValueError("base_grace and ceiling: 0 < base_grace <= ceiling <= 30d is needed")
+        return self
+
+
+class ClaimSettings(Table):
+    """A deploy's own claim on the grace."""
+
+    duration: WholeSeconds = 4 * 3600
+    hold: WholeSeconds = 120
+
+
+class PurgeSettings(Table):
+    """What a deploy purges, softly, once the new release is healthy."""
+
+    release_key: str | None = None
+
+
+class VisitorsSettings(Table):
+    """Who is watched during a deploy: pages asked at a steady rate, as visitors would."""
+
+    anonymous: tuple[str, ...] = ()
+    authenticated: tuple[str, ...] = ()
+    origin: tuple[str, ...] = ()
+    cookie: str = "session=edgeguard"
+    rate: float = Field(default=5.0, gt=0, le=1000)
+    timeout: Seconds = 10
+
+
+class Settings(BaseSettings):
+    """One environment, whole."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="EDGEGUARD_", env_nested_delimiter="__")
+
+    application: ApplicationSettings
+    cluster: ClusterSettings
+    edge: EdgeSettings
+    claim: ClaimSettings = ClaimSettings()
+    purge: PurgeSettings = PurgeSettings()
+    visitors: VisitorsSettings = VisitorsSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment variables win over the file (whose values arrive as init settings)."""
+        return env_settings, init_settings
+
+
+def load(name: str, folder: Path) -> Settings:
+    """The settings of the environment `name`, from `folder/<name>.toml`.
+
+    Raises:
+        UsageError: no such file, not TOML, unknown keys or unusable values (each named with its path).
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        raise UsageError(f"{name!r} is not an environment's name", "Names are lower-case letters, digits, - and _.")
+    path = folder / f"{name}.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        there = ", ".join(sorted(file.stem for file in folder.glob("*.toml"))) or "none"
+        raise UsageError(
+            f"there is no environment {name!r}: {path} does not exist",
+            f"Environments in {folder}: {there}. Another folder is named by --config or EDGEGUARD_CONFIG.",
+        ) from exc
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise UsageError(f"{path} can't be read: {exc}", "Mend the file; it is TOML.") from exc
+    for variable in os.environ:
+        table, levels, _ = variable.upper().removeprefix("EDGEGUARD_").partition("__")
+        if variable.upper().startswith("EDGEGUARD_") and levels and table.lower() not in Settings.model_fields:
+            raise UsageError(f"{variable}: unknown key", f"Settings are in {', '.join(Settings.model_fields)}.")
+    try:
+        return Settings(**content)
+    except ValidationError as exc:
+        raise UsageError(f"{path} can't be used: {_explain(exc)}", "Mend the file or the variable.") from exc
+    except SettingsError as exc:  # says only to which table the variable belongs
+        table = next((field for field in Settings.model_fields if f'"{field}"' in str(exc)), "")
+        names = sorted(name for name in os.environ if name.upper().startswith(f"EDGEGUARD_{table.upper()}"))
+        raise UsageError(
+            f"{' or '.join(names)} can't be read", "In a variable a list or a table is JSON, such as '[\"web1\"]'."
+        ) from exc
+
+
+def _explain(error: ValidationError) -> str:
+    """Each fault as `path: what is wrong`. Values are left out: one of them may be a secret."""
+    faults = []
+    for fault in error.errors(include_url=False, include_input=False, include_context=False):
+        path = ".".join(str(part) for part in fault["loc"]) or "the file"
+        said = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
+        faults.append(f"{path}: {said}")
+    return "; ".join(faults)
+
+
+def token(settings: EdgeSettings) -> str:
+    """The Fastly API token, from FASTLY_API_TOKEN, FASTLY_KEY, or the file that `edge.token_file` names.
+
+    Raises:
+        UsageError: there is none, it is no token, or the file can be read by others.
+    """
+    for variable in ("FASTLY_API_TOKEN", "FASTLY_KEY"):
+        if value := os.environ.get(variable, "").strip():
+            return _one_word(value, variable)
+    remedy = "Set FASTLY_API_TOKEN, or let edge.token_file name a file with the token that only you can read."
+    if settings.token_file is None:
+        raise UsageError("there is no Fastly token", remedy)
+    path = settings.token_file.expanduser()
+    try:
+        status = path.stat()
+        if status.st_mode & 0o077 or status.st_uid != os.geteuid():
+            raise UsageError(f"edge.token_file: {path} can be read by others", f"chmod 600 {path}, and own it.")
+        value = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"edge.token_file: {path} can't be read: {exc}", remedy) from exc
+    if not value:
+        raise UsageError(f"edge.token_file: {path} is empty", remedy)
+    return _one_word(value, f"edge.token_file: {path}")
+
+
+def _one_word(value: str, source: str) -> str:
+    if not re.fullmatch(r"[!-~]+", value):  # it goes into a header
+        raise UsageError(f"{source}: this is no token", "A token is one word of letters, digits, - and _.")
+    return value

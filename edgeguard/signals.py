@@ -1,0 +1,73 @@
+"""SIGINT, SIGTERM and SIGHUP, as a request to stop that is answered at a safe point and never lost."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from edgeguard.errors import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+_POLL = 0.02
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stop:
+    """Whether somebody asked this process to stop. Waiting and checking go through it."""
+
+    def __init__(self) -> None:
+        self._asked = False  # no Event: its lock may be held by the very thread in which the signal's handler runs
+        self._shielded = False
+        self._signal = ""
+
+    def asked(self) -> bool:
+        """True when what is going on should be given up (never while shielded)."""
+        return self._asked and not self._shielded
+
+    def check(self) -> None:
+        """Raise Interrupted if a stop was asked for."""
+        if self.asked():
+            raise Interrupted(f"interrupted by {self._signal}", "Deploy again when it suits.")
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; Interrupted soon after a stop is asked for."""
+        if self._shielded:
+            time.sleep(seconds)
+        else:
+            until = time.monotonic() + seconds
+            while not self._asked and (left := until - time.monotonic()) > 0:
+                time.sleep(min(left, _POLL))
+            self.check()
+
+    def shield(self) -> None:
+        """From here on what is going on is finished, whatever signals come: an unwinding, or what follows a commit."""
+        self._shielded = True
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the signals while the block runs (in the main thread only; elsewhere nothing changes).
+
+        One that is ignored stays so: that is how nohup lets a program outlive its terminal.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        old = {number: signal.signal(number, self._heard) for number in heeded}
+        try:
+            yield
+        finally:
+            for number, action in old.items():
+                signal.signal(number, action)
+
+    def _heard(self, number: int, _frame: FrameType | None) -> None:
+        self._signal = signal.Signals(number).name
+        self._asked = True

@@ -1,0 +1,140 @@
+"""The Git repository that a release comes from: which commit a ref means, and what is in its tree."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeguard.errors import UsageError
+
+# A hook of Git's has its own repository in its environment; ours is always named.
+_OF_ANOTHER = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX")
+_SECRETS = ("FASTLY_", "EDGEGUARD_")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One commit of a repository. `folder` is where Git finds it: a work tree, a bare repository or a mirror."""
+
+    folder: Path
+    ref: str
+    commit: str
+    tree: str
+
+    def read(self, path: str) -> bytes | None:
+        """A file of the tree, None if there is no such file."""
+        found = _git(self.folder, "cat-file", "blob", f"{self.tree}:{path}")
+        return found.stdout if found.returncode == 0 else None
+
+    def has_folder(self, path: str) -> bool:
+        """Whether the tree has this folder; "" is its root."""
+        return not path or _git(self.folder, "cat-file", "-t", f"{self.tree}:{path}").stdout == b"tree\n"
+
+    def submodules(self) -> tuple[str, ...]:
+        """Folders of the tree whose content is in other repositories: an archive has them empty."""
+        listed = _git(self.folder, "ls-tree", "-r", "-z", self.tree).stdout.split(b"\0")
+        return tuple(os.fsdecode(line.partition(b"\t")[2]) for line in listed if line.startswith(b"160000 "))
+
+    def archive(self, to: Path) -> list[str]:
+        """The argv that writes the tree as a tar file; its modes don't depend on anybody's configuration."""
+        return [
+            *("git", "-C", str(self.folder), "-c", "tar.umask=0022"),
+            *("archive", "--format=tar", f"--output={to}", self.tree),
+        ]
+
+
+def resolve(repository: str, ref: str, *, cache: Path) -> Source:
+    """The commit that `ref` means in a repository: a path, or a URL of which a mirror is kept in `cache`.
+
+    Raises:
+        UsageError: Git is missing, this is no repository, it can't be reached, or it has no such ref.
+    """
+    if shutil.which("git") is None:
+        raise UsageError("git can't be found", "Install Git, and have it on PATH.")
+    folder = Path(repository).expanduser()
+    if not folder.exists():
+        folder = _mirror(repository, cache)
+    folder = folder.absolute()
+    found = _git(folder, "rev-parse", "--git-dir")
+    if found.returncode:
+        raise UsageError(
+            f"{folder} is not a Git repository that can be read: {_said(found)}",
+            "Name the top folder of a repository, or a bare repository.",
+        )
+    commit = (
+        b"" if ref.startswith("-") else _git(folder, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").stdout
+    )
+    if not commit:
+        raise UsageError(
+            f"{repository} has no commit {ref!r}",
+            f"Name one of its branches, tags or commits; it has the branches {_branches(folder)}.",
+        )
+    name = commit.decode().strip()
+    tree = _git(folder, "rev-parse", "--verify", f"{name}^{{tree}}").stdout.decode().strip()
+    return Source(folder, ref, name, tree)
+
+
+def environment() -> dict[str, str]:
+    """What Git is run with: this process's own environment, without another repository's place and without secrets."""
+    return {
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if name not in _OF_ANOTHER and not name.startswith(_SECRETS)
+        },
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C",
+    }
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Git in exactly this folder: a repository that merely surrounds it is not taken for it."""
+    return subprocess.run(
+        ["git", "-C", str(folder), *arguments],
+        env={**environment(), "GIT_CEILING_DIRECTORIES": str(folder.parent.resolve())},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+
+
+def _said(found: subprocess.CompletedProcess[bytes]) -> str:
+    lines = found.stderr.decode(errors="replace").strip().splitlines()
+    return lines[0].removeprefix("fatal: ") if lines else f"git exits with {found.returncode}"
+
+
+def _branches(folder: Path) -> str:
+    found = _git(folder, "for-each-ref", "--format=%(refname:short)", "--count=10", "refs/heads").stdout.decode(
+        errors="replace"
+    )
+    return ", ".join(found.split()) or "(none)"
+
+
+def _mirror(url: str, cache: Path) -> Path:
+    """A bare mirror of the repository at a URL, brought up to date."""
+    if not re.match(r"[a-z][a-z0-9+.-]*://|[^/:]+:[^:]", url, re.IGNORECASE) or url.startswith("-"):
+        raise UsageError(f"there is no repository {url}", "Name a folder that exists, or a URL that git can clone.")
+    if re.match(r"[^/]*//[^/@]*:[^/@]*@", url):
+        raise UsageError("the repository's URL has a password in it", "Leave it to Git's credential helper.")
+    mirror = cache / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.git"
+    cache.mkdir(parents=True, exist_ok=True)
+    if mirror.exists():
+        found = _git(mirror, "fetch", "--quiet", "--prune", "--", "origin")
+    else:
+        fresh = Path(tempfile.mkdtemp(dir=cache))
+        found = _git(cache, "clone", "--quiet", "--mirror", "--", url, str(fresh))
+        try:
+            fresh.rename(mirror)  # of two first clones one stays
+        except OSError:
+            shutil.rmtree(fresh)
+        if found.returncode:
+            shutil.rmtree(mirror, ignore_errors=True)
+    if found.returncode:
+        raise UsageError(f"the repository can't be fetched: {_said(found)}", "Try `git ls-remote` on its URL.")
+    return mirror

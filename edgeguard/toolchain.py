@@ -1,0 +1,108 @@
+"""The private toolchain of an image: the language's programs at the version found here, first on PATH."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeguard.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgeguard.application import Application
+
+# What runs behind shims and in virtual environments: the real program, and its version.
+_PYTHON = """
+import json, platform, sys
+print(json.dumps([getattr(sys, "_base_executable", sys.executable), platform.python_version()]))
+"""
+_NODE = "console.log(JSON.stringify([process.execPath, process.versions.node]))"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A language on this machine. `program` is its interpreter, `npm` Node.js's package manager."""
+
+    language: str
+    program: Path
+    version: str
+    npm: Path | None = None
+    warning: str = ""
+
+    def install(self, toolchain: Path) -> list[list[str]]:
+        """Put it into the image's toolchain; the returned commands do the rest of it."""
+        if self.language == "python":
+            return [[str(self.program), "-m", "venv", str(toolchain)]]
+        folder = toolchain / "bin"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "node").symlink_to(self.program)
+        for name in ("npm", "npx"):
+            if self.npm is not None and (found := self.npm.with_name(name)).exists():
+                (folder / name).symlink_to(found)
+        return []
+
+
+def find(application: Application) -> tuple[Tool, ...]:
+    """The languages that the application's type and its dependencies need.
+
+    A version other than the type's is used with a warning when it is all there is: a rehearsal on a laptop is
+    worth more than none.
+
+    Raises:
+        UsageError: there is none at all, or Python can't make virtual environments.
+    """
+    version = application.type.partition(":")[2]
+    found = []
+    if application.language == "python" or "python3" in application.dependencies:
+        found.append(_python(version if application.language == "python" else ""))
+    if application.language == "nodejs" or "nodejs" in application.dependencies:
+        found.append(_node(version if application.language == "nodejs" else ""))
+    return tuple(found)
+
+
+def _python(wanted: str) -> Tool:
+    minor = ".".join(wanted.split(".")[:2])
+    names = ([f"python{minor}"] if minor else []) + ["python3", sys.executable]
+    tools = list(_probe(names, _PYTHON, "-c"))
+    if not tools:
+        raise UsageError("there is no Python to build with", "Install python3, and have it on PATH.")
+    program, version = next((tool for tool in tools if _fits(tool[1], minor)), tools[0])
+    if subprocess.run([program, "-c", "import ensurepip, venv"], capture_output=True, check=False).returncode:
+        package = f"python{'.'.join(version.split('.')[:2])}-venv"
+        raise UsageError(
+            f"{program} can't make virtual environments: it has no ensurepip", f"On Debian, apt install {package}."
+        )
+    return Tool("python", Path(program), version, warning=_warn("python", minor, version))
+
+
+def _node(wanted: str) -> Tool:
+    tools = list(_probe(["node", "nodejs"], _NODE, "-e"))
+    npm = shutil.which("npm")
+    if not tools or npm is None:
+        raise UsageError("there is no Node.js with npm to build with", "Install node and npm, and have them on PATH.")
+    program, version = tools[0]
+    return Tool("nodejs", Path(program), version, npm=Path(npm).absolute(), warning=_warn("nodejs", wanted, version))
+
+
+def _probe(names: list[str], script: str, flag: str) -> Iterator[tuple[str, str]]:
+    for name in names:
+        if (path := shutil.which(name)) is None:
+            continue
+        answer = subprocess.run([path, flag, script], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        if answer.returncode == 0:
+            program, version = json.loads(answer.stdout)
+            yield program, version
+
+
+def _fits(version: str, wanted: str) -> bool:
+    return not wanted or f"{version}.".startswith(f"{wanted}.")
+
+
+def _warn(language: str, wanted: str, version: str) -> str:
+    return "" if _fits(version, wanted) else f"type: {language}:{wanted} is not on this machine, {version} is used"

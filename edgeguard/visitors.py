@@ -1,0 +1,158 @@
+"""What visitors see during a deploy: pages asked at a steady rate, from outside, by a thread of its own.
+
+Open-loop: every request has its own moment, so a slow answer does not thin the samples. Plain asyncio streams, since a
+full HTTP client can't keep up a few hundred requests a second beside a deploy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from itertools import cycle
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from edgeguard.settings import EdgeSettings, VisitorsSettings
+
+AUDIENCES = ("anonymous", "authenticated", "origin")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One request: when it was sent (Unix time), and what came back. `status` is None for no answer at all."""
+
+    at: float
+    audience: str
+    status: int | None
+    seconds: float
+    stale: str = ""
+    release: str = ""
+
+    @property
+    def broken(self) -> bool:
+        """A visitor would call this broken: 5xx, refused, reset or timed out."""
+        return self.status is None or self.status >= 500  # noqa: PLR2004 (HTTP)
+
+
+class Visitors:
+    """Samples every audience of the settings from `start` to `stop`, into a file of JSON lines."""
+
+    def __init__(self, settings: VisitorsSettings, edge: EdgeSettings, path: Path) -> None:
+        self._settings = settings
+        self._edge = edge
+        self._path = path
+        self._thread: threading.Thread | None = None
+        self.lost: str | None = None  # why samples could not be written down, if so
+        self._end = threading.Event()
+
+    def start(self) -> None:
+        """Begin to ask. Nothing starts where no audience has a page."""
+        if any(getattr(self._settings, audience) for audience in AUDIENCES):
+            self._thread = threading.Thread(target=lambda: asyncio.run(self._ask_all()), name="visitors", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ask no more; returns when the last answers are in. Harmless if nothing runs."""
+        self._end.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    async def _ask_all(self) -> None:
+        file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            await asyncio.gather(*(self._audience(name, file) for name in AUDIENCES if getattr(self._settings, name)))
+        finally:
+            os.close(file)
+
+    async def _audience(self, name: str, file: int) -> None:
+        pages = cycle(urljoin(self._edge.url, page) for page in getattr(self._settings, name))
+        headers = {"Edgeguard-Show": self._edge.status_name}
+        if name == "authenticated":
+            headers["Cookie"] = self._settings.cookie
+        under_way: set[asyncio.Task[None]] = set()
+        began, count = time.monotonic(), 0
+        while not self._end.is_set():
+            task = asyncio.create_task(self._sample(name, next(pages), headers, file))
+            under_way.add(task)
+            task.add_done_callback(under_way.discard)
+            count += 1
+            await asyncio.sleep(max(0.0, began + count / self._settings.rate - time.monotonic()))
+        await asyncio.gather(*under_way)
+
+    async def _sample(self, audience: str, url: str, headers: dict[str, str], file: int) -> None:
+        at, began = time.time(), time.monotonic()
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                status, answer = await _get(url, headers)
+        except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            status, answer = None, {}
+        stale, release = answer.get("edgeguard-stale", ""), answer.get("edgeguard-release", "")
+        line = json.dumps([at, audience, status, round(time.monotonic() - began, 6), stale, release]) + "\n"
+        try:
+            os.write(file, line.encode())
+        except OSError as exc:  # a full disk costs samples, never the deploy
+            self.lost = exc.strerror
+
+
+async def _get(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
+    """Status and headers of one GET over a new connection, once the whole answer has arrived."""
+    parts = urlsplit(url)
+    secure = ssl.create_default_context() if parts.scheme == "https" else None
+    port = parts.port or (443 if secure else 80)
+    reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=secure)
+    try:
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        lines = [f"GET {target} HTTP/1.1", f"Host: {parts.netloc}", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        status = int(head[0].partition(" ")[2][:3])
+        answer = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
+        if (length := answer.get("content-length")) is not None:
+            await reader.readexactly(int(length))
+        else:
+            await reader.read()
+        return status, answer
+    finally:
+        writer.transport.abort()
+
+
+def read(path: Path) -> list[Sample]:
+    """The samples in a file; none where there is no file. A torn last line is passed over."""
+    samples = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            samples.append(Sample(*json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return samples
+
+
+def summarize(samples: Iterable[Sample]) -> dict[str, dict[str, float]]:
+    """Each audience's figures: requests, errors, stale, p50 and p99 (seconds), seconds from first to last error."""
+    groups: dict[str, list[Sample]] = {audience: [] for audience in AUDIENCES}
+    for sample in samples:
+        groups[sample.audience].append(sample)
+    return {audience: _figures(group) for audience, group in groups.items() if group}
+
+
+def _figures(samples: list[Sample]) -> dict[str, float]:
+    broken = sorted(sample.at for sample in samples if sample.broken)
+    times = sorted(sample.seconds for sample in samples)
+    return {
+        "requests": len(samples),
+        "errors": len(broken),
+        "stale": sum(1 for sample in samples if sample.stale),
+        "p50": times[len(times) // 2],
+        "p99": times[min(len(times) - 1, len(times) * 99 // 100)],
+        "seconds_down": round(broken[-1] - broken[0], 3) if broken else 0.0,
+    }

@@ -1,0 +1,152 @@
+"""Whole rehearsals, as anybody runs them: without the guard, with a failure planted, on applications of others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.story.worlds import LONG, Ended, edgeguard, processes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+APPLICATIONS = Path(__file__).parents[1] / "applications"
+AT_ONCE = 2  # a rehearsal mostly waits
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    ended: Ended
+    left: set[int]  # processes
+    traces: list[Path]
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return self.ended.last
+
+    @property
+    def anonymous(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.report["visitors"]["anonymous"]
+        return found
+
+
+class Rehearsals:
+    """Begins all rehearsals that this module's tests ask for, a few at a time, so that their waits pass together."""
+
+    def __init__(self, folder: Path, wanted: list[tuple[str, ...]]) -> None:
+        self._pool = ThreadPoolExecutor(AT_ONCE)
+        self._folder = folder
+        self._begun: dict[tuple[str, ...], Future[Rehearsal]] = {}
+        for arguments in wanted:
+            self.begin(*arguments)
+
+    def begin(self, *arguments: str) -> None:
+        if arguments not in self._begun:
+            self._begun[arguments] = self._pool.submit(self._run, self._folder / str(len(self._begun)), arguments)
+
+    def result(self, *arguments: str) -> Rehearsal:
+        self.begin(*arguments)
+        return self._begun[arguments].result()
+
+    def end(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _run(self, folder: Path, arguments: tuple[str, ...]) -> Rehearsal:
+        folder.mkdir()
+        ended = edgeguard("rehearse", "--json", *arguments, folder=folder)
+        return Rehearsal(ended, processes(folder) if sys.platform == "linux" else set(), list(folder.iterdir()))
+
+
+@pytest.fixture(scope="module")
+def rehearsals(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Rehearsals]:
+    selected = [
+        str(item.callspec.params["arguments"]).split()
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.path == request.path and "arguments" in item.fixturenames
+    ]
+    found = Rehearsals(tmp_path_factory.mktemp("rehearsals"), [tuple(arguments) for arguments in selected])
+    yield found
+    found.end()
+
+
+@pytest.fixture
+def rehearsal(rehearsals: Rehearsals, arguments: str) -> Rehearsal:
+    """One that has ended; whatever its outcome, nothing of it is left."""
+    found = rehearsals.result(*arguments.split())
+    assert found.report["event"] == "report", found.ended.said
+    assert found.report["exit_code"] == found.ended.code
+    assert found.left == set()
+    assert found.traces == []
+    return found
+
+
+@pytest.mark.parametrize("arguments", ["--unguarded edge --hook-seconds 2", "--unguarded claim --hook-seconds 4"])
+def test_without_the_guard_visitors_see_the_closure(rehearsal: Rehearsal) -> None:
+    """So the check can fail. (Without a claim the base grace and the pages' TTL, 2 s together, hide the beginning.)"""
+    assert rehearsal.ended.code == 0
+    assert rehearsal.report["outcome"] == "deployed"
+    assert rehearsal.anonymous["errors"] > 0
+    assert rehearsal.anonymous["seconds_down"] > 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [f"--fail {phase} --hook-seconds 2" for phase in ("swap", "hook", "check", "healthy")]
+)
+def test_a_failure_after_the_close_brings_the_previous_release_back(rehearsal: Rehearsal, arguments: str) -> None:
+    report = rehearsal.report
+
+    assert rehearsal.ended.code == 10
+    assert report["outcome"] == "rolled-back"
+    assert report["error"]
+    assert {phase["name"]: phase["outcome"] for phase in report["phases"]}[arguments.split()[1]] == "failed"
+    assert {(server["release"], server["open"]) for server in report["servers"]} == {(report["previous"], True)}
+    assert report["closed_seconds"] > 0
+    assert report["visitors"]["authenticated"]["errors"] > 0
+    assert rehearsal.anonymous["errors"] == 0
+
+
+@pytest.mark.parametrize("arguments", ["--fail claim --hook-seconds 2"])
+def test_a_claim_that_fails_leaves_everything_as_it_was(rehearsal: Rehearsal) -> None:
+    report = rehearsal.report
+
+    assert rehearsal.ended.code == 5
+    assert report["outcome"] == "refused"
+    assert report["closed_seconds"] is None
+    assert {(server["release"], server["open"]) for server in report["servers"]} == {(report["previous"], True)}
+    assert {figures["errors"] for figures in report["visitors"].values()} == {0}
+
+
+@pytest.fixture(scope="module", params=["pypiserver", "http-server"])
+def others(
+    request: pytest.FixtureRequest, rehearsals: Rehearsals, tmp_path_factory: pytest.TempPathFactory
+) -> Rehearsal:
+    """The rehearsal of an application that others wrote, from its registry."""
+    name = str(request.param)
+    repository = tmp_path_factory.mktemp("others") / name
+    fetched = subprocess.run(
+        [str(APPLICATIONS / "fetch"), name, str(repository)], capture_output=True, check=False, text=True, timeout=LONG
+    )
+    if fetched.returncode != 0 and "CI" not in os.environ:
+        pytest.skip(f"{name} can't be had from its registry: {fetched.stderr.strip()[-200:]}")
+    assert fetched.returncode == 0, fetched.stderr
+    return rehearsals.result(str(repository))
+
+
+def test_applications_of_others_are_deployed_too(others: Rehearsal) -> None:
+    assert others.ended.code == 0, others.ended.said
+    assert {server["release"] for server in others.report["servers"]} == {others.report["release"]}
+    assert all(server["open"] for server in others.report["servers"])
+    assert others.report["release"] != others.report["previous"]
+    assert others.report["visitors"]["authenticated"]["errors"] > 0
+    assert (others.left, others.traces) == (set(), [])
+
+
+def test_their_anonymous_visitors_see_no_error(others: Rehearsal) -> None:
+    assert others.anonymous["errors"] == 0

@@ -1,0 +1,240 @@
+"""One world, one guarded deploy, and an observer's notes of it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.story.observer import CLOSED, TTL, Post, chapters, history, status
+from tests.story.worlds import LONG, Ended, World, environment, processes, until, world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What the observer wrote down about one deploy."""
+
+    deploy: Ended
+    anonymous: Post
+    authenticated: Post
+    gate: Post
+    asked: list[dict[str, Any]]  # of the API, during the deploy
+    hooks: list[tuple[float, str]]  # what the hook noted, during the deploy
+    status: dict[str, str]
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return self.deploy.last
+
+    @property
+    def old(self) -> str:
+        return self.gate.answers[0].release
+
+    @property
+    def new(self) -> str:
+        return self.gate.answers[-1].release
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("world")
+    with world(folder, "--hook-seconds", "2") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def notes(here: World, tmp_path_factory: pytest.TempPathFactory) -> Notes:
+    """The deploy that everybody after it looks at."""
+    edge, control = here.ready["edge_url"], here.ready["control_url"]
+    asked_before, hooks_before = len(history(control)), len(here.ledger)
+    with Post(edge) as anonymous, Post(edge, Cookie="session=Ada") as authenticated, Post(here.gate_url) as gate:
+        until(lambda: len(anonymous.answers) > 50)  # each page twice: the edge has a copy of it
+        deploy = here.edgeguard("deploy", "rehearsal", "--state", tmp_path_factory.mktemp("state"))
+        until(lambda: status(edge)["grace"] == status(edge)["base"])  # a write takes a while to reach the edge
+        seen = len(anonymous.answers)
+        until(lambda: len(anonymous.answers) > seen + 50)
+    hooks = [(datetime.fromisoformat(line.split()[0]).timestamp(), line.split()[1]) for line in here.ledger]
+    return Notes(
+        deploy, anonymous, authenticated, gate, history(control)[asked_before:], hooks[hooks_before:], status(edge)
+    )
+
+
+def test_it_is_deployed(notes: Notes) -> None:
+    report = notes.report
+
+    assert notes.deploy.code == 0, notes.deploy.said
+    assert report["event"] == "report"
+    assert report["outcome"] == "deployed"
+    assert [server["name"] for server in report["servers"]] == ["web1", "web2", "web3"]
+    assert {server["release"] for server in report["servers"]} == {report["release"]}
+    assert all(server["open"] for server in report["servers"])
+    assert report["release"] != report["previous"]
+
+
+def test_the_report_has_its_keys(notes: Notes) -> None:
+    report = notes.report
+    visitors = {"requests", "errors", "stale", "p50", "p99", "seconds_down"}
+
+    assert set(report) >= {
+        *("event", "deploy", "environment", "release", "previous", "ref", "outcome", "exit_code", "started", "ended"),
+        *("phases", "closed_seconds", "hook_seconds", "servers", "grace", "purged", "visitors"),
+    }
+    assert [set(phase) for phase in report["phases"]] == [{"name", "seconds", "outcome"}] * len(report["phases"])
+    names = "build lock preflight stage claim stop-tasks close drain swap hook check open healthy"
+    assert [phase["name"] for phase in report["phases"]] == [*names.split(), "purge", "release", "post-deploy"]
+    assert {phase["outcome"] for phase in report["phases"]} == {"done"}
+    assert set(report["grace"]) == {"base", "claimed", "until", "confirmed_seconds", "nodes"}
+    assert report["purged"] == {"keys": 1, "requests": 1}
+    assert {name: set(figures) for name, figures in report["visitors"].items()} == dict.fromkeys(
+        ("anonymous", "authenticated", "origin"), visitors
+    )
+
+
+def test_its_events_are_one_a_line_in_the_order_of_time(notes: Notes) -> None:
+    times = [event["at"] for event in notes.deploy.events[:-1]]
+
+    assert times == sorted(times)
+    assert all(event["event"] for event in notes.deploy.events)
+
+
+def test_no_anonymous_visitor_sees_an_error(notes: Notes) -> None:
+    """Not in hundreds of requests; and what kept them served was stale copies, since the pages' TTL was over."""
+    stale = [
+        answer
+        for answer in notes.anonymous.answers
+        if notes.gate.first(CLOSED).ended + TTL < answer.began and answer.ended < notes.gate.last(CLOSED).began
+    ]
+
+    assert notes.anonymous.broken == []
+    assert len(notes.anonymous.answers) >= 200
+    assert {answer.release for answer in stale} == {notes.old}
+    assert notes.report["visitors"]["anonymous"]["errors"] == 0
+    assert notes.report["visitors"]["anonymous"]["requests"] >= 100
+    assert notes.report["visitors"]["anonymous"]["stale"] > 0
+
+
+def test_no_page_goes_back_to_the_old_release(notes: Notes) -> None:
+    for page in {answer.page for answer in notes.anonymous.answers}:
+        answers = [answer for answer in notes.anonymous.answers if answer.page == page]
+        assert chapters(answers) == [notes.old, notes.new]
+
+
+def test_authenticated_visitors_are_down_while_it_is_closed_and_not_longer(notes: Notes) -> None:
+    broken = notes.authenticated.broken
+    figures = notes.report["visitors"]["authenticated"]
+
+    assert 0 < broken[-1].ended - broken[0].began <= notes.report["closed_seconds"] + 1
+    assert 0 < figures["seconds_down"] <= notes.report["closed_seconds"] + 1
+    assert figures["stale"] == 0
+
+
+def test_releases_never_mix(notes: Notes) -> None:
+    """The gate's answers in their order: the old release, refusals, the new release; and nothing else, ever."""
+    assert chapters(notes.gate.answers) == [notes.old, CLOSED, notes.new]
+    assert notes.old != notes.new
+    assert chapters(notes.authenticated.answers) == [notes.old, CLOSED, notes.new]
+
+
+def test_a_refusal_says_so_properly(notes: Notes) -> None:
+    refusals = [answer for answer in notes.gate.answers if answer.release == CLOSED]
+
+    assert {answer.status for answer in refusals} == {500}
+    for answer in refusals:
+        deploy, until_ = answer.headers["edgeguard-closed"].split("; until=")
+        assert deploy == notes.report["deploy"]
+        assert datetime.fromisoformat(until_).timestamp() > answer.ended
+        assert answer.headers["cache-control"] == "no-store"
+        assert int(answer.headers["retry-after"]) > 0
+
+
+def test_the_hook_runs_once_while_nothing_is_open(notes: Notes) -> None:
+    [(started, first), (done, second)] = notes.hooks
+
+    assert (first, second) == ("started", "done")
+    assert notes.gate.last(notes.old).began < started
+    assert notes.gate.first(CLOSED).began < started
+    assert done < notes.gate.first(notes.new).ended
+
+
+def test_nothing_is_purged_before_the_new_release_is_seen_open(notes: Notes) -> None:
+    purges = [entry for entry in notes.asked if "/purge" in entry["path"]]
+
+    assert len(purges) == 1
+    assert purges[0]["soft"]
+    assert notes.gate.last(CLOSED).began < purges[0]["at"]
+    assert notes.hooks[-1][0] < purges[0]["at"]
+
+
+def test_the_grace_is_back_at_its_base(here: World, notes: Notes) -> None:
+    shown = here.edgeguard("grace", "show", "rehearsal")
+
+    assert notes.status["grace"] == notes.status["base"] == "1"
+    assert notes.status["hold"] == "0"
+    assert (shown.last["in_force"], shown.last["claims"], shown.last["hold"]) == (1, [], False)
+    assert shown.last["edge"]["grace"] == 1
+
+
+def test_the_service_got_no_new_version(here: World, notes: Notes) -> None:
+    """A deploy writes dictionary items and purges; whatever else it asks for, it only reads."""
+    written = {(entry["method"], entry["path"].rsplit("/", 1)[-1]) for entry in notes.asked if entry["method"] != "GET"}
+
+    assert written == {("PATCH", "items"), ("POST", "purge")}
+    assert here.ready["token"] not in notes.deploy.said + str(notes.deploy.events)
+
+
+@pytest.mark.usefixtures("notes")  # the deploy before it, whose laws don't know of other claims
+def test_support_s_claims_outlive_a_deploy(here: World, tmp_path: Path) -> None:
+    """One that was there before, and one made while the cluster is closed; each is one write."""
+    control, edge = here.ready["control_url"], here.ready["edge_url"]
+    asked_before = len(history(control))
+    before = here.edgeguard("grace", "extend", "rehearsal", "--for", "1h", "--reason", "the database moves")
+    written = [entry["method"] for entry in history(control)[asked_before:] if entry["method"] != "GET"]
+
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "edgeguard", "deploy", "rehearsal", "--json"),
+            *("--config", here.ready["config"], "--state", str(tmp_path)),
+        ],
+        env=environment(here.folder),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as deploy:
+        assert deploy.stdout is not None
+        while '"hook"' not in deploy.stdout.readline():
+            assert deploy.poll() is None
+        meanwhile = here.edgeguard("grace", "extend", "rehearsal", "--for", "2h", "--reason", "it takes longer")
+        deploy.stdout.read()
+        code = deploy.wait(LONG)
+    until(lambda: status(edge)["hold"] == "0" and int(status(edge)["grace"]) == 7201)
+    shown = here.edgeguard("grace", "show", "rehearsal").last
+
+    assert written == ["PATCH"]
+    assert (before.code, meanwhile.code, code) == (0, 0, 0)
+    assert {claim["slot"]: claim["grace"] for claim in shown["claims"]} == {"support1": 3601, "support2": 7201}
+    for slot in ("support1", "support2"):
+        assert here.edgeguard("grace", "release", "rehearsal", slot).code == 0
+    assert status(edge)["grace"] == "1"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes live in a folder")
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_world_ends_without_a_trace(tmp_path: Path, by: signal.Signals) -> None:
+    folder = tmp_path / "world"
+    folder.mkdir()
+    with world(folder, "--servers", "1", "--hook-seconds", "0") as found:
+        lived = processes(folder)
+        found.process.send_signal(by)
+        found.process.wait(LONG)
+
+    assert len(lived) >= 5  # the command, the stand-in, the gate, a supervisor, the application
+    assert processes(folder) == set()
+    assert list(folder.iterdir()) == []

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from edgeguard.application import Application, parse, runtime_variables, shell, warnings
+from edgeguard.errors import UsageError
+from edgeguard.settings import ApplicationSettings
+
+WHOLE = """
+name: shop
+type: "python:3.11"
+source: {root: api, operations: {update: {command: "true"}}}
+build: {flavor: none}
+dependencies:
+  python3: {pipenv: "2024.1", ruff: "*"}
+  ruby: {sass: "*"}
+disk: 1024
+hooks:
+  build: make
+  deploy: |
+    ./migrate
+    ./warm
+  post_deploy: ./notify
+web:
+  commands: {pre_start: ./warm-up, start: ./serve, post_start: ./check}
+  locations: {"/": {passthru: true}}
+mounts:
+  "/var/cache/": {source: tmp, source_path: cache}
+  uploads: {source: service, service: files}
+  old: "shared:files/legacy"
+variables:
+  env: {PLAIN: text, LIST: [a, 1], FLAG: true}
+  php: {memory_limit: 256M}
+  "a.b": {c: d}
+relationships: {database: "mysql:mysql", cache: }
+crons: {tidy: {spec: "* * * * *", cmd: "true"}}
+workers: {queue: {commands: {start: ./work}}}
+"""
+LEAST = "name: a\ntype: python:3\nweb: {commands: {start: ./serve}}\n"
+
+
+def settings(**given: object) -> ApplicationSettings:
+    return ApplicationSettings.model_validate({"repository": "/r", "branch": "main", **given})
+
+
+def decoded(value: str) -> object:
+    return json.loads(base64.b64decode(value))
+
+
+def variables(application: Application, given: ApplicationSettings) -> dict[str, str]:
+    return runtime_variables(
+        application, settings=given, environment="production", branch="main", tree="t" * 40, image=Path("/i")
+    )
+
+
+def test_everything_that_is_supported_is_read() -> None:
+    application = parse(WHOLE)
+
+    assert (
+        Application(
+            name="shop",
+            type="python:3.11",
+            start="./serve",
+            pre_start="./warm-up",
+            root="api",
+            flavor="none",
+            dependencies={"python3": {"pipenv": "2024.1", "ruff": "*"}},
+            hooks={"build": "make", "deploy": "./migrate\n./warm", "post_deploy": "./notify"},
+            mounts={"var/cache": "cache", "uploads": "uploads", "old": "legacy"},
+            environment={"PLAIN": "text", "LIST": '["a", 1]', "FLAG": "true"},
+            variables={"php:memory_limit": "256M", "a.b:c": "d"},
+            relationships=("database", "cache"),
+            warnings=application.warnings,
+        )
+        == application
+    )
+    assert Path("/i/app/api") == application.folder(Path("/i"))
+
+
+def test_everything_that_is_not_supported_is_named_with_its_path() -> None:
+    assert {
+        "source.operations",
+        "dependencies.ruby",
+        "disk",
+        "web.commands.post_start",
+        "web.locations",
+        "mounts.uploads.source",
+        "crons",
+        "workers",
+    } == {warning.partition(":")[0] for warning in parse(WHOLE).warnings}
+    assert parse(LEAST).warnings == ()
+
+
+def test_a_relationship_that_the_settings_do_not_give_is_named() -> None:
+    said = warnings(parse(WHOLE), settings(relationships={"database": "mysql://db/main"}))
+
+    assert [w.partition(":")[0] for w in said if w.startswith("relationships")] == ["relationships.cache"]
+
+
+def test_it_survives_json() -> None:
+    application = parse(WHOLE)
+
+    assert application == Application.from_json(json.loads(json.dumps(application.to_json())))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "no keys"),
+        ("- a\n- b\n", "no keys"),
+        ("name: [\n", "not YAML"),
+        ("name: !include other\n", "not YAML"),
+        (b"\xff\xfe\xfa", "not YAML"),
+        ("type: python:3\n", "name"),
+        ("name: a\n", "type"),
+        ("name: a\ntype: python:3\n", "web.commands.start"),
+        ("name: a\ntype: python:3\nweb: {commands: {start: '  '}}\n", "web.commands.start"),
+        ("name: a\ntype: python:3\nweb: text\n", "web: a mapping"),
+        ("name: a b\ntype: python:3\nweb: {commands: {start: s}}\n", "name"),
+        ("name: 7\ntype: python:3\nweb: {commands: {start: s}}\n", "name: text"),
+        (LEAST + "mounts: {'../out': {source: local}}\n", "mounts.../out"),
+        (LEAST + "mounts: {'in': {source: local, source_path: ../../out}}\n", "mounts.in.source_path"),
+        (LEAST + "mounts: {'/': {source: local}}\n", "mounts./"),
+        (LEAST + "mounts: {a: {source: local}, a/b: {source: local}}\n", "mounts.a/b"),
+        (LEAST + "mounts: [a]\n", "mounts: a mapping"),
+        (LEAST + "source: {root: ../other}\n", "source.root"),
+        (LEAST + "hooks: {deploy: [a, b]}\n", "hooks.deploy: text"),
+        (LEAST + "build: {flavor: composer}\n", "build.flavor"),
+        (LEAST + "dependencies: {python3: {ruff: 1.10}}\n", "dependencies.python3.ruff"),
+        (LEAST + "dependencies: {python3: {--index-url: 'x'}}\n", "dependencies.python3.--index-url"),
+        (LEAST + "variables: {env: {A-B: c}}\n", "variables.env.A-B"),
+        (LEAST + "variables: {env: text}\n", "variables.env: a mapping"),
+        (LEAST.replace("python:3", "php:8.3"), "build.flavor to none"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_in_one_sentence(text: str | bytes, named: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse(text)
+
+    assert named in refused.value.message
+    assert "\n" not in refused.value.message
+    assert refused.value.remedy
+
+
+def test_another_language_needs_no_default_build() -> None:
+    assert parse(LEAST.replace("python:3", "php:8.3") + "build: {flavor: none}\n").language == "php"
+
+
+def test_the_environments_variables_are_as_in_the_reference() -> None:
+    """`env:name` is an environment variable in capitals; others are listed; settings win over the file."""
+    application = parse(LEAST + "variables: {env: {PLAIN: of the file, PATH: /evil}, php: {limit: 1}}\n")
+    found = variables(application, settings(variables={"env:plain": "of settings", "listed": "yes", "php:limit": "2"}))
+
+    assert found["PLAIN"] == "of settings"
+    assert "listed" not in found
+    assert decoded(found["PLATFORM_VARIABLES"]) == {"php:limit": "2", "listed": "yes"}
+    assert found["PATH"].startswith("/i/toolchain/bin:/usr/local/sbin:")
+    assert (found["HOME"], found["PLATFORM_APP_DIR"] + "/") == ("/i/home", "/i/app/")
+    assert tuple(found[f"PLATFORM_{name}"] for name in ("APPLICATION_NAME", "BRANCH", "ENVIRONMENT", "TREE_ID")) == (
+        "a",
+        "main",
+        "production",
+        "t" * 40,
+    )
+    assert not {"PORT", "EDGEGUARD_SERVER"} & found.keys()
+
+
+def test_a_relationship_is_an_endpoint_in_the_references_form() -> None:
+    found = variables(parse(LEAST), settings(relationships={"db": "postgresql://u%40x:p%2F@h:5432/main?is_master=1"}))
+    listed = decoded(found["PLATFORM_RELATIONSHIPS"])
+
+    assert isinstance(listed, dict)
+    (endpoint,) = listed["db"]
+    assert tuple(endpoint[key] for key in ("scheme", "host", "port", "username", "password", "path", "query")) == (
+        "postgresql",
+        "h",
+        5432,
+        "u@x",
+        "p/",
+        "main",
+        {"is_master": "1"},
+    )
+
+
+@pytest.mark.parametrize("given", [{"relationships": {"db": "sentinel:x"}}, {"variables": {"env:A=B": "sentinel"}}])
+def test_a_value_that_cannot_be_used_is_not_shown(given: dict[str, dict[str, str]]) -> None:
+    with pytest.raises(UsageError) as refused:
+        variables(parse(LEAST), settings(**given))
+
+    assert "sentinel" not in refused.value.message + refused.value.remedy
+
+
+def test_a_command_runs_after_dot_environment_and_pre_start(tmp_path: Path) -> None:
+    (tmp_path / ".environment").write_text("export GREETING=hello\n", encoding="utf-8")
+    application = Application(name="a", type="python:3", pre_start="echo first", start='echo "$GREETING"')
+
+    done = subprocess.run(shell(application.launch), cwd=tmp_path, capture_output=True, check=True, text=True)
+
+    assert done.stdout == "first\nhello\n"
+
+
+def test_what_fails_before_the_start_keeps_it_from_starting(tmp_path: Path) -> None:
+    application = Application(name="a", type="python:3", pre_start="exit 3", start="echo started")
+
+    done = subprocess.run(shell(application.launch), cwd=tmp_path, capture_output=True, check=False, text=True)
+
+    assert (done.returncode, done.stdout) == (3, "")

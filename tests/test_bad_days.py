@@ -1,0 +1,547 @@
+"""Bad input and bad days, with real `edgeguard` processes in one rehearsal's world, which each of them leaves whole."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import resource
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edgeguard.cluster.local import LocalCluster
+from edgeguard.settings import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+EDGEGUARD = (sys.executable, "-m", "edgeguard")
+VARIABLE = "correct-horse-battery"
+DATABASE = "sesame-opens-it"
+QUICK = {
+    "EDGEGUARD_EDGE__PROPAGATION": "0.1",
+    "EDGEGUARD_CLUSTER__START_TIMEOUT": "2",
+    "EDGEGUARD_EDGE__HEALTHY_TIMEOUT": "3",
+}
+"""The world's dictionary is told to be as quick."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command's end, as whoever called it sees it."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        last: dict[str, Any] = json.loads(self.out.splitlines()[-1])
+        assert last["event"] == "report"
+        return last
+
+
+class Command:
+    """A running `edgeguard`. Whatever it says is searched for secrets, and so is its command line."""
+
+    def __init__(self, arguments: tuple[str, ...], environment: dict[str, str], secrets: tuple[str, ...]) -> None:
+        self._secrets = secrets
+        self.process = subprocess.Popen(
+            [*EDGEGUARD, *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def seen(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Read its events until the one that is wanted."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.public(line)
+            event: dict[str, Any] = json.loads(line)
+            if wanted(event):
+                return event
+        raise AssertionError(self.end().err)
+
+    def begins(self, phase: str) -> None:
+        self.seen(lambda event: event["event"] == "begin" and event["phase"] == phase)
+
+    def end(self) -> Ended:
+        out, err = self.process.communicate(timeout=60)
+        self.public(out + err)
+        return Ended(self.process.returncode, out, err)
+
+    def public(self, text: str) -> None:
+        assert not [secret for secret in self._secrets if secret in text], text
+
+
+@dataclass
+class World:
+    """Where everything is, and how to call edgeguard there."""
+
+    config: Path
+    state: Path
+    ready: dict[str, Any]
+    secrets: tuple[str, ...]
+
+    def start(self, *arguments: str, **variables: str) -> Command:
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("FASTLY_", "EDGEGUARD_"))
+        }
+        environment |= {"EDGEGUARD_CONFIG": str(self.config), "EDGEGUARD_STATE": str(self.state), **QUICK, **variables}
+        return Command(arguments, environment, self.secrets)
+
+    def run(self, *arguments: str, **variables: str) -> Ended:
+        return self.start(*arguments, **variables).end()
+
+    def deploy(self, *arguments: str, **variables: str) -> Ended:
+        return self.run("deploy", "rehearsal", "--json", *arguments, **variables)
+
+    def deploy_of(self, repository: Path, *arguments: str, **variables: str) -> Ended:
+        return self.deploy(*arguments, **come_from(repository), **variables)
+
+    def status(self) -> dict[str, Any]:
+        found = self.run("status", "rehearsal", "--json")
+        assert found.code == 0, found.err
+        status: dict[str, Any] = json.loads(found.out)
+        return status
+
+    def history(self) -> list[dict[str, Any]]:
+        with urllib.request.urlopen(f"{self.ready['control_url']}/history", timeout=10) as answer:
+            asked: list[dict[str, Any]] = json.load(answer)
+        return asked
+
+    def writes(self) -> list[dict[str, Any]]:
+        return [call for call in self.history() if call["method"] not in ("GET", "HEAD")]
+
+
+def come_from(repository: Path) -> dict[str, str]:
+    return {"EDGEGUARD_APPLICATION__REPOSITORY": str(repository), "EDGEGUARD_APPLICATION__BRANCH": "main"}
+
+
+@pytest.fixture(scope="module")
+def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("bad-days")
+    command = [*EDGEGUARD, "rehearse", "--stay", "--json", "--hook-seconds", "1"]
+    with (folder / "stderr").open("w+") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            ready = json.loads(_line(process, 60) or (folder / "stderr").read_text())
+            yield _furnished(ready, folder)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+
+
+def _line(process: subprocess.Popen[str], seconds: float) -> str:
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        return process.stdout.readline() if selector.select(seconds) else ""
+
+
+def _furnished(ready: dict[str, Any], folder: Path) -> World:
+    """The world with an environment's file that has secrets in it, and an edge that hears of writes at once."""
+    config = folder / "config"
+    config.mkdir()
+    text = (Path(ready["config"]) / "rehearsal.toml").read_text()
+    secret = f'"PASSWORD" = "{VARIABLE}"\n'
+    text = text.replace("[application.variables]\n", f"[application.variables]\n{secret}")
+    text += f'[application.relationships]\n"database" = "postgresql://user:{DATABASE}@127.0.0.1:1/main"\n'
+    (config / "rehearsal.toml").write_text(text)
+    body = json.dumps({"seconds": 0.05}).encode()
+    urllib.request.urlopen(
+        urllib.request.Request(f"{ready['control_url']}/propagation", data=body, method="POST"), timeout=10
+    ).close()
+    return World(config, folder / "state", ready, (ready["token"], VARIABLE, DATABASE))
+
+
+@pytest.fixture
+def world(_world: World) -> Iterator[World]:
+    """The world, which a test has to leave as it was: open, on one release, with nobody's lock and the base grace."""
+    yield _world
+    after = _world.status()
+    assert after["lock"] is None
+    assert after["deploy"] is None
+    assert [server["open"] for server in after["servers"]] == [True] * 3
+    assert len({server["release"] for server in after["servers"]}) == 1
+    assert [server["release"] for server in after["servers"]] == [server["running"] for server in after["servers"]]
+    assert after["grace"]["in_force"] == after["grace"]["base"]
+    for path in _world.state.rglob("*.jsonl"):
+        content = path.read_text()
+        assert not [secret for secret in _world.secrets if secret in content], path
+
+
+SERVER = """
+import http.server, os, signal
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *_): pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).serve_forever()
+"""
+
+
+def repository(folder: Path, application: str | None = None, **changes: str) -> Path:
+    """A repository on `main`, with an application's file: with these keys changed, this text, or none (empty)."""
+    folder.mkdir(parents=True)
+    keys = {
+        "start": f"exec {sys.executable} -S server.py",
+        "build": "true",
+        "deploy": "true",
+        **changes,
+    }
+    text = application
+    if application is None:
+        text = (
+            'name: site\ntype: "php:8.3"\nbuild:\n    flavor: none\n'
+            f"hooks:\n    build: {json.dumps(keys['build'])}\n    deploy: {json.dumps(keys['deploy'])}\n"
+            f"web:\n    commands:\n        start: {json.dumps(keys['start'])}\n"
+        )
+    if text:
+        (folder / ".platform.app.yaml").write_text(text)
+    (folder / "server.py").write_text(SERVER)
+    for arguments in (
+        ("init", "--quiet", "--initial-branch=main"),
+        ("add", "--all"),
+        ("-c", "user.name=t", "-c", "user.email=t@example.invalid", "commit", "--quiet", "--message=A site"),
+    ):
+        subprocess.run(["git", "-C", str(folder), *arguments], check=True)
+    return folder
+
+
+def said(ended: Ended, code: int, *parts: str) -> None:
+    """It ended with this code and one message on stderr, which has these parts and says what to do."""
+    assert ended.code == code, ended.err
+    assert ended.err.count("edgeguard: ") == 1, ended.err
+    assert "Traceback" not in ended.err
+    message, _, remedy = ended.err.partition("edgeguard: ")[2].partition("\n  ")
+    for part in parts:
+        assert part in message + remedy, ended.err
+    assert remedy.strip(), f"says nothing of what to do: {ended.err}"
+
+
+def untouched(world: World, act: Callable[[], Ended]) -> Ended:
+    """Neither the servers nor the edge are changed by it."""
+    before, writes = world.status(), world.writes()
+    ended = act()
+    assert before["servers"] == world.status()["servers"]
+    assert writes == world.writes()
+    return ended
+
+
+# Bad input
+
+
+def test_an_unknown_environment(world: World) -> None:
+    for command in ("deploy", "plan", "status", "report"):
+        said(world.run(command, "nowhere"), 2, "nowhere", "rehearsal")
+
+
+def test_an_unknown_key_is_named_with_its_path(world: World, tmp_path: Path) -> None:
+    text = (world.config / "rehearsal.toml").read_text().replace("start_timeout", "strat_timeout")
+    (tmp_path / "rehearsal.toml").write_text(text)
+    said(world.deploy("--config", str(tmp_path)), 2, "rehearsal.toml", "cluster.strat_timeout: unknown key")
+
+
+def test_a_wrong_token(world: World) -> None:
+    ended = untouched(world, lambda: world.deploy(FASTLY_API_TOKEN="of-somebody-else"))
+    said(ended, 5, "FASTLY_API_TOKEN")
+    assert "of-somebody-else" not in ended.out + ended.err
+    assert ended.report["outcome"] == "refused"
+
+
+def test_a_missing_token(world: World, tmp_path: Path) -> None:
+    text = re.sub(r"token_file = .*\n", "", (world.config / "rehearsal.toml").read_text())
+    (tmp_path / "rehearsal.toml").write_text(text)
+    said(world.deploy("--config", str(tmp_path)), 2, "FASTLY_API_TOKEN")
+
+
+def test_a_service_that_does_not_exist(world: World) -> None:
+    ended = untouched(world, lambda: world.deploy(EDGEGUARD_EDGE__SERVICE="NoSuchService"))
+    said(ended, 5, "NoSuchService")
+
+
+def test_an_unknown_acceptance_is_refused_and_the_known_ones_named(world: World) -> None:
+    said(world.deploy("--accept", "everything"), 2, "everything", "mixed-releases")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("deploy",), ("deploy", "rehearsal", "--faster"), ("deplyo", "rehearsal"), ("report", "rehearsal", "x")],
+)
+def test_usage(world: World, arguments: tuple[str, ...]) -> None:
+    ended = world.run(*arguments)
+    assert ended.code == 2
+    assert ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_a_ref_that_does_not_exist(world: World) -> None:
+    said(untouched(world, lambda: world.deploy("--ref", "v9.9.9")), 2, "v9.9.9", "branches")
+
+
+def test_a_repository_that_does_not_exist(world: World, tmp_path: Path) -> None:
+    said(world.deploy_of(tmp_path / "none"), 2, str(tmp_path / "none"))
+
+
+def test_a_repository_without_an_application_file(world: World, tmp_path: Path) -> None:
+    said(world.deploy_of(repository(tmp_path / "r", application="")), 2, ".platform.app.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ("name: [", "YAML"),
+        ("name: site\n", "type"),
+        ("name: site\ntype: python\nweb: {commands: {start: [a]}}\n", "web.commands.start"),
+    ],
+)
+def test_a_broken_application_file(world: World, tmp_path: Path, content: str, part: str) -> None:
+    said(world.deploy_of(repository(tmp_path / "r", application=content)), 2, part)
+
+
+# Releases that can't be
+
+
+def test_a_build_hook_that_fails_touches_nothing_and_its_output_is_shown(world: World, tmp_path: Path) -> None:
+    site = repository(tmp_path / "r", build="echo the compiler is on strike; exit 3")
+    ended = untouched(world, lambda: world.deploy_of(site))
+    said(ended, 8, "the compiler is on strike", "3")
+    assert ended.report["exit_code"] == 8
+
+
+def test_a_start_command_that_exits_at_once(world: World, tmp_path: Path) -> None:
+    before = world.status()["servers"][0]["release"]
+    ended = world.deploy_of(repository(tmp_path / "r", start="echo no licence; exit 4"))
+    said(ended, 10, "the previous release serves again")
+    assert {before} == {server["release"] for server in world.status()["servers"]}
+    assert ended.report["outcome"] == "rolled-back"
+
+
+def test_a_start_command_that_never_answers(world: World, tmp_path: Path) -> None:
+    before = world.status()["servers"][0]["release"]
+    ended = world.deploy_of(repository(tmp_path / "r", start="exec sleep 1000"), EDGEGUARD_CLUSTER__START_TIMEOUT="0.5")
+    said(ended, 10, "the previous release serves again")
+    assert {before} == {server["release"] for server in world.status()["servers"]}
+
+
+def test_a_hook_that_fails(world: World, tmp_path: Path) -> None:
+    ended = world.deploy_of(repository(tmp_path / "r", deploy="echo no such table; exit 5"))
+    said(ended, 10, "no such table", "5", "the previous release serves again")
+
+
+def test_a_hook_that_hangs_is_ended_with_all_that_it_started(world: World, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    site = repository(tmp_path / "r", deploy=f"sleep 1000 & echo $$ $! > {pids}; wait")
+    ended = world.deploy_of(site, EDGEGUARD_CLUSTER__HOOK_TIMEOUT="0.5")
+    said(ended, 10, "limit", "the previous release serves again")
+    eventually(lambda: not [pid for pid in pids.read_text().split() if lives(int(pid))])
+
+
+def lives(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+def test_a_gate_port_that_a_stranger_holds(world: World, tmp_path: Path) -> None:
+    """Another environment, on other servers, that was given a port on which something else already listens."""
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        text = (world.config / "rehearsal.toml").read_text()
+        text = re.sub(r'"gate_port" = .*', f'"gate_port" = {port}', text)
+        text = re.sub(r"\nroot = .*", f'\nroot = "{tmp_path}/other"', text)
+        (tmp_path / "second.toml").write_text(text)
+        try:
+            ended = world.run(
+                *("deploy", "second", "--json", "--config", str(tmp_path)),
+                *("--accept", "no-previous-release", "--accept", "unguarded"),
+                **come_from(repository(tmp_path / "r")),
+            )
+            said(ended, 6, str(port), "gate_port")
+        finally:  # servers outlive every command
+            LocalCluster("second", load("second", tmp_path).cluster).dismantle()
+    eventually(lambda: not processes_of(str(tmp_path / "other")))
+
+
+def processes_of(root: str) -> list[str]:
+    """Command lines and environments are where a process of a cluster names its root."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (folder / "cmdline").read_bytes()
+            if root.encode() in line + (folder / "environ").read_bytes() and int(folder.name) != os.getpid():
+                found.append(line.replace(b"\0", b" ").decode())
+    return found
+
+
+# Bad days
+
+
+def test_of_two_deploys_at_once_one_is_told_at_once_who_is_at_work(world: World, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    site = repository(tmp_path / "r", deploy=f"until [ -e {go} ]; do sleep 0.02; done")
+    first = world.start("deploy", "rehearsal", "--json", **come_from(site))
+    name = first.seen(lambda event: event["event"] == "deploy")["deploy"]
+    first.begins("hook")
+    second = world.deploy_of(site)
+    text = world.run("status", "rehearsal").out
+    go.touch()
+    assert first.end().code == 0
+    said(second, 3, name, f"pid {first.process.pid}")
+    assert second.report["outcome"] == "refused"
+    assert f"lock       {name}" in text
+    assert "closed" in text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_close_takes_everything_back(world: World, number: signal.Signals) -> None:
+    before = world.status()["servers"]
+    deploy = world.start("deploy", "rehearsal", "--json", EDGEGUARD_EDGE__PROPAGATION="20")
+    deploy.begins("claim")
+    deploy.process.send_signal(number)
+    ended = deploy.end()
+    said(ended, 130, number.name)
+    assert ended.report["outcome"] == "refused"
+    assert ended.report["closed_seconds"] is None
+    assert before == world.status()["servers"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_closed_puts_the_previous_release_back(
+    world: World, tmp_path: Path, number: signal.Signals
+) -> None:
+    before = {server["release"] for server in world.status()["servers"]}
+    started = tmp_path / "started"
+    site = repository(tmp_path / "r", deploy=f"echo $$ > {started}; sleep 1000")
+    deploy = world.start("deploy", "rehearsal", "--json", **come_from(site))
+    deploy.begins("hook")
+    eventually(lambda: started.exists() and started.read_text().strip())
+    deploy.process.send_signal(number)
+    ended = deploy.end()
+    said(ended, 10, number.name, "the previous release serves again")
+    assert before == {server["release"] for server in world.status()["servers"]}
+    eventually(lambda: not lives(int(started.read_text())))
+
+
+def test_an_api_that_fails_while_closed_rolls_nothing_back(world: World) -> None:
+    deploy = world.start("deploy", "rehearsal", "--json")
+    deploy.begins("close")
+    faults, fault = f"{world.ready['control_url']}/faults", {"api": {"status": 503, "match": {"method": "PATCH"}}}
+    for method, until in (("POST", "healthy"), ("DELETE", None)):
+        body = json.dumps(fault).encode() if method == "POST" else None
+        urllib.request.urlopen(urllib.request.Request(faults, data=body, method=method), timeout=10).close()
+        if until is not None:
+            deploy.begins(until)
+    ended = deploy.end()
+    assert ended.code == 0, ended.err
+    assert ended.report["outcome"] == "deployed"
+
+
+def eventually(true: Callable[[], object]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a limit be set on a process that runs")
+def test_a_journal_that_cannot_grow_while_closed_does_not_stop_the_unwinding(world: World, tmp_path: Path) -> None:
+    before = {server["release"] for server in world.status()["servers"]}
+    go_on = tmp_path / "go-on"
+    site = repository(tmp_path / "r", deploy=f"while [ ! -e {go_on} ]; do sleep 0.1; done")
+    deploy = world.start("deploy", "rehearsal", "--json", **come_from(site))
+    deploy.begins("hook")
+    journal = max(world.state.glob("rehearsal/*/journal.jsonl"), key=lambda path: path.stat().st_mtime)
+    resource.prlimit(deploy.process.pid, resource.RLIMIT_FSIZE, (journal.stat().st_size,) * 2)
+    go_on.touch()
+    ended = deploy.end()
+    said(ended, 10, "can't be written", "the previous release serves again")
+    assert before == {server["release"] for server in world.status()["servers"]}
+
+
+def test_a_state_folder_that_cannot_be_written(world: World, tmp_path: Path) -> None:
+    (tmp_path / "rehearsal").write_text("no folder")
+    ended = untouched(world, lambda: world.deploy("--state", str(tmp_path)))
+    said(ended, 1, "journal", "--state")
+
+
+# What is asked, and changes nothing
+
+
+def test_plan_names_every_phase_and_touches_nothing(world: World) -> None:
+    ended = untouched(world, lambda: world.run("plan", "rehearsal", "--json"))
+    assert ended.code == 0, ended.err
+    phases = [phase["name"] for phase in json.loads(ended.out)["phases"]]
+    assert phases == [
+        *("build", "lock", "preflight", "stage", "claim", "stop-tasks", "close", "drain", "swap", "hook"),
+        *("check", "open", "healthy", "purge", "release", "post-deploy"),
+    ]
+    text = world.run("plan", "rehearsal").out
+    assert phases == [line.split()[0] for line in text.splitlines() if not line.startswith(" ")]
+    assert not (world.state / "plan").exists()
+
+
+def test_status_says_the_same_to_people_and_machines(world: World) -> None:
+    text, found = world.run("status", "rehearsal").out, world.status()
+    for server in found["servers"]:
+        assert re.search(rf"{server['name']} +open +release {server['release'][:12]}", text)
+    assert re.search("lock +free", text)
+    assert re.search("grace +1 s in force", text)
+
+
+def test_status_without_the_edge_still_tells_of_the_servers(world: World) -> None:
+    ended = world.run("status", "rehearsal", "--json", EDGEGUARD_EDGE__API_URL="http://127.0.0.1:1")
+    assert ended.code == 0
+    found = json.loads(ended.out)
+    assert len(found["servers"]) == 3
+    assert "no answer" in found["grace"]["error"]
+
+
+def test_report_says_the_last_deploy_to_people_and_machines(world: World) -> None:
+    deployed = world.deploy()
+    assert deployed.code == 0, deployed.err
+    assert deployed.err == ""
+    found = json.loads(world.run("report", "rehearsal", "--json").out)
+    assert found == {key: value for key, value in deployed.report.items() if key != "event"}
+    assert found == json.loads(world.run("report", "rehearsal", found["deploy"], "--json").out)
+    text = world.run("report", "rehearsal").out
+    for part in (found["deploy"], "deployed (exit 0)", found["release"][:12], "anonymous", "closed for"):
+        assert part in text
+
+
+def test_no_process_shows_a_secret_to_others(world: World) -> None:
+    """Neither do the servers' own processes, nor a deploy's while it runs."""
+    deploy = world.start("deploy", "rehearsal", "--json")
+    deploy.begins("hook")
+    hidden = [*world.secrets, *(base64.b64encode(secret.encode()).decode()[:-4] for secret in world.secrets)]
+    lines = [line for line in command_lines() if any(secret.encode() in line for secret in hidden)]
+    assert lines == []
+    assert deploy.end().code == 0
+
+
+def command_lines() -> list[bytes]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes())
+    return found

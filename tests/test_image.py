@@ -1,0 +1,436 @@
+"""Real repositories, real builds. Most are of a type without a toolchain, which takes no time to make."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from edgeguard import image
+from edgeguard.errors import BuildFailed, Interrupted, UsageError
+from edgeguard.settings import ApplicationSettings
+
+PLAIN = "name: a\ntype: plain\nbuild: {flavor: none}\nweb: {commands: {start: ./serve}}\n"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.invalid", "-c", "commit.gpgSign=false")
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout.strip()
+
+
+def commit(folder: Path, files: dict[str, str]) -> str:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message=a change")
+    return git(folder, "rev-parse", "HEAD")
+
+
+class World:
+    """A repository and the root below which its images are built."""
+
+    def __init__(self, folder: Path) -> None:
+        self.repository = folder / "repository"
+        self.root = folder / "root"
+        self.said: list[str] = []
+        self.repository.mkdir()
+        git(self.repository, "init", "--quiet", "--initial-branch=main")
+
+    def commit(self, yaml: str, **files: str) -> str:
+        return commit(self.repository, {".platform.app.yaml": yaml, **files})
+
+    def build(
+        self, ref: str | None = None, *, cancelled: threading.Event | None = None, **given: object
+    ) -> image.Release:
+        settings = ApplicationSettings.model_validate({"repository": str(self.repository), "branch": "main", **given})
+        stop = (cancelled or threading.Event()).is_set
+        return image.build(settings, ref=ref, root=self.root, cancelled=stop, output=self.said.append)
+
+    def left(self) -> list[str]:
+        return sorted(path.name for path in self.root.glob("releases/*"))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def hook(script: str) -> str:
+    return PLAIN + f"hooks: {{build: {json.dumps(script)}}}\n"
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def wait_for(path: Path) -> str:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if path.exists() and (said := path.read_text(encoding="utf-8")).endswith("\n"):
+            return said.strip()
+        time.sleep(0.01)
+    raise AssertionError(f"{path} was not written")
+
+
+def test_the_tree_is_built_where_it_runs_and_frozen(world: World) -> None:
+    at = world.commit(hook('echo "built in $PWD"; echo "$PLATFORM_APP_DIR $HOME" > built'), serve="#!/bin/sh\n")
+
+    release = world.build()
+
+    assert (at, "main", False) == (release.commit, "main", release.reused)
+    assert world.root / "releases" / release.inputs == release.folder
+    assert f"built in {release.folder}/app" in world.said
+    assert f"{release.folder}/app {release.folder}/home" == (release.folder / "app/built").read_text().strip()
+    assert not (release.folder / "tmp").exists()
+    every = [release.folder, *release.folder.rglob("*")]
+    assert [path for path in every if not path.is_symlink() and path.stat().st_mode & 0o222] == []
+    assert image.verify(release.folder) == []
+    assert release == image.load(release.folder)
+
+
+def test_an_image_is_found_again_when_nothing_changed(world: World) -> None:
+    """Another commit with the same tree is the same image, whatever it is called; a changed tree is another."""
+    world.commit(hook("echo building"))
+    first = world.build()
+    git(world.repository, "branch", "other")
+    after = world.commit(hook("echo building"))
+
+    again = world.build("main")
+    world.commit(hook("echo building"), more="more")
+    changed = world.build()
+
+    assert world.said.count("building") == 2
+    assert (first.digest, True, after) == (again.digest, again.reused, again.commit)
+    assert first.digest != changed.digest
+    assert first.commit == world.build("other").commit
+
+
+def test_the_identity_is_that_of_the_content(world: World) -> None:
+    """Built anew from the same inputs it is the same, and times play no part."""
+    world.commit(hook("date +%s.%N > /dev/null; touch made; mkdir -p __pycache__; date +%N > __pycache__/a.pyc"))
+    first = world.build()
+    image.remove(first.folder)
+
+    assert first.digest == world.build().digest
+
+
+def test_a_named_build_variable_is_an_input(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.commit(hook('echo "$MODE" > mode'))
+    monkeypatch.setenv("MODE", "one")
+    first = world.build(build_environment=["MODE"])
+    monkeypatch.setenv("MODE", "two")
+    second = world.build(build_environment=["MODE"])
+
+    assert first.inputs != second.inputs
+    assert (second.folder / "app/mode").read_text() == "two\n"
+
+
+def test_a_build_sees_no_secret(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FASTLY_API_TOKEN", "FASTLY_KEY", "EDGEGUARD_EDGE__SERVICE", "SOMETHING"):
+        monkeypatch.setenv(name, "sentinel")
+    world.commit(hook("env > seen; cat /proc/self/environ >> seen") + "variables: {env: {OF_THE_FILE: seen}}\n")
+
+    release = world.build(
+        variables={"env:TOKEN": "sentinel", "plain": "sentinel"}, relationships={"db": "db://sentinel"}
+    )
+
+    seen = (release.folder / "app/seen").read_text()
+    assert "sentinel" not in seen
+    assert "OF_THE_FILE=seen" in seen
+    assert "sentinel" not in (release.folder / "release.json").read_text()
+
+
+@pytest.mark.parametrize("name", ["FASTLY_API_TOKEN", "EDGEGUARD_X", "fastly_key"])
+def test_a_secret_can_not_be_named_into_a_build(world: World, name: str) -> None:
+    world.commit(PLAIN)
+    with pytest.raises(UsageError, match=name):
+        world.build(build_environment=[name])
+
+
+def test_a_failing_hook_shows_its_output_and_leaves_nothing(world: World) -> None:
+    world.commit(hook("for i in $(seq 30); do echo line $i; done; echo 'no such thing' >&2; exit 7"))
+
+    with pytest.raises(BuildFailed) as failed:
+        world.build()
+
+    assert "hooks.build failed with exit code 7" in failed.value.message
+    assert failed.value.message.endswith("  | line 30\n  | no such thing")
+    assert "line 1\n" not in failed.value.message
+    assert "line 1" in world.said
+    assert world.left() == []
+
+
+def test_only_the_last_command_of_a_hook_decides(world: World) -> None:
+    world.commit(hook("false\ntrue"))
+
+    assert world.build().digest
+
+
+@pytest.mark.parametrize("way", ["cancelled", "limit"])
+def test_a_build_that_is_ended_leaves_no_process_and_no_folder(world: World, tmp_path: Path, way: str) -> None:
+    """Not even one that ignores SIGTERM, or is in another process group of the session."""
+    pid = tmp_path / "pid"
+    child = f"{sys.executable} -c 'import os, time; os.setpgid(0, 0); time.sleep(60)'"
+    world.commit(hook(f"trap '' TERM; {child} & echo $! > {pid}; while :; do sleep 0.1; done"))
+    stop = threading.Event()
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            world.build(cancelled=stop, build_timeout=0.5 if way == "limit" else 60)
+        except (Interrupted, BuildFailed) as exc:
+            failure.append(exc)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    child_pid = int(wait_for(pid))
+    if way == "cancelled":
+        stop.set()
+    thread.join(20)
+
+    assert [Interrupted if way == "cancelled" else BuildFailed] == [type(exc) for exc in failure]
+    assert gone(child_pid)
+    assert world.left() == []
+
+
+def test_what_a_hook_leaves_running_is_ended(world: World, tmp_path: Path) -> None:
+    world.commit(hook(f"sleep 60 & echo $! > {tmp_path / 'pid'}"))
+
+    world.build()
+
+    assert gone(int(wait_for(tmp_path / "pid")))
+
+
+def test_of_two_builds_at_once_one_waits_and_finds_the_image(world: World) -> None:
+    world.commit(hook("sleep 0.3; echo building"))
+    found: list[image.Release] = []
+    threads = [threading.Thread(target=lambda: found.append(world.build())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert world.said.count("building") == 1
+    assert sorted(release.reused for release in found) == [False, True]
+
+
+def test_an_unfinished_build_is_built_anew(world: World) -> None:
+    world.commit(hook("echo building"))
+    release = world.build()
+    release.folder.chmod(0o700)
+    (release.folder / "release.json").unlink()
+
+    with pytest.raises(UsageError, match="no finished image"):
+        image.load(release.folder)
+    assert release == world.build()
+
+
+def test_mounts_lead_out_of_the_frozen_tree_and_outlive_it(world: World) -> None:
+    """What the tree has at a mount's place is hidden, as it would be there."""
+    world.commit(
+        PLAIN + "mounts: {'/var/data': {source: local}, cache: {source: tmp, source_path: c}}\n", **{"cache/old": "x"}
+    )
+    first = world.build()
+    (first.folder / "app/var/data/kept").write_text("kept")
+    world.commit(PLAIN + "mounts: {'/var/data': {source: local}}\n")
+    second = world.build()
+
+    assert (second.folder / "app/var/data/kept").read_text() == "kept"
+    assert list((first.folder / "app/cache").iterdir()) == []
+    assert world.root / "mounts/c" == (first.folder / "app/cache").readlink()
+    image.remove(first.folder)
+    assert (world.root / "mounts/var/data/kept").read_text() == "kept"
+
+
+def test_a_mount_can_not_leave_the_application_through_a_link(world: World, tmp_path: Path) -> None:
+    (world.repository / "out").symlink_to(tmp_path)
+    world.commit(PLAIN + "mounts: {out/there: {source: local}}\n")
+
+    with pytest.raises(UsageError, match="out/there"):
+        world.build()
+    assert not (tmp_path / "there").exists()
+    assert world.left() == []
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda app: (app / "a").write_text("changed"), "app/a was changed"),
+        (lambda app: (app / "new").write_text("new"), "app/new was added"),
+        (lambda app: (app / "a").unlink(), "app/a is missing"),
+        (lambda app: (app / "a").chmod(0o666), "app/a has mode 0666, not 0444"),
+        (lambda app: (app / "link").unlink() or (app / "link").symlink_to("b"), "app/link was changed"),
+    ],
+)
+def test_verify_names_what_differs(world: World, harm: object, said: str) -> None:
+    (world.repository / "link").symlink_to("a")
+    world.commit(PLAIN, a="a")
+    release = world.build()
+    app = release.folder / "app"
+    app.chmod(0o755)
+    (app / "a").chmod(0o644)
+    assert callable(harm)
+    harm(app)
+    if (app / "a").exists() and "mode" not in said:
+        (app / "a").chmod(0o444)
+    app.chmod(0o555)
+
+    assert [said] == image.verify(release.folder)
+
+
+def test_verify_finds_a_changed_manifest(world: World) -> None:
+    world.commit(PLAIN)
+    release = world.build()
+    manifest = release.folder / "manifest"
+    manifest.chmod(0o644)
+    manifest.write_text(manifest.read_text().replace("0444", "0644"))
+
+    assert image.verify(release.folder) == ["the manifest was changed"]
+
+
+@pytest.mark.parametrize("ref", ["nowhere", "-rf", "HEAD:.platform.app.yaml", "0" * 40, ""])
+def test_a_ref_that_does_not_exist_is_named_with_those_that_do(world: World, ref: str) -> None:
+    world.commit(PLAIN)
+    with pytest.raises(UsageError) as refused:
+        world.build(ref or "''")
+    assert "main" in refused.value.remedy
+
+
+def test_what_is_no_repository_is_refused(world: World, tmp_path: Path) -> None:
+    """Neither a folder that a repository merely surrounds, nor a path that doesn't exist."""
+    world.commit(PLAIN)
+    (world.repository / "below").mkdir()
+    (tmp_path / "empty").mkdir()
+    for path in (
+        world.repository / "below",
+        tmp_path / "empty",
+        tmp_path / "nowhere",
+        "https://u:sentinel@host.invalid/r",
+    ):
+        with pytest.raises(UsageError) as refused:
+            world.build(repository=str(path))
+        assert "sentinel" not in refused.value.message
+        assert refused.value.remedy
+
+
+def test_a_repository_may_be_bare_or_a_url(world: World, tmp_path: Path) -> None:
+    world.commit(PLAIN)
+    bare = tmp_path / "bare.git"
+    git(tmp_path, "clone", "--quiet", "--bare", str(world.repository), str(bare))
+    first = world.build(repository=f"file://{bare}")
+    at = world.commit(PLAIN, more="more")
+    git(world.repository, "push", "--quiet", str(bare), "main")
+
+    assert at == world.build(repository=str(bare)).commit
+    assert at == world.build(repository=f"file://{bare}").commit
+    assert first.commit != at
+
+
+def test_a_repository_without_an_application_is_refused(world: World) -> None:
+    commit(world.repository, {"a": "a"})
+    with pytest.raises(UsageError, match=r"main of .* has no \.platform\.app\.yaml"):
+        world.build()
+    world.commit(PLAIN + "source: {root: nowhere}\n")
+    with pytest.raises(UsageError, match="nowhere"):
+        world.build()
+
+
+def test_source_root_is_where_commands_run(world: World) -> None:
+    world.commit(hook("pwd > here") + "source: {root: api}\n", **{"api/a": "a"})
+    release = world.build()
+
+    assert f"{release.folder}/app/api" == (release.folder / "app/api/here").read_text().strip()
+
+
+def test_a_hook_of_git_can_build(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, Git's own variables name another repository."""
+    at = world.commit(PLAIN)
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+
+    assert at == world.build().commit
+
+
+def test_without_git_the_remedy_is_to_install_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.commit(PLAIN)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UsageError, match="git"):
+        world.build()
+
+
+def test_a_place_that_can_not_be_written_fails_the_build(world: World) -> None:
+    world.commit(PLAIN)
+    world.root.write_text("in the way")
+    with pytest.raises(BuildFailed, match="can't be written"):
+        world.build()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_fails_the_build_and_leaves_nothing(world: World) -> None:
+    world.commit(hook("echo built"), large="x" * 900_000)
+    world.root.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(world.root)], check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        with pytest.raises(BuildFailed):
+            world.build()
+        assert world.left() == []
+    finally:
+        subprocess.run(["umount", str(world.root)], check=True)
+
+
+def test_python_has_a_private_toolchain(world: World) -> None:
+    """The type's Python is first on PATH, compiled beforehand, and nothing of the build is left in its home."""
+    script = "python3 -c 'import sys; print(sys.prefix)' > prefix; command -v pip >> prefix"
+    world.commit(
+        f"name: a\ntype: python:3\nhooks: {{build: {json.dumps(script)}}}\nweb: {{commands: {{start: a}}}}\n",
+        **{"m.py": ""},
+    )
+    release = world.build()
+    toolchain = release.folder / "toolchain"
+
+    assert [str(toolchain), str(toolchain / "bin/pip")] == (release.folder / "app/prefix").read_text().split()
+    assert list((release.folder / "app/__pycache__").glob("m.*.pyc")) != []
+    assert list((release.folder / "home").iterdir()) == []
+    assert image.verify(release.folder) == []
+
+
+def test_another_version_than_the_types_is_used_with_a_warning(world: World) -> None:
+    world.commit("name: a\ntype: nodejs:4\nhooks: {build: 'node -p 1+1 > two'}\nweb: {commands: {start: a}}\n")
+    release = world.build()
+
+    assert (release.folder / "app/two").read_text() == "2\n"
+    assert any(line.startswith("type: nodejs:4 is not on this machine") for line in world.said)
+
+
+def test_the_default_build_of_nodejs_is_npm_install(world: World) -> None:
+    """With a dependency that needs no network: a folder of the tree."""
+    yaml = "name: a\ntype: nodejs:20\nhooks: {build: node main.js > said}\nweb: {commands: {start: a}}\n"
+    main = "console.log(require('local'))"
+    package = json.dumps({"name": "a", "version": "1.0.0", "dependencies": {"local": "file:local"}})
+    local = json.dumps({"name": "local", "version": "1.0.0", "main": "index.js"})
+    world.commit(
+        yaml,
+        **{
+            "package.json": package,
+            "local/package.json": local,
+            "local/index.js": "module.exports = 7",
+            "main.js": main,
+        },
+    )
+    release = world.build()
+
+    assert (release.folder / "app/said").read_text() == "7\n"
+    assert stat.S_ISDIR((release.folder / "app/node_modules").stat().st_mode)

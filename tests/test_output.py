@@ -1,0 +1,52 @@
+"""How commands speak: to a reader that goes away, and of options that would do nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from edgeguard import __version__
+
+SPEAKS = """
+import sys
+from edgeguard.cli.output import listener
+hear = listener(as_json={as_json}, quiet=False, verbose=True)
+sys.stdin.read()
+for _ in range(3):
+    hear({{"event": "warning", "at": 0.0, "text": "said"}})
+sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_reader_that_goes_away_does_not_end_who_speaks(*, as_json: bool) -> None:
+    script = SPEAKS.format(as_json=as_json)
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+        process.stdin.close()
+        assert process.wait(timeout=20) == 7
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--ref", "x"), ("--stay", "--fail", "swap"), ("--stay", "--unguarded", "claim")]
+)
+def test_options_of_a_rehearsal_that_would_do_nothing_are_refused(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edgeguard", "rehearse", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert arguments[-2] in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["deploy", "--version"], ["grace", "show", "--version"]])
+def test_the_version_is_told_wherever_it_is_asked_for(arguments: list[str]) -> None:
+    told = subprocess.run([sys.executable, "-m", "edgeguard", *arguments], capture_output=True, check=True, text=True)
+    assert told.stdout == f"edgeguard {__version__}\n"

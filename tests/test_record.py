@@ -1,0 +1,164 @@
+"""The record, on servers in memory that fence as every driver does (tests/contracts)."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from edgeguard.errors import ClusterError, Fenced, Locked
+from edgeguard.record import Record
+from edgeguard.renewal import Renewal
+
+if TYPE_CHECKING:
+    from edgeguard.cluster import Cluster
+
+SERVERS = ("web1", "web2", "web3")
+
+
+class Servers:
+    """Three servers that hold a record each, and nothing else."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, dict[str, Any] | None] = dict.fromkeys(SERVERS)
+        self._mutex = threading.Lock()
+
+    def read_record(self) -> dict[str, dict[str, Any] | None]:
+        return copy.deepcopy(self.records)
+
+    def write_record(self, epoch: int, record: dict[str, Any], *, expected: int | None = None) -> None:
+        for server in SERVERS:
+            with self._mutex:
+                found = (self.records[server] or {}).get("epoch", 0)
+                if found != (epoch if expected is None else expected):
+                    raise Fenced(f"{server}: a newer holder has taken over")
+                self.records[server] = copy.deepcopy({**record, "epoch": epoch})
+
+
+def record(servers: Servers, environment: str = "production") -> Record:
+    return Record(cast("Cluster", servers), environment)
+
+
+def test_before_the_first_deploy_there_is_nothing() -> None:
+    assert record(Servers()).look() == {}
+
+
+def test_the_lock_says_who_holds_it() -> None:
+    servers = Servers()
+    mine = record(servers)
+    mine.take("d1")
+    assert mine.epoch == 1
+    for found in servers.read_record().values():
+        assert found is not None
+        assert found["lock"]["deploy"] == "d1"
+        assert f"pid {os.getpid()}" in found["lock"]["holder"]
+
+
+def test_a_lock_that_is_held_is_refused_and_its_holder_named() -> None:
+    servers = Servers()
+    record(servers).take("d1")
+    with pytest.raises(Locked, match=f"d1 holds the lock: .*pid {os.getpid()}") as caught:
+        record(servers).take("d2")
+    assert "status" in caught.value.remedy
+
+
+def test_each_holder_has_a_greater_epoch_and_finds_what_was_noted() -> None:
+    servers = Servers()
+    first, second = record(servers), record(servers)
+    first.take("d1")
+    first.note(opened={"release": "abc"})
+    first.release()
+    assert record(servers).look()["lock"] is None
+    second.take("d2")
+    assert second.epoch == first.epoch + 1
+    assert second.look()["opened"] == {"release": "abc"}
+
+
+def test_who_was_replaced_can_write_nothing() -> None:
+    servers = Servers()
+    old = record(servers)
+    old.take("d1")
+    taken = {**old.look(), "lock": {"deploy": "d2", "holder": "another", "since": "now", "counter": 0}}
+    servers.write_record(2, taken, expected=1)
+    for act in (old.renew, old.release, lambda: old.note(deploy="mine")):
+        with pytest.raises(Fenced):
+            act()
+    assert record(servers).look()["lock"]["deploy"] == "d2"
+
+
+def test_of_many_at_once_one_gets_the_lock() -> None:
+    servers, won = Servers(), []
+    barrier = threading.Barrier(8)
+
+    def take(number: int) -> None:
+        barrier.wait()
+        try:
+            record(servers).take(f"d{number}")
+        except Locked:
+            return
+        won.append(f"d{number}")
+
+    threads = [threading.Thread(target=take, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert {(found or {})["lock"]["deploy"] for found in servers.read_record().values()} == set(won)
+
+
+def test_renewing_and_noting_at_once_lose_nothing() -> None:
+    servers = Servers()
+    mine = record(servers)
+    mine.take("d1")
+    renewing = [threading.Thread(target=mine.renew) for _ in range(20)]
+    for number, thread in enumerate(renewing):
+        thread.start()
+        mine.note(**{f"n{number}": number})
+    for thread in renewing:
+        thread.join()
+    found = mine.look()
+    assert found["lock"]["counter"] == 20
+    assert [found[f"n{number}"] for number in range(20)] == [*range(20)]
+
+
+def test_a_record_of_another_environment_is_not_ours() -> None:
+    servers = Servers()
+    record(servers, "staging").take("d1")
+    with pytest.raises(ClusterError, match="web1: its record is of the environment 'staging'") as caught:
+        record(servers).look()
+    assert "cluster.root" in caught.value.remedy
+
+
+def test_a_record_of_a_newer_edgeguard_is_left_alone() -> None:
+    servers = Servers()
+    servers.records["web2"] = {"version": 99, "environment": "production", "epoch": 1, "lock": None}
+    with pytest.raises(ClusterError, match="web2: its record has version 99"):
+        record(servers).take("d1")
+    assert servers.records["web1"] is None
+
+
+def test_a_renewal_goes_on_after_it_failed_until_it_is_stopped() -> None:
+    told: list[tuple[str, str]] = []
+    turns = []
+    enough = threading.Event()
+
+    def act() -> None:
+        turns.append(1)
+        if len(turns) == 1:
+            raise ClusterError("web1 is away")
+        enough.set()
+
+    renewal = Renewal("lock", 0.005, act, failed=lambda name, failure: told.append((name, failure.message))).start()
+    assert enough.wait(10)
+    renewal.stop()
+    renewal.stop()
+    assert told == [("lock", "web1 is away")]
+    assert "renew lock" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_renewal_that_never_started_can_be_stopped() -> None:
+    Renewal("lock", 1, lambda: None, failed=lambda *_: None).stop()

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edgeguard import report
+from edgeguard.journal import Journal
+from edgeguard.report.text import render
+from edgeguard.visitors import Sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeguard.journal import Entry
+
+Told = tuple[float, str, dict[str, Any]]
+SERVERS = [{"name": "web1", "release": "b" * 64, "open": True}]
+KEYS = {
+    *("deploy", "environment", "release", "previous", "ref", "outcome", "exit_code", "error", "remedy"),
+    *("started", "ended", "phases", "closed_seconds", "hook_seconds", "servers", "grace", "purged", "visitors"),
+}
+
+
+def story(*told: Told, code: int | None = 0) -> list[Entry]:
+    """A journal: a deploy's beginning at 1000, what is told, and its end at 1100."""
+    entries: list[Entry] = [{"event": "deploy", "at": 1000.0, "deploy": "d1", "environment": "production", "ref": None}]
+    entries += [{"event": event, "at": at, **facts} for at, event, facts in told]
+    if code is not None:
+        error = None if code == 0 else "it failed"
+        remedy = "Mend it." if error else None
+        entries.append(
+            {"event": "end", "at": 1100.0, "exit_code": code, "error": error, "remedy": remedy, "servers": SERVERS}
+        )
+    return entries
+
+
+def begin(at: float, step: str) -> Told:
+    return at, "begin", {"step": step, "before": {}}
+
+
+def done(at: float, step: str, **facts: Any) -> Told:  # noqa: ANN401 (as a journal)
+    return at, "done", {"step": step, **facts}
+
+
+def event(at: float, name: str, step: str) -> Told:
+    return at, name, {"step": step}
+
+
+WHOLE: tuple[Told, ...] = (
+    *(begin(1000, "build"), done(1001, "build", release="b" * 64, ref="main", commit="c", reused=False)),
+    *(begin(1001, "preflight"), done(1002, "preflight", previous="a" * 64, servers=["web1"])),
+    begin(1002, "claim"),
+    done(1003, "claim", base=60, claimed=180, until=1180, confirmed_seconds=0.9, nodes=["n1"]),
+    *(begin(1003, "proof"), done(1003, "proof")),
+    *(begin(1004, "close"), done(1004.5, "close")),
+    *(begin(1005, "hook"), done(1035.25, "hook", server="web1")),
+    *(begin(1036, "open"), done(1036.5, "open")),
+    (1037.0, "committed", {}),
+    *(begin(1037, "purge"), done(1038, "purge", keys=12, requests=1, ids=["x"])),
+    *(begin(1038, "finish"), done(1039, "finish")),
+)
+
+
+def test_a_whole_deploy() -> None:
+    found = report.fold(story(*WHOLE), [Sample(1005.0, "anonymous", 200, 0.01, stale="hold")])
+    assert found.keys() == KEYS
+    assert (found["deploy"], found["environment"], found["ref"]) == ("d1", "production", "main")
+    assert (found["release"], found["previous"]) == ("b" * 64, "a" * 64)
+    assert (found["outcome"], found["exit_code"], found["error"]) == ("deployed", 0, None)
+    assert (found["started"], found["ended"]) == ("1970-01-01T00:16:40.000Z", "1970-01-01T00:18:20.000Z")
+    assert [phase["name"] for phase in found["phases"]] == [
+        *("build", "preflight", "claim", "close", "hook", "open", "purge"),
+    ]
+    assert found["phases"][4] == {"name": "hook", "seconds": 30.25, "outcome": "done"}
+    assert (found["closed_seconds"], found["hook_seconds"]) == (32.5, 30.25)
+    assert found["servers"] == SERVERS
+    assert found["grace"] == {
+        "base": 60,
+        "claimed": 180,
+        "until": "1970-01-01T00:19:40.000Z",
+        "confirmed_seconds": 0.9,
+        "nodes": ["n1"],
+    }
+    assert found["purged"] == {"keys": 12, "requests": 1}
+    assert found["visitors"]["anonymous"]["stale"] == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        *((0, "deployed"), (12, "deployed"), (10, "rolled-back"), (11, "held"), (1, "abandoned"), (130, "refused")),
+        *((code, "refused") for code in range(2, 10)),
+        (None, "running"),
+    ],
+)
+def test_each_exit_code_has_its_outcome(code: int | None, outcome: str) -> None:
+    found = report.fold(story(code=code), [])
+    assert (found["outcome"], found["exit_code"]) == (outcome, code)
+    assert found.keys() == KEYS
+
+
+def test_a_deploy_that_was_refused_never_closed() -> None:
+    found = report.fold(story(*WHOLE[:2], begin(1002, "lock"), event(1003, "failed", "lock"), code=3), [])
+    assert found["closed_seconds"] is None
+    assert found["hook_seconds"] is None
+    assert found["phases"][-1] == {"name": "lock", "seconds": 1.0, "outcome": "failed"}
+    assert found["grace"] == {"base": None, "claimed": None, "until": None, "confirmed_seconds": None, "nodes": []}
+    assert found["purged"] == {"keys": 0, "requests": 0}
+    assert (found["error"], found["remedy"]) == ("it failed", "Mend it.")
+
+
+def test_what_was_taken_back_is_closed_until_then() -> None:
+    told = (
+        *(begin(1000, "claim"), done(1001, "claim")),
+        *(begin(1004, "close"), done(1004.5, "close")),
+        *(begin(1005, "hook"), event(1006, "failed", "hook")),
+        *(event(1006, "undoing", "hook"), event(1006, "undone", "hook")),
+        *(event(1006, "undoing", "close"), event(1008, "undone", "close")),
+        *(event(1008, "undoing", "claim"), event(1009, "undo-failed", "claim")),
+    )
+    found = report.fold(story(*told, code=11), [])
+    assert found["closed_seconds"] == 4.0
+    assert {phase["name"]: phase["outcome"] for phase in found["phases"]} == {
+        "claim": "undo-failed",
+        "close": "undone",
+        "hook": "failed",
+    }
+
+
+def test_a_second_closure_counts_too() -> None:
+    """A release that turns out sick after it opened: closed, opened, closed again, opened again."""
+    told = (
+        *(begin(1010, "close"), done(1010, "close"), begin(1012, "open"), done(1013, "open")),
+        *(begin(1013, "healthy"), event(1020, "failed", "healthy")),
+        *(event(1020, "undoing", "open"), event(1021, "undone", "open")),
+        *(event(1021, "undoing", "close"), event(1025, "undone", "close")),
+    )
+    assert report.fold(story(*told, code=10), [])["closed_seconds"] == 8.0
+
+
+def test_a_cluster_that_stays_closed_counts_until_the_end() -> None:
+    found = report.fold(story(begin(1010, "close"), done(1010, "close"), event(1030, "undo-failed", "close")), [])
+    assert found["closed_seconds"] >= 20.0
+
+
+def test_a_step_under_way_is_running() -> None:
+    found = report.fold(story(begin(1000, "build"), code=None), [])
+    assert found["phases"] == [{"name": "build", "seconds": None, "outcome": "running"}]
+    assert found["ended"] is None
+    assert "running" in render(found)
+
+
+def test_a_report_is_a_function_of_its_folder(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.append("deploy", deploy="d1", environment="production", ref="main")
+        journal.append("end", exit_code=8, error="no compiler", remedy="Install one.", servers=[])
+    (tmp_path / "samples.jsonl").write_text('[1.0, "origin", null, 0.5, "", ""]\n')
+    found = report.load(tmp_path)
+    assert found == report.load(tmp_path) == json.loads(json.dumps(found))
+    assert found["visitors"]["origin"]["errors"] == 1
+
+
+def test_people_read_the_same() -> None:
+    samples = [Sample(1005.0, "anonymous", 200, 0.01), Sample(1006.0, "origin", 500, 0.02)]
+    text = render(report.fold(story(*WHOLE), samples))
+    for part in ("hook", "30.250 s", "closed for 32.500 s", "anonymous", "origin", "deployed (exit 0)", "bbbbbbbbbbbb"):
+        assert part in text
+    assert "proof" not in text
+    assert "finish" not in text
+
+
+def test_people_read_what_failed_and_what_to_do() -> None:
+    text = render(report.fold(story(begin(1000, "build"), event(1001, "failed", "build"), code=8), []))
+    assert "failed" in text
+    assert "it failed." in text
+    assert "Mend it." in text
