@@ -223,6 +223,9 @@ def test_check_and_open_notice_a_process_of_another_release(world: LocalWorld) -
     stray = {processes.MARK: str(server(world, "web3") / "generations" / "two")}
     with subprocess.Popen(["sleep", "60"], env={**os.environ, **stray}) as process:
         try:
+            # Popen returns as soon as exec has closed a pipe; the kernel shows the new environment a moment later.
+            environment = Path("/proc", str(process.pid), "environ")
+            until(lambda: processes.MARK in environment.read_text(encoding="utf-8"), "its environment shows")
             with pytest.raises(ClusterError, match=r"web3.*two"):
                 world.cluster.check(one)
             with pytest.raises(ClusterError, match="web3"):
