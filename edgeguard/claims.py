@@ -7,11 +7,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge import grace
+from edgeguard.edge.audit import audit_key
 from edgeguard.edge.confirm import confirm
 from edgeguard.errors import UsageError
 from edgeguard.record import this_holder
 from edgeguard.report import rfc3339
-from edgeguard.steps import audit_key
 
 if TYPE_CHECKING:
     from edgeguard.environment import Environment

@@ -1,4 +1,4 @@
-"""The story of a deploy, in its order. The steps are in steps.py; how they are unwound is in saga.py."""
+"""The story of a deploy, in its order. The steps are in steps/; how they are unwound is in saga.py."""
 
 from __future__ import annotations
 

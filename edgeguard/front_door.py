@@ -1,0 +1,57 @@
+"""The front door: is the site, asked as a visitor asks it, healthy and on the release that it should be on?"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from edgeguard.errors import OriginsUnhealthy
+from edgeguard.probe import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgeguard.settings import EdgeSettings
+
+TIMEOUT = 10.0
+PAUSE = 0.2
+
+
+def wait_healthy(settings: EdgeSettings, release: str | None, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Wait for `edge.healthy_rounds` good answers in a row (see ask_once). What `sleep` raises passes through.
+
+    Raises:
+        OriginsUnhealthy: there were not enough within `edge.healthy_timeout`; says what the last bad one was.
+    """
+    deadline = time.monotonic() + settings.healthy_timeout
+    good = 0
+    while good < settings.healthy_rounds:
+        try:
+            ask_once(settings, release)
+            good += 1
+        except OriginsUnhealthy:
+            if time.monotonic() > deadline:
+                raise
+            good = 0
+            sleep(PAUSE)
+
+
+def ask_once(settings: EdgeSettings, release: str | None) -> None:
+    """One question at a URL that is a sure miss: 200, not stale, and (where it can be told) from this release.
+
+    Raises:
+        OriginsUnhealthy: the answer is another.
+    """
+    separator = "&" if "?" in settings.health_url else "?"
+    url = f"{settings.health_url}{separator}edgeguard={secrets.token_hex(8)}"
+    answer = ask(url, headers={"Edgeguard-Show": settings.status_name}, timeout=TIMEOUT)
+    if answer.status != 200:  # noqa: PLR2004 (HTTP)
+        raise OriginsUnhealthy(f"{settings.health_url} answers {answer.status} through the front door")
+    if "edgeguard-stale" in answer.headers:
+        raise OriginsUnhealthy(f"{settings.health_url} is answered with a stale copy")
+    if release is not None and settings.release_header is not None:
+        found = answer.headers.get(settings.release_header.lower())
+        if found != release:
+            said = found[:12] if found else "none"
+            raise OriginsUnhealthy(f"{settings.health_url} is answered by release {said}, not {release[:12]}")

@@ -1,0 +1,153 @@
+"""The deploy's claim on the grace, and the proof that it is no longer needed."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from edgeguard import front_door
+from edgeguard.edge.audit import audit_key
+from edgeguard.edge.confirm import confirm
+from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, Claim, new_nonce
+from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
+from edgeguard.record import this_holder
+from edgeguard.steps.after import purge
+from edgeguard.steps.deployment import Step
+
+if TYPE_CHECKING:
+    from edgeguard.renewal import Renewal
+    from edgeguard.saga import Facts
+    from edgeguard.steps.deployment import Deployment
+
+
+class ClaimGrace(Step):
+    """Raise the grace and set hold in one write; go on only when the edge shows it."""
+
+    name = "claim"
+
+    def __init__(self, deployment: Deployment) -> None:
+        super().__init__(deployment)
+        self._nonce = new_nonce()
+        self._renewal: Renewal | None = None
+
+    @property
+    def slot(self) -> str:
+        return DEPLOY_SLOTS[self.deployment.epoch % 2]
+
+    def do(self) -> Facts:
+        if not self.deployment.guarded:
+            self.deployment.say("warning", text="no grace is claimed, as accepted: visitors will see the closure")
+            return {}
+        settings = self.environment.settings
+        claim = self._claim()
+        audit = {"who": this_holder(), "why": f"deploy {self.deployment.id}", "grace": claim.grace}
+        self.environment.edge.write({self.slot: claim.value(), audit_key(): json.dumps(audit)})
+        confirmed = confirm(
+            self.environment.edge,
+            {self.slot: claim.value()},
+            written_at=time.monotonic(),
+            propagation=settings.edge.propagation,
+            timeout=settings.edge.confirm_timeout,
+            clock=time.monotonic,
+            sleep=self.deployment.stop.sleep,
+        )
+        self._write()  # confirming has taken part of the hold's life
+        self.hold()
+        if self._moved():
+            raise ClusterError("the servers changed while the claim was confirmed", "See `edgeguard status`.")
+        return {
+            "base": settings.edge.base_grace,
+            "claimed": claim.grace,
+            "until": claim.until,
+            "confirmed_seconds": round(confirmed.seconds, 3),
+            "nodes": sorted(confirmed.nodes),
+        }
+
+    def _moved(self) -> bool:
+        """The cheap part of preflight once more: whether the servers are not as they were then."""
+        return {server.generation for server in self.environment.cluster.state()} != self.deployment.generations
+
+    def hold(self) -> None:
+        """Renew claim and hold from now on."""
+        if self.deployment.guarded:
+            self._renewal = self.deployment.renew("claim", self.environment.settings.claim.hold / 3, self._write)
+
+    def hold_again(self) -> None:
+        """Set hold at once, as good as it goes, and renew it: before a cluster that was opened is closed again."""
+        if self.deployment.guarded:
+            try:
+                self._write()
+            except EdgeError as exc:  # the claim is in force all the same
+                self.deployment.say("warning", text=f"hold is not set again yet: {exc.message}")
+            self.hold()
+
+    def let_go_of_hold(self) -> None:
+        """The claim stays in force; the edge asks the origin first again. A hold that stays ends by itself soon."""
+        if self.deployment.guarded:
+            self._end_renewal()
+            try:
+                self.environment.edge.write({self.slot: self._claim().without_hold().value()})
+            except EdgeError as exc:
+                lasting = self.environment.settings.claim.hold
+                self.deployment.say("warning", text=f"hold stays for at most {lasting} s: {exc.message}")
+
+    def drop(self) -> None:
+        """Whoever holds the lock may clear both deploy slots: one may be left from a deploy that died. Whoever lost
+        the lock may not, as the other slot may be its successor's."""
+        self._end_renewal()
+        if self.deployment.guarded:
+            slots: tuple[str, ...] = DEPLOY_SLOTS
+            try:
+                self.deployment.record.renew()
+            except ClusterError:
+                slots = (self.slot,)
+            self.environment.edge.write(dict.fromkeys(slots, FREE))
+
+    def undo(self, before: Facts) -> None:  # noqa: ARG002 (a slot of one's own was free)
+        if self.deployment.sick:
+            self._end_renewal()
+            lasting = self.environment.settings.claim.duration
+            self.deployment.say(
+                "warning", text=f"the origins are not healthy: the claim stays, for at most {lasting} s"
+            )
+            return
+        try:
+            self.drop()
+        except EdgeError as exc:  # a claim that stays does no harm: it ends by itself
+            lasting = self.environment.settings.claim.duration
+            self.deployment.say("warning", text=f"the claim stays for at most {lasting} s: {exc.message}")
+
+    def _end_renewal(self) -> None:
+        if self._renewal is not None:
+            self._renewal.stop()
+
+    def _write(self) -> None:
+        self.environment.edge.write({self.slot: self._claim().value()})
+
+    def _claim(self) -> Claim:
+        claim, edge, now = self.environment.settings.claim, self.environment.settings.edge, int(time.time())
+        grace = min(edge.ceiling, edge.base_grace + claim.duration)
+        return Claim(self.slot, now + claim.duration, grace, self._nonce, hold_until=now + claim.hold)
+
+
+class Proof(Step):
+    """Does nothing; taking it back waits for healthy origins. So an unwinding can't drop the claim over sick ones."""
+
+    name = "proof"
+
+    def do(self) -> Facts:
+        return {}
+
+    def undo(self, before: Facts) -> None:  # noqa: ARG002
+        if self.deployment.first:
+            return
+        if not self.deployment.closed:  # sick origins are not of this deploy's making, and waiting would not help
+            try:
+                front_door.ask_once(self.environment.settings.edge, None)
+            except OriginsUnhealthy:
+                self.deployment.sick = True
+            return
+        front_door.wait_healthy(self.environment.settings.edge, None, sleep=self.deployment.stop.sleep)
+        if self.deployment.opened:
+            purge(self.deployment)
