@@ -11,7 +11,8 @@ import pytest
 
 from edgeguard.edge import policy
 from edgeguard.edge.api import ATTEMPTS, PATIENCE, Api, Throttled
-from edgeguard.edge.fastly import PURGE_BYTES, PURGE_KEYS, Fastly
+from edgeguard.edge.fastly import Fastly
+from edgeguard.edge.purges import PURGE_BYTES, PURGE_KEYS
 from edgeguard.errors import EdgeError, EdgeguardError, EdgeUnauthorized, EdgeUnavailable, UsageError
 from edgeguard.probe import ask
 from tests.edge.stage import TOKEN, Stage, running
