@@ -14,10 +14,10 @@ from edgeguard.record import this_holder
 from edgeguard.report import rfc3339
 
 if TYPE_CHECKING:
-    from edgeguard.environment import Environment
+    from edgeguard.environment import EdgeSide
 
 
-def extend(environment: Environment, *, lasting: int, reason: str, stale: int | None = None) -> dict[str, Any]:
+def extend(environment: EdgeSide, *, lasting: int, reason: str, stale: int | None = None) -> dict[str, Any]:
     """Claim a support slot for `lasting` seconds; pages may then be `stale` seconds old (default: base + lasting).
 
     Raises:
@@ -47,7 +47,7 @@ def extend(environment: Environment, *, lasting: int, reason: str, stale: int | 
     return {"slot": claim.slot, "grace": wanted, "until": rfc3339(claim.until), **confirmed}
 
 
-def release(environment: Environment, slot: str, *, reason: str) -> dict[str, Any]:
+def release(environment: EdgeSide, slot: str, *, reason: str) -> dict[str, Any]:
     """Give one support claim back before its time. Other claims stay as they are.
 
     Raises:
@@ -60,7 +60,7 @@ def release(environment: Environment, slot: str, *, reason: str) -> dict[str, An
     return {"slot": slot, **_confirm(environment, {slot: grace.FREE})}
 
 
-def _confirm(environment: Environment, expected: dict[str, str]) -> dict[str, Any]:
+def _confirm(environment: EdgeSide, expected: dict[str, str]) -> dict[str, Any]:
     settings = environment.settings.edge
     confirmed = confirm(
         environment.edge,

@@ -14,7 +14,7 @@ from edgeguard.probe import ask
 if TYPE_CHECKING:
     from edgeguard.cluster import Cluster
     from edgeguard.edge import Edge
-    from edgeguard.settings import Settings
+    from edgeguard.settings import EdgeOnlySettings, EdgeSettings, Settings
 
 
 def config_folder(given: Path | None) -> Path:
@@ -32,35 +32,31 @@ def state_folder(given: Path | None) -> Path:
     return (Path(platform) if platform else Path.home() / ".local" / "state") / "edgeguard"
 
 
-@dataclass(frozen=True)
-class Environment:
-    """One environment, ready to be worked on. Making it asks nobody anything."""
+@dataclass(frozen=True, kw_only=True)
+class EdgeSide:
+    """An environment as far as its edge goes, ready to be worked on. Making it asks nobody anything."""
 
     name: str
-    settings: Settings
-    cluster: Cluster
+    settings: EdgeOnlySettings
     edge: Edge
     state: Path
     secrets: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, name: str, *, config: Path | None = None, state: Path | None = None) -> Environment:
-        """Read the environment's file and connect the parts that it names.
+    def open(cls, name: str, *, config: Path | None = None, state: Path | None = None) -> EdgeSide:
+        """Read the environment's file, which needs no [cluster].
 
         Raises:
-            UsageError: the file can't be used, there is no such driver, or there is no token.
+            UsageError: the file can't be used, or there is no token.
         """
-        from edgeguard.edge.fastly import Fastly  # noqa: PLC0415 (heavy; not every command has an edge)
-
-        settings = files.load(name, config_folder(config))
+        settings = files.load_edge_only(name, config_folder(config))
         token = files.token(settings.edge)
         return cls(
             name=name,
             settings=settings,
-            cluster=drivers.load(settings.cluster.driver)(name, settings.cluster, ceiling=settings.edge.ceiling),
-            edge=Fastly(settings.edge, token, ask),
+            edge=_edge(settings.edge, token),
             state=state_folder(state) / name,
-            secrets=(token, *settings.application.variables.values(), *settings.application.relationships.values()),
+            secrets=_secrets(settings, token),
         )
 
     def redact(self, text: str) -> str:
@@ -69,3 +65,42 @@ class Environment:
             if len(secret) >= 6:  # noqa: PLR2004
                 text = text.replace(secret, "•••")
         return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment(EdgeSide):
+    """One environment, whole."""
+
+    settings: Settings
+    cluster: Cluster
+
+    @classmethod
+    def open(cls, name: str, *, config: Path | None = None, state: Path | None = None) -> Environment:
+        """Read the environment's file and connect the parts that it names.
+
+        Raises:
+            UsageError: the file can't be used, there is no such driver, or there is no token.
+        """
+        settings = files.load(name, config_folder(config))
+        token = files.token(settings.edge)
+        return cls(
+            name=name,
+            settings=settings,
+            cluster=drivers.load(settings.cluster.driver)(name, settings.cluster, ceiling=settings.edge.ceiling),
+            edge=_edge(settings.edge, token),
+            state=state_folder(state) / name,
+            secrets=_secrets(settings, token),
+        )
+
+
+def _edge(settings: EdgeSettings, token: str) -> Edge:
+    from edgeguard.edge.fastly import Fastly  # noqa: PLC0415 (heavy; not every command has an edge)
+
+    return Fastly(settings, token, ask)
+
+
+def _secrets(settings: EdgeOnlySettings, token: str) -> tuple[str, ...]:
+    application = settings.application
+    if application is None:
+        return (token,)
+    return (token, *application.variables.values(), *application.relationships.values())

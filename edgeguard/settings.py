@@ -11,7 +11,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -137,13 +137,13 @@ class VisitorsSettings(Table):
     timeout: Seconds = 10
 
 
-class Settings(BaseSettings):
-    """One environment, whole."""
+class EdgeOnlySettings(BaseSettings):
+    """One environment, as far as what stands on the edge alone needs it: the cluster may be missing."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="EDGEGUARD_", env_nested_delimiter="__")
 
-    application: ApplicationSettings
-    cluster: ClusterSettings
+    application: ApplicationSettings | None = None
+    cluster: ClusterSettings | None = None
     edge: EdgeSettings
     claim: ClaimSettings = ClaimSettings()
     purge: PurgeSettings = PurgeSettings()
@@ -162,12 +162,31 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
+class Settings(EdgeOnlySettings):
+    """One environment, whole."""
+
+    application: ApplicationSettings
+    cluster: ClusterSettings
+
+
+_Settings = TypeVar("_Settings", bound=EdgeOnlySettings)
+
+
 def load(name: str, folder: Path) -> Settings:
     """The settings of the environment `name`, from `folder/<name>.toml`.
 
     Raises:
         UsageError: no such file, not TOML, unknown keys or unusable values (each named with its path).
     """
+    return _load(name, folder, Settings)
+
+
+def load_edge_only(name: str, folder: Path) -> EdgeOnlySettings:
+    """As load, for what needs no [cluster] and no [application] in the file."""
+    return _load(name, folder, EdgeOnlySettings)
+
+
+def _load(name: str, folder: Path, kind: type[_Settings]) -> _Settings:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise UsageError(f"{name!r} is not an environment's name", "Names are lower-case letters, digits, - and _.")
     path = folder / f"{name}.toml"
@@ -186,7 +205,7 @@ def load(name: str, folder: Path) -> Settings:
         if variable.upper().startswith("EDGEGUARD_") and levels and table.lower() not in Settings.model_fields:
             raise UsageError(f"{variable}: unknown key", f"Settings are in {', '.join(Settings.model_fields)}.")
     try:
-        return Settings(**content)
+        return kind(**content)
     except ValidationError as exc:
         raise UsageError(f"{path} can't be used: {_explain(exc)}", "Mend the file or the variable.") from exc
     except SettingsError as exc:  # says only to which table the variable belongs

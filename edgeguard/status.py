@@ -11,7 +11,7 @@ from edgeguard.record import Record
 from edgeguard.report import rfc3339
 
 if TYPE_CHECKING:
-    from edgeguard.environment import Environment
+    from edgeguard.environment import EdgeSide, Environment
 
 
 def status(environment: Environment, *, now: float) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def status(environment: Environment, *, now: float) -> dict[str, Any]:
     }
 
 
-def grace_status(environment: Environment, *, now: float) -> dict[str, Any]:
+def grace_status(environment: EdgeSide, *, now: float) -> dict[str, Any]:
     """What the dictionary holds, what follows from it, and what one edge node shows. Durations in seconds."""
     settings = environment.settings.edge
     try:

@@ -263,3 +263,14 @@ def test_without_any_token_the_refusal_says_where_one_may_be() -> None:
         settings.token(edge())
 
     assert "FASTLY_API_TOKEN" in caught.value.remedy
+
+
+def test_an_edge_alone_needs_no_cluster(tmp_path: Path) -> None:
+    (tmp_path / "production.toml").write_text(
+        '[edge]\nservice = "abc"\nurl = "https://www.example.org"\nhealth_url = "https://www.example.org/"\n',
+        encoding="utf-8",
+    )
+    loaded = settings.load_edge_only("production", tmp_path)
+    assert (loaded.edge.service, loaded.cluster, loaded.application) == ("abc", None, None)
+    with pytest.raises(UsageError, match="cluster: Field required"):
+        settings.load("production", tmp_path)

@@ -37,11 +37,11 @@ def show(
     version: Version = False,
 ) -> None:
     """The grace in force, every live claim and its end, and what the edge says."""
-    from edgeguard.environment import Environment  # noqa: PLC0415
+    from edgeguard.environment import EdgeSide  # noqa: PLC0415
     from edgeguard.errors import EdgeError  # noqa: PLC0415
     from edgeguard.status import grace_status, grace_text  # noqa: PLC0415
 
-    found = grace_status(Environment.open(name, config=config, state=state), now=time.time())
+    found = grace_status(EdgeSide.open(name, config=config, state=state), now=time.time())
     if as_json:
         print_json(found)
     elif "error" not in found:
@@ -65,10 +65,10 @@ def extend(
 ) -> None:
     """Lengthen the grace: one write, confirmed at the edge, over by itself, untouched by deploys."""
     from edgeguard.claims import extend as claim  # noqa: PLC0415
-    from edgeguard.environment import Environment  # noqa: PLC0415
+    from edgeguard.environment import EdgeSide  # noqa: PLC0415
     from edgeguard.status import duration  # noqa: PLC0415
 
-    environment = Environment.open(name, config=config, state=state)
+    environment = EdgeSide.open(name, config=config, state=state)
     stale_seconds = None if stale is None else _duration(stale)
     made = claim(environment, lasting=_duration(lasting), reason=reason, stale=stale_seconds)
     if as_json:
@@ -94,9 +94,9 @@ def release(
 ) -> None:
     """Give one claim back before its time."""
     from edgeguard.claims import release as give_back  # noqa: PLC0415
-    from edgeguard.environment import Environment  # noqa: PLC0415
+    from edgeguard.environment import EdgeSide  # noqa: PLC0415
 
-    done = give_back(Environment.open(name, config=config, state=state), slot, reason=reason)
+    done = give_back(EdgeSide.open(name, config=config, state=state), slot, reason=reason)
     if as_json:
         print_json(done)
     else:
