@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from edgeguard.standin.dictionaries import Change
+from edgeguard.standin.objects import KINDS
 from edgeguard.standin.problems import Problem, missing
-from edgeguard.standin.service import timestamp
 from edgeguard.standin.vcl import VclError
+from edgeguard.standin.version import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,8 +65,8 @@ ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Reply]]] = []
 
 
 def _route(method: str, pattern: str) -> Callable[[Callable[..., Reply]], Callable[..., Reply]]:
-    """`{n}` is a version's number, other words in braces one segment each."""
-    expression = pattern.replace("{n}", r"(?P<n>[0-9]+)")
+    """`{n}` is a version's number, `{kind}` one of KINDS, other words in braces one segment each."""
+    expression = pattern.replace("{n}", r"(?P<n>[0-9]+)").replace("{kind}", rf"(?P<kind>{'|'.join(KINDS)})")
     expression = re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", expression)
 
     def add(function: Callable[..., Reply]) -> Callable[..., Reply]:
@@ -156,7 +157,7 @@ class Routes:
 
     @_route("GET", "/service/{service}/version")
     def _versions(self, _: Call) -> Reply:
-        return Reply([self.service.version_json(version) for version in self.service.versions.values()])
+        return Reply([version.json(self.service.id) for version in self.service.versions.values()])
 
     @_route("POST", "/service/{service}/version")
     def _new_version(self, call: Call) -> Reply:
@@ -166,17 +167,17 @@ class Routes:
 
     @_route("GET", "/service/{service}/version/{n}")
     def _version(self, _: Call, n: str) -> Reply:
-        return Reply(self.service.version_json(self.service.version(int(n))))
+        return Reply(self.service.version(int(n)).json(self.service.id))
 
     @_route("PUT", "/service/{service}/version/{n}")
     def _comment(self, call: Call, n: str) -> Reply:
         version = self.service.draft(int(n))
         version.comment = call.form.get("comment", version.comment)
-        return Reply(self.service.version_json(version))
+        return Reply(version.json(self.service.id))
 
     @_route("PUT", "/service/{service}/version/{n}/clone")
     def _clone(self, _: Call, n: str) -> Reply:
-        return Reply(self.service.version_json(self.service.clone(int(n))))
+        return Reply(self.service.clone(int(n)).json(self.service.id))
 
     @_route("GET", "/service/{service}/version/{n}/validate")
     def _validate(self, _: Call, n: str) -> Reply:
@@ -190,19 +191,19 @@ class Routes:
             raise Problem(422, "Version has errors", "\n".join(exc.messages)) from exc
         version = self.service.activate(int(n))
         self.load()
-        return Reply({**self.service.version_json(version), "environments": [], "msg": None})
+        return Reply({**version.json(self.service.id), "environments": [], "msg": None})
 
     @_route("PUT", "/service/{service}/version/{n}/deactivate")
     def _deactivate(self, _: Call, n: str) -> Reply:
         version = self.service.deactivate(int(n))
         self.load()
-        return Reply(self.service.version_json(version))
+        return Reply(version.json(self.service.id))
 
     @_route("PUT", "/service/{service}/version/{n}/lock")
     def _lock(self, _: Call, n: str) -> Reply:
         version = self.service.version(int(n))
         version.locked = True
-        return Reply(self.service.version_json(version))
+        return Reply(version.json(self.service.id))
 
     @_route("GET", "/service/{service}/version/{n}/settings")
     def _settings(self, _: Call, n: str) -> Reply:
@@ -222,6 +223,29 @@ class Routes:
         names = {"name": self.service.name, "service_id": self.service.id, "version": version.number}
         times = {"created_at": version.created_at, "updated_at": version.updated_at, "deleted_at": None}
         return Reply({**names, **times, "content": text, "main": False})
+
+    # -- backends, health checks and what else there is by name (KINDS) ------------------------------------------
+
+    @_route("GET", "/service/{service}/version/{n}/{kind}")
+    def _objects(self, _: Call, n: str, kind: str) -> Reply:
+        return Reply(self.service.objects_json(int(n), kind))
+
+    @_route("POST", "/service/{service}/version/{n}/{kind}")
+    def _new_object(self, call: Call, n: str, kind: str) -> Reply:
+        return Reply(self.service.add_object(int(n), kind, call.form))
+
+    @_route("GET", "/service/{service}/version/{n}/{kind}/{name}")
+    def _object(self, _: Call, n: str, kind: str, name: str) -> Reply:
+        return Reply(self.service.object_json(int(n), kind, name))
+
+    @_route("PUT", "/service/{service}/version/{n}/{kind}/{name}")
+    def _set_object(self, call: Call, n: str, kind: str, name: str) -> Reply:
+        return Reply(self.service.change_object(int(n), kind, name, call.form))
+
+    @_route("DELETE", "/service/{service}/version/{n}/{kind}/{name}")
+    def _delete_object(self, _: Call, n: str, kind: str, name: str) -> Reply:
+        self.service.remove(int(n), kind, name)
+        return OK
 
     # -- snippets ------------------------------------------------------------------------------------------------
 
@@ -244,9 +268,7 @@ class Routes:
 
     @_route("DELETE", "/service/{service}/version/{n}/snippet/{name}")
     def _delete_snippet(self, _: Call, n: str, name: str) -> Reply:
-        version = self.service.draft(int(n))
-        self.service.snippet(int(n), name)
-        del version.snippets[name]
+        self.service.remove(int(n), "snippet", name)
         return OK
 
     @_route("GET", "/service/{service}/snippet/{snippet}")
@@ -292,9 +314,7 @@ class Routes:
 
     @_route("DELETE", "/service/{service}/version/{n}/dictionary/{name}")
     def _delete_dictionary(self, _: Call, n: str, name: str) -> Reply:
-        version = self.service.draft(int(n))
-        self.service.dictionary_named(int(n), name)
-        del version.dictionaries[name]
+        self.service.remove(int(n), "dictionary", name)
         return OK
 
     @_route("GET", "/service/{service}/version/{n}/dictionary/{dictionary}/info")

@@ -6,87 +6,20 @@ belong to a version by name, their items to none. JSON has the shapes that were 
 
 from __future__ import annotations
 
-import secrets
-import string
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.standin.dictionaries import Dictionary
+from edgeguard.standin.objects import KINDS, TRUE, Json, integer
 from edgeguard.standin.problems import Problem, duplicate, missing
 from edgeguard.standin.vcl import Snippet, VclError, compile_service
+from edgeguard.standin.version import DEFAULT_SETTINGS, SNIPPET_TYPES, SnippetRow, Version, new_id, timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from edgeguard.standin.vcl import Program
-
-Json = dict[str, Any]
-
-SNIPPET_TYPES = ("init", "recv", "hash", "hit", "miss", "pass", "fetch", "error", "deliver", "log", "none")
-DEFAULT_SETTINGS: Json = {
-    "general.default_host": "",
-    "general.default_ttl": 3600,
-    "general.default_pci": 0,
-    "general.stale_if_error": False,
-    "general.stale_if_error_ttl": 43200,
-}
-_ALPHABET = string.ascii_letters + string.digits
-
-
-def new_id() -> str:
-    """22 characters, as Fastly's ids."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(22))
-
-
-def timestamp() -> str:
-    """The API's clock, as the API writes it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@dataclass(frozen=True)
-class SnippetRow:
-    """A snippet in a version. A dynamic one's content is the service's, and None here."""
-
-    id: str
-    name: str
-    type: str
-    content: str | None
-    priority: int
-    dynamic: bool
-    created_at: str
-    updated_at: str
-
-    def json(self, service_id: str, number: int) -> Json:
-        """Numbers are strings here, unlike anywhere else."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "type": self.type,
-            "content": self.content,
-            "priority": str(self.priority),
-            "dynamic": str(int(self.dynamic)),
-            "service_id": service_id,
-            "version": str(number),
-            "created_at": self.created_at,
-            "updated_at": self.updated_at,
-            "deleted_at": None,
-        }
-
-
-@dataclass
-class Version:
-    """A version. Its children map names to rows; a dictionary's row is its id."""
-
-    number: int
-    comment: str = ""
-    active: bool = False
-    locked: bool = False
-    created_at: str = field(default_factory=timestamp)
-    updated_at: str = field(default_factory=timestamp)
-    settings: Json = field(default_factory=lambda: dict(DEFAULT_SETTINGS))
-    snippets: dict[str, SnippetRow] = field(default_factory=dict)
-    dictionaries: dict[str, str] = field(default_factory=dict)
 
 
 class Service:
@@ -97,10 +30,15 @@ class Service:
         self.customer_id = new_id()
         self.name = name
         self.created_at = timestamp()
-        self._backend = backend
-        self.versions = {1: Version(1, active=True, locked=True)}
+        self.type = "vcl"
+        """"vcl" or "wasm" (Compute). The stand-in serves VCL whatever it says here."""
+        self.versions = {1: Version(1)}
         self.dictionaries: dict[str, Dictionary] = {}
         self.dynamic_contents: dict[str, str] = {}
+        self._planting = False
+        host, port = backend
+        self.add_object(1, "backend", {"name": "origin", "address": host, "hostname": host, "port": str(port)})
+        self.activate(1)
 
     # -- versions ------------------------------------------------------------------------------------------------
 
@@ -118,10 +56,19 @@ class Service:
     def draft(self, number: int) -> Version:
         """A version to edit. Raises Problem: 422 where it is locked."""
         version = self.version(number)
-        if version.locked or version.active:
+        if (version.locked or version.active) and not self._planting:
             raise Problem(422, "Version locked", f"Version '{number}' for service '{self.id}' is locked")
         version.updated_at = timestamp()
         return version
+
+    @contextmanager
+    def planting(self) -> Iterator[None]:
+        """Meanwhile also the active version can be edited: tests put there what somebody else might have."""
+        self._planting = True
+        try:
+            yield
+        finally:
+            self._planting = False
 
     def create(self) -> Version:
         """An empty draft."""
@@ -131,17 +78,7 @@ class Service:
 
     def clone(self, number: int) -> Version:
         """A draft with everything of another version, its comment and time of creation included."""
-        source = self.version(number)
-        copy = replace(
-            source,
-            number=max(self.versions) + 1,
-            active=False,
-            locked=False,
-            updated_at=timestamp(),
-            settings=dict(source.settings),
-            snippets=dict(source.snippets),
-            dictionaries=dict(source.dictionaries),
-        )
+        copy = self.version(number).copy(max(self.versions) + 1)
         self.versions[copy.number] = copy
         return copy
 
@@ -169,7 +106,9 @@ class Service:
             )
             for row in version.snippets.values()
         ]
-        return compile_service(snippets, version.dictionaries, default_ttl=version.settings["general.default_ttl"])
+        main = next((row["content"] for row in version.objects["vcl"].values() if row["main"]), None)
+        ttl = version.settings["general.default_ttl"]
+        return compile_service(snippets, version.dictionaries, default_ttl=ttl, main=main)
 
     def validate(self, number: int) -> Json:
         """The verdict is in the body; its HTTP status is 200 either way."""
@@ -190,14 +129,14 @@ class Service:
         if name in version.snippets:
             raise duplicate("snippet", name)
         now = timestamp()
-        dynamic = form.get("dynamic", "0") not in {"", "0", "false", "False"}
+        dynamic = form.get("dynamic", "0").lower() in TRUE
         content = form.get("content", "")
         row = SnippetRow(
             new_id(),
             name,
             kind,
             None if dynamic else content,
-            _integer(form.get("priority", "100")),
+            integer(form.get("priority", "100")),
             dynamic,
             now,
             now,
@@ -221,7 +160,7 @@ class Service:
         changed = replace(
             row,
             content=row.content if row.dynamic else form.get("content", row.content),
-            priority=_integer(form.get("priority", str(row.priority))),
+            priority=integer(form.get("priority", str(row.priority))),
             type=form.get("type", row.type),
             updated_at=timestamp(),
         )
@@ -254,6 +193,38 @@ class Service:
             raise missing("Dictionary", {"id": dictionary_id, "service_id": self.id})
         return self.dictionaries[dictionary_id]
 
+    def add_object(self, number: int, kind: str, form: Mapping[str, str]) -> Json:
+        """Of one of KINDS. Raises Problem: 400 without a name, 409 for one that is taken."""
+        rows, name = self.draft(number).objects[kind], form.get("name", "")
+        if not name:
+            raise Problem(400, "Bad request", "Name can't be blank")
+        if name in rows:
+            raise duplicate(kind, name)
+        now = timestamp()
+        rows[name] = {**KINDS[kind].filled(KINDS[kind].fields, form), "created_at": now, "updated_at": now}
+        return self.object_json(number, kind, name)
+
+    def change_object(self, number: int, kind: str, name: str, form: Mapping[str, str]) -> Json:
+        """Set what the form names; its name stays."""
+        rows, row = self.draft(number).objects[kind], self._object(number, kind, name)
+        rows[name] = row | KINDS[kind].filled({key: row[key] for key in KINDS[kind].fields}, form)
+        rows[name]["updated_at"] = timestamp()
+        return self.object_json(number, kind, name)
+
+    def remove(self, number: int, kind: str, name: str) -> None:
+        """A snippet, a dictionary or another object. Raises Problem (404)."""
+        version = self.draft(number)
+        rows: dict[str, dict[str, Any]] = {"snippet": version.snippets, "dictionary": version.dictionaries}
+        if name not in (rows | version.objects)[kind]:
+            raise missing(kind.title(), {"service_id": self.id, "version": number, "name": name})
+        del (rows | version.objects)[kind][name]
+
+    def _object(self, number: int, kind: str, name: str) -> Json:
+        rows = self.version(number).objects[kind]
+        if name not in rows:
+            raise missing(kind.title(), {"service_id": self.id, "version": number, "name": name})
+        return rows[name]
+
     def change_settings(self, number: int, form: Mapping[str, str]) -> Json:
         """Set those that exist; what else the form holds is ignored."""
         settings = self.draft(number).settings
@@ -261,9 +232,9 @@ class Service:
             if key in form:
                 value = form[key]
                 settings[key] = (
-                    value.lower() in {"1", "true"}
+                    value.lower() in TRUE
                     if isinstance(old, bool)
-                    else _integer(value)
+                    else integer(value)
                     if isinstance(old, int)
                     else value
                 )
@@ -271,25 +242,18 @@ class Service:
 
     # -- shapes --------------------------------------------------------------------------------------------------
 
-    def version_json(self, version: Version) -> Json:
-        """A version without what is in it."""
-        return {
-            "number": version.number,
-            "service_id": self.id,
-            "comment": version.comment,
-            "active": version.active,
-            "locked": version.locked,
-            "deployed": False,
-            "staging": False,
-            "testing": False,
-            "created_at": version.created_at,
-            "updated_at": version.updated_at,
-            "deleted_at": None,
-        }
-
     def settings_json(self, number: int) -> Json:
         """Keys have dots in them."""
         return {**self.version(number).settings, "service_id": self.id, "version": number}
+
+    def object_json(self, number: int, kind: str, name: str) -> Json:
+        """An object as a version shows it."""
+        named = {"name": name, "service_id": self.id, "version": str(number) if KINDS[kind].number_as_text else number}
+        return {**named, **self._object(number, kind, name), "deleted_at": None}
+
+    def objects_json(self, number: int, kind: str) -> list[Json]:
+        """All of one kind."""
+        return [self.object_json(number, kind, name) for name in self.version(number).objects[kind]]
 
     def dictionary_json(self, number: int, name: str) -> Json:
         """A dictionary as a version shows it."""
@@ -311,14 +275,14 @@ class Service:
             "id": self.id,
             "name": self.name,
             "comment": "",
-            "type": "vcl",
+            "type": self.type,
             "customer_id": self.customer_id,
             "paused": False,
             "publish_key": "",
             "created_at": self.created_at,
             "updated_at": self.created_at,
             "deleted_at": None,
-            "versions": [self.version_json(version) for version in self.versions.values()],
+            "versions": [version.json(self.id) for version in self.versions.values()],
         }
 
     def details_json(self, *, active_only: bool) -> Json:
@@ -327,43 +291,21 @@ class Service:
         versions = [version for version in self.versions.values() if version.active or not active_only]
         return {
             **self.json(),
-            "versions": [self.version_json(version) for version in versions],
+            "versions": [version.json(self.id) for version in versions],
             "active_version": self._whole(active) if active else None,
             "version": self._whole(active or self.versions[max(self.versions)]),
         }
 
     def _whole(self, version: Version) -> Json:
-        host, port = self._backend
-        empty: Json = {
-            kind: []
-            for kind in (
-                "acls",
-                "cache_settings",
-                "conditions",
-                "directors",
-                "domains",
-                "environments",
-                "gzips",
-                "headers",
-                "healthchecks",
-                "request_settings",
-                "response_objects",
-                "vcls",
-            )
-        }
+        nothing = ("acls", "conditions", "directors", "domains", "environments", "gzips", "response_objects")
+        empty: Json = {plural: [] for plural in nothing}
+        objects = {kind.plural: self.objects_json(version.number, name) for name, kind in KINDS.items()}
         settings = {key: value for key, value in version.settings.items() if key != "general.default_pci"}
         return {
-            **self.version_json(version),
+            **version.json(self.id),
             **empty,
-            "backends": [{"name": "origin", "address": host, "hostname": host, "port": port, "use_ssl": False}],
+            **objects,
             "dictionaries": [self.dictionary_json(version.number, name) for name in version.dictionaries],
             "settings": settings,
             "snippets": [row.json(self.id, version.number) for row in version.snippets.values()],
         }
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise Problem(400, "Bad request", f"'{text}' is not a number") from None

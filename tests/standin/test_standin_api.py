@@ -41,12 +41,18 @@ def client(standin: Standin) -> Iterator[fastly.ApiClient]:
         yield client
 
 
+def details(client: fastly.ApiClient, sid: str) -> Any:  # noqa: ANN401 - JSON
+    """Unchecked: the client's types know no backend without a word on IPv6 (github.com/fastly/fastly-py/issues/106)."""
+    call = service_api.ServiceApi(client).get_service_detail
+    return call(sid, filter_versions_active=True, _check_return_type=False)
+
+
 def test_the_official_client_installs_a_policy_and_finds_it(standin: Standin, client: fastly.ApiClient) -> None:
     sid = standin.service_id
     versions, snippets = version_api.VersionApi(client), snippet_api.SnippetApi(client)
-    detail = service_api.ServiceApi(client).get_service_detail(sid, filter_versions_active=True)
-    assert [detail.active_version.number] == [version.number for version in detail.versions]
-    draft = versions.clone_service_version(sid, detail.active_version.number).number
+    detail = details(client, sid)
+    assert [detail["active_version"]["number"]] == [version["number"] for version in detail["versions"]]
+    draft = versions.clone_service_version(sid, detail["active_version"]["number"]).number
     versions.update_service_version(sid, draft, comment="by hand")
     name = f"table_{draft}"
     made = dictionary_api.DictionaryApi(client).create_dictionary(sid, draft, name=name)
@@ -65,9 +71,9 @@ def test_the_official_client_installs_a_policy_and_finds_it(standin: Standin, cl
     assert [item.item_value for item in items.list_dictionary_items(sid, made.id)] == ["hello"]
     assert standin.edge.get("/").headers["X-Word"] == "hello"
 
-    after = service_api.ServiceApi(client).get_service_detail(sid, filter_versions_active=True)
-    assert (draft, "by hand") == (after.active_version.number, after.active_version.comment)
-    assert {"look up", "show"} == {snippet.name for snippet in after.active_version.snippets}
+    after = details(client, sid)["active_version"]
+    assert (draft, "by hand") == (after["number"], after["comment"])
+    assert {"look up", "show"} == {snippet["name"] for snippet in after["snippets"]}
     assert content in vcl_api.VclApi(client).get_custom_vcl_generated(sid, draft).content
 
 

@@ -22,7 +22,10 @@ BOILERPLATE = "boilerplate"
 """The source that problems in generated text are attributed to."""
 
 _DICTIONARY = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_MACRO = re.compile(r"#FASTLY ([a-z]+)")
+_MACRO = re.compile(r"\s*#\s*FASTLY ([a-z]+)\s*", re.IGNORECASE)
+_SUB = re.compile(r"^sub vcl_([a-z]+)", re.MULTILINE)
+MAIN = "main"
+"""The source that problems in a custom VCL file are attributed to."""
 
 _TEXT = """\
 sub vcl_recv {
@@ -121,8 +124,13 @@ class Source:
     places: tuple[Place, ...]
 
 
-def assemble(snippets: Iterable[Snippet], dictionaries: Iterable[str], *, default_ttl: int) -> Source:
+def assemble(
+    snippets: Iterable[Snippet], dictionaries: Iterable[str], *, default_ttl: int, main: str | None = None
+) -> Source:
     """The generated VCL. The same service gives the same text.
+
+    `main` is a custom VCL file: it replaces the boilerplate, and snippets are only where it has Fastly's macros. A
+    subroutine that it leaves out is the boilerplate's (what Fastly does then is not documented).
 
     Raises:
         VclError: a snippet's type or a dictionary's name is none, or a snippet is not whole by itself.
@@ -138,7 +146,7 @@ def assemble(snippets: Iterable[Snippet], dictionaries: Iterable[str], *, defaul
         wrong += _wrong(snippet)
     if wrong:
         raise VclError(wrong)
-    lines = list(_lines(ordered, names, default_ttl))
+    lines = list(_lines(ordered, names, _text(default_ttl, main)))
     return Source("\n".join(line for line, _ in lines) + "\n", (*(at for _, at in lines), lines[-1][1]))
 
 
@@ -157,22 +165,38 @@ def _places(snippet: Snippet) -> list[Place]:
     return [Place(snippet.name, number) for number in range(1, snippet.content.count("\n") + 2)]
 
 
-def _lines(snippets: Sequence[Snippet], dictionaries: Sequence[str], default_ttl: int) -> Iterator[tuple[str, Place]]:
+def _lines(
+    snippets: Sequence[Snippet], dictionaries: Sequence[str], text: Iterable[tuple[str, Place]]
+) -> Iterator[tuple[str, Place]]:
     at = Place(BOILERPLATE, 1)
     for name in dictionaries:
         for line in (f"table {name} {{", "  # REDACTED dictionary content", "}", ""):
             yield line, at
     yield from _filled("init", snippets)
-    for number, line in enumerate(_TEXT.replace("DEFAULT_TTL", str(default_ttl)).splitlines(), 1):
+    for line, place in text:
         macro = _MACRO.fullmatch(line)
         if macro is None:
-            yield line, Place(BOILERPLATE, number)
+            yield line, place
             continue
         yield f"#--FASTLY {macro[1].upper()} BEGIN", at
         for generated in _BEFORE_SNIPPETS.get(macro[1], "").splitlines():
             yield f"  {generated}", Place(f"macro {macro[1]}", 1)
         yield from _filled(macro[1], snippets)
         yield f"#--FASTLY {macro[1].upper()} END", at
+
+
+def _text(default_ttl: int, main: str | None) -> Iterator[tuple[str, Place]]:
+    """What the macros stand in: the boilerplate, or a custom file and what it lacks."""
+    boilerplate = _TEXT.replace("DEFAULT_TTL", str(default_ttl))
+    own = set(_SUB.findall(main or ""))
+    for number, line in enumerate((main or "").splitlines(), 1):
+        yield line, Place(MAIN, number)
+    wanted = True
+    for number, line in enumerate(boilerplate.splitlines(), 1):
+        if begins := _SUB.match(line):
+            wanted = begins[1] not in own
+        if wanted:
+            yield line, Place(BOILERPLATE, number)
 
 
 def _filled(kind: str, snippets: Sequence[Snippet]) -> Iterator[tuple[str, Place]]:

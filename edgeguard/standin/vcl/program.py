@@ -35,12 +35,15 @@ class Program:
         return self.bodies[f"vcl_{subroutine}"](request) or STATES[subroutine][0]
 
 
-def compile_service(snippets: Iterable[Snippet], dictionaries: Iterable[str], *, default_ttl: int = 3600) -> Program:
-    """The program of a service with these snippets and dictionaries. `default_ttl`: the TTL of an answer without one.
+def compile_service(
+    snippets: Iterable[Snippet], dictionaries: Iterable[str], *, default_ttl: int = 3600, main: str | None = None
+) -> Program:
+    """The program of a service with these snippets and dictionaries. `default_ttl`: the TTL of an answer without one;
+    `main`: a custom VCL file in the boilerplate's place.
 
     Raises:
         VclError: with every message that the compiler has for it.
     """
-    source = assemble(snippets, dictionaries, default_ttl=default_ttl)
+    source = assemble(snippets, dictionaries, default_ttl=default_ttl, main=main)
     unit = parse(source.text, source.places)
     return Program(source.text, build(unit.subroutines, check(unit)))

@@ -1,0 +1,145 @@
+"""What else a version holds, beside snippets and dictionaries: backends, health checks, settings by condition, headers
+and VCL files. Kept, listed and cloned; only custom VCL acts (see the package's list of what is not imitated).
+
+The fields are those of recordings of the real API (github.com/fastly/go-fastly, fastly/fixtures) and of Fastly:
+reference/api/vcl-services. Which of them are strings although they hold numbers is theirs, too. Not recorded: the
+answers to an update, taken to be the object; and to a name that is taken, taken to be as for other kinds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.standin.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Json = dict[str, Any]
+
+TRUE = frozenset({"1", "true"})
+"""How clients write a yes in a form (in any case: the official Python client sends "True")."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of object: how the details name a list of them, and their fields with what is in them by default."""
+
+    plural: str
+    fields: Json
+    number_as_text: bool = False
+    """Whether `version` is a string, as the older endpoints have it."""
+
+    def filled(self, old: Mapping[str, Any], form: Mapping[str, str]) -> Json:
+        """The fields, with what the form has for them. Unknown fields are ignored. Raises Problem (400)."""
+        return {key: _like(self.fields[key], form[key]) if key in form else value for key, value in old.items()}
+
+
+def _like(default: object, text: str) -> object:
+    if isinstance(default, bool):
+        return text.lower() in TRUE
+    return integer(text) if isinstance(default, int) else text
+
+
+def integer(text: str) -> int:
+    """Raises Problem (400)."""
+    try:
+        return int(text)
+    except ValueError:
+        raise Problem(400, "Bad request", f"'{text}' is not a number") from None
+
+
+_TLS = ("ca_cert", "cert_hostname", "ciphers", "client_cert", "client_key", "hostname", "sni_hostname")
+_ALIVE = ("enable", "interval", "probes", "time")
+
+KINDS = {
+    "backend": Kind(
+        "backends",
+        {
+            "address": "",
+            "auto_loadbalance": False,
+            "between_bytes_timeout": 10_000,
+            "client_cert": None,
+            "comment": "",
+            "connect_timeout": 1000,
+            "error_threshold": 0,
+            "first_byte_timeout": 15_000,
+            "healthcheck": None,
+            "hostname": None,
+            "ipv4": None,
+            "ipv6": None,
+            "keepalive_time": None,
+            "max_conn": 200,
+            "max_tls_version": None,
+            "min_tls_version": None,
+            "override_host": None,
+            "port": 80,
+            "prefer_ipv6": None,
+            "request_condition": "",
+            "share_key": None,
+            "shield": None,
+            "ssl_check_cert": True,
+            "use_ssl": False,
+            "weight": 100,
+            **{f"ssl_{name}": None for name in _TLS},
+            **{f"tcp_keepalive_{name}": None for name in _ALIVE},
+        },
+    ),
+    "healthcheck": Kind(
+        "healthchecks",
+        {
+            "check_interval": 5000,
+            "comment": "",
+            "expected_response": 200,
+            "host": "",
+            "http_version": "1.1",
+            "initial": 2,
+            "method": "HEAD",
+            "path": "/",
+            "threshold": 3,
+            "timeout": 500,
+            "window": 5,
+        },
+    ),
+    "request_settings": Kind(
+        "request_settings",
+        {
+            "action": None,
+            "bypass_busy_wait": None,
+            "default_host": None,
+            "force_miss": None,
+            "force_ssl": None,
+            "geo_headers": None,
+            "hash_keys": None,
+            "max_stale_age": None,
+            "request_condition": "",
+            "timer_support": None,
+            "xff": "append",
+        },
+        number_as_text=True,
+    ),
+    "cache_settings": Kind(
+        "cache_settings",
+        {"action": None, "cache_condition": "", "stale_ttl": "0", "ttl": None},
+        number_as_text=True,
+    ),
+    "header": Kind(
+        "headers",
+        {
+            "action": "set",
+            "cache_condition": None,
+            "dst": "",
+            "ignore_if_set": "0",
+            "priority": "100",
+            "regex": "",
+            "request_condition": None,
+            "response_condition": None,
+            "src": "",
+            "substitution": "",
+            "type": "request",
+        },
+        number_as_text=True,
+    ),
+    "vcl": Kind("vcls", {"content": "", "main": False}),
+}
