@@ -8,12 +8,13 @@ open, each a switch. What the stand-in does not imitate:
 - Space: one node. No shield, no clustering (so no "-" in Fastly-Debug-TTL), no second point of presence.
 - The cache: no Vary (one object per URL and host), no range requests (the whole is answered), no hit-for-pass markers
   (an answer that is passed from vcl_fetch is fetched one request at a time), no background revalidation (a page within
-  stale-while-revalidate is fetched while the visitor waits), no health checks (a backend is never sick), no streaming:
-  answers are held in memory whole. The 10,000 objects used last are kept.
-- The service: one, with one backend; no conditions, headers, cache or request settings, no custom VCL files, no ACLs,
-  no director, no TLS, no staging, no compute. `general.stale_if_error` is kept, but generates no VCL.
-- The API: the rate limit is counted in the headers and never enforced (a fault answers 429); tokens have one scope;
-  the answer to activating a version that doesn't compile, and those to a missing or a wrong token, are not known from
-  recordings.
+  stale-while-revalidate is fetched while the visitor waits), no streaming: answers are held in memory whole. The 10,000
+  objects used last are kept.
+- The service: one, and its node asks one origin, that of `--origin`. Backends, headers, cache and request settings are
+  kept and shown, and generate no VCL; nor does `general.stale_if_error`. Health checks are not made: a backend is sick
+  when the control face says so. No conditions, ACLs, directors, TLS, staging, nor `include` of custom VCL files; a
+  Compute service is one in name only.
+- The API: the rate limit is counted in the headers and never enforced (a fault answers 429). The answer to activating
+  a version that doesn't compile, and those to a missing, ended or too narrow token, are not known from recordings.
 - VCL: what `vcl` says (outside its subset, validation refuses). obj.ttl set in vcl_hit changes nothing.
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import time
 from email.utils import formatdate
@@ -20,6 +19,7 @@ from edgeguard.standin.wire import Answer, Dropped
 if TYPE_CHECKING:
     from edgeguard.standin.control import Controls
     from edgeguard.standin.routes import Routes
+    from edgeguard.standin.tokens import Tokens
     from edgeguard.standin.wire import Pairs, Received
 
 RATE_LIMIT = 10_000
@@ -31,10 +31,10 @@ OPENID = "/realms/fastly/.well-known/openid-configuration"
 class ApiFace:
     """Answers on the API's port. One call at a time acts; a delayed one holds up nobody."""
 
-    def __init__(self, routes: Routes, token: str, controls: Controls) -> None:
+    def __init__(self, routes: Routes, tokens: Tokens, controls: Controls) -> None:
         self._routes = routes
         self._controls = controls
-        self._token = token
+        self._tokens = tokens
         self._written = 0
         self._hour = 0
 
@@ -86,15 +86,9 @@ class ApiFace:
             below = f"{issuer}/protocol/openid-connect"
             urls = {"authorization_endpoint": f"{below}/auth", "token_endpoint": f"{below}/token"}
             return Reply({"issuer": issuer, **urls, "jwks_uri": f"{below}/certs"})
-        self._authorize(received.header("fastly-key"))
+        token = self._tokens.authorize(received.header("fastly-key"), received.method, path)
         query = dict(parse_qsl(urlsplit(received.target).query))
-        return self._routes.dispatch(Call(received, path, query, _form(received), entry))
-
-    def _authorize(self, token: str | None) -> None:
-        if token is None:
-            raise Problem(403, "You are not authorized to perform this action")
-        if not hmac.compare_digest(token.encode(), self._token.encode()):
-            raise Problem(401, "Provided credentials are missing or invalid")
+        return self._routes.dispatch(Call(received, path, query, _form(received), entry, token))
 
 
 def _form(received: Received) -> dict[str, str]:

@@ -8,6 +8,8 @@
     POST   /switches      {"name": bool, …}, the fields of `beliefs.Beliefs` and `vcl.Semantics`; GET shows all
     POST   /propagation   {"seconds": s}: for dictionary writes from now on
     POST   /clock         {"skew": s}: the edge's clock is ahead of this machine's by so much
+    POST   /plants        PLANT: changes the service past the API's rules; {"active": n, "draft": n or null}
+    DELETE /plants        the service and the tokens as they were before the first plant; versions made since are gone
 
 A FAULT, every key optional:
 
@@ -17,6 +19,23 @@ A FAULT, every key optional:
      "drop": "before"|"after",   close the connection without an answer, before or after doing what was asked
      "times": n,                 act on so many requests (absent or null: on all)
      "match": {"method": "PATCH", "path_prefix": "/service/"}}
+
+A PLANT, every key optional; what concerns a version is put into the active one, where it acts at once:
+
+    {"type": "vcl"|"wasm",                                      of the service; "wasm" is Compute
+     "comment": "…",                                            the active version's
+     "settings": {"general.stale_if_error": true, …},
+     "remove": {KIND: [name, …]},
+     "change": {KIND: {name: {field: value}}},                  not for dictionaries
+     "add": {KIND: [{"name": "…", field: value}, …]},           the fields that the API's form has
+     "draft": {"comment": "…", "locked": false},                a clone of the active version, of somebody else's
+     "sick": true,                                              health checks fail; until they are told not to, or a
+                                                                version is activated
+     "tokens": {secret: {"scopes": ["global"], "services": [id], "expires_at": RFC 3339 or null, "name": "…",
+                         "sees_itself": bool}}}                 adds a token, or replaces that of the same secret
+
+KIND is snippet, dictionary, backend, healthcheck, request_settings, cache_settings, header or vcl. A custom VCL file
+with "main": true takes the place of Fastly's boilerplate: snippets are only where it has their macro (#FASTLY recv).
 """
 
 from __future__ import annotations
@@ -29,11 +48,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgeguard.standin.beliefs import Beliefs
+from edgeguard.standin.plants import Plant
 from edgeguard.standin.vcl import Semantics
 from edgeguard.standin.wire import Answer
 
 if TYPE_CHECKING:
     from edgeguard.standin.dictionaries import Replica
+    from edgeguard.standin.plants import Plants
     from edgeguard.standin.wire import Received
 
 
@@ -95,6 +116,7 @@ class Controls:
     beliefs: Beliefs = field(default_factory=Beliefs)
     semantics: Semantics = field(default_factory=Semantics)
     skew: float = 0.0
+    sick: bool = False
     faults: list[Fault] = field(default_factory=list)
     history: list[Entry] = field(default_factory=list)
 
@@ -130,7 +152,8 @@ class Controls:
 class ControlFace:
     """Answers on the control port. It asks for no token: it is for tests, on loopback."""
 
-    def __init__(self, controls: Controls, replica: Replica) -> None:
+    def __init__(self, controls: Controls, replica: Replica, plants: Plants) -> None:
+        self._plants = plants
         self._controls = controls
         self._replica = replica
 
@@ -145,16 +168,12 @@ class ControlFace:
         controls = self._controls
         result: object = {"status": "ok"}
         match method, path:
-            case "GET", "/history":
-                result = [entry.json() for entry in controls.history]
-            case "GET", "/faults":
-                result = [fault.model_dump() for fault in controls.faults]
+            case "GET", _:
+                return self._show(path)
             case "POST", "/faults":
                 controls.faults.append(_Faults.model_validate_json(body).api)
             case "DELETE", "/faults":
                 controls.faults.clear()
-            case "GET", "/switches":
-                result = controls.switches()
             case "POST", "/switches":
                 controls.switch(json.loads(body))
                 result = controls.switches()
@@ -162,9 +181,23 @@ class ControlFace:
                 self._replica.delay = _Propagation.model_validate_json(body).seconds
             case "POST", "/clock":
                 controls.skew = _Clock.model_validate_json(body).skew
+            case "POST", "/plants":
+                result = self._plants.plant(Plant.model_validate_json(body))
+            case "DELETE", "/plants":
+                self._plants.clear()
             case _:
                 return _json(404, {"msg": "Not found"})
         return _json(200, result)
+
+    def _show(self, path: str) -> Answer:
+        match path:
+            case "/history":
+                return _json(200, [entry.json() for entry in self._controls.history])
+            case "/faults":
+                return _json(200, [fault.model_dump() for fault in self._controls.faults])
+            case "/switches":
+                return _json(200, self._controls.switches())
+        return _json(404, {"msg": "Not found"})
 
 
 def _json(status: int, content: object) -> Answer:

@@ -17,8 +17,10 @@ from edgeguard.standin.api import ApiFace
 from edgeguard.standin.control import ControlFace, Controls
 from edgeguard.standin.dictionaries import Replica
 from edgeguard.standin.node import Node
+from edgeguard.standin.plants import Plants
 from edgeguard.standin.routes import Routes
 from edgeguard.standin.service import Service
+from edgeguard.standin.tokens import Token, Tokens
 from edgeguard.standin.wire import Listener, Origin
 
 if TYPE_CHECKING:
@@ -89,16 +91,17 @@ def run(
 async def serve(options: Options, announce: Callable[[Ready], None]) -> None:
     """Serve until SIGTERM or SIGINT, or until cancelled; `announce` is called once, when all ports are open."""
     host, port = _address(options.origin)
-    token = options.token or secrets.token_urlsafe(24)
     controls, replica, origin = Controls(), Replica(options.propagation), Origin(host, port)
     service = Service(options.service_name, (host, port))
     node = Node(IDENTITY, origin, controls, replica)
     routes = Routes(service, node, controls)
     routes.load()
+    token = options.token or secrets.token_urlsafe(24)
+    tokens = Tokens(token, Token(services=(service.id,)))
     faces = (
-        (Listener(ApiFace(routes, token, controls).answer), options.api_port, "API"),
+        (Listener(ApiFace(routes, tokens, controls).answer), options.api_port, "API"),
         (Listener(node.answer), options.edge_port, "edge"),
-        (Listener(ControlFace(controls, replica).answer), options.control_port, "control"),
+        (Listener(ControlFace(controls, replica, Plants(routes, tokens)).answer), options.control_port, "control"),
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

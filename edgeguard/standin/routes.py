@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgeguard.standin.control import Controls, Entry
     from edgeguard.standin.node import Node
     from edgeguard.standin.service import Service
+    from edgeguard.standin.tokens import Token
     from edgeguard.standin.wire import Pairs, Received
 
 PURGE_LIMIT = 256
@@ -37,6 +38,7 @@ class Call:
     query: dict[str, str]
     form: dict[str, str]
     entry: Entry
+    token: Token
 
     @property
     def soft(self) -> bool:
@@ -83,7 +85,6 @@ class Routes:
         self.service = service
         self.node = node
         self.controls = controls
-        self._since = timestamp()
         self._sequence = 11_000
 
     def dispatch(self, call: Call) -> Reply:
@@ -102,7 +103,7 @@ class Routes:
         return f"4151-{int(time.time())}-{self._sequence}"
 
     def load(self) -> None:
-        """Have the node run the active version. It compiles, or it could not have become active."""
+        """Have the node run the active version, if there is one. Raises VclError."""
         active = self.service.active
         if active is None:
             self.node.unload()
@@ -112,26 +113,8 @@ class Routes:
     # -- the account, the service --------------------------------------------------------------------------------
 
     @_route("GET", "/tokens/self")
-    def _token_self(self, _: Call) -> Reply:
-        services, customer = [self.service.id], self.service.customer_id
-        return Reply(
-            {
-                "id": "standin0token000000000",
-                "user_id": "standin0user0000000000",
-                "customer_id": customer,
-                "name": "stand-in",
-                "last_used_at": timestamp(),
-                "created_at": self._since,
-                "expires_at": None,
-                "sudo_expires_at": None,
-                "ip": "127.0.0.1",
-                "user_agent": "",
-                "scopes": ["global"],
-                "scope": "global",
-                "services": services,
-                "service_id": self.service.id,
-            },
-        )
+    def _token_self(self, call: Call) -> Reply:
+        return Reply(call.token.shown(self.service.customer_id))
 
     @_route("GET", "/service")
     def _services(self, _: Call) -> Reply:
@@ -190,6 +173,7 @@ class Routes:
         except VclError as exc:
             raise Problem(422, "Version has errors", "\n".join(exc.messages)) from exc
         version = self.service.activate(int(n))
+        self.controls.sick = False  # a new configuration takes its backends to be healthy, until they are checked
         self.load()
         return Reply({**version.json(self.service.id), "environments": [], "msg": None})
 

@@ -124,18 +124,18 @@ class Visit:
         self._at_lookup = self._limits()
         if self._find() is not Freshness.FRESH and self._node.controls.beliefs.collapse_before_miss:
             await self._take_turn()
-        if self._find() is Freshness.FRESH:
+        if self._find() is Freshness.FRESH or (self._node.controls.sick and self._stale() is not None):
             self.close()
             return self._hit
         return self._miss
 
     async def _hit(self) -> Step | None:
         stored = self._stored
-        assert stored is not None  # noqa: S101 - only a fresh object leads here; this tells mypy
+        assert stored is not None  # noqa: S101 - only an object to deliver leads here; this tells mypy
         self._describe(stored)
         state = self._run("hit")
         if state == "deliver":
-            return self._serve(stored, "HIT")
+            return self._serve(stored, "HIT" if self._find() is Freshness.FRESH else "HIT-STALE")
         return self._pass if state == "pass" else self._elsewhere(state)
 
     async def _miss(self) -> Step | None:
@@ -169,6 +169,9 @@ class Visit:
         assert bereq is not None  # noqa: S101 - _ask_back made it; this tells mypy
         headers = [*bereq.items(), *conditions]
         body = self._received.body if self._passing else b""
+        if self._node.controls.sick:
+            self._request.error = (503, "All backends failed or unhealthy")
+            return self._error
         try:
             answer = await self._node.origin.ask(str(values["bereq.method"]), str(values["bereq.url"]), headers, body)
         except Unreachable as exc:

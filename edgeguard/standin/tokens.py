@@ -1,0 +1,93 @@
+"""Who may ask the API for what: tokens, their scopes, the services they are for, and when they end.
+
+Fastly: guides/account-info/account-management/using-api-tokens. The bodies of 401 and 403 were never recorded, nor
+which of the two, or 404, a service gets that the token is not for; here that is 403, and 401 is for a token that is
+unknown or has ended.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from edgeguard.standin.problems import Problem
+from edgeguard.standin.version import new_id, timestamp
+
+Scope = Literal["global", "global:read", "purge_select", "purge_all"]
+
+_SERVICE = re.compile(r"/service/([^/]+)")
+
+
+class Token(BaseModel):
+    """A token, without its secret."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1)] = ("global",)
+    services: tuple[str, ...] = ()
+    """The ids it is for; none: all of the account's."""
+    expires_at: AwareDatetime | None = None
+    sees_itself: bool | None = None
+    """Whether GET /tokens/self answers it. Not documented for tokens that may only purge: those get 403 unless this
+    is true; others are answered unless it is false."""
+    name: str = "stand-in"
+    id: str = Field(default_factory=new_id, exclude=True)
+    created_at: str = Field(default_factory=timestamp, exclude=True)
+
+    def may(self, method: str, path: str) -> bool:
+        """Whether a scope covers the call."""
+        reads = method == "GET"
+        purges = method == "POST" and re.fullmatch(r"/purge/.+|/service/[^/]+/purge(/[^/]+)?", path) is not None
+        if path == "/tokens/self":
+            whole = bool({"global", "global:read"} & set(self.scopes))
+            return whole if self.sees_itself is None else self.sees_itself
+        if (found := _SERVICE.match(path)) and self.services and found[1] not in {*self.services, "search"}:
+            return False
+        return (
+            "global" in self.scopes
+            or ("global:read" in self.scopes and reads)
+            or ("purge_select" in self.scopes and purges)
+            or ("purge_all" in self.scopes and method == "POST" and path.endswith("/purge_all"))
+        )
+
+    def shown(self, customer_id: str) -> dict[str, Any]:
+        """As GET /tokens/self has it. `services` holds what was given; `service_id` the first of them."""
+        ends = self.expires_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if self.expires_at else None
+        return {
+            "id": self.id,
+            "user_id": "standin0user0000000000",
+            "customer_id": customer_id,
+            "name": self.name,
+            "last_used_at": timestamp(),
+            "created_at": self.created_at,
+            "expires_at": ends,
+            "sudo_expires_at": None,
+            "ip": "127.0.0.1",
+            "user_agent": "",
+            "scopes": list(self.scopes),
+            "scope": " ".join(self.scopes),
+            "services": list(self.services),
+            "service_id": self.services[0] if self.services else None,
+        }
+
+
+class Tokens:
+    """All tokens, by their secrets."""
+
+    def __init__(self, secret: str, token: Token) -> None:
+        self.known = {secret: token}
+
+    def authorize(self, secret: str | None, method: str, path: str) -> Token:
+        """Raises Problem (401, 403)."""
+        if secret is None:
+            raise Problem(403, "You are not authorized to perform this action")
+        found = [token for known, token in self.known.items() if hmac.compare_digest(secret.encode(), known.encode())]
+        if not found or (found[0].expires_at is not None and found[0].expires_at <= datetime.now(UTC)):
+            raise Problem(401, "Provided credentials are missing or invalid")
+        if not found[0].may(method, path):
+            raise Problem(403, "You are not authorized to perform this action")
+        return found[0]
