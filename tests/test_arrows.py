@@ -36,7 +36,7 @@ LAYERS = (
     ("application", "source"),
     ("saga", "record"),
     ("journal", "renewal", "signals", "manifest", "process", "settings"),
-    ("errors",),
+    ("errors", "findings"),
 )
 
 # Foreign things, each with the one place that may touch it.

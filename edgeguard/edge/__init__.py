@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +36,27 @@ class Policy:
 
 
 @dataclass(frozen=True)
+class ActiveVersion:
+    """What the service's active version holds. Rows are Fastly's own JSON, in which some numbers are strings.
+
+    `kind` is the service's type: "vcl", or "wasm" (Compute), of which nothing else is looked at. A dynamic snippet's
+    row has its content. `files` are VCL files of the service's own; `generated` is the whole VCL that Fastly runs.
+    """
+
+    number: int
+    kind: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    snippets: tuple[Mapping[str, Any], ...] = ()
+    dictionaries: tuple[Mapping[str, Any], ...] = ()
+    files: tuple[Mapping[str, Any], ...] = ()
+    cache_settings: tuple[Mapping[str, Any], ...] = ()
+    request_settings: tuple[Mapping[str, Any], ...] = ()
+    backends: tuple[Mapping[str, Any], ...] = ()
+    healthchecks: tuple[Mapping[str, Any], ...] = ()
+    generated: str = ""
+
+
+@dataclass(frozen=True)
 class Purged:
     """One purge call that was answered: how many keys it carried, and the edge's ids for support."""
 
@@ -51,6 +72,9 @@ class Edge(Protocol):
 
     def policy(self) -> Policy:
         """The policy in the service's active version, compared with what `install` would put there."""
+
+    def active_version(self) -> ActiveVersion:
+        """Everything in the service's active version that may concern the policy. EdgeError where none is active."""
 
     def install(self, reason: str) -> Policy:
         """Clone the active version, put the policy and its dictionary there, validate, activate. Idempotent: with

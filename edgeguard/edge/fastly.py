@@ -6,7 +6,7 @@ import itertools
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
-from edgeguard.edge import Policy, Purged, Status, policy
+from edgeguard.edge import ActiveVersion, Policy, Purged, Status, policy
 from edgeguard.edge.api import Api, Missing
 from edgeguard.edge.purges import Purges
 from edgeguard.edge.versions import Versions
@@ -57,6 +57,10 @@ class Fastly:
     def policy(self) -> Policy:
         """As in Edge."""
         return self._versions.policy()
+
+    def active_version(self) -> ActiveVersion:
+        """As in Edge."""
+        return self._versions.look()
 
     def install(self, reason: str) -> Policy:
         """As in Edge. Where it fails, the draft stays behind, not activated, and the error names it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge import Policy, policy
+from edgeguard.edge import ActiveVersion, Policy, policy
 from edgeguard.edge.api import Api, Missing
 from edgeguard.errors import EdgeError, EdgeguardError, EdgeUnavailable
 
@@ -23,6 +23,38 @@ class Versions:
         """As in Edge."""
         return self._compare(self.active())
 
+    def look(self) -> ActiveVersion:
+        """As Edge.active_version. A few calls: the settings and the generated VCL are not in the service's details."""
+        details = self._details()
+        active, kind = details.get("active_version"), str(details.get("type") or "vcl")
+        if not active:
+            raise _nothing_active()
+        number = int(active["number"])
+        if kind != "vcl":
+            return ActiveVersion(number, kind)
+        of = self._of(number)
+        generated = self._api.call("vcl.get_custom_vcl_generated", "read the generated VCL", of, repeat=True)
+        return ActiveVersion(
+            number,
+            kind,
+            settings=self._api.call("settings.get_service_settings", "read the settings", of, repeat=True),
+            snippets=tuple(self._with_content(row) for row in active.get("snippets") or ()),
+            generated=str(generated.get("content") or ""),
+            files=tuple(active.get("vcls") or ()),
+            **{
+                rows: tuple(active.get(rows) or ())
+                for rows in ("dictionaries", "cache_settings", "request_settings", "backends", "healthchecks")
+            },
+        )
+
+    def _with_content(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A dynamic snippet's content is not in any version."""
+        if row.get("content") is not None or str(row.get("dynamic")) != "1":
+            return row
+        named = {"service_id": self._settings.service, "snippet_id": row["id"]}
+        found = self._api.call("snippet.get_snippet_dynamic", f"read {row['name']}", named, repeat=True)
+        return row | {"content": found.get("content")}
+
     def install(self, reason: str) -> Policy:
         """As in Edge. Where it fails, the draft stays behind, not activated, and the error names it.
 
@@ -30,7 +62,7 @@ class Versions:
         """
         active = self.active()
         if active is None:
-            raise EdgeError("the service has no active version", "Activate one first: the policy is added to it.")
+            raise _nothing_active()
         found = self._compare(active)
         if not found.differences:
             return found
@@ -102,15 +134,21 @@ class Versions:
 
     def active(self) -> int | None:
         """The number of the active version, if there is one."""
+        active = self._details().get("active_version")
+        return int(active["number"]) if active else None
+
+    def _details(self) -> dict[str, Any]:
+        """The service with all that is in its active version."""
         arguments = {"service_id": self._settings.service, "filter_versions_active": True}
         try:
-            details = self._api.call("service.get_service_detail", "look at the service", arguments, repeat=True)
+            details: dict[str, Any] = self._api.call(
+                "service.get_service_detail", "look at the service", arguments, repeat=True
+            )
         except Missing as exc:
             raise EdgeError(
                 f"there is no Fastly service {self._settings.service!r} (edge.service) for this token", exc.remedy
             ) from exc
-        active = details.get("active_version")
-        return int(active["number"]) if active else None
+        return details
 
     def _snippets(self, version: int) -> list[dict[str, Any]]:
         rows = self._api.call("snippet.list_snippets", "list the snippets", self._of(version), repeat=True)
@@ -123,6 +161,10 @@ class Versions:
 
     def _of(self, version: int) -> dict[str, object]:
         return {"service_id": self._settings.service, "version_id": version}
+
+
+def _nothing_active() -> EdgeError:
+    return EdgeError("the service has no active version", "Activate one first: the policy is added to it.")
 
 
 def _text(content: object) -> str:
