@@ -296,6 +296,12 @@ class Routes:
     def _dictionary(self, _: Call, n: str, name: str) -> Reply:
         return Reply(self.service.dictionary_json(int(n), name))
 
+    @_route("PUT", "/service/{service}/version/{n}/dictionary/{name}")
+    def _set_dictionary(self, call: Call, n: str, name: str) -> Reply:
+        new = call.form.get("name", name)
+        self.service.rename_dictionary(int(n), name, new)
+        return Reply(self.service.dictionary_json(int(n), new))
+
     @_route("DELETE", "/service/{service}/version/{n}/dictionary/{name}")
     def _delete_dictionary(self, _: Call, n: str, name: str) -> Reply:
         self.service.remove(int(n), "dictionary", name)

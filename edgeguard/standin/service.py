@@ -154,7 +154,7 @@ class Service:
         return row
 
     def change_snippet(self, number: int, name: str, form: Mapping[str, str]) -> SnippetRow:
-        """Set what the form names of a regular snippet."""
+        """Set what the form names of a snippet. The content of a dynamic one is not the version's to change."""
         version = self.draft(number)
         row = self.snippet(number, name)
         changed = replace(
@@ -162,9 +162,11 @@ class Service:
             content=row.content if row.dynamic else form.get("content", row.content),
             priority=integer(form.get("priority", str(row.priority))),
             type=form.get("type", row.type),
+            name=form.get("name", name),
             updated_at=timestamp(),
         )
-        version.snippets[name] = changed
+        rename(version.snippets, "snippet", name, changed.name)
+        version.snippets[changed.name] = changed
         return changed
 
     def add_dictionary(self, number: int, name: str) -> Dictionary:
@@ -179,6 +181,12 @@ class Service:
         self.dictionaries[dictionary.id] = dictionary
         version.dictionaries[name] = dictionary.id
         return dictionary
+
+    def rename_dictionary(self, number: int, name: str, new: str) -> None:
+        """Raises Problem (404, 409)."""
+        version = self.draft(number)
+        self.dictionary_named(number, name)
+        rename(version.dictionaries, "dictionary", name, new)
 
     def dictionary_named(self, number: int, name: str) -> Dictionary:
         """A version's dictionary. Raises Problem (404)."""
@@ -205,11 +213,12 @@ class Service:
         return self.object_json(number, kind, name)
 
     def change_object(self, number: int, kind: str, name: str, form: Mapping[str, str]) -> Json:
-        """Set what the form names; its name stays."""
-        rows, row = self.draft(number).objects[kind], self._object(number, kind, name)
-        rows[name] = row | KINDS[kind].filled({key: row[key] for key in KINDS[kind].fields}, form)
-        rows[name]["updated_at"] = timestamp()
-        return self.object_json(number, kind, name)
+        """Set what the form names."""
+        rows, row, new = self.draft(number).objects[kind], self._object(number, kind, name), form.get("name", name)
+        filled = KINDS[kind].filled({key: row[key] for key in KINDS[kind].fields}, form)
+        rename(rows, kind, name, new)
+        rows[new] = row | filled | {"updated_at": timestamp()}
+        return self.object_json(number, kind, new)
 
     def remove(self, number: int, kind: str, name: str) -> None:
         """A snippet, a dictionary or another object. Raises Problem (404)."""
@@ -309,3 +318,10 @@ class Service:
             "settings": settings,
             "snippets": [row.json(self.id, version.number) for row in version.snippets.values()],
         }
+
+
+def rename(rows: dict[str, Any], kind: str, old: str, new: str) -> None:
+    """Raises Problem (409) for a name that is taken."""
+    if new != old and new in rows:
+        raise duplicate(kind, new)
+    rows[new] = rows.pop(old)
