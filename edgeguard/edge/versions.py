@@ -51,7 +51,7 @@ class Versions:
         """A dynamic snippet's content is not in any version."""
         if row.get("content") is not None or str(row.get("dynamic")) != "1":
             return row
-        named = {"service_id": self._settings.service, "snippet_id": row["id"]}
+        named = {"service_id": self._settings.service, "id": row["id"]}
         found = self._api.call("snippet.get_snippet_dynamic", f"read {row['name']}", named, repeat=True)
         return row | {"content": found.get("content")}
 
