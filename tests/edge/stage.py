@@ -1,9 +1,10 @@
-"""An origin, the stand-in in front of it, and a hand on both: what the tests of the edge act on."""
+"""An origin, a cache in front of it, and a hand on both: what the tests of the edge act on."""
 
 from __future__ import annotations
 
 import http.client
 import http.server
+import itertools
 import json
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 import urllib.request
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from edgeguard.edge.policy import Snippet
 
 BASE, CEILING = 60, 3600
+STATUS_NAME = "edgeguard-status"
 TOKEN = "sentinel-of-the-token"
 CLOSED = {"Edgeguard-Closed": "d1", "Retry-After": "30", "Cache-Control": "no-store"}
 
@@ -54,8 +57,23 @@ class Origin:
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     port: int = 0
     _place: socket.socket | None = None
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
     _server: http.server.ThreadingHTTPServer | None = None
     _thread: threading.Thread | None = None
+
+    def page(self, status: int = 200, cache: str = "max-age=10", more: Mapping[str, str] | None = None) -> str:
+        """A new page with this Cache-Control and more headers; its path."""
+        path = f"/page/{next(self._numbers)}"
+        self.pages[path] = (status, ({"Cache-Control": cache} if cache else {}) | dict(more or {}))
+        return path
+
+    def count(self, path: str) -> int:
+        """How often it was asked for a page."""
+        return sum(1 for where, _ in self.asked if where == path)
+
+    @property
+    def running(self) -> bool:
+        return self._server is not None
 
     def up(self) -> None:
         if self._server is not None:
@@ -104,26 +122,74 @@ class Origin:
 
 
 @dataclass
-class Stage:
-    """The whole of it. `later` moves the edge's clock, so no test waits."""
+class Cache(ABC):
+    """A cache in front of an origin. `later` moves its clock, so no test waits."""
 
     origin: Origin
+    skew: float = field(default=0.0, init=False)
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where visitors come."""
+
+    @abstractmethod
+    def later(self, seconds: float) -> None:
+        """Move the cache's clock."""
+
+    @abstractmethod
+    def write(self, items: Mapping[str, str]) -> None:
+        """What the slots hold from now on; those not named are free."""
+
+    @abstractmethod
+    def purge(self, key: str, *, soft: bool) -> None:
+        """Every page with this surrogate key."""
+
+    def now(self) -> int:
+        """The cache's clock."""
+        return int(time.time() + self.skew)
+
+    def get(self, path: str, **headers: str) -> Page:
+        """What a visitor gets, over a new connection; the visitor asks to be told of stale answers."""
+        sent = {"Edgeguard-Show": STATUS_NAME}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.ask("GET", path, sent)
+
+    def ask(self, method: str, path: str, headers: Mapping[str, str]) -> Page:
+        """One request with exactly these headers."""
+        address = urlsplit(self.url)
+        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+        try:
+            connection.request(method, path, headers=dict(headers))
+            answer = connection.getresponse()
+            pairs = {name.lower(): value for name, value in answer.getheaders()}
+            return Page(answer.status, pairs, answer.read())
+        finally:
+            connection.close()
+
+
+@dataclass
+class Stage(Cache):
+    """The stand-in, with a policy installed."""
+
     ready: dict[str, str]
-    skew: float = 0.0
     installed: tuple[Snippet, ...] = ()
-    _pages: int = 0
+
+    @property
+    def url(self) -> str:
+        return self.ready["edge_url"]
 
     @property
     def settings(self) -> EdgeSettings:
         return EdgeSettings(
             service=self.ready["service_id"],
-            url=self.ready["edge_url"],
+            url=self.url,
             api_url=self.ready["api_url"],
-            health_url=f"{self.ready['edge_url']}/",
+            health_url=f"{self.url}/",
             base_grace=BASE,
             ceiling=CEILING,
             dictionary="edgeguard",
-            status_name="edgeguard-status",
+            status_name=STATUS_NAME,
             healthy_rounds=1,
         )
 
@@ -146,37 +212,14 @@ class Stage:
     # -- the world -----------------------------------------------------------------------------------------------
 
     def page(self, status: int = 200, cache: str = "max-age=10", more: Mapping[str, str] | None = None) -> str:
-        """A new page at the origin, with this Cache-Control and more headers; its path."""
-        self._pages += 1
-        path = f"/page/{self._pages}"
-        self.origin.pages[path] = (status, ({"Cache-Control": cache} if cache else {}) | dict(more or {}))
-        return path
-
-    def get(self, path: str, **headers: str) -> Page:
-        """What a visitor gets, over a new connection; the visitor asks to be told of stale answers."""
-        sent = {"Edgeguard-Show": self.settings.status_name}
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        address = urlsplit(self.ready["edge_url"])
-        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
-        try:
-            connection.request("GET", path, headers=sent)
-            answer = connection.getresponse()
-            pairs = {name.lower(): value for name, value in answer.getheaders()}
-            return Page(answer.status, pairs, answer.read())
-        finally:
-            connection.close()
-
-    def now(self) -> int:
-        """The edge's clock."""
-        return int(time.time() + self.skew)
+        return self.origin.page(status, cache, more)
 
     def later(self, seconds: float) -> None:
         self.skew += seconds
         self.control("POST", "/clock", {"skew": self.skew})
 
     def asked(self, path: str) -> int:
-        """How often the origin was asked for a page."""
-        return sum(1 for where, _ in self.origin.asked if where == path)
+        return self.origin.count(path)
 
     def claim(self, slot: str = "deploy0", *, grace: int, last: int = 1000, hold: int = 0) -> str:
         """Write a claim that lasts `last` seconds, held for `hold`."""
@@ -187,6 +230,9 @@ class Stage:
 
     def write(self, items: Mapping[str, str]) -> None:
         self.edge.write(dict.fromkeys(grace.SLOTS, grace.FREE) | dict(items))
+
+    def purge(self, key: str, *, soft: bool) -> None:
+        self.edge.purge([key], soft=soft)
 
     def believe(self, **beliefs: bool) -> None:
         self.control("POST", "/switches", beliefs)

@@ -1,4 +1,4 @@
-"""Each line of the policy that matters, broken one at a time: a visitor's result changes, and a scenario notices."""
+"""Each line of the policy that matters, broken one at a time: a visitor's result changes, and a play notices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 
 from edgeguard.edge.policy import NAME_PREFIX
 from edgeguard.errors import EdgeUnavailable
-from tests.edge.scenarios import SCENARIOS, STRANGERS
+from tests.edge.cases import CASES
+from tests.edge.scenarios import PASS, SCENARIOS, STRANGERS
 
 if TYPE_CHECKING:
     from tests.edge.stage import Stage
@@ -27,7 +28,7 @@ class Broken(NamedTuple):
 BROKEN = [
     Broken(snippet, old, new, noticed_by)
     for noticed_by, rows in {
-        "a_claim_ends_by_itself": [
+        "a claim that ends by itself": [
             ("init", "set var.eg_now = std.atoi(now.sec);", ""),
             ("init", "var.eg_until > var.eg_now && ", ""),
         ],
@@ -44,7 +45,7 @@ BROKEN = [
             ("init", "+= 90000", "+= 900000"),
             ("init", "&& var.eg_until < var.eg_far", ""),
         ],
-        "a_5xx_leads_to_stale": [
+        "stale and 5xx": [
             ("init", "set var.eg_grace = 60;", ""),
             ("fetch", "return(deliver_stale);", ""),
             ("fetch_ceiling", "set beresp.stale_if_error = 3600s;", ""),
@@ -52,7 +53,7 @@ BROKEN = [
         "whatever_fails_after_our_miss_leads_to_stale": [
             ("miss", 'set req.http.Edgeguard-Asked = "miss";', ""),
         ],
-        "beyond_the_base_an_error_is_an_error": [
+        "beyond the grace": [
             ("init", "set var.eg_grace = 60;", "set var.eg_grace = 600;"),
             ("init", "set req.max_stale_if_error = var.eg_grace;", ""),
         ],
@@ -76,7 +77,7 @@ BROKEN = [
             ("init", 'if (req.http.Edgeguard-Hold == "1") {', "if (false) {"),
             ("init", "set req.max_stale_while_revalidate = 0s;", ""),
         ],
-        "on_hold_a_stale_page_is_served_without_asking": [
+        "hold": [
             ("init", 'table.lookup(edgeguard, "deploy1", "")', '""'),
             ("init", "set var.eg_hold = std.atoi(re.group.3);", ""),
             ("init", 'set req.http.Edgeguard-Hold = "1";', ""),
@@ -89,11 +90,11 @@ BROKEN = [
             ("init", "[0-9]{1,7}", "[0-9]{1,9}"),
             ("error", 'urlencode(table.lookup(edgeguard, "deploy0", ""))', 'table.lookup(edgeguard, "deploy0", "")'),
         ],
-        "a_claim_below_the_base_lowers_nothing": [
+        "a claim below the base": [
             ("init", "if (var.eg_asks > var.eg_grace) {", "if (var.eg_asks > 0) {"),
             ("init", " && var.eg_asks > var.eg_grace) {", ") {"),
         ],
-        "a_hold_ends_before_its_claim": [
+        "a hold that ends": [
             ("init", "if (var.eg_hold > var.eg_now) {", "if (var.eg_hold > 0) {"),
             ("miss", 'req.http.Edgeguard-Hold == "1" && ', ""),
         ],
@@ -138,7 +139,7 @@ BROKEN = [
         "on_hold_a_page_nobody_has_is_fetched": [
             ("miss", "&& stale.exists ", ""),
         ],
-        "a_refusal_leads_to_stale": [
+        "stale and refused": [
             ("error", "obj.status >= 500", "obj.status > 503"),
             ("error", "return(deliver_stale);", ""),
         ],
@@ -154,18 +155,18 @@ BROKEN = [
             ("fetch", "beresp.status >= 500", "beresp.status > 500"),
             ("fetch", "beresp.status < 600", "beresp.status < 599"),
         ],
-        "a_4xx_is_the_origins_word": [
+        "stale and 404": [
             ("fetch", "beresp.status >= 500", "beresp.status >= 400"),
         ],
         "an_error_beyond_the_5xx_stays_what_it_is": [
             ("fetch", " && beresp.status < 600", ""),
             ("error", "obj.status >= 500 && obj.status < 600", "obj.status >= 500"),
         ],
-        "no_error_whichever_way_the_open_questions_turn_out": [
+        "a_conditional_fetch_before_miss_may_fail_too": [
             ("fetch", 'Edgeguard-Asked != "pass"', 'Edgeguard-Asked == "miss"'),
             ("error", "obj.status == 503 && ", "false && "),
         ],
-        "a_page_nobody_asked_for_before_is_an_error": [
+        "cold and 5xx": [
             ("fetch", " && stale.exists", ""),
         ],
         "pages_and_redirects_get_the_ceiling": [
@@ -191,7 +192,7 @@ BROKEN = [
             ("fetch_ceiling", '    && beresp.http.Surrogate-Control !~ "(?i)(?:private|no-store)"\n', ""),
             ("fetch_ceiling", "    && !beresp.http.Set-Cookie\n", ""),
         ],
-        "a_404_does_not": [
+        "a 404": [
             ("fetch_ceiling", "beresp.status == 410", "beresp.status == 404"),
         ],
         "an_origin_that_promises_the_base_or_more_gets_the_ceiling": [
@@ -216,7 +217,7 @@ BROKEN = [
             ("deliver", "unset resp.http.Edgeguard-Stale;", ""),
             ("deliver", 'req.http.Edgeguard-Show == "edgeguard-status" && ', ""),
         ],
-        "fresh_pages_ask_nobody": [
+        "fresh": [
             ("deliver", " && resp.stale.is_error", ""),
         ],
     }.items()
@@ -237,6 +238,9 @@ UNNOTICED = {
 """Code that no row breaks, and why not."""
 
 
+PLAYS = SCENARIOS | {case.name: case.holds for case in CASES}
+
+
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: f"{broken.snippet}: {broken.old.strip()[:50]}")
 def test_a_broken_line_is_noticed(stage: Stage, broken: Broken) -> None:
     snippets = [
@@ -246,10 +250,10 @@ def test_a_broken_line_is_noticed(stage: Stage, broken: Broken) -> None:
         for one in stage.policy()
     ]
     assert snippets != list(stage.policy()), "the row breaks nothing"
-    stage.install([*snippets, *STRANGERS[broken.noticed_by]])
+    stage.install([*snippets, *STRANGERS.get(broken.noticed_by, (PASS,))])
     stage.write({})
     with pytest.raises((AssertionError, EdgeUnavailable)):  # the latter: no status that can be read
-        SCENARIOS[broken.noticed_by](stage)
+        PLAYS[broken.noticed_by](stage)
 
 
 def test_every_line_is_broken_by_a_row_or_excused(stage: Stage) -> None:

@@ -1,0 +1,238 @@
+"""What a case is made of: things that happen to one page, and what a visitor who asks for it then gets.
+
+The table itself is tests/edge/cases.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from edgeguard.edge.grace import FREE
+from edgeguard.edge.grace import Claim as Written
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.edge.stage import Cache
+
+
+@dataclass(frozen=True)
+class Got:
+    """An answer, as far as the promises go."""
+
+    status: int
+    page: str  # "same" as somebody got before, "new", or "none" with an error
+    stale: str | None  # "error", "hold"
+    asked: bool  # whether the origin was asked for it
+    words: str = field(default="", compare=False, repr=False)
+
+
+NEW = Got(200, "new", None, True, "the origin's page")
+SAME = Got(200, "same", None, False, "the copy, fresh")
+RENEWED = Got(200, "same", None, True, "the copy, renewed")
+STALE = Got(200, "same", "error", True, "the copy, stale")
+HELD = Got(200, "same", "hold", False, "the copy, stale, at once")
+FAILED = Got(500, "none", None, True, "the origin's error")
+REFUSED = Got(503, "none", None, True, "an error")
+
+
+class Promise(Enum):
+    """What a visitor can lose."""
+
+    NO_ERROR = "no error"
+    NO_WAIT = "no wait"
+    NOT_TOO_OLD = "never older than the grace"
+
+
+def lost(expected: Got, got: Got) -> set[Promise]:
+    """What a visitor loses who gets the one instead of the other."""
+    found = set()
+    if got.status >= 500 > expected.status:
+        found.add(Promise.NO_ERROR)
+    if got.asked and not expected.asked:
+        found.add(Promise.NO_WAIT)
+    if got.page == "same" != expected.page:
+        found.add(Promise.NOT_TOO_OLD)
+    return found
+
+
+# -- what happens ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Scene:
+    """One page at one cache, in the course of a case."""
+
+    cache: Cache
+    path: str
+    status: int
+    slots: dict[str, str] = field(default_factory=dict)
+    bodies: set[bytes] = field(default_factory=set)
+    seen: list[tuple[Got, Got]] = field(default_factory=list)
+    """What each visitor was to get, and got."""
+
+    def put(self, slot: str, value: str) -> None:
+        self.slots[slot] = value
+        self.cache.write(self.slots)
+
+
+class Step(Protocol):
+    """One thing that happens."""
+
+    @property
+    def words(self) -> str: ...
+
+    def act(self, scene: Scene) -> None: ...
+
+
+@dataclass(frozen=True)
+class Later:
+    seconds: int
+
+    @property
+    def words(self) -> str:
+        return f"{self.seconds} s later"
+
+    def act(self, scene: Scene) -> None:
+        scene.cache.later(self.seconds)
+
+
+class Origin(Enum):
+    """What the origin does from now on."""
+
+    HEALTHY = "the origin answers again"
+    FAILS = "the origin answers 500"
+    CLOSED = "the origin is closed"
+    REFUSES = "the origin refuses connections"
+    GONE = "the page is gone (404)"
+
+    @property
+    def words(self) -> str:
+        return self.value
+
+    def act(self, scene: Scene) -> None:
+        origin, path = scene.cache.origin, scene.path
+        _, headers = origin.pages[path]
+        codes = {Origin.FAILS: 500, Origin.GONE: 404}
+        origin.pages[path] = (codes.get(self, scene.status), headers)
+        origin.closed = self is Origin.CLOSED
+        if self is Origin.REFUSES:
+            origin.down()
+        else:
+            origin.up()
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Of so many seconds of grace, in force for `last` seconds, on hold for `hold`."""
+
+    grace: int
+    last: int = 1000
+    hold: int = 0
+    slot: str = "deploy0"
+
+    @property
+    def words(self) -> str:
+        held = f", on hold for {self.hold} s" if self.hold else ""
+        whose = "support" if self.slot.startswith("support") else "a deploy"
+        return f"{whose} claims {self.grace} s for {self.last} s{held}"
+
+    def act(self, scene: Scene) -> None:
+        now = scene.cache.now()
+        hold_until = now + self.hold if self.hold else 0
+        scene.put(self.slot, Written(self.slot, now + self.last, self.grace, "abcd1234", hold_until).value())
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Something is written into a slot."""
+
+    words: str
+    text: str
+    slot: str = "deploy0"
+
+    def act(self, scene: Scene) -> None:
+        scene.put(self.slot, self.text.format(until=scene.cache.now() + 500))
+
+
+@dataclass(frozen=True)
+class Released:
+    slot: str = "deploy0"
+
+    @property
+    def words(self) -> str:
+        return "support's claim is released" if self.slot.startswith("support") else "the deploy's claim is released"
+
+    def act(self, scene: Scene) -> None:
+        scene.put(self.slot, FREE)
+
+
+class Purge(Enum):
+    SOFT = "soft purge"
+    HARD = "hard purge"
+
+    @property
+    def words(self) -> str:
+        return self.value
+
+    def act(self, scene: Scene) -> None:
+        scene.cache.purge(key_of(scene.path), soft=self is Purge.SOFT)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Somebody asks for the page."""
+
+    expected: Got
+    cookie: str = ""
+
+    @property
+    def words(self) -> str:
+        return f"{'with a cookie: ' if self.cookie else ''}**{self.expected.words}**"
+
+    def act(self, scene: Scene) -> None:
+        origin = scene.cache.origin
+        before = origin.count(scene.path)
+        page = scene.cache.get(scene.path, **({"Cookie": self.cookie} if self.cookie else {}))
+        kind = "none" if page.status >= 500 else "same" if page.body in scene.bodies else "new"
+        scene.bodies.add(page.body)
+        # One that refuses connections can't tell.
+        asked = origin.count(scene.path) > before if origin.running else self.expected.asked
+        scene.seen.append((self.expected, Got(page.status, kind, page.stale, asked)))
+
+
+# -- a case -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """A new page, and what happens to it. `cache` is its Cache-Control."""
+
+    name: str
+    steps: tuple[Step, ...]
+    cache: str = "max-age=10"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+    outside: str = ""
+    """Why the promise of no error does not cover it, whichever way the open questions turn out."""
+
+    def play(self, cache: Cache) -> list[tuple[Got, Got]]:
+        """What each visitor was to get, and got."""
+        path = cache.origin.page(self.status, self.cache)
+        cache.origin.pages[path][1].update({"Surrogate-Key": key_of(path)} | dict(self.headers))
+        scene = Scene(cache, path, self.status)
+        cache.write({})
+        Origin.HEALTHY.act(scene)
+        for step in self.steps:
+            step.act(scene)
+        return scene.seen
+
+    def holds(self, cache: Cache) -> None:
+        seen = self.play(cache)
+        assert [expected for expected, _ in seen] == [got for _, got in seen]
+
+
+def key_of(path: str) -> str:
+    return path.strip("/").replace("/", "-")
