@@ -20,7 +20,7 @@ from edgeguard.standin.node import Node
 from edgeguard.standin.plants import Plants
 from edgeguard.standin.routes import Routes
 from edgeguard.standin.service import Service
-from edgeguard.standin.tokens import Token, Tokens
+from edgeguard.standin.tokens import Tokens
 from edgeguard.standin.wire import Listener, Origin
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ async def serve(options: Options, announce: Callable[[Ready], None]) -> None:
     routes = Routes(service, node, controls)
     routes.load()
     token = options.token or secrets.token_urlsafe(24)
-    tokens = Tokens(token, Token(services=(service.id,)))
+    tokens = Tokens(token, service.id)
     faces = (
         (Listener(ApiFace(routes, tokens, controls).answer), options.api_port, "API"),
         (Listener(node.answer), options.edge_port, "edge"),

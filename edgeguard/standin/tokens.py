@@ -1,8 +1,8 @@
 """Who may ask the API for what: tokens, their scopes, the services they are for, and when they end.
 
 Fastly: guides/account-info/account-management/using-api-tokens. The bodies of 401 and 403 were never recorded, nor
-which of the two, or 404, a service gets that the token is not for; here that is 403, and 401 is for a token that is
-unknown or has ended.
+which of the two, or 404, a service gets that the token is not for; here that is 403 (and 404 where there is no such
+service), and 401 is for a token that is unknown or has ended.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from edgeguard.standin.problems import Problem
 from edgeguard.standin.version import new_id, timestamp
 
 Scope = Literal["global", "global:read", "purge_select", "purge_all"]
-
-_SERVICE = re.compile(r"/service/([^/]+)")
 
 
 class Token(BaseModel):
@@ -45,8 +43,6 @@ class Token(BaseModel):
         if path == "/tokens/self":
             whole = bool({"global", "global:read"} & set(self.scopes))
             return whole if self.sees_itself is None else self.sees_itself
-        if (found := _SERVICE.match(path)) and self.services and found[1] not in {*self.services, "search"}:
-            return False
         return (
             "global" in self.scopes
             or ("global:read" in self.scopes and reads)
@@ -78,8 +74,9 @@ class Token(BaseModel):
 class Tokens:
     """All tokens, by their secrets."""
 
-    def __init__(self, secret: str, token: Token) -> None:
-        self.known = {secret: token}
+    def __init__(self, secret: str, service_id: str) -> None:
+        self._service = service_id
+        self.known = {secret: Token(services=(service_id,))}
 
     def authorize(self, secret: str | None, method: str, path: str) -> Token:
         """Raises Problem (401, 403)."""
@@ -88,6 +85,7 @@ class Tokens:
         found = [token for known, token in self.known.items() if hmac.compare_digest(secret.encode(), known.encode())]
         if not found or (found[0].expires_at is not None and found[0].expires_at <= datetime.now(UTC)):
             raise Problem(401, "Provided credentials are missing or invalid")
-        if not found[0].may(method, path):
+        elsewhere = found[0].services and self._service not in found[0].services
+        if not found[0].may(method, path) or (elsewhere and path.startswith(f"/service/{self._service}")):
             raise Problem(403, "You are not authorized to perform this action")
         return found[0]
