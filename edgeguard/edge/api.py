@@ -1,8 +1,10 @@
 """Fastly's API, one call at a time: the only module that imports the official client and urllib3.
 
-What the client leaves to us: it has no time-out, repeats some calls by itself, lets urllib3's errors through, and
-checks answers against types that the API has outgrown. Here every call is bounded, foreign errors become ours, and
-what may be done twice is repeated. The client is imported at the first call (90 ms).
+What the client leaves to us: it has no time-out, repeats some calls by itself, lets urllib3's errors through, checks
+answers against types that the API has outgrown, and stumbles over error bodies that are not UTF-8. So here the answer
+is taken as it came, before the client reads it; every call is bounded; foreign errors become ours, and so do answers of
+another shape than `answers` has. What surely was not done is repeated, and what may be done twice. The client is
+imported at the first call (90 ms).
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ import random
 import re
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from edgeguard.edge.answers import SHAPES, flaw
 from edgeguard.errors import EdgeError, EdgeUnauthorized, EdgeUnavailable
 
 if TYPE_CHECKING:
@@ -27,11 +31,13 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 15.0
+TIMEOUTS = 5.0, 15.0
+"""Seconds: for connecting, and for each wait for more of an answer."""
 ATTEMPTS = 4
 PATIENCE = 20.0
 """Seconds after which nothing is begun again, and the longest that a throttled call is waited for."""
 FIRST_PAUSE = 0.2
+_REMEDY = "Try again later; if it lasts, look at edge.api_url and at fastlystatus.com."
 _SAID = 500
 """Characters of an answer that an error may quote."""
 
@@ -40,18 +46,33 @@ class Missing(EdgeError):
     """404: what the call names does not exist."""
 
 
-class Throttled(EdgeUnavailable):
-    """An answer that says when to come back: in `wait` seconds."""
+class Unavailable(EdgeUnavailable):
+    """No answer, or none that tells whether it was done. `wait`: seconds after which to come back, if it said so."""
 
-    def __init__(self, message: str, remedy: str, wait: float) -> None:
+    def __init__(self, message: str, remedy: str, wait: float | None = None) -> None:
         super().__init__(message, remedy)
         self.wait = wait
+
+
+class NotDone(Unavailable):
+    """The API was not reached: surely nothing was done."""
+
+
+class Throttled(NotDone):
+    """429: refused for now, surely not done."""
 
 
 class Api:
     """May be used from several threads; calls wait for each other, as Fastly's API can't take concurrent changes."""
 
-    def __init__(self, url: str, token: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        timeouts: tuple[float, float] = TIMEOUTS,
+    ) -> None:
         if not re.fullmatch(r"[\x21-\x7e]+", token):  # else it would be quoted in full by the error about the header
             raise EdgeUnauthorized(
                 "the Fastly token holds characters that no token has", "Set FASTLY_API_TOKEN to the token alone."
@@ -59,29 +80,32 @@ class Api:
         self._url = url.rstrip("/")
         self._token = token
         self._sleep = sleep
+        self._timeouts = timeouts
         self._lock = threading.Lock()
 
     def call(self, operation: str, doing: str, arguments: Mapping[str, object], *, repeat: bool = False) -> Any:  # noqa: ANN401 - JSON is of any type
-        """Call `module.method` of the client, and give the answer's JSON.
+        """Call `module.method` of the client, and give the answer's JSON, which has the shape of SHAPES.
 
-        `doing` is said in errors ("could not …"). With `repeat` it is tried again where that can help, at most
-        ATTEMPTS times in PATIENCE seconds.
+        `doing` is said in errors ("could not …"). What surely was not done is tried again, with `repeat` also what may
+        have been: at most ATTEMPTS times in PATIENCE seconds.
 
         Raises:
             EdgeUnauthorized, EdgeUnavailable, Missing, EdgeError: see there. None of them shows the token.
         """
-        if repeat:
-            return self.repeated(lambda: self.call(operation, doing, arguments))
+        again = Unavailable if repeat else NotDone
+        return self._retried(lambda: self.once(operation, doing, arguments), again)
+
+    def once(self, operation: str, doing: str, arguments: Mapping[str, object]) -> Any:  # noqa: ANN401 - as above
+        """As `call`, and never repeated here: for what is within `repeated`."""
         with self._lock, self._border(doing):
             module, method = operation.split(".")
             name = "".join(word.title() for word in module.split("_")) + "Api"
             api = getattr(importlib.import_module(f"fastly.api.{module}_api"), name)(self._client)
-            getattr(api, method)(
-                **arguments,
-                _request_timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-                _check_return_type=False,
-            )
-            return json.loads(self._client.last_response.data)
+            raw = getattr(api, method)(**arguments, _request_timeout=self._timeouts, _preload_content=False)
+            answer = json.loads(raw.data)
+        if wrong := flaw(SHAPES[operation], answer):
+            raise Unavailable(f"could not {doing}: the answer is not of the known shape ({wrong})", _REMEDY)
+        return answer
 
     def change_items(self, arguments: Mapping[str, object], operations: Sequence[Mapping[str, str]]) -> None:
         """Change a dictionary's items in one call. Not repeated here."""
@@ -91,14 +115,17 @@ class Api:
         batch = request_type(items=[item_type(**operation) for operation in operations])
         doing = "write to the dictionary"
         named = {**arguments, "bulk_update_dictionary_list_request": batch}
-        self.call("dictionary_item.bulk_update_dictionary_item", doing, named)
+        self.once("dictionary_item.bulk_update_dictionary_item", doing, named)
 
     def repeated(self, act: Callable[[], _Result], *, also: tuple[type[EdgeError], ...] = ()) -> _Result:
         """Do it again while it fails for a reason that may pass (and for those in `also`), within the bounds."""
+        return self._retried(act, EdgeUnavailable, *also)
+
+    def _retried(self, act: Callable[[], _Result], *errors: type[EdgeError]) -> _Result:
         import tenacity  # noqa: PLC0415 (heavy: 35 ms)
 
         attempts = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((EdgeUnavailable, *also)),
+            retry=tenacity.retry_if_exception_type(errors),
             stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_before_delay(PATIENCE),
             wait=_pause,
             sleep=self._sleep,
@@ -121,30 +148,30 @@ class Api:
         import fastly.exceptions  # noqa: PLC0415 (heavy: 90 ms)
         import urllib3.exceptions  # noqa: PLC0415
 
-        remedy = "Try again later; if it lasts, look at edge.api_url and at fastlystatus.com."
         try:
             yield
         except fastly.exceptions.ApiException as exc:
             raise self._refusal(doing, exc) from exc
         except urllib3.exceptions.HTTPError as exc:
-            why = self._without_token(str(exc) or type(exc).__name__)
-            raise EdgeUnavailable(f"could not {doing}: Fastly's API gives no answer ({why})", remedy) from exc
-        except AttributeError as exc:
-            # The client stumbles over its own error where TLS fails: it has no body to decode.
+            unreached = isinstance(exc, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError))
+            said = f"could not {doing}: Fastly's API gives no answer ({self._shown(str(exc) or type(exc).__name__)})"
+            raise (NotDone if unreached else Unavailable)(said, _REMEDY) from exc
+        except (AttributeError, ValueError, RecursionError) as exc:
+            # The client stumbles over its own error where that has no body (TLS) or one that is not UTF-8.
             cause = exc.__context__
-            if not isinstance(cause, fastly.exceptions.ApiException):
+            if isinstance(cause, fastly.exceptions.ApiException):
+                raise self._refusal(doing, cause) from exc
+            if isinstance(exc, AttributeError):
                 raise
-            raise EdgeUnavailable(
-                f"could not {doing}: no TLS ({self._without_token(str(cause.reason))})", remedy
-            ) from exc
-        except (UnicodeDecodeError, json.JSONDecodeError, fastly.exceptions.OpenApiException) as exc:
-            why = type(exc).__name__
-            raise EdgeUnavailable(f"could not {doing}: the answer is not one of Fastly's API ({why})", remedy) from exc
+            said = f"could not {doing}: the answer is not JSON ({type(exc).__name__})"
+            raise Unavailable(said, _REMEDY) from exc
 
     def _refusal(self, doing: str, exc: Any) -> EdgeError:  # noqa: ANN401 - the client's ApiException has no types
-        """Our error for an answer that isn't 2xx."""
+        """Our error for an answer that isn't 2xx, and for the lack of TLS, which the client gives the status 0."""
         status, headers = int(exc.status or 0), exc.headers or {}
-        said = f"could not {doing}: {status} {self._without_token(_said(exc.body))[:_SAID]}".rstrip()
+        if status == 0:
+            return NotDone(f"could not {doing}: no TLS ({self._shown(str(exc.reason))})", _REMEDY)
+        said = f"could not {doing}: {status} {self._shown(_said(exc.body))[:_SAID]}".rstrip()
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return EdgeUnauthorized(
                 said, "Check FASTLY_API_TOKEN: it needs the scope global for this service, and may have expired."
@@ -152,33 +179,38 @@ class Api:
         if status == HTTPStatus.NOT_FOUND:
             return Missing(said, "Check edge.service, and that the token may see that service.")
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            wait = _wait(headers)
-            if wait is None:
-                return EdgeUnavailable(said, "Try again later; fastlystatus.com tells of incidents.")
-            return Throttled(said, f"Try again in {wait:.0f} s.", wait)
+            wait = _wait(headers, throttled=status == HTTPStatus.TOO_MANY_REQUESTS)
+            when = "later" if wait is None else f"in {wait:.0f} s"
+            remedy = f"Try again {when}; fastlystatus.com tells of incidents."
+            return (Throttled if status == HTTPStatus.TOO_MANY_REQUESTS else Unavailable)(said, remedy, wait)
         return EdgeError(said, "If this is not plain, look at the service in Fastly's own control panel.")
 
-    def _without_token(self, text: str) -> str:
-        return " ".join(text.replace(self._token, "(the token)").split())
+    def _shown(self, text: str) -> str:
+        """On one line, without the token, and with nothing that a terminal would obey."""
+        line = " ".join(text.replace(self._token, "(the token)").split())
+        return "".join(char if char.isprintable() else "?" for char in line)
 
 
-def _said(body: object) -> str:
+def _said(body: str | bytes) -> str:
     """What an error's body says."""
-    text = str(body or "")
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     try:
         content = json.loads(text)
         text = ": ".join(str(content[key]) for key in ("msg", "title", "detail") if content.get(key)) or text
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         pass
     return text
 
 
-def _wait(headers: Mapping[str, str]) -> float | None:
-    """How long an answer asks to wait: Retry-After in seconds, else until the rate limit's reset (Unix time)."""
-    seconds, reset = headers.get("Retry-After", ""), headers.get("Fastly-RateLimit-Reset", "")
-    if seconds.isdecimal():
-        return float(seconds)
-    if reset.isdecimal() and headers.get("Fastly-RateLimit-Remaining") == "0":
+def _wait(headers: Mapping[str, str], *, throttled: bool) -> float | None:
+    """How long an answer asks to wait: Retry-After in seconds or as a date, else until the rate limit's reset (Unix
+    time), where that is the reason."""
+    after, reset = headers.get("Retry-After", ""), headers.get("Fastly-RateLimit-Reset", "")
+    if re.fullmatch("[0-9]{1,9}", after):
+        return float(after)
+    with suppress(ValueError, TypeError):
+        return max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
+    if throttled and re.fullmatch("[0-9]{1,12}", reset) and headers.get("Fastly-RateLimit-Remaining", "0") == "0":
         return max(0.0, float(reset) - time.time())
     return None
 
@@ -186,6 +218,6 @@ def _wait(headers: Mapping[str, str]) -> float | None:
 def _pause(state: tenacity.RetryCallState) -> float:
     """As long as the answer asked for, else twice as long each time, with jitter."""
     failure = state.outcome.exception() if state.outcome else None
-    if isinstance(failure, Throttled):
+    if isinstance(failure, Unavailable) and failure.wait is not None:
         return failure.wait
     return FIRST_PAUSE * float(2 ** (state.attempt_number - 1)) * random.uniform(1.0, 1.5)  # noqa: S311 - jitter, no secret

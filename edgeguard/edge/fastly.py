@@ -44,9 +44,9 @@ class Ask(Protocol):
 class Fastly:
     """Implements Edge (edgeguard/edge/__init__.py). May be used from several threads; one call is made at a time."""
 
-    def __init__(self, settings: EdgeSettings, token: str, ask: Ask) -> None:
+    def __init__(self, settings: EdgeSettings, token: str, ask: Ask, *, api: Api | None = None) -> None:
         self._settings = settings
-        self._api = Api(settings.api_url, token)
+        self._api = api or Api(settings.api_url, token)
         self._versions = Versions(settings, self._api)
         self._purges = Purges(settings.service, self._api)
         self._ask = ask
@@ -99,7 +99,7 @@ class Fastly:
         items: dict[str, str] = {}
         for page in itertools.count(1):
             arguments = {**dictionary, "page": page, "per_page": PAGE}
-            rows = self._api.call("dictionary_item.list_dictionary_items", "read the dictionary", arguments)
+            rows = self._api.once("dictionary_item.list_dictionary_items", "read the dictionary", arguments)
             items |= {row["item_key"]: row["item_value"] for row in rows}
             if len(rows) < PAGE:
                 break

@@ -284,9 +284,9 @@ def test_a_throttled_call_waits_as_long_as_it_is_told_and_no_longer_than_it_may(
     fail(stage, status=429, headers={"Retry-After": "3600"})
     with pytest.raises(Throttled) as caught:
         api.call(*call, repeat=True)
+    assert PATIENCE < 3600
     assert (naps, caught.value.wait) == ([7.0], 3600)
-    assert caught.value.remedy == "Try again in 3600 s."
-    assert caught.value.wait > PATIENCE
+    assert caught.value.remedy.startswith("Try again in 3600 s;")
 
 
 @contextmanager

@@ -1,0 +1,95 @@
+"""What is relied on in the answers of Fastly's API, by operation. Another shape ends at the border, as our own error.
+
+A shape is a type; None; a pattern for a text; a dict of the keys that have to be there ("key?": that may be missing
+or null; `str`: any key); a list of one shape for all its rows; a tuple of shapes of which one has to fit.
+The shapes are those of recordings of the real API: github.com/fastly/go-fastly, fastly/fixtures.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+Shape = Any
+
+_NUMBER = (int, re.compile("[0-9]+"))
+"""Older endpoints tell numbers as text."""
+_TEXT = (str, None)
+_STATUS = {"status": str}
+_VERSION = {"number": int}
+_SNIPPET = {"name": str, "type": str, "priority": _NUMBER, "id?": str, "content?": str}
+_DICTIONARY = {"id": str, "name": str}
+_ROWS = [{"name": str}]
+
+SHAPES: dict[str, Shape] = {
+    "service.get_service_detail": {
+        "type?": str,
+        "active_version": (
+            None,
+            {
+                "number": int,
+                "snippets?": [_SNIPPET],
+                "dictionaries?": [_DICTIONARY],
+                "vcls?": _ROWS,
+                "backends?": _ROWS,
+                "healthchecks?": _ROWS,
+                "cache_settings?": _ROWS,
+                "request_settings?": _ROWS,
+            },
+        ),
+    },
+    "version.list_service_versions": [_VERSION],
+    "version.get_service_version": _VERSION,
+    "version.clone_service_version": _VERSION,
+    "version.update_service_version": _VERSION,
+    "version.activate_service_version": _VERSION,
+    "version.validate_service_version": _STATUS,
+    "snippet.list_snippets": [_SNIPPET],
+    "snippet.create_snippet": {"name": str},
+    "snippet.delete_snippet": _STATUS,
+    "snippet.get_snippet_dynamic": {"content": _TEXT},
+    "dictionary.list_dictionaries": [_DICTIONARY],
+    "dictionary.create_dictionary": _DICTIONARY,
+    "dictionary.delete_dictionary": _STATUS,
+    "dictionary_item.list_dictionary_items": [{"item_key": str, "item_value": str}],
+    "dictionary_item.bulk_update_dictionary_item": _STATUS,
+    "settings.get_service_settings": {"general.stale_if_error?": bool, "general.stale_if_error_ttl?": _NUMBER},
+    "settings.update_service_settings": dict,
+    "vcl.get_custom_vcl_generated": {"content": str},
+    "tokens.get_token_current": {"scopes?": [str], "services?": [str], "expires_at?": str},
+    "purge.bulk_purge_tag": {str: str},
+    "purge.purge_single_url": _STATUS,
+    "purge.purge_all": _STATUS,
+}
+
+
+def flaw(shape: Shape, value: object, where: str = "it") -> str | None:
+    """What is not as it should be, in words; None where all is. Says nothing of what the answer holds."""
+    if isinstance(shape, tuple):
+        flaws = [flaw(one, value, where) for one in shape]
+        return None if None in flaws else flaws[-1]
+    if isinstance(shape, re.Pattern):
+        return None if isinstance(value, str) and shape.fullmatch(value) else f"{where} is not a number"
+    if shape is None or isinstance(shape, type):
+        kind = type(None) if shape is None else shape
+        return None if type(value) is kind else f"{where} is a {type(value).__name__}, not a {kind.__name__}"
+    if type(value) is not type(shape):
+        return f"{where} is a {type(value).__name__}, not a {type(shape).__name__}"
+    return _inside(shape, value, where)
+
+
+def _inside(shape: Shape, value: Any, where: str) -> str | None:  # noqa: ANN401 - JSON is of any type
+    if isinstance(shape, list):
+        flaws = (flaw(shape[0], row, f"row {number} of {where}") for number, row in enumerate(value))
+        return next(filter(None, flaws), None)
+    for key, inner in shape.items():
+        if key is str:
+            found = next(filter(None, (flaw(inner, each, f"a value of {where}") for each in value.values())), None)
+        else:
+            name, optional = key.removesuffix("?"), key.endswith("?")
+            if name not in value and not optional:
+                return f"{where} has no {name}"
+            found = None if optional and value.get(name) is None else flaw(inner, value[name], f"{name} of {where}")
+        if found:
+            return found
+    return None
