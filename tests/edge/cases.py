@@ -165,4 +165,10 @@ CASES = (
         *(Claim(300), Visit(STALE)),
         headers=ETAG | {"Surrogate-Control": f"max-age=10, stale-if-error={CEILING}"},
     ),
+    case(
+        "304 without stale-if-error",
+        *(FIRST, Later(15), Visit(RENEWED), Later(15), Origin.CLOSED, Visit(STALE)),
+        headers=ETAG,
+        outside="a 304 is not the policy's to judge: the origin's answer has to carry the stale-if-error",
+    ),
 )

@@ -43,7 +43,7 @@ class Promise(Enum):
 
     NO_ERROR = "no error"
     NO_WAIT = "no wait"
-    NOT_TOO_OLD = "never older than the grace"
+    NOT_TOO_OLD = "not too old"
 
 
 def lost(expected: Got, got: Got) -> set[Promise]:
@@ -135,9 +135,10 @@ class Claim:
 
     @property
     def words(self) -> str:
-        held = f", on hold for {self.hold} s" if self.hold else ""
+        lasting = [f"for {self.last} s"] if self.last != Claim.last else []
+        lasting += [f"on hold for {self.hold} s"] if self.hold else []
         whose = "support" if self.slot.startswith("support") else "a deploy"
-        return f"{whose} claims {self.grace} s for {self.last} s{held}"
+        return f"{whose} claims {self.grace} s" + (f" ({', '.join(lasting)})" if lasting else "")
 
     def act(self, scene: Scene) -> None:
         now = scene.cache.now()
@@ -216,7 +217,7 @@ class Case:
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
     outside: str = ""
-    """Why the promise of no error does not cover it, whichever way the open questions turn out."""
+    """Why nobody can promise that there is no error here; a cache may do better than another."""
 
     def play(self, cache: Cache) -> list[tuple[Got, Got]]:
         """What each visitor was to get, and got."""
@@ -231,6 +232,8 @@ class Case:
 
     def holds(self, cache: Cache) -> None:
         seen = self.play(cache)
+        if self.outside and any(lost(*visit) == {Promise.NO_ERROR} for visit in seen):
+            return
         assert [expected for expected, _ in seen] == [got for _, got in seen]
 
 

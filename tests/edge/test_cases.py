@@ -9,11 +9,14 @@ import pytest
 
 from tests.edge import varnish
 from tests.edge.cases import CASES
+from tests.edge.matrix import DOCUMENT, document, measure, questions
+from tests.edge.play import Promise
 from tests.edge.scenarios import PASS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.edge.matrix import Measured
     from tests.edge.play import Case
     from tests.edge.stage import Cache, Stage
     from tests.edge.varnish import Varnish
@@ -44,6 +47,34 @@ def cache(request: pytest.FixtureRequest) -> Cache:
     return found
 
 
+@pytest.fixture(scope="module")
+def measured(session_stage: Stage) -> Measured:
+    session_stage.reset()
+    session_stage.install([*session_stage.policy(), PASS])
+    return measure(session_stage)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_case_holds(cache: Cache, case: Case) -> None:
     case.holds(cache)
+
+
+def test_what_is_documented_keeps_every_promise(measured: Measured) -> None:
+    lost = {
+        promise: [case.name for case in cases if not case.outside] for promise, cases in measured.as_documented.items()
+    }
+
+    assert lost == {promise: [] for promise in Promise}
+
+
+def test_no_error_whichever_way_an_open_question_turns_out(measured: Measured) -> None:
+    lost = {
+        switch: [case.name for case in losses[Promise.NO_ERROR] if not case.outside]
+        for switch, losses in measured.turned.items()
+    }
+
+    assert lost == {switch: [] for switch in questions()}
+
+
+def test_the_page_about_the_cases_is_true(measured: Measured) -> None:
+    assert DOCUMENT.read_text(encoding="utf-8") == document(measured), "python -m tests.edge.matrix writes it anew"

@@ -1,0 +1,143 @@
+"""What each open question about Fastly's edge costs if it turns out the other way, measured by playing every case.
+
+`python -m tests.edge.matrix` writes docs/cases.md anew.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeguard.standin import beliefs
+from edgeguard.standin.vcl import request
+from tests.edge.cases import CASES
+from tests.edge.play import Promise, lost
+from tests.edge.scenarios import PASS
+from tests.edge.stage import BASE, CEILING, running
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.edge.play import Case
+    from tests.edge.stage import Stage
+
+    Losses = Mapping[Promise, list[Case]]
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "cases.md"
+
+
+def questions() -> dict[str, str]:
+    """Every switch of the stand-in, and its docstring."""
+    found = {}
+    for kind in (beliefs.Beliefs, request.Semantics):
+        body = ast.parse(inspect.getsource(kind)).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for switch, words in zip(body.body, body.body[1:], strict=False):
+            if isinstance(switch, ast.AnnAssign) and isinstance(words, ast.Expr):
+                found[ast.unparse(switch.target)] = " ".join(str(ast.literal_eval(words.value)).split())
+    return found
+
+
+def losses(stage: Stage) -> Losses:
+    """The cases in which each promise is lost, as the switches are."""
+    found: dict[Promise, list[Case]] = {promise: [] for promise in Promise}
+    for case in CASES:
+        for promise in set().union(*(lost(*visit) for visit in case.play(stage))):
+            found[promise].append(case)
+    return found
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is lost with every switch as documented, and with each one turned alone."""
+
+    usual: Mapping[str, bool]
+    as_documented: Losses
+    turned: Mapping[str, Losses]
+
+
+def measure(stage: Stage) -> Measured:
+    usual = stage.control("GET", "/switches")
+    turned = {}
+    for switch, value in usual.items():
+        stage.believe(**{switch: not value})
+        turned[switch] = losses(stage)
+        stage.believe(**{switch: value})
+    return Measured(usual, losses(stage), turned)
+
+
+def document(measured: Measured) -> str:
+    """All of docs/cases.md."""
+    return HEAD + _cases() + MIDDLE + _open(measured)
+
+
+HEAD = f"""# What visitors get
+
+The promises, case by case. Each case is played on two caches that share nothing but the claims that edgeguard writes:
+the stand-in for Fastly with [the policy](decisions/policy.md) installed, and a real Varnish with a text of its own.
+This page is made from those cases, and a test fails when it says something else than they do.
+
+A page may be cached for 10 s where nothing else is said; the base grace is {BASE} s, the ceiling {CEILING} s. In bold
+is what a visitor gets. "The copy" is what the cache stored for an earlier visitor; the origin is asked each time but
+where it says "fresh" or "at once".
+
+"""
+
+MIDDLE = """
+## What Fastly's documentation leaves open
+
+Each question is a switch of the stand-in, and every case is played with each of them turned. The first line of a pair
+is what the documentation says or implies. A case is named where what it loses depends on that switch alone:
+
+- **no error**: a visitor gets the copy where the table above says so;
+- **no wait**: the origin is not asked where the table above says so;
+- **not too old**: nobody gets a copy that is older than the grace in force.
+
+*No error* has to be kept on both lines, the other two on the first. "Outside the promise" are the cases above that say
+why no policy can promise them. What is lost on either line is what to try first on a real service.
+
+"""
+
+
+def _cases() -> str:
+    lines = ["| case | what happens, and what the visitor gets |", "|---|---|"]
+    for case in CASES:
+        said = [f"`{name}: {value}`" for name, value in case.headers.items()]
+        said += [f"`Cache-Control: {case.cache}`"] if case.cache != "max-age=10" else []
+        about = f" ({', '.join(said)})" if said else ""
+        more = f"<br>Where the cache can't: {case.outside}." if case.outside else ""
+        lines.append(f"| {case.name}{about} | {' · '.join(step.words for step in case.steps)}{more} |")
+    return "\n".join(lines) + "\n"
+
+
+def _open(measured: Measured) -> str:
+    words = questions()
+    lines = [f"| switch | | {' | '.join(promise.value for promise in Promise)} |", "|---|---|---|---|---|"]
+    for switch, value in measured.usual.items():
+        here, there = measured.as_documented, measured.turned[switch]
+        lines.append(f"| `{switch}` | {_word(value)} | {_cells(here, there)} |")
+        lines.append(f"| | {_word(not value)} | {_cells(there, here)} |")
+    return "\n".join([*lines, "", *(f"- `{switch}`: {words[switch]}" for switch in measured.usual)]) + "\n"
+
+
+def _word(value: object) -> str:
+    return str(value).lower()
+
+
+def _cells(mine: Losses, others: Losses) -> str:
+    return " | ".join(_cell([case for case in mine[promise] if case not in others[promise]]) for promise in Promise)
+
+
+def _cell(lost_in: list[Case]) -> str:
+    if not lost_in:
+        return "kept"
+    return "lost: " + ", ".join(case.name + (" (outside the promise)" if case.outside else "") for case in lost_in)
+
+
+if __name__ == "__main__":
+    with running() as alone:
+        alone.install([*alone.policy(), PASS])
+        DOCUMENT.write_text(document(measure(alone)), encoding="utf-8")
