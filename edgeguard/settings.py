@@ -100,6 +100,8 @@ class EdgeSettings(Table):
     status_name: str = Field(default="edgeguard-status", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     base_grace: WholeSeconds = 3600
     ceiling: WholeSeconds = 7 * 86_400
+    respect_must_revalidate: bool = False
+    closed_page: Path | None = None
     propagation: Seconds = 30
     confirm_timeout: Seconds = 60
     release_header: str | None = None
@@ -173,7 +175,7 @@ _Settings = TypeVar("_Settings", bound=EdgeOnlySettings)
 
 
 def load(name: str, folder: Path) -> Settings:
-    """The settings of the environment `name`, from `folder/<name>.toml`.
+    """The settings of the environment `name`, from `folder/<name>.toml`. `edge.closed_page` is relative to `folder`.
 
     Raises:
         UsageError: no such file, not TOML, unknown keys or unusable values (each named with its path).
@@ -205,7 +207,7 @@ def _load(name: str, folder: Path, kind: type[_Settings]) -> _Settings:
         if variable.upper().startswith("EDGEGUARD_") and levels and table.lower() not in Settings.model_fields:
             raise UsageError(f"{variable}: unknown key", f"Settings are in {', '.join(Settings.model_fields)}.")
     try:
-        return kind(**content)
+        return _beside(kind(**content), folder)
     except ValidationError as exc:
         raise UsageError(f"{path} can't be used: {_explain(exc)}", "Mend the file or the variable.") from exc
     except SettingsError as exc:  # says only to which table the variable belongs
@@ -214,6 +216,14 @@ def _load(name: str, folder: Path, kind: type[_Settings]) -> _Settings:
         raise UsageError(
             f"{' or '.join(names)} can't be read", "In a variable a list or a table is JSON, such as '[\"web1\"]'."
         ) from exc
+
+
+def _beside(settings: _Settings, folder: Path) -> _Settings:
+    """The page for a closed site is part of the configuration, and lies beside it."""
+    if settings.edge.closed_page is None:
+        return settings
+    page = folder / settings.edge.closed_page.expanduser()
+    return settings.model_copy(update={"edge": settings.edge.model_copy(update={"closed_page": page})})
 
 
 def _explain(error: ValidationError) -> str:

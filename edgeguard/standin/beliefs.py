@@ -17,6 +17,9 @@ class Beliefs:
     """A 304 that speaks of freshness, but not of stale-if-error, leaves the object's own stale-if-error as it was.
     (Else it becomes 0, as the documentation has it for the TTL.) A 304 without a word on freshness renews both."""
 
+    keys_survive_304: bool = False
+    """Surrogate keys that a 304 carries do not replace the object's. (Else those that vcl_fetch had added are lost.)"""
+
     vcl_miss_before_conditional_fetch: bool = True
     """vcl_miss runs for a stale object that has a validator, so a deliver_stale there avoids the fetch, as in "Fastly:
     guides/concepts/cache/stale". (Else the conditional fetch comes first, without vcl_miss, as in older texts.)"""

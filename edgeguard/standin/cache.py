@@ -24,6 +24,9 @@ UNSTATED_TTL = 120.0
 UNLIMITED = 9_223_372_036.0
 """req.max_stale_if_error before anybody sets it: the documentation names no value, but the object's own limit acts."""
 
+KEY_BYTES, KEYS_BYTES = 1024, 16_384
+"""Of one surrogate key, and of a whole Surrogate-Key header (Fastly: reference/http/http-headers/Surrogate-Key)."""
+
 Key = tuple[int, str]
 """The cache's generation (which a purge of everything raises) and vcl_hash's result."""
 
@@ -119,6 +122,17 @@ def _date(headers: Pairs, name: str) -> float | None:
         return None
 
 
+def surrogate_keys(header: str) -> frozenset[str]:
+    """The keys of a Surrogate-Key header. One that goes beyond a limit is ignored, and all that follow it."""
+    kept, place = set(), 0
+    for key in header.split():
+        place = header.index(key, place) + len(key)
+        if len(key) > KEY_BYTES or place > KEYS_BYTES:
+            break
+        kept.add(key)
+    return frozenset(kept)
+
+
 @dataclass(frozen=True)
 class Lifetime:
     """What an answer says of itself; None where it says nothing."""
@@ -155,6 +169,7 @@ def refreshed(stored: Stored, headers: Pairs, now: float, beliefs: Beliefs) -> S
     said = lifetime(headers, now)
     new = {key.lower() for key, _ in headers}
     kept = [(key, value) for key, value in stored.headers if key.lower() not in new | {"age"}]
+    keys = next((value for key, value in headers if key.lower() == "surrogate-key"), None)
     silent = said.ttl is None
     lost = not silent and not beliefs.sie_survives_304
     return replace(
@@ -165,6 +180,7 @@ def refreshed(stored: Stored, headers: Pairs, now: float, beliefs: Beliefs) -> S
         swr=said.swr if said.swr is not None else 0.0 if lost else stored.swr,
         sie=said.sie if said.sie is not None else 0.0 if lost else stored.sie,
         age=said.age,
+        surrogate_keys=stored.surrogate_keys if keys is None or beliefs.keys_survive_304 else surrogate_keys(keys),
         soft_purged_at=None,
     )
 

@@ -10,6 +10,8 @@
     POST   /clock         {"skew": s}: the edge's clock is ahead of this machine's by so much
     POST   /plants        PLANT: changes the service past the API's rules; {"active": n, "draft": n or null}
     DELETE /plants        the service and the tokens as they were before the first plant; versions made since are gone
+    POST   /nodes         {"edges": 1 or 2, "shield": bool, "clustered": bool, "lag": s}, each optional; GET shows all.
+                          What a Layout says of them
 
 A FAULT, every key optional:
 
@@ -53,7 +55,7 @@ from edgeguard.standin.vcl import Semantics
 from edgeguard.standin.wire import Answer
 
 if TYPE_CHECKING:
-    from edgeguard.standin.dictionaries import Replica
+    from edgeguard.standin.network import Network
     from edgeguard.standin.plants import Plants
     from edgeguard.standin.wire import Received
 
@@ -92,6 +94,21 @@ class _Clock(_Strict):
     skew: float
 
 
+class Layout(_Strict):
+    """Which nodes serve."""
+
+    edges: int = Field(default=1, ge=1, le=2)
+    """Nodes that visitors meet, each with a cache of its own; connections take turns."""
+    shield: bool = False
+    """These nodes ask another one, which runs the same VCL, instead of the origin."""
+    clustered: bool = False
+    """Every second request of a node is answered out of the cache of a neighbour: what vcl_hit, vcl_miss, vcl_fetch and
+    vcl_error set on the request does not come back, fastly.ff.visits_this_service is one more there, and
+    Fastly-Debug-TTL knows no times."""
+    lag: float = Field(default=0.0, ge=0)
+    """Seconds by which the last edge node sees dictionary writes later than the others, from now on."""
+
+
 @dataclass
 class Entry:
     """One request to the API. `status` is None until it is answered, and stays so where no answer is given."""
@@ -117,6 +134,7 @@ class Controls:
     semantics: Semantics = field(default_factory=Semantics)
     skew: float = 0.0
     sick: bool = False
+    layout: Layout = field(default_factory=Layout)
     faults: list[Fault] = field(default_factory=list)
     history: list[Entry] = field(default_factory=list)
 
@@ -152,10 +170,10 @@ class Controls:
 class ControlFace:
     """Answers on the control port. It asks for no token: it is for tests, on loopback."""
 
-    def __init__(self, controls: Controls, replica: Replica, plants: Plants) -> None:
+    def __init__(self, controls: Controls, network: Network, plants: Plants) -> None:
         self._plants = plants
         self._controls = controls
-        self._replica = replica
+        self._network = network
 
     async def answer(self, received: Received) -> Answer:
         """400 with what is wrong for what it can't take, 404 for what it doesn't know."""
@@ -178,7 +196,11 @@ class ControlFace:
                 controls.switch(json.loads(body))
                 result = controls.switches()
             case "POST", "/propagation":
-                self._replica.delay = _Propagation.model_validate_json(body).seconds
+                self._network.propagation = _Propagation.model_validate_json(body).seconds
+            case "POST", "/nodes":
+                changed = Layout.model_validate_json(body).model_dump(exclude_unset=True)
+                controls.layout = controls.layout.model_copy(update=changed)
+                result = controls.layout.model_dump()
             case "POST", "/clock":
                 controls.skew = _Clock.model_validate_json(body).skew
             case "POST", "/plants":
@@ -197,6 +219,8 @@ class ControlFace:
                 return _json(200, [fault.model_dump() for fault in self._controls.faults])
             case "/switches":
                 return _json(200, self._controls.switches())
+            case "/nodes":
+                return _json(200, self._controls.layout.model_dump())
         return _json(404, {"msg": "Not found"})
 
 

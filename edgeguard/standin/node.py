@@ -1,4 +1,4 @@
-"""The edge node: what it runs, its cache, its view of the dictionaries, and who waits for whose fetch."""
+"""A node of the edge: what it runs, its cache, its view of the dictionaries, and who waits for whose fetch."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from edgeguard.standin.cache import Cache
 from edgeguard.standin.visit import Visit
 from edgeguard.standin.wire import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from edgeguard.standin.cache import Key
     from edgeguard.standin.control import Controls
     from edgeguard.standin.dictionaries import Replica
     from edgeguard.standin.vcl import Program
-    from edgeguard.standin.wire import Origin, Received
+    from edgeguard.standin.wire import Pairs, Received
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,26 @@ class Turns:
             self._locks[key] = (lock, waiting - 1)
 
 
-class Node:
-    """Serves visitors."""
+class Upstream(Protocol):
+    """Whom a node asks: the origin, or the shield in front of it."""
 
-    def __init__(self, identity: str, origin: Origin, controls: Controls, replica: Replica) -> None:
+    async def ask(self, method: str, target: str, headers: Pairs, body: bytes = b"") -> Answer:
+        """Raises Unreachable."""
+
+
+class Node:
+    """Serves visitors, or other nodes."""
+
+    def __init__(self, identity: str, controls: Controls, replica: Replica, upstream: Callable[[], Upstream]) -> None:
+        """`upstream` is asked anew for each fetch."""
         self.identity = identity
-        self.origin = origin
         self.controls = controls
         self.replica = replica
+        self.upstream = upstream
         self.cache = Cache()
         self.turns = Turns()
         self._loaded: Loaded | None = None
+        self._served = 0
 
     def load(self, program: Program, number: int, dictionaries: Mapping[str, str]) -> None:
         """Run this program from the next request on. `dictionaries` maps names to ids."""
@@ -82,11 +91,13 @@ class Node:
         """Serve nothing: no version is active."""
         self._loaded = None
 
-    async def answer(self, received: Received) -> Answer:
-        """One request from a visitor."""
+    async def answer(self, received: Received, visits: int = 0) -> Answer:
+        """One request; `visits`: how many nodes of the service it passed before this one (0: a visitor's)."""
         if self._loaded is None:
             return Answer(500, [("Content-Type", "text/html")], b"Fastly error: unknown domain\n", "Domain Not Found")
         self.replica.catch_up(time.monotonic())
-        visit = Visit(self, self._loaded, received)
+        self._served += 1
+        clustered = self.controls.layout.clustered and self._served % 2 == 0
+        visit = Visit(self, self._loaded, received, visits, clustered=clustered)
         with contextlib.closing(visit):
             return await visit.answer()

@@ -15,8 +15,7 @@ from urllib.parse import urlsplit
 from edgeguard.errors import UsageError
 from edgeguard.standin.api import ApiFace
 from edgeguard.standin.control import ControlFace, Controls
-from edgeguard.standin.dictionaries import Replica
-from edgeguard.standin.node import Node
+from edgeguard.standin.network import Network
 from edgeguard.standin.plants import Plants
 from edgeguard.standin.routes import Routes
 from edgeguard.standin.service import Service
@@ -25,9 +24,6 @@ from edgeguard.standin.wire import Listener, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-IDENTITY = "cache-standin1-LO"
-"""The node's server.identity."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +87,17 @@ def run(
 async def serve(options: Options, announce: Callable[[Ready], None]) -> None:
     """Serve until SIGTERM or SIGINT, or until cancelled; `announce` is called once, when all ports are open."""
     host, port = _address(options.origin)
-    controls, replica, origin = Controls(), Replica(options.propagation), Origin(host, port)
+    controls, origin = Controls(), Origin(host, port)
     service = Service(options.service_name, (host, port))
-    node = Node(IDENTITY, origin, controls, replica)
-    routes = Routes(service, node, controls)
+    network = Network(origin, controls, options.propagation)
+    routes = Routes(service, network, controls)
     routes.load()
     token = options.token or secrets.token_urlsafe(24)
     tokens = Tokens(token, service.id)
     faces = (
         (Listener(ApiFace(routes, tokens, controls).answer), options.api_port, "API"),
-        (Listener(node.answer), options.edge_port, "edge"),
-        (Listener(ControlFace(controls, replica, Plants(routes, tokens)).answer), options.control_port, "control"),
+        (Listener(network.answer), options.edge_port, "edge"),
+        (Listener(ControlFace(controls, network, Plants(routes, tokens)).answer), options.control_port, "control"),
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

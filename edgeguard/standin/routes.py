@@ -1,4 +1,4 @@
-"""Fastly's routes, over the service, the node's cache and its dictionaries."""
+"""Fastly's routes, over the service, the edge's caches and its dictionaries."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from edgeguard.standin.cache import KEY_BYTES
 from edgeguard.standin.dictionaries import Change
 from edgeguard.standin.objects import KINDS
 from edgeguard.standin.problems import Problem, missing
@@ -19,14 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgeguard.standin.control import Controls, Entry
-    from edgeguard.standin.node import Node
+    from edgeguard.standin.network import Network
     from edgeguard.standin.service import Service
     from edgeguard.standin.tokens import Token
     from edgeguard.standin.wire import Pairs, Received
 
 PURGE_LIMIT = 256
 """Surrogate keys in one call (Fastly: reference/api/purging)."""
-KEY_BYTES = 1024
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def _route(method: str, pattern: str) -> Callable[[Callable[..., Reply]], Callab
 class Routes:
     """Does what is asked. Whether the caller may ask is `api`'s to say."""
 
-    def __init__(self, service: Service, node: Node, controls: Controls) -> None:
+    def __init__(self, service: Service, network: Network, controls: Controls) -> None:
         self.service = service
-        self.node = node
+        self.network = network
         self.controls = controls
         self._sequence = 11_000
 
@@ -103,12 +103,12 @@ class Routes:
         return f"4151-{int(time.time())}-{self._sequence}"
 
     def load(self) -> None:
-        """Have the node run the active version, if there is one. Raises VclError."""
+        """Have the edge run the active version, if there is one. Raises VclError."""
         active = self.service.active
         if active is None:
-            self.node.unload()
+            self.network.unload()
         else:
-            self.node.load(self.service.compile(active.number), active.number, active.dictionaries)
+            self.network.load(self.service.compile(active.number), active.number, active.dictionaries)
 
     # -- the account, the service --------------------------------------------------------------------------------
 
@@ -365,13 +365,13 @@ class Routes:
         finally:
             after = {key: item.value for key, item in found.items.items()}
             changed = {key: after.get(key) for key in before | after if before.get(key) != after.get(key)}
-            self.node.replica.write(dictionary, changed, time.monotonic())
+            self.network.write(dictionary, changed, time.monotonic())
 
     # -- purges --------------------------------------------------------------------------------------------------
 
     @_route("POST", "/service/{service}/purge_all")
     def _purge_all(self, _: Call) -> Reply:
-        self.node.cache.purge_all()
+        self.network.purge_all()
         return OK
 
     @_route("POST", "/service/{service}/purge")
@@ -398,14 +398,14 @@ class Routes:
         """With or without a scheme, as clients differ."""
         call.entry.soft = call.soft
         bare = re.sub(r"^https?:/{1,2}", "", url)
-        self.node.cache.purge_url(bare if "/" in bare else f"{bare}/", soft=call.soft, now=self.controls.now())
+        self.network.purge_url(bare if "/" in bare else f"{bare}/", soft=call.soft)
         return Reply({"status": "ok", "id": self._purge_id()}, limited=False)
 
     def _purge(self, call: Call, keys: list[str]) -> dict[str, str]:
         call.entry.keys, call.entry.soft = keys, call.soft
         if any(len(key.encode()) > KEY_BYTES for key in keys):
             raise Problem(400, "Bad request", f"A surrogate key has at most {KEY_BYTES} bytes")
-        self.node.cache.purge_keys(keys, soft=call.soft, now=self.controls.now())
+        self.network.purge_keys(keys, soft=call.soft)
         return {key: self._purge_id() for key in keys}
 
 

@@ -1,4 +1,4 @@
-"""One request's way through the edge node: Fastly's subroutines in Fastly's order, around the cache.
+"""One request's way through a node of the edge: Fastly's subroutines in Fastly's order, around the cache.
 
 Every step runs one subroutine and names the step that follows (Fastly: reference/vcl/request-lifecycle):
 
@@ -24,6 +24,7 @@ from edgeguard.standin.cache import (
     freshness,
     lifetime,
     refreshed,
+    surrogate_keys,
 )
 from edgeguard.standin.vcl import Headers, Request
 from edgeguard.standin.wire import Answer, Unreachable, end_to_end
@@ -46,10 +47,12 @@ CONDITIONAL = ("if-none-match", "if-modified-since", "if-match", "if-unmodified-
 class Visit:
     """The state of one request. `close` gives back what it holds, also when it was cancelled on its way."""
 
-    def __init__(self, node: Node, loaded: Loaded, received: Received) -> None:
+    def __init__(self, node: Node, loaded: Loaded, received: Received, visits: int, *, clustered: bool) -> None:
         self._node = node
         self._loaded = loaded
         self._received = received
+        self._visits = visits
+        self._clustered = clustered
         self._began = time.monotonic()
         self._forget()
         self._holds_turn = False
@@ -71,16 +74,18 @@ class Visit:
             "req.max_stale_while_revalidate": UNLIMITED,
             "client.ip": self._received.client,
             "server.identity": self._node.identity,
-            "fastly.ff.visits_this_service": 0,
             "fastly_info.state": "NONE",
             "stale.exists": None,
             "resp.stale": False,
             "resp.stale.is_error": False,
             "resp.stale.is_revalidating": False,
         }
+        pairs = end_to_end(self._received.headers)
+        if self._visits == 0:  # only what another node says of itself counts
+            pairs = [(key, value) for key, value in pairs if key.lower() != "fastly-ff"]
         return Request(
             tables=self._loaded.tables,
-            req=Headers(end_to_end(self._received.headers)),
+            req=Headers(pairs),
             values=values,
             semantics=self._node.controls.semantics,
         )
@@ -92,6 +97,8 @@ class Visit:
         self._passing = False
         self._at_lookup: Limits | None = None
         self._looked_up = False
+        self._kept = False
+        self._sent: Headers | None = None
 
     async def answer(self) -> Answer:
         """Walk the steps to the end."""
@@ -122,6 +129,8 @@ class Visit:
     async def _lookup(self) -> Step | None:
         self._looked_up = True
         self._at_lookup = self._limits()
+        if self._clustered and int(self._request.values["req.restarts"] or 0) == 0:
+            self._sent = self._request.req.copy()
         if self._find() is not Freshness.FRESH and self._node.controls.beliefs.collapse_before_miss:
             await self._take_turn()
         if self._find() is Freshness.FRESH or (self._node.controls.sick and self._stale() is not None):
@@ -173,7 +182,8 @@ class Visit:
             self._request.error = (503, "All backends failed or unhealthy")
             return self._error
         try:
-            answer = await self._node.origin.ask(str(values["bereq.method"]), str(values["bereq.url"]), headers, body)
+            asked = self._node.upstream()
+            answer = await asked.ask(str(values["bereq.method"]), str(values["bereq.url"]), headers, body)
         except Unreachable as exc:
             self._request.error = (503, str(exc))
             return self._error
@@ -181,6 +191,7 @@ class Visit:
         if answer.status == 304 and conditions and self._stored is not None and self._key is not None:  # noqa: PLR2004 - Not Modified
             stored = refreshed(self._stored, answer.headers, self._node.controls.now(), self._node.controls.beliefs)
             self._node.cache.put(self._key, stored)
+            self._kept = True
             self.close()
             return self._serve(stored, "MISS")
         return self._judge(answer)
@@ -230,10 +241,11 @@ class Visit:
             swr=float(values["beresp.stale_while_revalidate"] or 0.0),
             sie=float(values["beresp.stale_if_error"] or 0.0),
             age=lifetime(list(headers), now).age,
-            surrogate_keys=frozenset((beresp.get("Surrogate-Key") or "").split()),
+            surrogate_keys=surrogate_keys(beresp.get("Surrogate-Key") or ""),
         )
         if may_store and values["beresp.cacheable"] and ttl > 0 and self._key is not None:
             self._node.cache.put(self._key, stored)
+            self._kept = True
         self.close()
         return self._serve(stored, "PASS" if self._passing else "MISS")
 
@@ -274,14 +286,20 @@ class Visit:
     async def _deliver(self) -> Step | None:
         served, values = self._served, self._request.values
         assert served is not None  # noqa: S101 - _serve set it; this tells mypy
+        if self._sent is not None:
+            self._request.req = self._sent
         resp = Headers(served.headers)
         info = str(values["fastly_info.state"])
         hit = info.startswith("HIT") and info != "HIT-SYNTH"
         resp.set("Age", str(int(served.age_at(self._node.controls.now()))))
         resp.set("Via", "1.1 varnish")
-        resp.set("X-Served-By", self._node.identity)
-        resp.set("X-Cache", "HIT" if hit else "MISS")
-        resp.set("X-Cache-Hits", str(served.hits + 1 if hit else 0))
+        for name, value in (
+            ("X-Served-By", self._node.identity),
+            ("X-Cache", "HIT" if hit else "MISS"),
+            ("X-Cache-Hits", str(served.hits + 1 if hit else 0)),
+        ):  # after what the node behind this one said
+            before = resp.get(name)
+            resp.set(name, value if before is None else f"{before}, {value}")
         resp.set("X-Timer", f"S{time.time():.6f},VS0,VE{int((time.monotonic() - self._began) * 1000)}")
         self._request.resp = resp
         values["resp.status"], values["resp.response"] = served.status, served.reason
@@ -296,6 +314,8 @@ class Visit:
         """With what the node knows at this moment: the time, and whether something stale could be delivered."""
         values = self._request.values
         values["now"] = self._node.controls.now()
+        neighbour = self._sent is not None and subroutine in {"hit", "miss", "fetch", "error"}
+        values["fastly.ff.visits_this_service"] = self._visits + neighbour
         values["stale.exists"] = "1" if self._stale(for_exists=True) is not None else None
         return self._loaded.program.run(subroutine, self._request)
 
@@ -305,6 +325,8 @@ class Visit:
 
     def _restart(self) -> Step | None:
         self.close()
+        if self._sent is not None:
+            self._request.req = self._sent
         values = self._request.values
         restarts = int(values["req.restarts"] or 0) + 1
         self._forget()
@@ -329,6 +351,7 @@ class Visit:
         values["resp.stale.is_revalidating"] = False
         if info.startswith("HIT") and self._key is not None and self._node.cache.get(self._key) is stored:
             self._node.cache.put(self._key, replace(stored, hits=stored.hits + 1))
+            self._kept = True
         if info not in {"MISS", "PASS"}:
             self._length = None
         self._served = stored
@@ -379,8 +402,8 @@ class Visit:
         """Make the request to the origin from the visitor's."""
         request = self._request
         pairs = list(request.req.items())
-        if not self._passing:
-            pairs = [(key, value) for key, value in pairs if key.lower() not in CONDITIONAL]
+        dropped = {"fastly-ff"} if self._passing else {"fastly-ff", *CONDITIONAL}
+        pairs = [(key, value) for key, value in pairs if key.lower() not in dropped]
         request.bereq = Headers(pairs)
         request.bereq.set("X-Forwarded-For", self._received.client)
         request.bereq.set("Fastly-Client-IP", self._received.client)
@@ -422,18 +445,27 @@ class Visit:
         assert resp is not None  # noqa: S101
         status, headers = int(values["resp.status"] or 0), list(resp.items())
         if any(key.lower() == "fastly-debug" for key, _ in self._received.headers):
-            headers.append(("Fastly-Debug-TTL", self._debug_ttl(served)))
+            before = resp.get("Fastly-Debug-TTL") or ""
+            headers = [pair for pair in headers if pair[0].lower() != "fastly-debug-ttl"]
+            headers.append(("Fastly-Debug-TTL", f"{self._debug_ttl(served)} {before}".strip()))
         headers = end_to_end(headers)
         if not self._passing and status == 200 and _not_modified(self._received, headers):  # noqa: PLR2004 - OK
             return Answer(304, headers)
         return Answer(status, headers, served.body, str(values.get("resp.response") or served.reason), self._length)
 
     def _debug_ttl(self, served: Stored) -> str:
-        """Fastly: reference/http/http-headers/Fastly-Debug-TTL."""
+        """`(H|M server ttl sie age)`, the times "-" where this node does not hold the object itself.
+
+        Fastly: reference/http/http-headers/Fastly-Debug-TTL. The brackets are of the answers themselves: behind a
+        shield there are two pairs, this node's first.
+        """
         now, info = self._node.controls.now(), str(self._request.values["fastly_info.state"])
         found = "H" if info.startswith("HIT") else "M"
-        remaining = max(0.0, served.expires_at(self._node.controls.beliefs) - now)
-        return f"{found} {self._node.identity} {remaining:.3f} {served.sie:.3f} {int(served.age_at(now))}"
+        times = "- -"
+        if self._kept and self._sent is None:
+            remaining = max(0.0, served.expires_at(self._node.controls.beliefs) - now)
+            times = f"{remaining:.3f} {served.sie:.3f}"
+        return f"({found} {self._node.identity} {times} {int(served.age_at(now))})"
 
 
 NOTHING_STALE = "No stale object available"

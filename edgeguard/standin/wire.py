@@ -47,6 +47,8 @@ class Received:
     headers: Pairs
     body: bytes = b""
     client: str = "127.0.0.1"
+    connection: int = 0
+    """The how-manieth connection to that port it came over."""
 
     def header(self, name: str) -> str | None:
         """The first value of a header, by its name in lower case."""
@@ -100,6 +102,7 @@ class Listener:
         self._answer = answer
         self._server: asyncio.Server | None = None
         self._conversations: set[asyncio.Task[None]] = set()
+        self._accepted = 0
         self.port = 0
 
     async def open(self, port: int, purpose: str) -> None:
@@ -131,9 +134,11 @@ class Listener:
         conversation = asyncio.current_task()
         assert conversation is not None  # noqa: S101 - a coroutine always runs in a task; this tells mypy
         self._conversations.add(conversation)
+        self._accepted += 1
+        number = self._accepted
         wire = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_LIMIT)
         try:
-            while await self._exchange(wire, reader, writer):
+            while await self._exchange(wire, reader, writer, number):
                 wire.start_next_cycle()
         except (Dropped, ConnectionError):
             pass
@@ -150,7 +155,9 @@ class Listener:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def _exchange(self, wire: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _exchange(
+        self, wire: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
+    ) -> bool:
         """One request and its answer; False when the connection is to be closed."""
         head: h11.Request | None = None
         body: list[bytes] = []
@@ -175,6 +182,7 @@ class Listener:
             headers=_pairs(head.headers),
             body=b"".join(body),
             client=str((writer.get_extra_info("peername") or ("",))[0]),
+            connection=number,
         )
         try:
             answer = await self._answer(received)

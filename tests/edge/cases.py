@@ -15,6 +15,7 @@ from tests.edge.play import (
     REFUSED,
     RENEWED,
     SAME,
+    SHORT,
     STALE,
     Case,
     Claim,
@@ -73,10 +74,10 @@ CASES = (
     # -- claims
     case(
         "raised and lowered again",
-        *(FIRST, Later(100), Origin.CLOSED, Claim(300), Visit(STALE), Released(), Visit(FAILED)),
+        *(FIRST, Later(100), Origin.CLOSED, Claim(300), Visit(STALE), Released(), Visit(SHORT)),
         *(Claim(300), Visit(STALE), Origin.HEALTHY, Visit(NEW)),
     ),
-    case("raised after the failure", FIRST, Later(100), Origin.CLOSED, Visit(FAILED), Claim(300), Visit(STALE)),
+    case("raised after the failure", FIRST, Later(100), Origin.CLOSED, Visit(SHORT), Claim(300), Visit(STALE)),
     case("raised, with a validator", FIRST, Later(100), Origin.CLOSED, Claim(300), Visit(STALE), headers=ETAG),
     case("raised and refused", FIRST, Later(100), Origin.REFUSES, Claim(300), Visit(STALE)),
     case(
@@ -84,30 +85,30 @@ CASES = (
         *(FIRST, Later(100), Origin.REFUSES, Claim(300), Visit(STALE)),
         headers=ETAG,
     ),
-    case("beyond the claim", FIRST, Later(320), Origin.CLOSED, Claim(300), Visit(FAILED)),
+    case("beyond the claim", FIRST, Later(320), Origin.CLOSED, Claim(300), Visit(SHORT)),
     case(
         "a claim that ends by itself",
-        *(FIRST, Later(100), Origin.CLOSED, Claim(300, last=50), Visit(STALE), Later(51), Visit(FAILED)),
-        *(Claim(300, last=50, slot="support1"), Visit(STALE), Later(51), Visit(FAILED)),
+        *(FIRST, Later(100), Origin.CLOSED, Claim(300, last=50), Visit(STALE), Later(51), Visit(SHORT)),
+        *(Claim(300, last=50, slot="support1"), Visit(STALE), Later(51), Visit(SHORT)),
     ),
     case(
         "a deploy's claim and support's",
         *(FIRST, Later(100), Origin.CLOSED, Claim(300, slot="support8"), Claim(200, slot="deploy1")),
-        *(Released("deploy1"), Visit(STALE), Claim(200), Released("support8"), Visit(STALE), Released(), Visit(FAILED)),
+        *(Released("deploy1"), Visit(STALE), Claim(200), Released("support8"), Visit(STALE), Released(), Visit(SHORT)),
     ),
     case("a claim below the base", FIRST, Later(40), Origin.CLOSED, Claim(1), Claim(1, slot="support1"), Visit(STALE)),
     case(
         "garbage in a slot",
         *(FIRST, Later(40), Origin.CLOSED, Slot("garbage is written", "{until}:300:abcd"), Visit(STALE), Later(60)),
-        *(Slot("other garbage", "x{until}:300:0000000000:abcd"), Visit(FAILED)),
-        *(Slot("a claim for ever", "9999999999:300:9999999999:abcd"), Visit(FAILED)),
+        *(Slot("other garbage", "x{until}:300:0000000000:abcd"), Visit(SHORT)),
+        *(Slot("a claim for ever", "9999999999:300:9999999999:abcd"), Visit(SHORT)),
     ),
     # -- what is stored
     case("up to the ceiling", FIRST, Later(CEILING - 60), Origin.CLOSED, Claim(CEILING), Visit(STALE)),
-    case("beyond the ceiling", FIRST, Later(CEILING + 40), Origin.CLOSED, Claim(2 * CEILING), Visit(FAILED)),
+    case("beyond the ceiling", FIRST, Later(CEILING + 40), Origin.CLOSED, Claim(2 * CEILING), Visit(SHORT)),
     case(
         "beyond the object's own limit",
-        *(FIRST, Later(20), Origin.CLOSED, Claim(300), Visit(STALE), Later(20), Visit(FAILED)),
+        *(FIRST, Later(20), Origin.CLOSED, Claim(300), Visit(STALE), Later(20), Visit(SHORT)),
         *(Origin.HEALTHY, Visit(NEW)),
         cache="max-age=10, stale-if-error=20",
     ),
@@ -121,10 +122,10 @@ CASES = (
         *(first_of(301), Later(100), Origin.CLOSED, Claim(300), Visit(replace(STALE, status=301))),
         status=301,
     ),
-    case("a 404", first_of(404), Later(15), Origin.CLOSED, Visit(FAILED), status=404),
-    case("private", FIRST, Origin.CLOSED, Claim(300), Visit(FAILED), cache="max-age=10, private"),
-    case("no-store", FIRST, Origin.CLOSED, Claim(300), Visit(FAILED), cache="no-store"),
-    case("a cookie in the answer", FIRST, Origin.CLOSED, Claim(300), Visit(FAILED), headers={"Set-Cookie": "a=b"}),
+    case("a 404", first_of(404), Later(15), Origin.CLOSED, Visit(SHORT), status=404),
+    case("private", FIRST, Origin.CLOSED, Claim(300), Visit(SHORT), cache="max-age=10, private"),
+    case("no-store", FIRST, Origin.CLOSED, Claim(300), Visit(SHORT), cache="no-store"),
+    case("a cookie in the answer", FIRST, Origin.CLOSED, Claim(300), Visit(SHORT), headers={"Set-Cookie": "a=b"}),
     # -- hold
     case(
         "hold",
@@ -134,9 +135,9 @@ CASES = (
     case("hold, with a validator", FIRST, Later(15), Origin.CLOSED, Claim(300, hold=100), Visit(HELD), headers=ETAG),
     case("hold and fresh", FIRST, Claim(300, hold=100), Origin.CLOSED, Visit(SAME)),
     case("hold with a cold object", Claim(300, hold=100), FIRST),
-    case("hold with a cold object, closed", Claim(300, hold=100), Origin.CLOSED, Visit(FAILED)),
+    case("hold with a cold object, closed", Claim(300, hold=100), Origin.CLOSED, Visit(SHORT)),
     case("hold beyond the grace", FIRST, Later(320), Claim(300, hold=100), Visit(NEW)),
-    case("hold beyond the grace, closed", FIRST, Later(320), Origin.CLOSED, Claim(300, hold=100), Visit(FAILED)),
+    case("hold beyond the grace, closed", FIRST, Later(320), Origin.CLOSED, Claim(300, hold=100), Visit(SHORT)),
     case("a hold that ends", FIRST, Later(15), Origin.CLOSED, Claim(300, hold=20), Later(21), Visit(STALE)),
     case("a hold that outlasts its claim", FIRST, Later(15), Claim(300, last=20, hold=500), Later(21), Visit(NEW)),
     # -- purges
@@ -161,7 +162,7 @@ CASES = (
     # -- 304
     case(
         "304",
-        *(FIRST, Later(15), Visit(RENEWED), Visit(SAME), Later(100), Origin.CLOSED, Visit(FAILED)),
+        *(FIRST, Later(15), Visit(RENEWED), Visit(SAME), Later(100), Origin.CLOSED, Visit(SHORT)),
         *(Claim(300), Visit(STALE)),
         headers=ETAG | {"Surrogate-Control": f"max-age=10, stale-if-error={CEILING}"},
     ),

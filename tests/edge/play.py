@@ -35,6 +35,7 @@ RENEWED = Got(200, "same", None, True, "the copy, renewed")
 STALE = Got(200, "same", "error", True, "the copy, stale")
 HELD = Got(200, "same", "hold", False, "the copy, stale, at once")
 FAILED = Got(500, "none", None, True, "the origin's error")
+SHORT = Got(503, "none", None, True, "the short page")
 REFUSED = Got(503, "none", None, True, "an error")
 
 

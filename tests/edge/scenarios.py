@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgeguard.edge import grace, policy
 from edgeguard.edge.policy import Snippet
-from tests.edge.stage import BASE, CEILING
+from tests.edge.stage import BASE, CEILING, CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tests.edge.stage import Stage
 
     Scenario = Callable[[Stage], None]
+
+SHORT_PAGE = 503
+"""The status where the gate is closed and there is no copy to serve."""
 
 SCENARIOS: dict[str, Scenario] = {}
 STRANGERS: dict[str, tuple[Snippet, ...]] = {}
@@ -84,7 +87,7 @@ def a_claim_that_would_last_too_long_counts_for_nothing(stage: Stage) -> None:
         path = cached(stage, age=10 + 2 * BASE)
         stage.origin.closed = True
         stage.claim(slot, grace=10 * BASE, last=CEILING + grace.DAY + 60, hold=100)
-        assert stage.get(path).status == 500
+        assert stage.get(path).status == SHORT_PAGE
         assert not stage.edge.status().hold
         stage.claim(slot, grace=10 * BASE, last=CEILING + grace.DAY - 60)
         assert stage.get(path).status == 200
@@ -97,7 +100,7 @@ def no_claim_gets_more_than_the_ceiling(stage: Stage) -> None:
     stage.origin.closed = True
     stage.claim(grace=9_999_999)
     assert stage.edge.status().grace == CEILING
-    assert stage.get(path).status == 500
+    assert stage.get(path).status == SHORT_PAGE
 
 
 @scenario()
@@ -123,7 +126,7 @@ def garbage_is_shown_as_it_is_and_counts_for_nothing(stage: Stage) -> None:
         stage.write({"deploy0": value})
         seen = stage.edge.status()
         assert (value, BASE, False) == (seen.slots["deploy0"], seen.grace, seen.hold), value
-        assert stage.get(path).status == 500, value
+        assert stage.get(path).status == SHORT_PAGE, value
         stage.write({"support1": value if value != a_supports else grace.FREE})
         assert stage.edge.status().grace == BASE, value
     stage.write({"deploy0": good})
@@ -196,7 +199,7 @@ def served_stale(
     stage.claim(grace=grace)
     page = stage.get(path)
     stage.origin.closed = False
-    assert page.status in {status, 500}
+    assert page.status in {status, SHORT_PAGE}
     return page.status == status
 
 
@@ -252,7 +255,7 @@ def an_origins_promise_stands_where_the_service_overwrites_it(stage: Stage) -> N
     """The service's own setting "serve stale" does that; the policy then adds nothing."""
     cache = f"max-age=10, stale-if-error={BASE - 1}"
     path = cached(stage, age=10, cache=cache)
-    ceiling = stage.get(path, Fastly_Debug="1").headers["fastly-debug-ttl"].split()[3]
+    ceiling = stage.get(path, Fastly_Debug="1").headers["fastly-debug-ttl"].strip("()").split()[3]
     assert float(ceiling) == 43200
 
 
@@ -360,6 +363,237 @@ def stale_comes_before_a_strangers_restart(stage: Stage) -> None:
     assert stage.asked(path) == 2
 
 
+# -- a closed gate, and no copy --------------------------------------------------------------------------------------
+
+
+@scenario()
+def a_closed_gate_without_a_copy_becomes_a_short_page(stage: Stage) -> None:
+    path = stage.page()
+    stage.origin.closed = True
+    page = stage.get(path)
+    assert (page.status, page.headers.get("content-type")) == (SHORT_PAGE, "text/html; charset=utf-8")
+    assert page.body.startswith(b"<!doctype html>")
+    assert {name: page.headers.get(name.lower()) for name in CLOSED} == CLOSED
+    stage.origin.closed = False
+    assert stage.get(path).status == 200
+
+
+@scenario()
+def the_short_page_waits_for_no_longer_than_the_gate_says(stage: Stage) -> None:
+    stage.origin.pages[path := stage.page()] = (500, {"Edgeguard-Closed": "d1"})
+    for empty in (True, False):
+        stage.believe(not_set_is_empty_when_assigned=empty)
+        page = stage.get(path)
+        assert (page.status, page.headers.get("edgeguard-closed")) == (SHORT_PAGE, "d1")
+        assert "retry-after" not in page.headers
+
+
+@scenario()
+def a_5xx_of_an_open_site_stays_what_it_is(stage: Stage) -> None:
+    page = stage.get(stage.page(500), Edgeguard_Closed="forged", Edgeguard_Retry="1", Edgeguard_Asked="stale")
+    assert (page.status, page.body[:6]) == (500, b"answer")
+
+
+@scenario()
+def a_visitor_cannot_name_the_time_to_retry(stage: Stage) -> None:
+    stage.origin.pages[path := stage.page()] = (500, {"Edgeguard-Closed": "d1"})
+    assert "retry-after" not in stage.get(path, Edgeguard_Retry="1").headers
+
+
+@scenario()
+def the_short_page_is_there_too_if_stale_was_promised_in_vain(stage: Stage) -> None:
+    for is_error in (True, False):
+        stage.believe(stale_exists_obeys_limit=False, deliver_stale_with_nothing_is_error=is_error)
+        for hold in (0, 100):
+            path = cached(stage, age=10 + 10 * BASE)
+            stage.claim(grace=5 * BASE, hold=hold)
+            stage.origin.closed = True
+            page = stage.get(path)
+            assert page.headers.get("edgeguard-closed") == CLOSED["Edgeguard-Closed"], (is_error, hold)
+            if is_error:
+                assert page.headers.get("retry-after") == CLOSED["Retry-After"], hold
+            stage.origin.closed = False
+
+
+@scenario(stranger("recv", 'if (req.http.Teapot) { error 662 "teapot"; }'))
+def a_strangers_662_is_not_our_short_page(stage: Stage) -> None:
+    assert stage.get("/", Teapot="1").status == 662
+
+
+# -- groups ----------------------------------------------------------------------------------------------------------
+
+
+def keys(stage: Stage, path: str, **headers: str) -> list[str]:
+    """The surrogate keys under which a page is known."""
+    return stage.get(path, Fastly_Debug="1", **headers).headers.get("surrogate-key", "").split()
+
+
+@scenario()
+def every_object_gets_one_of_256_groups_beside_its_own_keys(stage: Stage) -> None:
+    for concatenates, shield in ((True, False), (False, False), (True, True)):
+        stage.believe(not_set_is_empty_in_concatenation=concatenates)
+        stage.nodes(shield=shield)
+        for own in ([], ["a"], ["a", "b"], ["neg-00", "eg-123", "eg-0g"]):
+            more = {"Surrogate-Key": " ".join(own)} if own else {}
+            for status in (200, 404):
+                *found, group = keys(stage, stage.page(status, more=more))
+                assert (found, group in policy.GROUPS) == (own, True), (concatenates, shield, found, group)
+
+
+@scenario()
+def groups_are_of_one_size_more_or_less(stage: Stage) -> None:
+    seen = [keys(stage, stage.page())[0] for _ in range(64)]
+    assert len(set(seen)) > 32
+    hosts = {keys(stage, "/", Host=f"{number}.example")[0] for number in range(8)}
+    assert len(hosts) > 2
+    assert len(set(policy.GROUPS)) == 256
+
+
+@scenario()
+def an_origin_may_choose_the_group(stage: Stage) -> None:
+    for own in ("eg-00", "eg-00 a", "a eg-00", "a eg-00 b"):
+        assert keys(stage, stage.page(more={"Surrogate-Key": own})) == own.split()
+
+
+@scenario()
+def no_key_is_lost_for_the_group(stage: Stage) -> None:
+    assert keys(stage, stage.page(more={"Surrogate-Key": "a\nb c"}))[:3] == ["a", "b", "c"]
+    for size, grouped in ((16_378, True), (16_379, False), (16_384, False)):
+        path = stage.page(more={"Surrogate-Key": ("k" * 63 + " ") * 255 + "z" * (size - 255 * 64)})
+        found = keys(stage, path)
+        assert (len(found), found[-1] in policy.GROUPS) == (256 + grouped, grouped), size
+        stage.edge.purge([found[-1]])
+        assert (stage.get(path).status, stage.asked(path)) == (200, 2), size
+
+
+@scenario()
+def a_purge_of_all_groups_reaches_every_page(stage: Stage) -> None:
+    paths = [stage.page(cache="max-age=1000") for _ in range(8)]
+    for path in paths:
+        stage.get(path)
+    stage.edge.purge(policy.GROUPS)
+    for path in paths:
+        assert (stage.get(path).status, stage.asked(path)) == (200, 2)
+
+
+@scenario(PASS)
+def what_is_passed_has_no_group(stage: Stage) -> None:
+    assert keys(stage, stage.page(more={"Surrogate-Key": "a"}), Cookie="session=1") == ["a"]
+
+
+# -- behind a shield -------------------------------------------------------------------------------------------------
+
+
+def at_the_shield(stage: Stage, age: int, cache: str = "max-age=10", more: Mapping[str, str] | None = None) -> str:
+    """A page of that age, of which the shield and the first edge node have a copy."""
+    stage.nodes(shield=True)
+    return cached(stage, age, cache, more)
+
+
+@scenario()
+def a_shield_serves_stale_for_a_node_without_a_copy(stage: Stage) -> None:
+    path = at_the_shield(stage, age=15)
+    stage.origin.closed = True
+    page = stage.get_at_second_node(path, Fastly_Debug="1")
+    assert (page.status, page.stale) == (200, "error")
+    _, _, ttl, grace_here, _ = page.headers["fastly-debug-ttl"].split(")")[0].split()
+    assert (ttl[:2] in {"0.", "1."}, grace_here) == (True, "60.000")
+    assert "edgeguard-stale" not in stage.get_at_second_node(path, Edgeguard_Show="").headers
+    stage.claim(grace=5 * BASE, hold=100)
+    stage.later(5)
+    assert stage.get_at_second_node(path).stale == "hold"
+    assert stage.asked(path) == 2
+
+
+@scenario()
+def a_shields_hold_is_told_as_such(stage: Stage) -> None:
+    path = at_the_shield(stage, age=15)
+    stage.claim(grace=5 * BASE, hold=100)
+    assert (stage.get_at_second_node(path).stale, stage.asked(path)) == ("hold", 1)
+
+
+@scenario()
+def what_the_shield_served_stale_is_asked_for_again_at_once(stage: Stage) -> None:
+    """After a soft purge, too, when its Age is low; with a service's default TTL; and with a validator."""
+    for age, cache, more in (
+        (15, "max-age=10", {}),
+        (3615, "", {}),
+        (1, "max-age=100", {}),
+        (1, "max-age=100", {"ETag": '"1"'}),
+        (1, "max-age=100", {"Last-Modified": "Sun, 06 Nov 1994 08:49:37 GMT"}),
+    ):
+        path = at_the_shield(stage, age, cache, {"Surrogate-Key": "page", **more})
+        stage.get_at_second_node(path)
+        stage.edge.purge(["page"])
+        stage.origin.closed = True
+        stage.later(2)
+        assert stage.get_at_second_node(path).stale == "error", (age, cache, more)
+        stage.origin.closed = False
+        stage.later(2)
+        asked = stage.asked(path)
+        assert (stage.get_at_second_node(path).stale, stage.asked(path)) == (None, asked + 1), (age, cache, more)
+
+
+@scenario()
+def what_the_shield_served_stale_is_not_kept_for_long(stage: Stage) -> None:
+    path = at_the_shield(stage, age=15, cache="max-age=10, stale-while-revalidate=1000")
+    stage.origin.closed = True
+    assert stage.get_at_second_node(path).stale == "error"
+    stage.later(BASE + 10)
+    assert stage.get_at_second_node(path).status == SHORT_PAGE
+
+
+@scenario()
+def a_shield_revalidates_nothing_in_the_background(stage: Stage) -> None:
+    path = at_the_shield(stage, age=15, cache="max-age=10, stale-while-revalidate=1000, stale-if-error=0")
+    stage.origin.closed = True
+    assert stage.get_at_second_node(path).status == SHORT_PAGE
+
+
+@scenario()
+def an_edge_node_has_its_own_copy_when_the_shield_has_none(stage: Stage) -> None:
+    path = cached(stage, age=15)  # by the first node, from the origin itself
+    stage.nodes(shield=True)
+    stage.origin.closed = True
+    assert (stage.get(path).status, stage.get(path).stale) == (200, "error")
+    page = stage.get(stage.page())
+    assert (page.status, page.headers.get("edgeguard-closed")) == (SHORT_PAGE, CLOSED["Edgeguard-Closed"])
+    stage.origin.down()
+    assert (stage.get(path).status, stage.get(path).stale) == (200, "error")
+
+
+@scenario(stranger("recv", "if (req.http.Cookie && fastly.ff.visits_this_service == 0) { return(pass); }"))
+def a_shield_makes_no_page_of_its_own(stage: Stage) -> None:
+    stage.nodes(shield=True)
+    stage.origin.closed = True
+    assert stage.get(stage.page(), Cookie="session=1").status == 500
+
+
+@scenario()
+def the_status_is_that_of_the_node_that_visitors_meet(stage: Stage) -> None:
+    stage.nodes(shield=True, edges=2)
+    assert {stage.edge.status().node for _ in range(4)} == {"cache-standin1-LO", "cache-standin2-LO"}
+
+
+@scenario()
+def a_cluster_of_nodes_makes_no_difference(stage: Stage) -> None:
+    """Every second answer is made by a neighbour of the node that visitors meet."""
+    for shield, hold, said in ((False, 0, "error"), (False, 100, "hold"), (True, 0, "error"), (True, 100, "hold")):
+        stage.nodes(clustered=True, shield=shield)
+        path, cold = cached(stage, age=15), stage.page()
+        stage.claim(grace=5 * BASE, hold=hold)
+        stage.origin.closed = True
+        for _ in range(2):
+            assert (stage.get(path).status, stage.get(path).stale) == (200, said)
+            page = stage.get(cold)
+            assert (page.status, page.headers.get("edgeguard-closed")) == (SHORT_PAGE, CLOSED["Edgeguard-Closed"])
+        stage.origin.down()
+        for _ in range(2):
+            assert (stage.get(path).status, stage.get(path).stale) == (200, said)
+        stage.origin.closed = False
+        stage.origin.up()
+
+
 # -- what Fastly's documentation leaves open; the cases are played with every switch turned --------------------------
 
 
@@ -382,7 +616,7 @@ def a_limit_known_at_the_lookup_is_enough(stage: Stage) -> None:
     stage.believe(limit_set_after_lookup_counts=False)
     path = cached(stage, age=10 + 2 * BASE)
     stage.origin.closed = True
-    assert stage.get(path).status == 500
+    assert stage.get(path).status == SHORT_PAGE
     stage.claim(grace=5 * BASE)
     assert stage.get(path).status == 200
 
@@ -392,14 +626,14 @@ def a_limit_known_at_the_lookup_is_enough(stage: Stage) -> None:
 
 @scenario()
 def only_who_asks_is_told_of_a_stale_answer(stage: Stage) -> None:
-    path = cached(stage, age=15, more={"Edgeguard-Stale": "forged"})
-    stage.origin.closed = True
-    assert stage.get(path).stale == "error"
-    for show in ("", "1", "other"):
-        page = stage.get(path, Edgeguard_Show=show)
-        assert (page.status, page.stale) == (200, None)
-    stage.origin.closed = False
-    assert stage.get(stage.page(more={"Edgeguard-Stale": "forged"})).stale is None
+    for more in ({}, {"Edgeguard-Stale": "the origin's own word"}):
+        path = cached(stage, age=15, more=more)
+        stage.origin.closed = True
+        assert stage.get(path).stale == "error"
+        for show in ("", "1", "other"):
+            page = stage.get(path, Edgeguard_Show=show)
+            assert (page.status, page.stale) == (200, None)
+        stage.origin.closed = False
 
 
 @scenario()

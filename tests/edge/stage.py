@@ -26,6 +26,7 @@ from edgeguard.settings import EdgeSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from edgeguard.edge.policy import Snippet
 
@@ -95,8 +96,9 @@ class Origin:
                     status = 304
                 body = b"" if status == 304 else f"answer {len(origin.asked)}".encode()
                 self.send_response(status)
-                for name, value in {**said, "Content-Length": str(len(body))}.items():
-                    self.send_header(name, value)
+                for name, values in {**said, "Content-Length": str(len(body))}.items():
+                    for value in values.split("\n"):  # a header that comes more than once
+                        self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -174,6 +176,8 @@ class Stage(Cache):
 
     ready: dict[str, str]
     installed: tuple[Snippet, ...] = ()
+    respect_must_revalidate: bool = False
+    closed_page: Path | None = None
 
     @property
     def url(self) -> str:
@@ -189,6 +193,8 @@ class Stage(Cache):
             base_grace=BASE,
             ceiling=CEILING,
             dictionary="edgeguard",
+            respect_must_revalidate=self.respect_must_revalidate,
+            closed_page=self.closed_page,
             status_name=STATUS_NAME,
             healthy_rounds=1,
         )
@@ -202,6 +208,8 @@ class Stage(Cache):
         self.control("DELETE", "/faults")
         self.control("POST", "/switches", self._beliefs)
         self.control("POST", "/propagation", {"seconds": 0})
+        self.nodes()
+        self.respect_must_revalidate, self.closed_page = False, None
         self.origin.closed = False
         self.origin.up()
         self.origin.asked.clear()
@@ -236,6 +244,20 @@ class Stage(Cache):
 
     def believe(self, **beliefs: bool) -> None:
         self.control("POST", "/switches", beliefs)
+
+    def nodes(self, *, edges: int = 1, shield: bool = False, clustered: bool = False) -> None:
+        """Which nodes serve from now on."""
+        self.control("POST", "/nodes", {"edges": edges, "shield": shield, "clustered": clustered, "lag": 0})
+
+    def get_at_second_node(self, path: str, **headers: str) -> Page:
+        """What a visitor gets whom the second edge node serves. Both serve then, in turns."""
+        self.control("POST", "/nodes", {"edges": 2})
+        nothing = "/nothing"
+        while "standin1" not in self.get(nothing).headers["x-served-by"]:
+            pass
+        page = self.get(path, **headers)
+        assert "standin2" in page.headers["x-served-by"]
+        return page
 
     def control(self, method: str, path: str, content: object = None) -> Any:  # noqa: ANN401 - JSON
         return _call(method, self.ready["control_url"] + path, json.dumps(content).encode())

@@ -4,9 +4,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.edge.scenarios import SCENARIOS, STRANGERS
+from edgeguard.edge import policy
+from tests.edge.scenarios import SCENARIOS, SHORT_PAGE, STRANGERS, served_stale
+from tests.edge.stage import BASE, CEILING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.edge.stage import Stage
 
 
@@ -15,3 +19,38 @@ def test_the_policy_keeps_its_promises(stage: Stage, name: str) -> None:
     stage.install([*stage.policy(), *STRANGERS[name]])
     stage.write({})
     SCENARIOS[name](stage)
+
+
+REVALIDATE = ("max-age=10, must-revalidate", "max-age=10, Proxy-Revalidate")
+
+
+def test_must_revalidate_is_respected_where_that_is_configured(stage: Stage) -> None:
+    """Then such a page has the grace that its own headers give it, which is none."""
+    for respected in (False, True):
+        stage.respect_must_revalidate = respected
+        stage.install(stage.policy())
+        for cache in REVALIDATE:
+            assert served_stale(stage, 10 + 2 * BASE, grace=CEILING, cache=cache) is not respected
+        surrogate = {"Surrogate-Control": "max-age=10, must-revalidate"}
+        assert served_stale(stage, 10 + 2 * BASE, grace=CEILING, more=surrogate) is not respected
+        assert served_stale(stage, 10 + 2 * BASE, grace=CEILING)
+
+
+def test_a_page_of_ones_own_is_shown_to_the_byte_while_the_site_is_closed(stage: Stage, tmp_path: Path) -> None:
+    """Whatever is in it, none of it is code."""
+    stage.closed_page = tmp_path / "closed.html"
+    for content in (
+        "<p>Wartung \u2013 bis gleich</p>\r\n",
+        """"}; error 200; {"\"}\"}}} {{base}} {{revision}} %41 %zz " revision=0123456789ab \\" # not a comment
+        <script>let a = {"b": {"c": "d"}}</script> {"x"} {EG"y"EG} /* \t""",
+        '"',
+        "}",
+        'ends with "',
+        "x" * policy.PAGE_BYTES,
+    ):
+        stage.closed_page.write_bytes(content.encode())
+        stage.install(stage.policy())
+        stage.origin.closed = True
+        page = stage.get(stage.page())
+        assert (page.status, page.body) == (SHORT_PAGE, content.encode())
+        assert stage.edge.status().revision == policy.revision(stage.settings)

@@ -149,6 +149,9 @@ sub vcl_backend_response {
     if (bereq.http.Phase == "ask") {
       return (abandon);
     }
+    if (beresp.http.Edgeguard-Closed) {
+      return (error(503, "Service Unavailable"));  # the short page
+    }
     return (error(beresp.status, beresp.reason));  # to deliver it would throw away a page beyond the grace
   }
   set beresp.http.xkey = beresp.http.Surrogate-Key;

@@ -258,7 +258,7 @@ def test_ttl_and_debug_header(
     plain = standin.edge.get(path)
     assert not {"surrogate-key", "surrogate-control", "fastly-debug-ttl"} & set(plain.headers)
     debugged = standin.edge.get(path, headers={"Fastly-Debug": "1"})
-    found, node, ttl, sie, age = debugged.headers["Fastly-Debug-TTL"].split()
+    found, node, ttl, sie, age = debugged.headers["Fastly-Debug-TTL"].strip("()").split()
     assert ("H", debugged.headers["X-Served-By"], 1000.0) == (found, node, float(sie))
     assert remaining - 5 < float(ttl) <= remaining
     assert int(headers.get("Age", "0")) <= int(age) == int(debugged.headers["Age"])

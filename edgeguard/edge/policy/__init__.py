@@ -1,7 +1,9 @@
 """The policy: VCL for a Fastly service, from the .vcl files beside this one. The one place that renders them.
 
-`{{name}}` in a file stands for a literal. Nothing but whole numbers and plain names is ever put there, so no setting
-can become code. The status answer's form is the policy's too, so it is read here.
+`{{name}}` in a file stands for a literal. Nothing but whole numbers, plain names and, as a string, the page for a
+closed site is ever put there, so no setting can become code. The status answer's form is the policy's too, so it is
+read here.
+docs/policy.md goes through it line by line.
 """
 
 from __future__ import annotations
@@ -23,6 +25,15 @@ if TYPE_CHECKING:
 NAME_PREFIX = "edgeguard_"
 """Every snippet of ours is named so, and no other is touched."""
 
+GROUPS = tuple(f"eg-{number:02x}" for number in range(256))
+"""Every object carries one of these surrogate keys (fetch_group.vcl), so that a site can be purged in slices."""
+
+PAGE_BYTES = 65_536
+"""Of the page for a closed site: it is code of the service, and sent to whoever meets no copy of a page."""
+
+_HEADER_BYTES = 16_384
+"""Of a Surrogate-Key header; keys beyond it are ignored (Fastly: reference/http/http-headers/Surrogate-Key)."""
+_REFUSALS = "private|no-store"
 _FOLDER = Path(__file__).parent
 _FIRST, _LAST = 1, 9999
 _SNIPPETS = (
@@ -33,6 +44,7 @@ _SNIPPETS = (
     ("pass", "pass", _FIRST),
     ("fetch", "fetch", _FIRST),
     ("fetch_ceiling", "fetch", _LAST),
+    ("fetch_group", "fetch", _LAST),
     ("error", "error", _FIRST),
     ("deliver", "deliver", _LAST),
 )
@@ -54,7 +66,7 @@ def render(settings: EdgeSettings) -> tuple[Snippet, ...]:
     """The policy's snippets for these settings. The same settings give the same text.
 
     Raises:
-        UsageError: a setting is not the plain literal that the policy needs.
+        UsageError: a setting is not the plain literal that the policy needs, or edge.closed_page can't be taken.
     """
     rendered = _render(settings, revision="")
     return _render(settings, revision=_digest(rendered))
@@ -100,6 +112,9 @@ def _render(settings: EdgeSettings, revision: str) -> tuple[Snippet, ...]:
         "dictionary": _plain(settings.dictionary, r"[a-z][a-z0-9_]*"),
         "status": _plain(settings.status_name, r"[A-Za-z0-9_-]{1,64}"),
         "revision": _plain(revision, r"[0-9a-f]*"),
+        "refusals": _REFUSALS + ("|must-revalidate|proxy-revalidate" if settings.respect_must_revalidate else ""),
+        "keys": _number(_HEADER_BYTES - len(f" {GROUPS[0]}")),
+        "page": _long_string(_page(settings.closed_page)),
     }
     claims = [_fill("claim_deploy", values | {"slot": slot}) for slot in DEPLOY_SLOTS]
     claims += [_fill("claim_support", values | {"slot": slot}) for slot in SUPPORT_SLOTS]
@@ -123,6 +138,27 @@ def _plain(value: str, pattern: str) -> str:
     if not re.fullmatch(pattern, value):
         raise UsageError(f"{value!r} can't be put into the policy", "It takes letters, digits, - and _ only.")
     return value
+
+
+def _page(path: Path | None) -> str:
+    """The page for a closed site: theirs, or ours where they give none."""
+    source = path or _FOLDER / "closed.html"
+    remedy = f"edge.closed_page names a page of HTML: UTF-8, at most {PAGE_BYTES // 1024} KiB."
+    try:
+        content = source.read_bytes()
+        text = content.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"edge.closed_page: {source} can't be read: {exc}", remedy) from exc
+    if len(content) > PAGE_BYTES:
+        raise UsageError(f"edge.closed_page: {source} has {len(content)} bytes", remedy)
+    if not text.strip() or re.search(r"[^\t\n\r -~\x80-\U0010ffff]", text):
+        raise UsageError(f"edge.closed_page: {source} is empty, or no text", remedy)
+    return text
+
+
+def _long_string(text: str) -> str:
+    """A text as VCL: a long string ends at "} and knows no escapes, so where that occurs a short string steps in."""
+    return '{"' + text.replace('"}', '"} "%22}" {"') + '"}'
 
 
 def _digest(snippets: tuple[Snippet, ...]) -> str:

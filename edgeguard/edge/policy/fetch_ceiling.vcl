@@ -13,13 +13,23 @@ if (beresp.http.Surrogate-Control ~ "(?i)stale-if-error=([0-9]{1,9})") {
 }
 
 # Redirects and 410 as pages; 404 not, since a page that is missing for a moment would be missing for days. Never over
-# the origin's own refusal: no TTL, private, no-store, a cookie, or a stale-if-error that is shorter than the base.
+# the origin's own refusal: no TTL, {{refusals}}, a cookie, or a stale-if-error that is shorter than the base.
 if (beresp.ttl > 0s
     && (beresp.status == 200 || beresp.status == 203 || beresp.status == 300 || beresp.status == 301
       || beresp.status == 302 || beresp.status == 410)
-    && beresp.http.Cache-Control !~ "(?i)(?:private|no-store)"
-    && beresp.http.Surrogate-Control !~ "(?i)(?:private|no-store)"
+    && beresp.http.Cache-Control !~ "(?i)(?:{{refusals}})"
+    && beresp.http.Surrogate-Control !~ "(?i)(?:{{refusals}})"
     && !beresp.http.Set-Cookie
     && var.eg_promised >= {{base}}) {
   set beresp.stale_if_error = {{ceiling}}s;
+}
+
+# The shield served this stale, and its deliver says so. Kept as it is, it would be fresh here for a whole TTL (after a
+# soft purge its Age is low), and then stale for a whole grace again. So it is asked for again after a second, and serves
+# for a minute while the shield doesn't answer.
+if (beresp.http.Edgeguard-Stale) {
+  set beresp.ttl = 1s;
+  set beresp.stale_if_error = 60s;
+  set beresp.stale_while_revalidate = 0s;
+  set beresp.http.Surrogate-Control = "max-age=1";  # or what follows the macro would set the service's default TTL
 }

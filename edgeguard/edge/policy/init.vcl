@@ -31,7 +31,9 @@ sub edgeguard_grace {
   }
   set req.max_stale_if_error = var.eg_grace;  # an INTEGER variable is taken as seconds (an INTEGER literal is refused)
   set req.http.Edgeguard-Grace = var.eg_grace;
-  if (req.http.Edgeguard-Hold == "1") {
-    set req.max_stale_while_revalidate = 0s;  # it would ask the origin in the background, and comes before stale-if-error
+  # Off on hold, since it asks the origin in the background and comes before stale-if-error. Off at a shield always: the
+  # node in front would keep such an answer as a fresh one.
+  if (req.http.Edgeguard-Hold == "1" || req.http.Edgeguard-Tier == "shield") {
+    set req.max_stale_while_revalidate = 0s;
   }
 }

@@ -6,6 +6,7 @@ unset bereq.http.Edgeguard-Asked;
 unset bereq.http.Edgeguard-Grace;
 unset bereq.http.Edgeguard-Hold;
 unset bereq.http.Edgeguard-Show;
+unset bereq.http.Edgeguard-Tier;
 
 # On hold a stale copy is served at once: nobody waits for an origin that is closed on purpose. Without a copy the origin
 # is asked as usual. Whether a conditional fetch comes before this point is not settled between editions of Fastly's

@@ -4,3 +4,4 @@ unset bereq.http.Edgeguard-Asked;       # as in miss: neither the origin nor a s
 unset bereq.http.Edgeguard-Grace;
 unset bereq.http.Edgeguard-Hold;
 unset bereq.http.Edgeguard-Show;
+unset bereq.http.Edgeguard-Tier;

@@ -8,8 +8,8 @@ The subset is closed: what is not in `language` is refused at compilation, never
 
 - snippets of all types; those of type `none` are left out, since `include` is not known;
 - `sub` without parameters or result, `call`, `declare local`, `set` (with `+=` and the other arithmetic assignments),
-  `add`, `unset`/`remove`, `if` with `else if`/`elsif`/`elseif`/`else`, blocks, `return`, `error`, `restart`,
-  `synthetic`;
+  `add`, `unset`/`remove`, `std.collect`, `if` with `else if`/`elsif`/`elseif`/`else`, blocks, `return`, `error`,
+  `restart`, `synthetic`;
 - comments `#`, `//`, `/* */`; strings "…" (with %XX), {"…"} and {XYZ"…"XYZ}; INTEGER, FLOAT, RTIME and BOOL literals;
 - concatenation by juxtaposition and by `+` (there is no arithmetic in expressions), `if(c, a, b)`, `( condition )`;
 - `!`, `&&`, `||`, `==`, `!=`, `<`, `>`, `<=`, `>=`, `~`, `!~`;

@@ -11,6 +11,7 @@ from edgeguard.standin.vcl.syntax import (
     Add,
     Block,
     CallSubroutine,
+    Collect,
     Declare,
     Error,
     If,
@@ -93,11 +94,10 @@ class _Statements:
             case Set():
                 self._set(statement)
             case Add(name=name, value=value, at=at):
-                if language.HEADER.fullmatch(name) is None:
-                    self._problems.add(at, f"add works on headers, and {name} is none")
-                else:
-                    self._in.target(name, at)
+                if self._header("add", name, at):
                     self._in.text(f"add {name}", value)
+            case Collect(name=name, at=at):
+                self._header("std.collect", name, at)
             case Unset(name=name, at=at):
                 self._unset(name, at)
             case If(branches=branches, otherwise=otherwise):
@@ -120,6 +120,13 @@ class _Statements:
                 self._in.text("synthetic", value)
             case _:
                 assert_never(statement)
+
+    def _header(self, by: str, name: str, at: Place) -> bool:
+        if language.HEADER.fullmatch(name) is None:
+            self._problems.add(at, f"{by} works on headers, and {name} is none")
+            return False
+        self._in.target(name, at)
+        return True
 
     def _allowed(self, word: str, at: Place) -> None:
         if outside := self._in.outside(language.STATEMENT_SCOPES[word]):

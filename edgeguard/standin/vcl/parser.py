@@ -11,6 +11,7 @@ from edgeguard.standin.vcl.syntax import (
     Call,
     CallSubroutine,
     Choice,
+    Collect,
     Comparison,
     Concatenation,
     Declare,
@@ -80,6 +81,7 @@ class _Parser:
             "set": self._set,
             "add": self._add,
             "unset": self._unset,
+            "std.collect": self._collect,
             "remove": self._unset,
             "if": self._if,
             "call": self._call_subroutine,
@@ -197,6 +199,16 @@ class _Parser:
 
     def _unset(self, at: Place) -> Unset:
         return self._ended(Unset(self._name("a variable"), at))
+
+    def _collect(self, at: Place) -> Collect:
+        self._expect("(")
+        name, separator = self._name("a header"), ","
+        if self._took(","):
+            if self._ahead.kind != "string":
+                raise self._surprise("a separator")
+            separator = self._take().text
+        self._expect(")")
+        return self._ended(Collect(name, separator, at))
 
     def _if(self, at: Place) -> If:
         branches = [self._branch()]

@@ -17,6 +17,7 @@ from edgeguard.standin.vcl.syntax import (
     Call,
     CallSubroutine,
     Choice,
+    Collect,
     Comparison,
     Concatenation,
     Declare,
@@ -103,7 +104,7 @@ class _Builder:
 
         return run
 
-    def _statement(self, statement: Statement) -> Step:  # noqa: C901, PLR0911  # one case per statement
+    def _statement(self, statement: Statement) -> Step:  # noqa: C901, PLR0911, PLR0912  # one case per statement
         match statement:
             case Set():
                 return self._set(statement)
@@ -111,6 +112,8 @@ class _Builder:
                 return self._add(name, self._string(value))
             case Unset(name=name):
                 return self._unset(name)
+            case Collect():
+                return self._collect(statement)
             case If():
                 return self._if(statement)
             case Block(body=body):
@@ -179,6 +182,18 @@ class _Builder:
 
         def run(request: Request, frame: Frame) -> None:
             getattr(request, collection).add(header, value(request, frame) or "")
+
+        return run
+
+    def _collect(self, statement: Collect) -> Step:
+        collection, _, header = statement.name.partition(".http.")
+        between = f"{statement.separator} "  # Fastly: reference/vcl/functions/miscellaneous/std-collect
+
+        def run(request: Request, _frame: Frame) -> None:
+            headers = getattr(request, collection)
+            values = headers.get_all(header)
+            if len(values) > 1:
+                headers.set(header, between.join(values))
 
         return run
 

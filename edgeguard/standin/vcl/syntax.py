@@ -152,6 +152,15 @@ class Unset:
 
 
 @dataclass(frozen=True, slots=True)
+class Collect:
+    """`std.collect(header, "separator")`: several headers of one name made one."""
+
+    name: str
+    separator: str
+    at: Place
+
+
+@dataclass(frozen=True, slots=True)
 class If:
     """The branches in their order; `otherwise` is empty without `else`."""
 
@@ -208,7 +217,7 @@ class Synthetic:
     at: Place
 
 
-Statement = Declare | Set | Add | Unset | If | Block | CallSubroutine | Return | Error | Restart | Synthetic
+Statement = Declare | Set | Add | Unset | Collect | If | Block | CallSubroutine | Return | Error | Restart | Synthetic
 
 
 @dataclass(frozen=True, slots=True)

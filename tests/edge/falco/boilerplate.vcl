@@ -31,11 +31,18 @@ sub vcl_pass {
 }
 sub vcl_fetch {
 #FASTLY fetch
+  if (req.restarts > 0) {
+    set beresp.http.Fastly-Restarts = req.restarts;
+  }
   if (beresp.http.Set-Cookie) {
     return(pass);
   }
   if (beresp.http.Cache-Control ~ "(?:private|no-store)") {
     return(pass);
+  }
+  if (!beresp.http.Expires && beresp.http.Surrogate-Control !~ "max-age"
+      && beresp.http.Cache-Control !~ "(?:s-maxage|max-age)") {
+    set beresp.ttl = 3600s;
   }
   return(deliver);
 }

@@ -1,0 +1,89 @@
+"""The edge as a whole: the nodes that visitors meet, the shield behind them, and what reaches all of them alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeguard.standin.dictionaries import Replica
+from edgeguard.standin.node import Node
+from edgeguard.standin.wire import Received
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from edgeguard.standin.control import Controls
+    from edgeguard.standin.node import Upstream
+    from edgeguard.standin.vcl import Program
+    from edgeguard.standin.wire import Answer, Origin, Pairs
+
+EDGES = ("cache-standin1-LO", "cache-standin2-LO")
+SHIELD = "cache-shield1-LO"
+"""Each node's server.identity."""
+
+
+class _Shield:
+    """The shield, as the other nodes' upstream."""
+
+    def __init__(self, node: Node, controls: Controls) -> None:
+        self._node = node
+        self._controls = controls
+
+    async def ask(self, method: str, target: str, headers: Pairs, body: bytes = b"") -> Answer:
+        """Fastly-FF tells VCL that another node asks. A hop within a cluster of nodes counts as a visit, too."""
+        marked = [*headers, ("Fastly-FF", "stand-in")]
+        visits = 2 if self._controls.layout.clustered else 1
+        return await self._node.answer(Received(method, target, marked, body), visits)
+
+
+class Network:
+    """All nodes there are. Which of them serve is `Controls.layout`'s to say; writes and purges reach them all."""
+
+    def __init__(self, origin: Origin, controls: Controls, propagation: float) -> None:
+        self._controls = controls
+        self.propagation = propagation
+        """Seconds that dictionary writes take, from now on."""
+        self._shield = Node(SHIELD, controls, Replica(propagation), lambda: origin)
+        shield = _Shield(self._shield, controls)
+
+        def upstream() -> Upstream:
+            return shield if controls.layout.shield else origin
+
+        self._edges = tuple(Node(identity, controls, Replica(propagation), upstream) for identity in EDGES)
+        self._nodes = (*self._edges, self._shield)
+
+    async def answer(self, received: Received) -> Answer:
+        """One request from a visitor, by the node that the connection reaches."""
+        serving = self._edges[: self._controls.layout.edges]
+        return await serving[received.connection % len(serving)].answer(received)
+
+    def load(self, program: Program, number: int, dictionaries: Mapping[str, str]) -> None:
+        """Run this program from the next request on. `dictionaries` maps names to ids."""
+        for node in self._nodes:
+            node.load(program, number, dictionaries)
+
+    def unload(self) -> None:
+        """Serve nothing: no version is active."""
+        for node in self._nodes:
+            node.unload()
+
+    def write(self, dictionary_id: str, changes: dict[str, str | None], now: float) -> None:
+        """What the API accepted at this moment (monotonic seconds)."""
+        for node in self._nodes:
+            last = node is self._edges[-1]
+            node.replica.delay = self.propagation + (self._controls.layout.lag if last else 0.0)
+            node.replica.write(dictionary_id, changes, now)
+
+    def purge_all(self) -> None:
+        """In every cache; never soft."""
+        for node in self._nodes:
+            node.cache.purge_all()
+
+    def purge_url(self, url: str, *, soft: bool) -> None:
+        """In every cache, by host and path with query."""
+        for node in self._nodes:
+            node.cache.purge_url(url, soft=soft, now=self._controls.now())
+
+    def purge_keys(self, keys: Collection[str], *, soft: bool) -> None:
+        """In every cache, by surrogate key."""
+        for node in self._nodes:
+            node.cache.purge_keys(keys, soft=soft, now=self._controls.now())
