@@ -93,6 +93,15 @@ class Environment(EdgeSide):
         )
 
 
+def as_far_as_it_goes(name: str, *, config: Path | None, state: Path | None) -> tuple[EdgeSide, Cluster | None]:
+    """An environment, with its cluster if its file has one. Raises UsageError, as `open` does."""
+    edge_side = EdgeSide.open(name, config=config, state=state)
+    if edge_side.settings.cluster is None or edge_side.settings.application is None:
+        return edge_side, None
+    whole = Environment.open(name, config=config, state=state)
+    return whole, whole.cluster
+
+
 def _edge(settings: EdgeSettings, token: str) -> Edge:
     from edgeguard.edge.fastly import Fastly  # noqa: PLC0415 (heavy; not every command has an edge)
 

@@ -139,6 +139,16 @@ class VisitorsSettings(Table):
     timeout: Seconds = 10
 
 
+class DoctorSettings(Table):
+    """Which pages are looked at before a deploy, beside those of anonymous visitors."""
+
+    urls: tuple[str, ...] = ()
+    sitemap: str | None = None
+    pages: int = Field(default=50, ge=1, le=10_000)
+    rate: float = Field(default=10.0, gt=0, le=1000)
+    origin: str | None = None
+
+
 class EdgeOnlySettings(BaseSettings):
     """One environment, as far as what stands on the edge alone needs it: the cluster may be missing."""
 
@@ -150,6 +160,7 @@ class EdgeOnlySettings(BaseSettings):
     claim: ClaimSettings = ClaimSettings()
     purge: PurgeSettings = PurgeSettings()
     visitors: VisitorsSettings = VisitorsSettings()
+    doctor: DoctorSettings = DoctorSettings()
 
     @classmethod
     def settings_customise_sources(

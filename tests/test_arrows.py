@@ -26,9 +26,11 @@ LAYERS = (
     ("cli",),
     ("standin",),
     ("environment",),
-    ("deploy", "plan", "status", "claims"),
-    ("report", "steps"),
-    ("cluster", "edge", "front_door", "visitors"),
+    ("deploy", "plan", "status", "claims", "doctor"),
+    ("steps",),
+    ("readiness",),
+    ("report",),
+    ("cluster", "edge", "front_door", "visitors", "pages", "revalidation", "sitemap"),
     ("probe",),
     ("image",),
     ("build",),
@@ -157,7 +159,7 @@ def test_long_lived_programs_stay_small(program: str) -> None:
 def test_the_command_line_starts_light() -> None:
     """`edgeguard --help` pays for Typer, and for none of the rest."""
     question = (
-        "import sys; from edgeguard.cli import deploys, grace, rehearsals;"
+        "import sys; from edgeguard.cli import deploys, doctor, grace, rehearsals;"
         f"print(*(name for name in {HEAVY} if name in sys.modules and name != 'typer'))"
     )
     answer = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True)

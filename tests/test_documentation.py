@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined
 
 import edgeguard
 from edgeguard import errors, settings
-from edgeguard.cli import app, deploys, grace, rehearsals  # noqa: F401 (each adds its verbs)
+from edgeguard.cli import app, deploys, doctor, grace, rehearsals  # noqa: F401 (each adds its verbs)
 from edgeguard.cluster.local.ports import Options as LocalOptions
 from edgeguard.settings import Settings
 from edgeguard.steps import ACCEPTABLE
@@ -95,11 +95,12 @@ def test_commented_lines_show_the_defaults() -> None:
         for table, name, default in fields()
         if name not in given.get(table, {}) and getattr(getattr(with_comments, table), name) != default
     }
-    paragraphs = REFERENCE.split("\n\n")
+    sections = re.split(r"^\[([a-z]+)\]$", REFERENCE, flags=re.MULTILINE)
+    paragraphs = {table: text.split("\n\n") for table, text in zip(sections[1::2], sections[2::2], strict=True)}
     unset = {
         f"{table}.{name}"
         for table, name, _ in fields()
-        for paragraph in paragraphs
+        for paragraph in paragraphs[table]
         if re.search(rf"^# {name} = ", paragraph, flags=re.MULTILINE) and "Unset" in paragraph
     }
 

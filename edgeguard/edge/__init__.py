@@ -76,6 +76,9 @@ class Edge(Protocol):
     def active_version(self) -> ActiveVersion:
         """Everything in the service's active version that may concern the policy. EdgeError where none is active."""
 
+    def token(self) -> Mapping[str, Any] | None:
+        """What the token says of itself (scopes, services, end); None where it may not be asked."""
+
     def install(self, reason: str) -> Policy:
         """Clone the active version, put the policy and its dictionary there, validate, activate. Idempotent: with
         no difference nothing is written."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeguard.edge import ActiveVersion, Policy, Purged, Status, policy
 from edgeguard.edge.api import Api, Missing
 from edgeguard.edge.purges import Purges
 from edgeguard.edge.versions import Versions
-from edgeguard.errors import EdgeError, EdgeUnavailable, OriginsUnhealthy
+from edgeguard.errors import EdgeError, EdgeUnauthorized, EdgeUnavailable, OriginsUnhealthy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,6 +61,16 @@ class Fastly:
     def active_version(self) -> ActiveVersion:
         """As in Edge."""
         return self._versions.look()
+
+    def token(self) -> Mapping[str, Any] | None:
+        """As in Edge. Which kinds of tokens may ask about themselves is not documented, so a refusal is no error."""
+        try:
+            found: dict[str, Any] = self._api.call(
+                "tokens.get_token_current", "read the token's scopes", {}, repeat=True
+            )
+        except EdgeUnauthorized:
+            return None
+        return found
 
     def install(self, reason: str) -> Policy:
         """As in Edge. Where it fails, the draft stays behind, not activated, and the error names it."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from edgeguard import journal, visitors
+from edgeguard.errors import EdgeguardError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,23 @@ _OUTCOMES = {0: "deployed", 12: "deployed", 10: "rolled-back", 11: "held", 1: "a
 def load(folder: Path) -> dict[str, Any]:
     """The report of the deploy whose journal is in this folder."""
     return fold(journal.read(folder / "journal.jsonl"), visitors.read(folder / "samples.jsonl"))
+
+
+def closures(state: Path, *, last: int = 5) -> tuple[float, ...]:
+    """For how many seconds each of this machine's last good deploys kept the cluster closed. A journal that can't be
+    read is passed over."""
+    found = []
+    for path in sorted(state.glob("*/journal.jsonl"), reverse=True):
+        try:
+            entries = journal.read(path)
+        except (EdgeguardError, OSError):
+            continue
+        good = any(entry["event"] == "end" and _OUTCOMES.get(entry["exit_code"]) == "deployed" for entry in entries)
+        if good and (closed := _closed(entries)) is not None:
+            found.append(closed)
+        if len(found) == last:
+            break
+    return tuple(found)
 
 
 def fold(entries: Sequence[Entry], samples: Sequence[Sample]) -> dict[str, Any]:

@@ -1,0 +1,255 @@
+"""Would an anonymous visitor notice a deploy now? Every reason why, with its evidence and what to do about it.
+
+Reads only, but for the pages: to ask for a page is to have the edge fetch it where it has none. What can't be looked at
+(a token that may only read, or less; a cluster that doesn't answer) is a finding of its own, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
+
+from edgeguard import readiness, sitemap
+from edgeguard.edge import conflicts, grace, health_checks, policy
+from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
+from edgeguard.findings import Finding
+from edgeguard.record import Record
+from edgeguard.report import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from edgeguard.cluster import Cluster
+    from edgeguard.edge import Status
+    from edgeguard.environment import EdgeSide
+    from edgeguard.pages import Page, Yardstick
+
+STATUS_ANSWERS = 10
+"""Each over a new connection, so that more than one node may answer."""
+TOKEN_DAYS = 7
+"""A token that ends sooner is worth a word."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found. `expected` and its source `known_from`: how long a closure will last (seconds), and why so."""
+
+    environment: str
+    expected: float
+    known_from: str
+    findings: tuple[Finding, ...]
+    pages: tuple[Page, ...]
+
+    @property
+    def would_notice(self) -> bool:
+        """Whether a visitor would notice a deploy now."""
+        return any(finding.severity == "critical" for finding in self.findings)
+
+    def json(self) -> dict[str, Any]:
+        """As `doctor --json` has it. Durations are seconds."""
+        return {
+            "environment": self.environment,
+            "would_notice": self.would_notice,
+            "expected_closure": {"seconds": self.expected, "known_from": self.known_from},
+            "findings": [vars(finding) for finding in self.findings],
+            "urls": [page.json() for page in self.pages],
+        }
+
+
+def examine(
+    environment: EdgeSide,
+    cluster: Cluster | None,
+    *,
+    warm: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Diagnosis:
+    """Look at everything. With `warm`, pages of which the edge has no copy are fetched first, one after the other.
+
+    `cluster` is asked only who holds the lock. Requests for pages keep to `doctor.rate`, and each waits for as long as
+    the one before it took, so that a slow origin is asked less.
+    """
+    found: list[Finding] = []
+    answers, trouble = _status_answers(environment)
+    found += _service(environment, cluster, answers, trouble)
+    found += _token(environment)
+    measure = readiness.yardstick(environment, grace=answers[-1].grace if answers else None)
+    names, unread = _names(environment)
+    found += unread
+    rate = environment.settings.doctor.rate
+
+    def pause(took: float) -> None:
+        sleep(max(1 / rate, took))
+
+    if warm:
+        for _ in readiness.look(names, environment.settings, measure, pause=pause):
+            pass
+    looked = list(readiness.look(names, environment.settings, measure, pause=pause))
+    pages = tuple(page for page, _ in looked)
+    found += [finding for _, about in looked for finding in about]
+    found += _coverage(pages, measure)
+    expected, known_from = readiness.expected_closure(environment)
+    return Diagnosis(environment.name, expected, known_from, tuple(found), pages)
+
+
+# -- the service, as its API and its nodes have it ---------------------------------------------------------------
+
+
+def _status_answers(environment: EdgeSide) -> tuple[list[Status], str]:
+    """What the nodes say, and what went wrong where one didn't answer."""
+    answers: list[Status] = []
+    for _ in range(STATUS_ANSWERS):
+        try:
+            answers.append(environment.edge.status())
+        except EdgeError as exc:
+            return answers, exc.message
+    return answers, ""
+
+
+def _service(
+    environment: EdgeSide, cluster: Cluster | None, answers: Sequence[Status], trouble: str
+) -> Iterator[Finding]:
+    edge, settings = environment.edge, environment.settings
+    expected = policy.revision(settings.edge)
+    try:
+        version = edge.active_version()
+        fighting = conflicts.find(version, settings.edge)
+        yield from fighting
+        if version.kind != "vcl":
+            return
+        installed = edge.policy()
+        if installed.revision is None:
+            yield Finding(
+                "policy-missing",
+                "critical",
+                f"version {version.number} of the service has no policy of edgeguard",
+                "edgeguard edge install ENV",
+            )
+            return
+        if installed.differences:
+            yield Finding(
+                "policy-changed",
+                "critical",
+                f"the policy in version {version.number} is not what would be installed: "
+                + ", ".join(installed.differences),
+                "edgeguard edge diff ENV shows it; edgeguard edge install ENV mends it.",
+            )
+        else:
+            yield Finding("policy", "ok", f"installed in version {version.number}, unchanged", "")
+        expected = installed.revision
+        yield from health_checks.find(
+            version,
+            closure=readiness.expected_closure(environment)[0],
+            green_path=settings.cluster.edge_check_path if settings.cluster else None,
+            patience=settings.edge.healthy_timeout,
+        )
+        yield from _claims(environment, cluster, edge.items())
+    except EdgeError as exc:
+        text = f"Fastly's API doesn't tell all that is needed: {exc.message}"
+        yield Finding("api-unknown", "warning", text, exc.remedy)
+    yield from _nodes(answers, trouble, expected)
+
+
+def _nodes(answers: Sequence[Status], trouble: str, expected: str) -> Iterator[Finding]:
+    if trouble:
+        remedy = "Is edge.url the front door of this service, and the policy active since a minute?"
+        yield Finding("no-status", "critical", f"the edge does not tell its status: {trouble}", remedy)
+        return
+    behind = {answer.node: answer.revision for answer in answers if answer.revision != expected}
+    for node, revision in sorted(behind.items()):
+        text = f"the node {node} runs revision {revision} of the policy, not {expected}"
+        remedy = "If a version was activated in the last minutes, look again; else it is another service's node."
+        yield Finding("node-behind", "critical", text, remedy)
+    if not behind:
+        names = sorted({answer.node for answer in answers})
+        text = f"revision {expected} on {', '.join(names)}; grace in force {answers[-1].grace} s"
+        yield Finding("nodes", "ok", text, "")
+
+
+def _claims(environment: EdgeSide, cluster: Cluster | None, items: Mapping[str, str]) -> Iterator[Finding]:
+    now, ceiling = time.time(), environment.settings.edge.ceiling
+    alive = grace.live(grace.parse_all(items), now=now, ceiling=ceiling)
+    for claim in alive:
+        said = f"{claim.slot} claims {claim.grace} s until {rfc3339(claim.until)}"
+        if claim.slot in grace.SUPPORT_SLOTS:
+            yield Finding("claim", "ok", said, "")
+        else:
+            yield _deploys_claim(environment, cluster, said)
+    for slots, whose in ((grace.DEPLOY_SLOTS, "a deploy"), (grace.SUPPORT_SLOTS, "support")):
+        if all(any(claim.slot == slot for claim in alive) for slot in slots):
+            first = min(claim.until for claim in alive if claim.slot in slots)
+            text = f"all {len(slots)} slots for claims of {whose} are taken, the first until {rfc3339(first)}"
+            remedy = "edgeguard grace show ENV lists them; edgeguard grace release ENV SLOT frees one of support's."
+            yield Finding("slots-full", "warning", text, remedy)
+
+
+def _deploys_claim(environment: EdgeSide, cluster: Cluster | None, said: str) -> Finding:
+    """A deploy's claim belongs to who holds the lock; without a [cluster] there is no lock to be asked."""
+    if cluster is None:
+        return Finding("deploy-claim", "note", f"{said}: a deploy is under way, or left it", "It ends by itself.")
+    try:
+        lock = Record(cluster, environment.name).look().get("lock")
+    except ClusterError as exc:
+        return Finding("deploy-claim", "note", f"{said}; whose it is can't be told: {exc.message}", exc.remedy)
+    if lock:
+        return Finding("deploy-claim", "note", f"{said}, for {lock['deploy']} ({lock['holder']})", "Wait for it.")
+    return Finding(
+        "claim-without-lock",
+        "warning",
+        f"{said}, and nobody holds the lock: a deploy has failed or died",
+        "edgeguard status ENV tells what it left. The claim ends by itself; the next deploy clears it.",
+    )
+
+
+def _token(environment: EdgeSide) -> tuple[Finding, ...]:
+    try:
+        found = readiness.token_findings(environment, lasting=TOKEN_DAYS * 86_400)
+    except EdgeError as exc:
+        return (Finding("token-unknown", "note", exc.message, exc.remedy),)
+    return found or (Finding("token", "ok", "it may do what a deploy needs, and lasts for a week at least", ""),)
+
+
+# -- the pages ---------------------------------------------------------------------------------------------------
+
+
+def _names(environment: EdgeSide) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
+    """The pages to look at: those that the settings name, and as many of the sitemap's as may be."""
+    settings = environment.settings
+    named = readiness.urls(settings)[: settings.doctor.pages]
+    unread: tuple[Finding, ...] = ()
+    if settings.doctor.sitemap is not None:
+        try:
+            others = sitemap.pages(
+                urljoin(settings.edge.url, settings.doctor.sitemap), timeout=settings.visitors.timeout
+            )
+        except OriginsUnhealthy as exc:
+            unread, others = (Finding("sitemap-unknown", "warning", exc.message, exc.remedy),), ()
+        more = [name for name in others if name not in named]
+        named += readiness.spread(more, settings.doctor.pages - len(named))
+    if not named:
+        remedy = "Name some in visitors.anonymous, doctor.urls or doctor.sitemap."
+        unread += (Finding("no-pages", "warning", "no page is named that could be looked at", remedy),)
+    return named, unread
+
+
+def _coverage(pages: Sequence[Page], measure: Yardstick) -> Iterator[Finding]:
+    """The pages as a whole."""
+    if not pages:
+        return
+    unknown = [page for page in pages if page.cached and page.runway is None and not page.why]
+    if unknown:
+        yield Finding(
+            "runway-unknown",
+            "note",
+            f"of {len(unknown)} pages the edge doesn't tell how long they last, such as {unknown[0].url}",
+            "Ask again: only the node that holds a page tells it. If it never does, something strips Fastly-Debug-TTL.",
+        )
+    good = [page for page in pages if page.cached and not page.why]
+    known = [page.runway_claimed for page in good if page.runway_claimed is not None]
+    if good:
+        runway = f"; the shortest runway under a deploy's claim is {min(known):.0f} s" if known else ""
+        text = (
+            f"{len(good)} of {len(pages)} have a copy that lasts for the {measure.closure:.0f} s of a closure{runway}"
+        )
+        yield Finding("pages", "ok", text, "")

@@ -1,0 +1,61 @@
+"""A diagnosis for people: the answer, then the findings by their weight, pages with one trouble together."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from edgeguard.doctor import Diagnosis
+    from edgeguard.findings import Finding
+
+HEADINGS = {
+    "critical": "what a visitor would notice",
+    "warning": "what else to mend",
+    "note": "to know",
+    "ok": "as it should be",
+}
+SHOWN = 3
+"""Of findings of one name and remedy; the others are counted."""
+_INDENT, _WIDTH = 22, 118
+
+
+def render(found: Diagnosis, *, quiet: bool = False) -> str:
+    """The whole answer; `quiet` leaves out what needs nobody's attention."""
+    verdict = (
+        "an anonymous visitor would notice a deploy now" if found.would_notice else "nobody would notice a deploy now"
+    )
+    lines = [f"{found.environment}: {verdict}"]
+    lines.append(f"  a closure is expected to last {found.expected:g} s ({found.known_from})")
+    for severity, heading in HEADINGS.items():
+        of_it = [finding for finding in found.findings if finding.severity == severity]
+        if of_it and not (quiet and severity in ("note", "ok")):
+            lines += ["", f"  {heading}:", *_group(found.environment, of_it)]
+    return "\n".join(lines)
+
+
+def _group(environment: str, findings: Sequence[Finding]) -> Iterator[str]:
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.name, finding.remedy), []).append(finding)
+    for (name, remedy), alike in groups.items():
+        for number, finding in enumerate(alike[:SHOWN]):
+            yield from _wrapped(finding.text, first=name if number == 0 else "")
+        if len(alike) > SHOWN:
+            yield from _wrapped(f"… and {len(alike) - SHOWN} more like these")
+        if remedy:
+            yield from _wrapped(f"→ {remedy.replace('ENV', environment)}")
+
+
+def _wrapped(text: str, *, first: str = "") -> list[str]:
+    before = f"    {first}".ljust(_INDENT)
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=before if len(before) == _INDENT else f"{before} ",
+        subsequent_indent=" " * _INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,78 @@
+"""What the edge's own health checks make of a closure. Pure: rows of the active version in, findings out.
+
+A check looks at the last `window` answers of its backend; with `threshold` good ones among them it is healthy (Fastly:
+guides/concepts/healthcheck). While it is sick nothing is asked of it: what has a copy is served stale, and all else is
+an error, also once the cluster is open again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.findings import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from edgeguard.edge import ActiveVersion
+
+
+def find(version: ActiveVersion, *, closure: float, green_path: str | None, patience: float) -> tuple[Finding, ...]:
+    """What would happen to each backend that has a check.
+
+    `closure`: how long one is expected to last; `patience`: how long a deploy waits for a healthy answer through the
+    front door (both in seconds). `green_path` is answered while the cluster is closed.
+    """
+    checks = {str(row["name"]): row for row in version.healthchecks}
+    return tuple(
+        finding
+        for backend in version.backends
+        if (check := checks.get(str(backend.get("healthcheck") or ""))) is not None
+        for finding in _of(str(backend["name"]), check, closure, green_path, patience)
+    )
+
+
+def sick_after_opening(check: Mapping[str, Any], closure: float) -> float:
+    """Seconds for which a backend stays sick after a closure that its check saw; 0 where it never became sick."""
+    window, threshold, interval = _number(check, "window"), _number(check, "threshold"), _interval(check)
+    failed = min(window, int(closure / interval) + 1)
+    # Old good answers leave the window one by one as new ones come, so only new ones make up what is missing.
+    return threshold * interval if window - failed < threshold else 0.0
+
+
+def _of(
+    backend: str, check: Mapping[str, Any], closure: float, green_path: str | None, patience: float
+) -> Iterator[Finding]:
+    path = str(check.get("path") or "/")
+    sick = 0.0 if path == green_path else sick_after_opening(check, closure)
+    if sick:
+        evidence = (
+            f"the health check {check['name']!r} asks {path}, which is closed too: the backend {backend!r} stays sick "
+            f"for {sick:g} s after the opening ({_number(check, 'threshold')} answers, {_interval(check):g} s apart)"
+        )
+        yield Finding(
+            "backend-stays-sick",
+            "critical" if sick >= patience else "warning",
+            f"{evidence}, and so do pages without a copy"
+            + (f"; a deploy waits {patience:.0f} s, then rolls back" if sick >= patience else ""),
+            f'cluster.edge_check_path = "{path}" lets the gate answer that path while it is closed.',
+        )
+    initial, threshold = _number(check, "initial"), _number(check, "threshold")
+    if initial < threshold:
+        yield Finding(
+            "starts-sick",
+            "note",
+            f"the backend {backend!r} is sick at first whenever a version is activated: initial {initial} is below "
+            f"threshold {threshold} in the health check {check['name']!r}",
+            "Raise initial to the threshold. A deploy activates nothing; `edge install` does.",
+        )
+
+
+def _interval(check: Mapping[str, Any]) -> float:
+    """The API has milliseconds."""
+    return max(_number(check, "check_interval"), 1) / 1000
+
+
+def _number(check: Mapping[str, Any], name: str) -> int:
+    value = str(check.get(name) or "0")
+    return int(value) if value.isdecimal() else 0

@@ -1,0 +1,268 @@
+"""Pages as the edge has them: is there a copy, for how long could it still be served, and if there is none, why.
+
+Each page is asked for as a visitor would, with two headers more. To `Fastly-Debug: 1` the edge answers with what it
+holds (Fastly: reference/http/http-headers/Fastly-Debug-TTL), to `Edgeguard-Show` the policy answers whether that is
+stale. To ask is to fetch: where the edge had nothing, it has a copy afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from edgeguard.errors import OriginsUnhealthy
+from edgeguard.findings import Finding
+from edgeguard.probe import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from edgeguard.probe import Answer
+    from edgeguard.settings import EdgeSettings
+
+ASKS = 4
+"""Questions about one page, at most: another node may answer each, and not every answer tells what is held."""
+
+KEPT = (200, 203, 300, 301, 302, 410)
+"""The statuses that the policy keeps for long."""
+_SERVER_ERROR = 500
+_PERSONAL = frozenset({"*", "cookie", "user-agent", "authorization", "referer", "accept-language", "x-forwarded-for"})
+"""Headers that nearly every visitor sends differently: a copy for each of them is a copy for nobody else."""
+_GROUP = re.compile(r"\(?\b([HM])\s+(\S+)\s+(-|-?[0-9.]+)\s+(-|-?[0-9.]+)\s+(-|-?[0-9.]+)\)?")
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What a runway is measured with, all in seconds: the grace that is in force, the grace that a deploy's claim will
+    give, and how long a closure is expected to last."""
+
+    grace: float
+    claimed: float
+    closure: float
+
+
+@dataclass(frozen=True)
+class Held:
+    """One node's word on one answer: whether it was a hit, and the object's TTL that is left and its stale-if-error
+    (seconds; None where this node does not hold the object itself)."""
+
+    hit: bool
+    node: str
+    ttl: float | None
+    stale_if_error: float | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page. `cached`: the edge has a copy now; `cold`: it had none before we asked (None: it can't be told).
+
+    Seconds, None where unknown: `runway` if the origin failed now, `runway_claimed` under a deploy's claim. `why` names
+    the finding that is in the way, "" where there is none. `answer` is the last one.
+    """
+
+    url: str
+    status: int | None = None
+    cached: bool = False
+    cold: bool | None = None
+    node: str | None = None
+    ttl: float | None = None
+    stale_if_error: float | None = None
+    runway: float | None = None
+    runway_claimed: float | None = None
+    why: str = ""
+    finding: Finding | None = None
+    answer: Answer | None = None
+
+    def json(self) -> dict[str, object]:
+        """As `doctor --json` has it."""
+        hidden = {"finding", "answer"}
+        return {name: value for name, value in vars(self).items() if name not in hidden}
+
+
+def held(header: str) -> Held | None:
+    """What Fastly-Debug-TTL says; behind a shield it has a group for each node, the one nearest to the visitor first.
+
+    None where it says nothing that can be read.
+    """
+    found = _GROUP.search(header)
+    if found is None:
+        return None
+    ttl, stale = (None if text == "-" else _number(text) for text in (found[3], found[4]))
+    return Held(found[1] == "H", found[2], ttl, stale)
+
+
+def look(
+    url: str, edge: EdgeSettings, yardstick: Yardstick, *, timeout: float, pause: Callable[[float], None] | None = None
+) -> Page:
+    """Ask for a page until the edge has told what it holds, at most ASKS times.
+
+    `pause` is called after each answer with the seconds that it took. Nothing is raised: no answer is a finding, too.
+    """
+    headers = {"Fastly-Debug": "1", "Edgeguard-Show": edge.status_name}
+    cold: bool | None = None
+    answer, told = None, None
+    for number in range(ASKS):
+        try:
+            answer = ask(url, headers=headers, timeout=timeout)
+        except OriginsUnhealthy as exc:
+            return _error(Page(url), exc.message)
+        if pause is not None:
+            pause(answer.seconds)
+        told = held(answer.headers.get("fastly-debug-ttl", ""))
+        hit = _hit(answer, told)
+        if number == 0:
+            cold = _cold(answer, hit=hit)
+        if answer.status >= _SERVER_ERROR:
+            closed = answer.headers.get("edgeguard-closed")
+            said = f"{url} answers {answer.status}" + (f": the cluster is closed ({closed})" if closed else "")
+            return _error(Page(url, answer.status, cold=cold), said)
+        if hit and (told is None or told.ttl is not None):
+            break
+        if not hit and number > 0 and refusal(answer.headers) is not None:
+            break
+    assert answer is not None  # noqa: S101 - it was asked at least once; this tells mypy
+    return _judge(url, edge, yardstick, answer, told, cold=cold)
+
+
+def refusal(headers: Mapping[str, str]) -> tuple[str, str] | None:
+    """Why an answer that says so can't be a copy for others: the finding's name, and the evidence.
+
+    Fastly: guides/concepts/cache/cache-freshness. Values of cookies are not told.
+    """
+    control, surrogate = headers.get("cache-control", ""), headers.get("surrogate-control", "")
+    if cookie := headers.get("set-cookie"):
+        return "set-cookie", f"it sets the cookie {cookie.partition('=')[0].strip()}"
+    for word in ("private", "no-store"):
+        for name, value in (("Cache-Control", control), ("Surrogate-Control", surrogate)):
+            if re.search(rf"\b{word}\b", value, re.IGNORECASE):
+                return word, f"{name}: {value}"
+    for name, value, directive in (
+        ("Surrogate-Control", surrogate, "max-age"),
+        ("Cache-Control", control, "s-maxage"),
+        ("Cache-Control", control, "max-age"),
+    ):
+        if found := re.search(rf"(?<![\w-]){directive}\s*=\s*\"?([0-9]+)", value, re.IGNORECASE):
+            return ("no-ttl", f"{name}: {value}") if int(found[1]) == 0 else None
+    return None
+
+
+REMEDIES = {
+    "set-cookie": "Don't set cookies on pages that everybody gets; or take the page from the list.",
+    "private": "Send it with a TTL and without `private`, if everybody gets the same page; or take it from the list.",
+    "no-store": "Send it with a TTL and without `no-store`, if everybody gets the same page; or take it from the list.",
+    "no-ttl": "Give it a TTL, however short, in Surrogate-Control or Cache-Control; or take it from the list.",
+    "passed": "Look in the service's VCL for what passes it, or gives it no TTL; or take it from the list.",
+    "vary": "Leave that header out of Vary, or let the edge reduce it to a few values before the lookup.",
+    "stale": "Unless a deploy is under way: look why the origin doesn't answer for it.",
+    "not-kept": "Name a page that answers 200: the policy keeps no errors, whatever their TTL.",
+    "cold": "edgeguard doctor ENV --warm fetches what is missing; other nodes fetch when their first visitor comes.",
+}
+
+
+def _judge(
+    url: str, edge: EdgeSettings, yardstick: Yardstick, answer: Answer, told: Held | None, *, cold: bool | None
+) -> Page:
+    """What the last answer means. Of several reasons the first in the order of cause and effect is named."""
+    page = Page(url, answer.status, cold=cold, node=told.node if told else None, answer=answer)
+    if answer.status not in KEPT:
+        return _found(page, "not-kept", f"{url} answers {answer.status}")
+    if not _hit(answer, told):
+        name, evidence = refusal(answer.headers) or ("passed", f"{ASKS} requests, and none was answered from a copy")
+        return _found(page, name, f"{url} is never answered from a copy: {evidence}")
+    if why := answer.headers.get("edgeguard-stale"):
+        text = f"{url} is served stale now ({why}): its runway can't be told"
+        return replace(
+            page, cached=True, why="stale", finding=Finding("stale", "warning", text, REMEDIES["stale"], url)
+        )
+    return _judge_copy(_measured(page, told, yardstick), edge, yardstick, answer.headers)
+
+
+def _measured(page: Page, told: Held | None, yardstick: Yardstick) -> Page:
+    """The page with its runways, where the node told what it holds."""
+    if told is None or told.ttl is None or told.stale_if_error is None:
+        return replace(page, cached=True)
+    ttl, stale = told.ttl, told.stale_if_error
+    now, claimed = (round(max(0.0, ttl + min(stale, limit)), 3) for limit in (yardstick.grace, yardstick.claimed))
+    return replace(page, cached=True, ttl=ttl, stale_if_error=stale, runway=now, runway_claimed=claimed)
+
+
+def _judge_copy(page: Page, edge: EdgeSettings, yardstick: Yardstick, headers: Mapping[str, str]) -> Page:
+    """What is wrong with a page of which there is a fresh copy."""
+    if personal := _varying(headers.get("vary", "")):
+        return _found(page, "vary", f"{page.url} has a copy for each {personal}: Vary: {headers['vary']}")
+    if page.runway_claimed is not None and page.runway_claimed < yardstick.closure:
+        return _short(page, edge, yardstick, headers)
+    if page.cold:
+        text = f"{page.url} had no copy at {page.node or 'the edge'} until it was asked for just now"
+        return _found(page, "cold", text)
+    return page
+
+
+def _short(page: Page, edge: EdgeSettings, yardstick: Yardstick, headers: Mapping[str, str]) -> Page:
+    """A copy that would not last."""
+    needed = f"it could be served for {page.runway_claimed:.0f} s, and a closure takes {yardstick.closure:.0f} s"
+    limit = page.stale_if_error or 0
+    own = re.search(r"stale-if-error\s*=\s*\"?([0-9]+)", _freshness(headers), re.IGNORECASE)
+    if limit >= yardstick.claimed:
+        evidence, remedy = (
+            "the claim's grace is too short",
+            "Raise claim.duration, or edge.ceiling if that is the limit.",
+        )
+    elif said := refusal(headers):
+        evidence, remedy = said[1], REMEDIES[said[0]]
+    elif own and int(own[1]) < edge.base_grace:
+        evidence = f"its own stale-if-error={own[1]} is below the base grace"
+        remedy = "Let the origin say more, or nothing, of stale-if-error."
+    else:
+        evidence = f"it is stored with stale-if-error {limit:.0f} s, below the ceiling"
+        remedy = (
+            "It was stored before the policy was installed, or a 304 has renewed it since: purge it softly while the "
+            "origin is healthy, or wait until its TTL has passed."
+        )
+    finding = Finding("short-runway", "critical", f"{page.url}: {needed}; {evidence}", remedy, page.url)
+    return replace(page, why="short-runway", finding=finding)
+
+
+def _error(page: Page, said: str) -> Page:
+    remedy = "Mend it first: visitors see that now."
+    return replace(page, why="page-error", finding=Finding("page-error", "critical", said, remedy, page.url))
+
+
+def _found(page: Page, name: str, text: str) -> Page:
+    return replace(page, why=name, finding=Finding(name, "critical", text, REMEDIES[name], page.url))
+
+
+def _hit(answer: Answer, told: Held | None) -> bool:
+    """X-Cache has a word for each node, the one nearest to the visitor last; a stale answer is a HIT as well."""
+    if told is not None:
+        return told.hit
+    return answer.headers.get("x-cache", "").rpartition(",")[2].strip().upper() == "HIT"
+
+
+def _cold(answer: Answer, *, hit: bool) -> bool | None:
+    """Whether there was no copy, stale ones included; only the policy can tell that of a miss."""
+    if hit:
+        return False
+    return {"none": True, "stale": False}.get(answer.headers.get("edgeguard-copy", ""))
+
+
+def _varying(vary: str) -> str | None:
+    """The first header in Vary that nearly every visitor sends differently."""
+    names = [name.strip() for name in vary.split(",")]
+    return next((name for name in names if name.lower() in _PERSONAL), None)
+
+
+def _freshness(headers: Mapping[str, str]) -> str:
+    """The header that decides, where it says anything of stale-if-error: Surrogate-Control before Cache-Control."""
+    surrogate = headers.get("surrogate-control", "")
+    return surrogate if "stale-if-error" in surrogate.lower() else headers.get("cache-control", "")
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

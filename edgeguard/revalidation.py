@@ -1,0 +1,94 @@
+"""Whether a page would lose its ceiling when the origin answers 304 Not Modified.
+
+No VCL of ours runs for a 304: the headers of that answer decide how long the page may be kept from then on (Fastly:
+reference/http/http-headers/Surrogate-Control). So the origin itself is asked, with the validators of the answer that
+the edge gave.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from edgeguard.errors import OriginsUnhealthy
+from edgeguard.findings import Finding
+from edgeguard.probe import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FRESHNESS = re.compile(r"\b(?:s-maxage|max-age)\s*=", re.IGNORECASE)
+_STALE = re.compile(r"\bstale-if-error\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
+
+
+def revalidates(headers: Mapping[str, str]) -> bool:
+    """Whether a page with these headers can be renewed by a 304."""
+    return "etag" in headers or "last-modified" in headers
+
+
+def examine(
+    url: str, headers: Mapping[str, str], origin: str | None, *, needed: float, timeout: float
+) -> tuple[Finding, ...]:
+    """Ask the origin whether the page is still the same, and look at what its 304 says; () where all is well.
+
+    `headers` are of the edge's answer, `origin` is a URL's beginning such as http://10.0.0.1:8080 (None: not known);
+    `needed` is the stale-if-error, in seconds, that has to be left.
+    """
+    if not revalidates(headers):
+        return ()
+    if origin is None:
+        remedy = "Name the origin, as the edge asks it: doctor.origin."
+        return (_unknown(url, "it has a validator, and no origin is configured that could be asked", remedy),)
+    conditions = {"If-None-Match": headers.get("etag", ""), "If-Modified-Since": headers.get("last-modified", "")}
+    parts = urlsplit(url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    asked = {"Host": parts.netloc, **{name: value for name, value in conditions.items() if value}}
+    try:
+        answer = ask(origin.rstrip("/") + target, headers=asked, timeout=timeout)
+    except OriginsUnhealthy as exc:
+        return (_unknown(url, exc.message, "Is doctor.origin right, and may this machine ask it?"),)
+    if answer.status != HTTPStatus.NOT_MODIFIED:
+        return ()
+    return (*_loses(url, answer.headers, needed), *_keys(url, answer.headers))
+
+
+def _loses(url: str, headers: Mapping[str, str], needed: float) -> tuple[Finding, ...]:
+    """A 304 without a word on freshness renews what was stored, stale-if-error included."""
+    surrogate, control = headers.get("surrogate-control", ""), headers.get("cache-control", "")
+    if not (_FRESHNESS.search(surrogate) or _FRESHNESS.search(control) or "expires" in headers):
+        return ()
+    said = _STALE.search(surrogate) or _STALE.search(control)
+    if said and int(said[1]) >= needed:
+        return ()
+    left = f"stale-if-error={said[1]}" if said else "no stale-if-error"
+    return (
+        Finding(
+            "revalidates",
+            "critical",
+            f"{url} is renewed by a 304 with {left}: the copy loses what the policy gave it",
+            "Let the origin send `Surrogate-Control: max-age=…, stale-if-error=<ceiling>` with 200 and 304 alike; "
+            "or no ETag and no Last-Modified.",
+            url,
+        ),
+    )
+
+
+def _keys(url: str, headers: Mapping[str, str]) -> tuple[Finding, ...]:
+    if "surrogate-key" not in headers:
+        return ()
+    return (
+        Finding(
+            "revalidates-keys",
+            "warning",
+            f"{url} is renewed by a 304 with surrogate keys of its own, which may drop the group key of the policy",
+            "Leave Surrogate-Key out of 304 answers; a purge by groups may miss this page.",
+            url,
+        ),
+    )
+
+
+def _unknown(url: str, why: str, remedy: str) -> Finding:
+    text = f"{url}: it can't be told what a 304 would do to its copy: {why}"
+    return Finding("revalidation-unknown", "note", text, remedy, url)

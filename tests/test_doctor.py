@@ -1,0 +1,510 @@
+"""One planted defect, exactly that finding: `doctor` on a world that is well but for one thing."""
+
+from __future__ import annotations
+
+import gzip
+import http.server
+import json
+import re
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edgeguard import environment, pages, sitemap
+from edgeguard.doctor import examine
+from edgeguard.doctor.text import render
+from edgeguard.edge.grace import SUPPORT_SLOTS
+from edgeguard.edge.health_checks import sick_after_opening
+from edgeguard.errors import OriginsUnhealthy
+from edgeguard.pages import Held, held
+from tests.edge.stage import TOKEN, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgeguard.doctor import Diagnosis
+    from tests.edge.stage import Stage
+
+PLANNED = 300
+PAGES = 3
+READER = "token-that-only-reads"
+
+
+@dataclass
+class World:
+    """A service with the policy, an origin with a few good pages, and files that tell of both."""
+
+    stage: Stage
+    folder: Path
+    pages: list[str] = field(default_factory=list)
+
+    def configure(
+        self, *, with_cluster: bool = False, pages: list[str] | None = None, **tables: dict[str, Any]
+    ) -> None:
+        """Write the environment's file; without more, as the world is well."""
+        edge = self.stage.settings
+        content: dict[str, dict[str, Any]] = {
+            "edge": {
+                "service": edge.service,
+                "url": edge.url,
+                "health_url": edge.health_url,
+                "api_url": edge.api_url,
+                "token_file": str(self.folder / "token"),
+                "base_grace": edge.base_grace,
+                "ceiling": edge.ceiling,
+            },
+            "claim": {"duration": 600},
+            "visitors": {"anonymous": self.pages if pages is None else pages},
+            "doctor": {"rate": 1000, "origin": f"http://127.0.0.1:{self.stage.origin.port}"},
+        }
+        if with_cluster:
+            content["application"] = {"repository": str(self.folder), "branch": "main"}
+            content["cluster"] = {
+                "driver": "local",
+                "root": str(self.folder / "cluster"),
+                "planned_closure": PLANNED,
+                "options": {"gate_port": 9},
+            }
+        for name, more in tables.items():
+            content[name] = content.get(name, {}) | more
+        self.token(TOKEN)
+        text = "".join(f"[{name}]\n{_lines(table)}" for name, table in content.items())
+        (self.folder / "site.toml").write_text(text, encoding="utf-8")
+
+    def token(self, secret: str) -> None:
+        """The token that commands use."""
+        path = self.folder / "token"
+        path.touch(mode=0o600)
+        path.write_text(secret, encoding="utf-8")
+
+    def plant(self, **what: object) -> None:
+        """Put a defect into the service, past its API."""
+        self.stage.control("POST", "/plants", what)
+
+    def examine(self, *, warm: bool = False) -> Diagnosis:
+        """What the verb does, in this process."""
+        opened, cluster = environment.as_far_as_it_goes("site", config=self.folder, state=self.folder / "state")
+        return examine(opened, cluster, warm=warm)
+
+    def visit(self) -> None:
+        """Visitors have been there."""
+        for page in self.pages:
+            self.stage.get(page)
+
+    def edgeguard(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command line, as a process."""
+        command = [sys.executable, "-m", "edgeguard", *arguments, "--config", str(self.folder)]
+        command += ["--state", str(self.folder / "state")]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def _lines(table: dict[str, Any]) -> str:
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"
+    return json.dumps(value)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with running() as stage:
+        stage.edge.install("the tests")
+        world = World(stage, tmp_path_factory.mktemp("doctor"))
+        world.pages = [stage.page(cache="max-age=100000") for _ in range(PAGES)]
+        world.visit()
+        yield world
+
+
+@pytest.fixture
+def world(whole: World) -> Iterator[World]:
+    """One world for the module; every test begins with all of it well, and visited."""
+    whole.stage.reset()
+    whole.configure()
+    whole.visit()
+    yield whole
+    whole.stage.control("DELETE", "/plants")
+    whole.stage.write({})
+
+
+def wrong(found: Diagnosis) -> set[str]:
+    """The names of everything that isn't as it should be."""
+    return {finding.name for finding in found.findings if finding.severity != "ok"}
+
+
+def test_a_world_that_is_well_has_no_finding(world: World) -> None:
+    found = world.examine()
+
+    assert wrong(found) == set()
+    assert not found.would_notice
+    assert {finding.name for finding in found.findings} == {"policy", "nodes", "token", "pages"}
+    assert [(page.cached, page.cold, page.why) for page in found.pages] == [(True, False, "")] * PAGES
+
+
+def test_a_runway_is_what_is_left_of_the_ttl_and_the_grace(world: World) -> None:
+    """In force now: the base of 60 s. Under a deploy's claim: base and 600 s."""
+    page = world.examine().pages[0]
+
+    assert page.ttl is not None
+    assert 0 < page.ttl <= 100_000
+    assert page.runway == pytest.approx(page.ttl + 60)
+    assert page.runway_claimed == pytest.approx(page.ttl + 660)
+
+
+HEALTHCHECK = {"name": "alive", "path": "/alive", "check_interval": 2000, "window": 5, "threshold": 3, "initial": 3}
+CHECKED = {"add": {"healthcheck": [HEALTHCHECK]}, "change": {"backend": {"origin": {"healthcheck": "alive"}}}}
+LAST_RETURN = {"name": "theirs", "type": "recv", "priority": 0, "content": 'if (req.url == "/x") { return(pass); }'}
+
+IN_THE_SERVICE: dict[str, dict[str, Any]] = {
+    "policy-missing": {"remove": {"dictionary": ["edgeguard"]}},  # and the snippets
+    "policy-changed": {"change": {"snippet": {"edgeguard_deliver": {"priority": 50}}}},
+    "compute-service": {"type": "wasm"},
+    "serve-stale": {"settings": {"general.stale_if_error": True}},
+    "cache-settings": {"add": {"cache_settings": [{"name": "kept", "stale_ttl": "1500"}]}},
+    "request-settings": {"add": {"request_settings": [{"name": "aged", "max_stale_age": "30"}]}},
+    "early-return": {"add": {"snippet": [LAST_RETURN]}},
+    "backend-stays-sick": CHECKED,
+    "starts-sick": {
+        "add": {"healthcheck": [HEALTHCHECK | {"check_interval": 600_000, "initial": 1}]},
+        "change": CHECKED["change"],
+    },
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_SERVICE)
+def test_a_defect_in_the_service_is_named(world: World, name: str) -> None:
+    planted = IN_THE_SERVICE[name]
+    if name == "policy-missing":
+        planted["remove"]["snippet"] = [snippet.name for snippet in world.stage.policy()]
+    world.plant(**planted)
+    found = world.examine()
+
+    assert wrong(found) == {name}
+    [finding] = [finding for finding in found.findings if finding.name == name]
+    assert finding.remedy
+
+
+def test_a_green_path_keeps_the_health_check_content(world: World) -> None:
+    world.plant(**CHECKED)
+    world.configure(with_cluster=True)
+    assert wrong(world.examine()) == {"backend-stays-sick"}
+    world.configure(with_cluster=True, cluster={"edge_check_path": "/alive"})
+    assert wrong(world.examine()) == set()
+
+
+@pytest.mark.parametrize(
+    ("closure", "sick"),
+    [(1, 0), (3.9, 0), (4, 6), (300, 6)],
+    ids=["one failure", "two failures", "three failures", "all fail"],
+)
+def test_a_backend_is_sick_until_as_many_answers_are_good_as_the_threshold_says(closure: float, sick: float) -> None:
+    """A window of 5 with a threshold of 3 bears two failures; every 2 s there is an answer."""
+    assert sick_after_opening(HEALTHCHECK, closure) == sick
+
+
+def test_a_backend_that_stays_sick_for_longer_than_a_deploy_waits_is_critical(world: World) -> None:
+    slow = HEALTHCHECK | {"check_interval": 30_000}
+    world.plant(add={"healthcheck": [slow]}, change=CHECKED["change"])
+    found = world.examine()
+
+    assert wrong(found) == {"backend-stays-sick"}
+    assert found.would_notice
+
+
+# -- pages -------------------------------------------------------------------------------------------------------
+
+PERSONAL: dict[str, tuple[str, dict[str, str]]] = {
+    "set-cookie": ("max-age=600", {"Set-Cookie": "session=secret-of-a-visitor"}),
+    "private": ("private, max-age=600", {}),
+    "no-store": ("no-store", {}),
+    "no-ttl": ("max-age=0", {}),
+    "vary": ("max-age=600", {"Vary": "Accept-Encoding, User-Agent"}),
+    "short-runway": ("max-age=60, stale-if-error=30", {}),
+}
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_a_page_that_would_not_last_is_named_with_its_reason(world: World, name: str) -> None:
+    cache, headers = PERSONAL[name]
+    bad = world.stage.page(cache=cache, more=headers)
+    world.configure(pages=[*world.pages, bad])
+    found = world.examine()
+
+    assert wrong(found) == {name}
+    assert found.would_notice
+    assert [(page.url, page.why) for page in found.pages if page.why] == [(world.stage.url + bad, name)]
+    assert "secret-of-a-visitor" not in json.dumps(found.json())
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_page_that_is_an_error_is_named(world: World, status: int) -> None:
+    world.configure(pages=[*world.pages, world.stage.page(status=status)])
+
+    assert wrong(world.examine()) == {{404: "not-kept", 500: "page-error"}[status]}
+
+
+def test_a_page_that_somebodys_vcl_passes_is_named(world: World) -> None:
+    page = world.stage.page(cache="max-age=600")
+    content = f'if (req.url == "{page}") {{ return(pass); }}'
+    world.plant(add={"snippet": [{"name": "theirs", "type": "recv", "content": content}]})
+    world.configure(pages=[page])
+
+    assert wrong(world.examine()) == {"passed"}
+
+
+def test_a_page_that_is_served_stale_has_no_known_runway(world: World) -> None:
+    page = world.stage.page(cache="max-age=100")
+    world.stage.get(page)
+    world.stage.later(120)
+    world.stage.origin.down()
+    world.configure(pages=[page])
+    found = world.examine()
+
+    assert wrong(found) == {"stale"}
+    assert (found.pages[0].cached, found.pages[0].runway) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("more", "names"),
+    [
+        ({}, set()),
+        ({"Cache-Control": "max-age=600"}, {"revalidates"}),
+        ({"Surrogate-Control": "max-age=600, stale-if-error=5"}, {"revalidates"}),
+        ({"Surrogate-Control": "max-age=600, stale-if-error=3600"}, set()),
+        ({"Surrogate-Key": "a b"}, {"revalidates-keys"}),
+    ],
+    ids=["silent", "fresh", "too short", "with the ceiling", "keys"],
+)
+def test_a_304_that_would_lose_the_ceiling_is_named(world: World, more: dict[str, str], names: set[str]) -> None:
+    """What the edge holds was stored by a 200, and is well; the origin is asked what it would say next time."""
+    page = world.stage.page(cache="", more={"ETag": '"1"', "Surrogate-Control": "max-age=600"})
+    world.stage.get(page)
+    world.stage.origin.pages[page] = (200, {"ETag": '"1"', **more})
+    world.configure(pages=[page])
+    found = world.examine()
+
+    assert wrong(found) == names
+    assert found.would_notice == (names == {"revalidates"})
+
+
+def test_without_an_origin_to_ask_a_304_is_unknown_not_well(world: World) -> None:
+    page = world.stage.page(cache="max-age=600", more={"ETag": '"1"'})
+    world.configure(pages=[page], doctor={"origin": "http://127.0.0.1:9"})
+
+    assert wrong(world.examine()) == {"revalidation-unknown"}
+
+
+def test_the_longest_of_the_last_closures_is_what_a_runway_has_to_cover(world: World) -> None:
+    """A deploy of this machine took 1000 s; a claim gives 660 s and the page has a TTL of 60 s."""
+    page = world.stage.page(cache="max-age=60")
+    world.configure(pages=[page])
+    assert wrong(world.examine()) == set()
+    journal = world.folder / "state" / "site" / "20260101-000000-abcd" / "journal.jsonl"
+    journal.parent.mkdir(parents=True)
+    steps = [("begin", "close", 0), ("done", "open", 1000)]
+    lines = [{"event": event, "step": step, "at": at} for event, step, at in steps]
+    journal.write_text(
+        "".join(json.dumps(line) + "\n" for line in [*lines, {"event": "end", "at": 1001, "exit_code": 0}])
+    )
+    try:
+        found = world.examine()
+    finally:
+        journal.unlink()
+
+    assert wrong(found) == {"short-runway"}
+    assert (found.expected, found.known_from) == (1000, "the longest of the last 1 deploys")
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("(H cache-a 12.500 600.000 3)", Held(True, "cache-a", 12.5, 600)),
+        ("M cache-a 10.000 0.000 0", Held(False, "cache-a", 10, 0)),
+        ("(H cache-a - - 3)", Held(True, "cache-a", None, None)),
+        ("(M cache-edge 9.000 60.000 1) (H cache-shield 5.000 70.000 5)", Held(False, "cache-edge", 9, 60)),
+        ("", None),
+        ("nonsense", None),
+    ],
+)
+def test_the_debug_header_is_read_in_all_its_forms(header: str, expected: Held | None) -> None:
+    assert held(header) == expected
+
+
+# -- claims, tokens, nodes ---------------------------------------------------------------------------------------
+
+
+def test_a_deploys_claim_that_nobody_holds_is_named(world: World) -> None:
+    world.stage.claim("deploy0", grace=600)
+    assert wrong(world.examine()) == {"deploy-claim"}
+    world.configure(with_cluster=True)
+    found = world.examine()
+
+    assert wrong(found) == {"claim-without-lock"}
+    assert not found.would_notice
+
+
+def test_a_claim_of_supports_is_as_it_should_be(world: World) -> None:
+    world.stage.claim("support1", grace=900)
+    found = world.examine()
+
+    assert wrong(found) == set()
+    assert "support1 claims 900 s" in render(found)
+    ttl = found.pages[0].ttl
+    assert ttl is not None
+    assert found.pages[0].runway == pytest.approx(ttl + 900)
+
+
+def test_slots_that_are_all_taken_are_named(world: World) -> None:
+    until = world.stage.now() + 500
+    world.stage.write(dict.fromkeys(SUPPORT_SLOTS, f"{until}:600:abcd1234"))
+
+    assert wrong(world.examine()) == {"slots-full"}
+
+
+def _soon(hours: float) -> str:
+    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("token", "names"),
+    [
+        ({"scopes": ["global:read"]}, {"token-scope"}),
+        ({"scopes": ["purge_select"]}, {"token-unknown", "api-unknown"}),
+        ({"sees_itself": False}, {"token-unknown"}),
+        ({"expires_at": _soon(5)}, {"token-expires"}),
+        ({"expires_at": _soon(24 * 30)}, set()),
+        ({"expires_at": _soon(-1)}, {"token-unknown", "api-unknown"}),
+    ],
+    ids=["reads", "purges", "may not ask about itself", "ends soon", "ends", "ended"],
+)
+def test_doctor_goes_as_far_as_the_token_goes(world: World, token: dict[str, Any], names: set[str]) -> None:
+    """The nodes and the pages are looked at with any token."""
+    world.plant(tokens={READER: token})
+    world.token(READER)
+    found = world.examine()
+
+    assert wrong(found) == names
+    assert {"nodes", "pages"} <= {finding.name for finding in found.findings}
+    assert not found.would_notice
+
+
+@contextmanager
+def serving(pages: dict[str, bytes]) -> Iterator[str]:
+    """A server with these pages, read at each request; its URL."""
+
+    class Asked(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = pages.get(self.path)
+            self.send_response(404 if body is None else 200)
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Asked)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_node_that_runs_another_policy_and_a_front_door_that_runs_none_are_named(world: World) -> None:
+    pages = [world.stage.url + page for page in world.pages]
+    status = world.stage.get("/edgeguard-status").body
+    revision = world.stage.edge.status().revision.encode()
+    other = {"/edgeguard-status": status.replace(revision, b"0123456789ab")}
+    with serving(other) as url:
+        world.configure(pages=pages, edge={"url": url})
+        assert wrong(world.examine()) == {"node-behind"}
+        del other["/edgeguard-status"]
+        assert wrong(world.examine()) == {"no-status"}
+
+
+# -- the sitemap -------------------------------------------------------------------------------------------------
+
+
+def urlset(*names: str) -> bytes:
+    rows = "".join(f"<url><loc> {name} </loc><image><loc>/not-a-page</loc></image></url>" for name in names)
+    return f'<?xml version="1.0"?><urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{rows}</urlset>'.encode()
+
+
+BOMB = b'<!DOCTYPE a [<!ENTITY b "cccccccc">]><urlset><url><loc>&b;</loc></url></urlset>'
+
+
+def test_pages_come_from_the_sitemap_and_its_index_and_from_no_other_host() -> None:
+    pages: dict[str, bytes] = {}
+    with serving(pages) as url:
+        index = "".join(f"<sitemap><loc>{url}/{name}</loc></sitemap>" for name in ("one.xml", "two.xml.gz"))
+        pages["/sitemap.xml"] = f"<sitemapindex>{index}</sitemapindex>".encode()
+        pages["/one.xml"] = urlset(f"{url}/a", "http://elsewhere.example/b", f"{url}/a")
+        pages["/two.xml.gz"] = gzip.compress(urlset(f"{url}/c"))
+
+        assert sitemap.pages(f"{url}/sitemap.xml", timeout=5) == (f"{url}/a", f"{url}/c")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"not XML", b"<html></html>", BOMB, BOMB.decode().encode("utf-16"), b"\x1f\x8bno"]
+)
+def test_what_is_no_sitemap_is_told_so(body: bytes) -> None:
+    with serving({"/sitemap.xml": body}) as url, pytest.raises(OriginsUnhealthy, match="no sitemap"):
+        sitemap.pages(f"{url}/sitemap.xml", timeout=5)
+
+
+def test_a_sitemap_that_unpacks_without_end_is_not_unpacked() -> None:
+    packed = gzip.compress(bytes(2 * sitemap.BYTES), compresslevel=1)
+    with serving({"/sitemap.xml": packed}) as url, pytest.raises(OriginsUnhealthy, match="more than"):
+        sitemap.pages(f"{url}/sitemap.xml", timeout=5)
+
+
+def test_of_a_large_sitemap_a_few_pages_from_its_whole_length_are_looked_at(world: World) -> None:
+    names = [world.stage.page(cache="max-age=600") for _ in range(10)]
+    world.stage.origin.pages["/sitemap.xml"] = (404, {})
+    world.configure(pages=[], doctor={"sitemap": "/sitemap.xml", "pages": 3})
+    assert wrong(world.examine()) == {"sitemap-unknown", "no-pages"}
+    with serving({"/sitemap.xml": urlset(*names)}) as url:
+        world.configure(pages=[], doctor={"sitemap": f"{url}/sitemap.xml", "pages": 3})
+        found = world.examine()
+    assert [page.url.removeprefix(url) for page in found.pages] == [names[0], names[3], names[6]]
+
+
+def test_every_finding_is_explained() -> None:
+    root = Path(__file__).parent.parent
+    sources = "".join(path.read_text(encoding="utf-8") for path in (root / "edgeguard").rglob("*.py"))
+    found = set(re.findall(r'Finding\(\s*"([a-z-]+)"', sources)) | set(pages.REMEDIES)
+    explained = (root / "docs" / "doctor.md").read_text(encoding="utf-8")
+
+    assert {name for name in found - {"shortens"} if f"`{name}`" not in explained} == set()
+
+
+# -- the command -------------------------------------------------------------------------------------------------
+
+
+def test_the_command_tells_scripts_and_people(world: World) -> None:
+    well = world.edgeguard("doctor", "site", "--json")
+    assert (well.returncode, well.stderr) == (0, "")
+    told = json.loads(well.stdout)
+    assert {key: told[key] for key in ("environment", "would_notice")} == {"environment": "site", "would_notice": False}
+    assert {"url", "cached", "why", "runway"} <= told["urls"][0].keys()
+
+    bad = [world.stage.page(cache="private") for _ in range(5)]
+    world.configure(pages=bad)
+    ill = world.edgeguard("doctor", "site")
+    assert ill.returncode == 4
+    assert ill.stdout.startswith("site: an anonymous visitor would notice a deploy now")
+    assert ill.stdout.count("Cache-Control: private") == 3, "pages with one trouble are told together"
+    assert "2 more like these" in ill.stdout
+    assert TOKEN not in ill.stdout + ill.stderr
