@@ -53,7 +53,7 @@ SHAPES: dict[str, Shape] = {
     "dictionary.delete_dictionary": _STATUS,
     "dictionary_item.list_dictionary_items": [{"item_key": str, "item_value": str}],
     "dictionary_item.bulk_update_dictionary_item": _STATUS,
-    "settings.get_service_settings": {"general.stale_if_error?": bool, "general.stale_if_error_ttl?": _NUMBER},
+    "settings.get_service_settings": dict,
     "settings.update_service_settings": dict,
     "vcl.get_custom_vcl_generated": {"content": str},
     "tokens.get_token_current": {"scopes?": [str], "services?": [str], "expires_at?": str},

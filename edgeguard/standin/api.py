@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from dataclasses import replace
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from edgeguard.standin.routes import Call, Reply
 from edgeguard.standin.wire import Answer, Dropped
 
 if TYPE_CHECKING:
-    from edgeguard.standin.control import Controls
+    from edgeguard.standin.control import Controls, Fault
     from edgeguard.standin.routes import Routes
     from edgeguard.standin.tokens import Tokens
     from edgeguard.standin.wire import Pairs, Received
@@ -44,19 +45,25 @@ class ApiFace:
         entry = Entry(time.time(), received.method, path)
         self._controls.history.append(entry)
         fault = self._controls.fault(received.method, path)
-        if fault is not None:
-            await asyncio.sleep(fault.delay)
-            if fault.drop == "before":
-                raise Dropped
-            if fault.status is not None:
-                entry.status = fault.status
-                headers = [("Content-Type", "application/json"), *fault.headers.items()]
-                return Answer(fault.status, headers, b'{"msg": "The stand-in was told to fail"}')
-        answer = self._answer(received, path, entry)
-        if fault is not None and fault.drop == "after":
-            raise Dropped
+        answer = self._answer(received, path, entry) if fault is None else await self._misbehave(fault, received, entry)
         entry.status = answer.status
         return answer
+
+    async def _misbehave(self, fault: Fault, received: Received, entry: Entry) -> Answer:
+        """As the fault wants it. Raises Dropped, and leaves the entry's status None."""
+        instead = fault.status is not None or fault.body is not None
+        answer = self._answer(received, entry.path, entry) if fault.apply else None
+        await asyncio.sleep(fault.delay)
+        if fault.drop == "before":
+            raise Dropped
+        if instead:
+            body = '{"msg": "The stand-in was told to fail"}' if fault.body is None else fault.body
+            headers = {"Content-Type": "application/json"} | fault.headers
+            answer = Answer(fault.status or 200, list(headers.items()), body.encode("latin-1"))
+        answer = answer or self._answer(received, entry.path, entry)
+        if fault.drop == "after":
+            raise Dropped
+        return replace(answer, cut=fault.drop == "within")
 
     def _answer(self, received: Received, path: str, entry: Entry) -> Answer:
         headers: Pairs = [("Date", formatdate(usegmt=True))]

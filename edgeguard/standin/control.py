@@ -2,6 +2,7 @@
 
     GET    /history       [{"at": Unix time, "method", "path", "status": code or null where no answer was given,
                             "keys": […] and "soft": bool for a purge by keys}, …], oldest first
+    DELETE /history       from now on it begins anew
     POST   /faults        {"api": FAULT}: adds one; the first that matches a request, and isn't used up, acts on it
     GET    /faults        [FAULT, …] with the `times` that are left
     DELETE /faults        no more faults
@@ -17,8 +18,12 @@ A FAULT, every key optional:
 
     {"status": 503,              answer so, and do nothing
      "headers": {"name": "v"},   with these headers, e.g. Retry-After beside a 429
+     "body": "text",             with this body (every character up to U+00FF is one byte); without a status, as 200
+     "apply": true,              do what was asked first, then wait, and answer as it says here
      "delay": s,                 wait before anything else
-     "drop": "before"|"after",   close the connection without an answer, before or after doing what was asked
+     "drop": "before"|"after"|"within",    close the connection without an answer, before or after doing what was asked;
+                                 or do it, and close when half of the answer's body is sent
+     "skip": n,                  let so many requests pass first
      "times": n,                 act on so many requests (absent or null: on all)
      "match": {"method": "PATCH", "path_prefix": "/service/"}}
 
@@ -74,10 +79,13 @@ class Match(_Strict):
 class Fault(_Strict):
     """One way for the API to misbehave."""
 
-    status: int | None = Field(default=None, ge=400, le=599)
+    status: int | None = Field(default=None, ge=200, le=599)
     headers: dict[str, str] = Field(default_factory=dict)
+    body: str | None = Field(default=None, pattern="^[\x00-\xff]*$")
+    apply: bool = False
     delay: float = Field(default=0.0, ge=0)
-    drop: Literal["before", "after"] | None = None
+    drop: Literal["before", "after", "within"] | None = None
+    skip: int = Field(default=0, ge=0)
     times: int | None = Field(default=None, ge=1)
     match: Match = Field(default_factory=Match)
 
@@ -146,6 +154,9 @@ class Controls:
         """The fault that acts on this request; counts it."""
         for place, fault in enumerate(self.faults):
             if fault.match.method in {None, method} and path.startswith(fault.match.path_prefix):
+                if fault.skip:
+                    self.faults[place] = fault.model_copy(update={"skip": fault.skip - 1})
+                    continue
                 if fault.times == 1:
                     del self.faults[place]
                 elif fault.times is not None:
@@ -190,6 +201,8 @@ class ControlFace:
                 return self._show(path)
             case "POST", "/faults":
                 controls.faults.append(_Faults.model_validate_json(body).api)
+            case "DELETE", "/history":
+                controls.history.clear()
             case "DELETE", "/faults":
                 controls.faults.clear()
             case "POST", "/switches":

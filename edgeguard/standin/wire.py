@@ -65,6 +65,8 @@ class Answer:
     reason: str = ""
     length: int | None = None
     """The Content-Length to tell where the body was left out (an origin's answer to HEAD)."""
+    cut: bool = False
+    """Whether the connection ends in the middle of the body."""
 
 
 class Dropped(Exception):
@@ -212,6 +214,10 @@ async def _send(
         headers.append(("Connection", "close"))
     reason = (answer.reason or _phrase(answer.status)).encode("latin-1", "replace")
     out = wire.send(h11.Response(status_code=answer.status, headers=_bytes(headers), reason=reason)) or b""
+    if answer.cut:
+        writer.write(out + (wire.send(h11.Data(data=answer.body[: len(answer.body) // 2])) or b""))
+        await writer.drain()
+        raise Dropped
     if not bodiless and not empty:
         out += wire.send(h11.Data(data=answer.body)) or b""
     out += wire.send(h11.EndOfMessage()) or b""

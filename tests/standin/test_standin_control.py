@@ -71,6 +71,42 @@ def test_an_answer_may_be_lost_before_or_after_the_act(standin: Standin, drop: s
     assert clone["status"] is None
 
 
+def test_an_answer_may_be_cut_in_the_middle_of_its_body(standin: Standin) -> None:
+    standin.set("faults", api={"drop": "within", "times": 1})
+    with pytest.raises(httpx.RemoteProtocolError, match="without sending complete message body"):
+        standin.api.get(standin.at("/version"))
+    assert statuses(standin, 1) == [200]
+
+
+@pytest.mark.parametrize(("apply", "applied"), [(False, 0), (True, 1)])
+def test_another_answer_may_come_in_place_of_the_right_one(standin: Standin, *, apply: bool, applied: int) -> None:
+    versions = len(standin.versions())
+    fault = {"body": "<html>\xff", "headers": {"Content-Type": "text/html"}, "apply": apply, "times": 1}
+    standin.set("faults", api=fault)
+    answer = standin.api.put(standin.at("/version/1/clone"))
+    assert (answer.status_code, answer.content, answer.headers["Content-Type"]) == (200, b"<html>\xff", "text/html")
+    assert versions + applied == len(standin.versions())
+
+
+def test_a_fault_lets_some_requests_pass_first(standin: Standin) -> None:
+    standin.set("faults", api={"status": 401, "skip": 2, "times": 1, "match": {"method": "GET"}})
+    assert statuses(standin, 4) == [200, 200, 401, 200]
+
+
+def test_a_late_answer_may_be_to_what_was_done_at_once(standin: Standin) -> None:
+    versions = len(standin.versions())
+    standin.set("faults", api={"delay": 30, "apply": True, "times": 1})
+    with pytest.raises(httpx.ReadTimeout):
+        standin.api.put(standin.at("/version/1/clone"), timeout=0.1)
+    assert len(standin.versions()) == versions + 1
+
+
+def test_the_history_can_begin_anew(standin: Standin) -> None:
+    standin.control.delete("/history")
+    assert statuses(standin, 1) == [200]
+    assert len(standin.control.get("/history").json()) == 1
+
+
 def test_a_delay_holds_up_only_its_request(standin: Standin) -> None:
     standin.set("faults", api={"delay": 30, "times": 1})
     with pytest.raises(httpx.ReadTimeout):
@@ -84,6 +120,7 @@ def test_a_delay_holds_up_only_its_request(standin: Standin) -> None:
         ("faults", {"api": {"statuss": 503}}),
         ("faults", {"edge": {}}),
         ("faults", {"api": {"drop": "sometimes"}}),
+        ("faults", {"api": {"body": "\u20ac"}}),
         ("switches", {"unknown": True}),
         ("switches", {"batch_is_atomic": "yes"}),
         ("propagation", {"seconds": -1}),
