@@ -189,52 +189,67 @@ class ControlFace:
     async def answer(self, received: Received) -> Answer:
         """400 with what is wrong for what it can't take, 404 for what it doesn't know."""
         try:
-            return self._act(received.method, received.target, received.body)
+            match received.method:
+                case "GET":
+                    result = self._show(received.target)
+                case "POST":
+                    result = self._set(received.target, received.body)
+                case "DELETE":
+                    result = self._forget(received.target)
+                case _:
+                    result = None
         except ValueError as exc:  # pydantic's and json's are ValueErrors
             return _json(400, {"msg": str(exc)})
+        return _json(404, {"msg": "Not found"}) if result is None else _json(200, result)
 
-    def _act(self, method: str, path: str, body: bytes) -> Answer:
-        controls = self._controls
-        result: object = {"status": "ok"}
-        match method, path:
-            case "GET", _:
-                return self._show(path)
-            case "POST", "/faults":
-                controls.faults.append(_Faults.model_validate_json(body).api)
-            case "DELETE", "/history":
-                controls.history.clear()
-            case "DELETE", "/faults":
-                controls.faults.clear()
-            case "POST", "/switches":
-                controls.switch(json.loads(body))
-                result = controls.switches()
-            case "POST", "/propagation":
-                self._network.propagation = _Propagation.model_validate_json(body).seconds
-            case "POST", "/nodes":
-                changed = Layout.model_validate_json(body).model_dump(exclude_unset=True)
-                controls.layout = controls.layout.model_copy(update=changed)
-                result = controls.layout.model_dump()
-            case "POST", "/clock":
-                controls.skew = _Clock.model_validate_json(body).skew
-            case "POST", "/plants":
-                result = self._plants.plant(Plant.model_validate_json(body))
-            case "DELETE", "/plants":
-                self._plants.clear()
-            case _:
-                return _json(404, {"msg": "Not found"})
-        return _json(200, result)
-
-    def _show(self, path: str) -> Answer:
+    def _show(self, path: str) -> object:
         match path:
             case "/history":
-                return _json(200, [entry.json() for entry in self._controls.history])
+                return [entry.json() for entry in self._controls.history]
             case "/faults":
-                return _json(200, [fault.model_dump() for fault in self._controls.faults])
+                return [fault.model_dump() for fault in self._controls.faults]
             case "/switches":
-                return _json(200, self._controls.switches())
+                return self._controls.switches()
             case "/nodes":
-                return _json(200, self._controls.layout.model_dump())
-        return _json(404, {"msg": "Not found"})
+                return self._controls.layout.model_dump()
+        return None
+
+    def _set(self, path: str, body: bytes) -> object:
+        controls = self._controls
+        match path:
+            case "/faults":
+                controls.faults.append(_Faults.model_validate_json(body).api)
+            case "/switches":
+                controls.switch(json.loads(body))
+                return controls.switches()
+            case "/propagation":
+                self._network.propagation = _Propagation.model_validate_json(body).seconds
+            case "/nodes":
+                changed = Layout.model_validate_json(body).model_dump(exclude_unset=True)
+                controls.layout = controls.layout.model_copy(update=changed)
+                return controls.layout.model_dump()
+            case "/clock":
+                controls.skew = _Clock.model_validate_json(body).skew
+            case "/plants":
+                return self._plants.plant(Plant.model_validate_json(body))
+            case _:
+                return None
+        return _OK
+
+    def _forget(self, path: str) -> object:
+        match path:
+            case "/history":
+                self._controls.history.clear()
+            case "/faults":
+                self._controls.faults.clear()
+            case "/plants":
+                self._plants.clear()
+            case _:
+                return None
+        return _OK
+
+
+_OK = {"status": "ok"}
 
 
 def _json(status: int, content: object) -> Answer:
