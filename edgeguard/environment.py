@@ -42,6 +42,11 @@ class EdgeSide:
     state: Path
     secrets: tuple[str, ...] = ()
 
+    @property
+    def argument(self) -> str:
+        """What names it on a command line."""
+        return self.name
+
     @classmethod
     def open(cls, name: str, *, config: Path | None = None, state: Path | None = None) -> EdgeSide:
         """Read the environment's file, which needs no [cluster].
@@ -65,6 +70,37 @@ class EdgeSide:
             if len(secret) >= 6:  # noqa: PLR2004
                 text = text.replace(secret, "•••")
         return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceOnly(EdgeSide):
+    """A Fastly service in which the policy is installed, without any file of ours."""
+
+    @property
+    def argument(self) -> str:
+        """What names it on a command line."""
+        return f"--service {self.name}"
+
+    @classmethod
+    def read(cls, service: str, *, state: Path | None = None) -> ServiceOnly:
+        """Read everything from the service: base, ceiling and names from its policy, the front door from its domains.
+
+        Raises:
+            UsageError: that is no service's id, there is no token, or the service has no policy.
+            EdgeError: it can't be read, or none of its domains shows the policy.
+        """
+        from edgeguard.edge.discovery import discover  # noqa: PLC0415 (heavy)
+
+        given = files.for_service(service)
+        token = files.token(given.edge)
+        settings = files.for_service(service, **discover(given.edge, token, ask))
+        return cls(
+            name=service,
+            settings=settings,
+            edge=_edge(settings.edge, token),
+            state=state_folder(state) / f"service-{service}",
+            secrets=_secrets(settings, token),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,10 +116,11 @@ class EdgeSettings(Table):
 
 
 class ClaimSettings(Table):
-    """A deploy's own claim on the grace."""
+    """Claims on the grace: a deploy's own, and what is asked of support's."""
 
     duration: WholeSeconds = 4 * 3600
     hold: WholeSeconds = 120
+    reason_required: bool = False
 
 
 class PurgeSettings(Table):
@@ -213,14 +214,34 @@ def _load(name: str, folder: Path, kind: type[_Settings]) -> _Settings:
         ) from exc
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         raise UsageError(f"{path} can't be read: {exc}", "Mend the file; it is TOML.") from exc
+    return _beside(_checked(kind, content, str(path)), folder)
+
+
+def for_service(service: str, **found: Any) -> EdgeOnlySettings:  # noqa: ANN401 (as in a file)
+    """The settings of a service without a file: `found` are those of its [edge]. Variables win, as over a file.
+
+    Raises:
+        UsageError: that is no service's id, or a variable can't be used.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9]{1,64}", service):
+        raise UsageError(f"{service!r} is not the id of a Fastly service", "It has letters and digits only.")
+    edge = {"url": "", "health_url": "", **found, "service": service}
+    settings = _checked(EdgeOnlySettings, {"edge": edge}, f"service {service}")
+    if settings.edge.service != service:
+        raise UsageError("EDGEGUARD_EDGE__SERVICE names another service", "Unset it, or name that service.")
+    return settings
+
+
+def _checked(kind: type[_Settings], content: dict[str, Any], source: str) -> _Settings:
+    """The settings from a file's content (of `source`, as errors call it) and from variables."""
     for variable in os.environ:
         table, levels, _ = variable.upper().removeprefix("EDGEGUARD_").partition("__")
         if variable.upper().startswith("EDGEGUARD_") and levels and table.lower() not in Settings.model_fields:
             raise UsageError(f"{variable}: unknown key", f"Settings are in {', '.join(Settings.model_fields)}.")
     try:
-        return _beside(kind(**content), folder)
+        return kind(**content)
     except ValidationError as exc:
-        raise UsageError(f"{path} can't be used: {_explain(exc)}", "Mend the file or the variable.") from exc
+        raise UsageError(f"{source} can't be used: {_explain(exc)}", "Mend the file or the variable.") from exc
     except SettingsError as exc:  # says only to which table the variable belongs
         table = next((field for field in Settings.model_fields if f'"{field}"' in str(exc)), "")
         names = sorted(name for name in os.environ if name.upper().startswith(f"EDGEGUARD_{table.upper()}"))

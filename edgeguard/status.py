@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge import grace
+from edgeguard.edge import audit, grace
 from edgeguard.errors import EdgeguardError
 from edgeguard.record import Record
 from edgeguard.report import rfc3339
@@ -27,14 +27,26 @@ def status(environment: Environment, *, now: float) -> dict[str, Any]:
     }
 
 
-def grace_status(environment: EdgeSide, *, now: float) -> dict[str, Any]:
-    """What the dictionary holds, what follows from it, and what one edge node shows. Durations in seconds."""
+def grace_status(environment: EdgeSide, *, now: float, audit_lines: int = 0) -> dict[str, Any]:
+    """What the dictionary holds, what follows from it, and what one edge node shows. Durations in seconds.
+
+    A claim's end is judged by the edge's clock; `now` is this machine's, and counts where the edge does not answer.
+    What can't be asked is {"error": …}: all of it, or only the edge's part. `audit` has the newest lines first.
+    """
     settings = environment.settings.edge
     try:
-        claims = grace.live(grace.parse_all(environment.edge.items()), now=now, ceiling=settings.ceiling)
-        shown = environment.edge.status()
+        items = environment.edge.items()
     except EdgeguardError as exc:
         return {"error": exc.message}
+    try:
+        shown = environment.edge.status()
+        now = shown.now
+        edge: dict[str, Any] = {"node": shown.node, "revision": shown.revision, "now": rfc3339(shown.now)}
+        edge |= {"grace": shown.grace, "hold": shown.hold}
+    except EdgeguardError as exc:
+        edge = {"error": exc.message}
+    said = audit.lines(items)
+    claims = grace.live(grace.parse_all(items), now=now, ceiling=settings.ceiling)
     force = grace.in_force(claims, base=settings.base_grace, ceiling=settings.ceiling, now=now)
     return {
         "base": settings.base_grace,
@@ -43,15 +55,24 @@ def grace_status(environment: EdgeSide, *, now: float) -> dict[str, Any]:
         "hold": force.hold,
         "claims": [
             {
-                "slot": claim.slot,
+                "id": claim.slot,
                 "grace": claim.grace,
                 "until": rfc3339(claim.until),
                 "seconds_left": claim.until - int(now),
+                "who": audit.of_claim(claim, said).get("who"),
+                "why": audit.of_claim(claim, said).get("why"),
             }
             for claim in claims
         ],
-        "edge": {"node": shown.node, "revision": shown.revision, "grace": shown.grace, "hold": shown.hold},
+        "edge": edge,
+        "audit": [_readable(line) for line in said[:audit_lines]],
     }
+
+
+def _readable(line: dict[str, Any]) -> dict[str, Any]:
+    """A line of the audit with times as people write them."""
+    times = {key: line[key] for key in ("at", "until") if isinstance(line.get(key), int)}
+    return {**line, **{key: rfc3339(at) for key, at in times.items()}}
 
 
 def text(found: dict[str, Any]) -> str:
@@ -81,13 +102,28 @@ def grace_text(found: dict[str, Any]) -> str:
     if "error" in found:
         return f"  grace      unknown: {found['error']}"
     hold = ", on hold" if found["hold"] else ""
-    lines = [f"  grace      {duration(found['in_force'])} in force{hold} (base {duration(found['base'])})"]
+    limits = f"base {duration(found['base'])}, ceiling {duration(found['ceiling'])}"
+    lines = [f"  grace      {duration(found['in_force'])} in force{hold} ({limits})"]
     for claim in found["claims"]:
         left = duration(claim["seconds_left"])
-        lines.append(f"  {claim['slot']:<10} {duration(claim['grace'])} until {claim['until']} ({left} left)")
+        whose = plain(f"; {claim['who']}: {claim['why'] or 'no reason given'}") if claim["who"] else ""
+        lines.append(f"  {claim['id']:<10} {duration(claim['grace'])} until {claim['until']} ({left} left{whose})")
     edge = found["edge"]
-    lines.append(f"  edge       {edge['node']} shows {duration(edge['grace'])}{', on hold' if edge['hold'] else ''}")
+    if "error" in edge:
+        lines.append(f"  edge       unknown: {edge['error']}")
+    else:
+        lines.append(
+            f"  edge       {edge['node']} shows {duration(edge['grace'])}{', on hold' if edge['hold'] else ''}"
+        )
+    for line in found["audit"]:
+        said = f"{line.get('did', '?')} {line.get('id', '')} by {line.get('who', '?')}: {line.get('why') or '-'}"
+        lines.append(f"  {line['at']}  {plain(said)}")
     return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """Others' words, without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def duration(seconds: float) -> str:

@@ -26,7 +26,7 @@ LAYERS = (
     ("cli",),
     ("standin",),
     ("environment",),
-    ("deploy", "plan", "status", "claims", "doctor"),
+    ("deploy", "plan", "wrap", "hooks", "claims", "status", "doctor"),
     ("steps",),
     ("readiness",),
     ("report",),
@@ -159,7 +159,7 @@ def test_long_lived_programs_stay_small(program: str) -> None:
 def test_the_command_line_starts_light() -> None:
     """`edgeguard --help` pays for Typer, and for none of the rest."""
     question = (
-        "import sys; from edgeguard.cli import deploys, doctor, grace, rehearsals;"
+        "import sys; from edgeguard.cli import deploys, doctor, grace, hooks, rehearsals;"
         f"print(*(name for name in {HEAVY} if name in sys.modules and name != 'typer'))"
     )
     answer = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True)

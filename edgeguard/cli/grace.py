@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeguard.cli import app
-from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version
+from edgeguard.cli.options import Config, Json, Quiet, State, Verbose, Version, whole_seconds
 from edgeguard.cli.output import print_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeguard.environment import EdgeSide
 
 grace = typer.Typer(
     help="How stale a page may be served when the origin fails.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(grace, name="grace")
 
+EdgeName = Annotated[str | None, typer.Argument(metavar="[ENV]", help="The environment: config/ENV.toml.")]
+Service = Annotated[
+    str | None,
+    typer.Option("--service", help="Instead of ENV: a Fastly service's id. Everything is read from the service."),
+]
 
-def _duration(text: str) -> int:
-    from edgeguard.settings import seconds  # noqa: PLC0415
 
-    try:
-        return int(seconds(text))
-    except ValueError as exc:
-        raise typer.BadParameter(str(exc)) from exc
+def _edge_side(name: str | None, service: str | None, config: Path | None, state: Path | None) -> EdgeSide:
+    from edgeguard.environment import EdgeSide, ServiceOnly  # noqa: PLC0415
+
+    if service is None and name is not None:
+        return EdgeSide.open(name, config=config, state=state)
+    if service is not None and name is None:
+        return ServiceOnly.read(service, state=state)
+    raise typer.BadParameter("name an environment, or a service with --service, and not both")
 
 
 @grace.command(epilog="Example: edgeguard grace show production")
 def show(
-    name: Name,
+    name: EdgeName = None,
+    service: Service = None,
+    audit: Annotated[int, typer.Option("--audit", min=0, help="Also the last so many lines of the audit.")] = 0,
     config: Config = None,
     state: State = None,
     as_json: Json = False,
@@ -37,24 +51,24 @@ def show(
     version: Version = False,
 ) -> None:
     """The grace in force, every live claim and its end, and what the edge says."""
-    from edgeguard.environment import EdgeSide  # noqa: PLC0415
     from edgeguard.errors import EdgeError  # noqa: PLC0415
     from edgeguard.status import grace_status, grace_text  # noqa: PLC0415
 
-    found = grace_status(EdgeSide.open(name, config=config, state=state), now=time.time())
+    found = grace_status(_edge_side(name, service, config, state), now=time.time(), audit_lines=audit)
     if as_json:
         print_json(found)
     elif "error" not in found:
         typer.echo(grace_text(found))
-    if "error" in found:
-        raise EdgeError(found["error"])
+    if error := found.get("error") or found["edge"].get("error"):
+        raise EdgeError(error)
 
 
 @grace.command(epilog='Example: edgeguard grace extend production --for 2h --reason "database moves"')
 def extend(
-    name: Name,
     lasting: Annotated[str, typer.Option("--for", help="How long it is in force: 90s, 30m, 2h, 1d.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the audit line.")],
+    name: EdgeName = None,
+    service: Service = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for `grace show` and the audit.")] = "",
     stale: Annotated[str | None, typer.Option("--grace", help="How stale a page may be. [base grace + --for]")] = None,
     config: Config = None,
     state: State = None,
@@ -65,26 +79,32 @@ def extend(
 ) -> None:
     """Lengthen the grace: one write, confirmed at the edge, over by itself, untouched by deploys."""
     from edgeguard.claims import extend as claim  # noqa: PLC0415
-    from edgeguard.environment import EdgeSide  # noqa: PLC0415
     from edgeguard.status import duration  # noqa: PLC0415
 
-    environment = EdgeSide.open(name, config=config, state=state)
-    stale_seconds = None if stale is None else _duration(stale)
-    made = claim(environment, lasting=_duration(lasting), reason=reason, stale=stale_seconds)
+    seconds, stale_seconds = whole_seconds(lasting), None if stale is None else whole_seconds(stale)
+    environment = _edge_side(name, service, config, state)
+
+    def say(text: str) -> None:
+        if not quiet:
+            typer.echo(text, err=True)
+
+    made = claim(environment, lasting=seconds, reason=reason, stale=stale_seconds, say=say)
     if as_json:
         print_json(made)
     else:
         typer.echo(
-            f"{made['slot']}: pages of {name} may be served {duration(made['grace'])} stale, until {made['until']}; "
-            f"confirmed after {made['confirmed_seconds']} s by {', '.join(made['nodes'])}"
+            f"{made['id']}: pages of {environment.name} may be served {duration(made['grace'])} stale, until "
+            f"{made['until']}; confirmed after {made['confirmed_seconds']} s by {', '.join(made['nodes'])}"
         )
 
 
 @grace.command(epilog="Example: edgeguard grace release production support1")
 def release(
-    name: Name,
-    slot: Annotated[str, typer.Argument(help="Which claim: support1 … support8, as `grace show` lists them.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the audit line.")] = "released by hand",
+    named: Annotated[
+        list[str], typer.Argument(metavar="[ENV] ID", help="Which claim: support1 … support8, as `grace show` has it.")
+    ],
+    service: Service = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the audit.")] = "released by hand",
     config: Config = None,
     state: State = None,
     as_json: Json = False,
@@ -94,10 +114,15 @@ def release(
 ) -> None:
     """Give one claim back before its time."""
     from edgeguard.claims import release as give_back  # noqa: PLC0415
-    from edgeguard.environment import EdgeSide  # noqa: PLC0415
 
-    done = give_back(EdgeSide.open(name, config=config, state=state), slot, reason=reason)
+    *names, slot = named
+    if len(names) > 1:
+        raise typer.BadParameter(f"one claim at a time; {' and '.join(names[1:])}: what is that?")
+    environment = _edge_side(names[0] if names else None, service, config, state)
+    done = give_back(environment, slot, reason=reason)
     if as_json:
         print_json(done)
+    elif done["released"]:
+        typer.echo(f"{slot} of {environment.name} is free; confirmed by {', '.join(done['nodes'])}")
     else:
-        typer.echo(f"{slot} of {name} is free; confirmed by {', '.join(done['nodes'])}")
+        typer.echo(f"{slot} of {environment.name} held no claim that is in force; nothing was written")

@@ -27,3 +27,13 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on stdout: one object, 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Only errors and results.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Also the output of builds and hooks.")]
 Version = Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")]
+
+
+def whole_seconds(text: str) -> int:
+    """A duration of the command line, such as 90s, 30m, 2h, 1d. What is no duration is bad usage."""
+    from edgeguard.settings import seconds  # noqa: PLC0415
+
+    try:
+        return int(seconds(text))
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from exc

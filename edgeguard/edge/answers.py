@@ -44,6 +44,7 @@ SHAPES: dict[str, Shape] = {
     "version.update_service_version": _VERSION,
     "version.activate_service_version": _VERSION,
     "version.validate_service_version": _STATUS,
+    "domain.list_domains": _ROWS,
     "snippet.list_snippets": [_SNIPPET],
     "snippet.create_snippet": {"name": str},
     "snippet.delete_snippet": _STATUS,

@@ -29,6 +29,16 @@ class Confirmed:
     clock_difference: float
 
 
+def clock_difference(edge: Edge, *, wall: Callable[[], float] = time.time) -> float | None:
+    """How far the edge's clock is ahead of this machine's, in seconds, to within a second or so; None: no answer.
+
+    A claim's end is judged by the edge's clock, so it has to be said in that clock's time. One status question.
+    """
+    asked = wall()
+    seen = _ask(edge)
+    return None if isinstance(seen, str) else (seen.now + seen.now + 1 - asked - wall()) / 2
+
+
 def confirm(
     edge: Edge,
     expected: Mapping[str, str],
@@ -40,11 +50,13 @@ def confirm(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     wall: Callable[[], float] = time.time,
+    see: Callable[[Status], None] = lambda _: None,
 ) -> Confirmed:
     """Wait until `propagation` seconds have passed since the write, and the last `answers` status answers in a row,
     each over a new connection, show every slot in `expected` exactly so.
 
-    `written_at` is of `clock`; `timeout` counts from this call. What `sleep` raises (an interruption) passes through.
+    `written_at` is of `clock`; `timeout` counts from this call. `see` is shown every answer. What it raises, and what
+    `sleep` raises (an interruption), passes through.
 
     Raises:
         NotConfirmed: not so within `timeout`, with what the edge showed last.
@@ -63,6 +75,7 @@ def confirm(
             # The node tells whole seconds, so its clock was in [now, now + 1) at some moment of the exchange.
             earliest, latest = max(earliest, seen.now - wall()), min(latest, seen.now + 1 - asked)
             nodes.add(seen.node)
+            see(seen)
             wrong = _difference(expected, seen)
         in_a_row = 0 if wrong else in_a_row + 1
         passed = clock() - written_at
@@ -74,7 +87,7 @@ def confirm(
             )
             raise NotConfirmed(
                 f"written, but not confirmed at the edge within {timeout:.0f} s: {wrong}",
-                "Nothing was closed. If the edge is only slow, raise edge.propagation and edge.confirm_timeout.",
+                "If the edge is only slow, raise edge.propagation and edge.confirm_timeout.",
             )
         sleep(pause)
 

@@ -48,9 +48,14 @@ class Claim:
         return replace(self, hold_until=0)
 
 
-def new_nonce() -> str:
-    """Eight random characters of [a-f0-9]."""
-    return secrets.token_hex(4)
+HOOK, KEPT = "h", "k"
+"""What the nonce of a claim begins with that a pipeline's hook has made, and a hook may give back; and of one that was
+kept when that deploy had failed, so that the next one may take it over."""
+
+
+def new_nonce(owner: str = "") -> str:
+    """Eight random characters of [a-f0-9], after the owner's letter (which is none of these)."""
+    return owner + secrets.token_hex(4)
 
 
 def parse(slot: str, value: str) -> Claim | None:

@@ -141,5 +141,6 @@ KINDS = {
         },
         number_as_text=True,
     ),
+    "domain": Kind("domains", {"comment": ""}),
     "vcl": Kind("vcls", {"content": "", "main": False}),
 }

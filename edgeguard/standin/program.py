@@ -110,6 +110,8 @@ async def serve(options: Options, announce: Callable[[Ready], None]) -> None:
             loop.add_signal_handler(number, stop.set)
             stack.callback(loop.remove_signal_handler, number)
         api, edge, control = (listener.url for listener, _, _ in faces)
+        with service.planting():  # the service's one domain; a real one has no port, and leads to Fastly
+            service.add_object(max(service.versions), "domain", {"name": urlsplit(edge).netloc})
         announce(Ready(api, edge, control, service.id, token))
         await stop.wait()
 

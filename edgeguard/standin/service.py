@@ -306,7 +306,7 @@ class Service:
         }
 
     def _whole(self, version: Version) -> Json:
-        nothing = ("acls", "conditions", "directors", "domains", "environments", "gzips", "response_objects")
+        nothing = ("acls", "conditions", "directors", "environments", "gzips", "response_objects")
         empty: Json = {plural: [] for plural in nothing}
         objects = {kind.plural: self.objects_json(version.number, name) for name, kind in KINDS.items()}
         settings = {key: value for key, value in version.settings.items() if key != "general.default_pci"}

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING
 
 from edgeguard import front_door
-from edgeguard.edge.audit import audit_key
-from edgeguard.edge.confirm import confirm
+from edgeguard.edge import audit
+from edgeguard.edge.confirm import clock_difference, confirm
 from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, Claim, new_nonce
 from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
-from edgeguard.record import this_holder
 from edgeguard.steps.after import purge
 from edgeguard.steps.deployment import Step
 
@@ -29,6 +27,7 @@ class ClaimGrace(Step):
     def __init__(self, deployment: Deployment) -> None:
         super().__init__(deployment)
         self._nonce = new_nonce()
+        self._ahead = 0.0  # the edge's clock, by which claims end, of this machine's
         self._renewal: Renewal | None = None
 
     @property
@@ -40,9 +39,10 @@ class ClaimGrace(Step):
             self.deployment.say("warning", text="no grace is claimed, as accepted: visitors will see the closure")
             return {}
         settings = self.environment.settings
-        claim = self._claim()
-        audit = {"who": this_holder(), "why": f"deploy {self.deployment.id}", "grace": claim.grace}
-        self.environment.edge.write({self.slot: claim.value(), audit_key(): json.dumps(audit)})
+        self._ahead = clock_difference(self.environment.edge) or 0.0
+        claim, items, why = self._claim(), self.environment.edge.items(), self.deployment.id
+        line = audit.line(items, at=time.time() + self._ahead, did="deploy", why=why, slot=self.slot, claim=claim)
+        self.environment.edge.write({self.slot: claim.value(), **line})
         confirmed = confirm(
             self.environment.edge,
             {self.slot: claim.value()},
@@ -126,7 +126,11 @@ class ClaimGrace(Step):
         self.environment.edge.write({self.slot: self._claim().value()})
 
     def _claim(self) -> Claim:
-        claim, edge, now = self.environment.settings.claim, self.environment.settings.edge, int(time.time())
+        claim, edge, now = (
+            self.environment.settings.claim,
+            self.environment.settings.edge,
+            int(time.time() + self._ahead),
+        )
         grace = min(edge.ceiling, edge.base_grace + claim.duration)
         return Claim(self.slot, now + claim.duration, grace, self._nonce, hold_until=now + claim.hold)
 

@@ -46,6 +46,19 @@ def test_the_rendered_policy_tells_its_revision() -> None:
     assert told == {policy.revision(SETTINGS)}
 
 
+def test_an_installed_policy_tells_the_settings_that_are_literals_in_it() -> None:
+    told = {"base_grace": 61, "ceiling": 86_401, "dictionary": "grace_of_the_site", "status_name": "a-B_9"}
+    there = {one.name: one.content for one in policy.render(having(**told))}
+    others = {"somebody's": 'table.lookup(theirs, "deploy0", "") req.url.path == "/theirs" " base=7" " ceiling=8"'}
+
+    assert policy.literals_in(there | others) == told
+    with pytest.raises(ValueError, match="nothing"):
+        policy.literals_in(others)
+    second = {one.name + "_2": one.content for one in policy.render(having(**told | {"base_grace": 62}))}
+    with pytest.raises(ValueError, match="61, 62"):
+        policy.literals_in(there | second)
+
+
 def test_nothing_is_left_to_fill_in_and_all_names_are_ours() -> None:
     for one in policy.render(SETTINGS):
         assert "{{" not in one.content

@@ -219,7 +219,7 @@ def test_support_s_claims_outlive_a_deploy(here: World, tmp_path: Path) -> None:
 
     assert written == ["PATCH"]
     assert (before.code, meanwhile.code, code) == (0, 0, 0)
-    assert {claim["slot"]: claim["grace"] for claim in shown["claims"]} == {"support1": 3601, "support2": 7201}
+    assert {claim["id"]: claim["grace"] for claim in shown["claims"]} == {"support1": 3601, "support2": 7201}
     for slot in ("support1", "support2"):
         assert here.edgeguard("grace", "release", "rehearsal", slot).code == 0
     assert status(edge)["grace"] == "1"

@@ -20,6 +20,8 @@ from edgeguard.edge.grace import DAY, DEPLOY_SLOTS, SLOTS, SUPPORT_SLOTS
 from edgeguard.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edgeguard.settings import EdgeSettings
 
 NAME_PREFIX = "edgeguard_"
@@ -48,6 +50,12 @@ _SNIPPETS = (
     ("error", "error", _FIRST),
     ("deliver", "deliver", _LAST),
 )
+_LITERALS = {
+    "dictionary": r'table\.lookup\(([a-z][a-z0-9_]*), "deploy0"',
+    "status_name": r'req\.url\.path == "/([A-Za-z0-9_-]{1,64})"',
+    "base_grace": r'" base=([0-9]+)',
+    "ceiling": r" ceiling=([0-9]+)",
+}
 _PLACEHOLDER = re.compile(r"\{\{([a-z]+)\}\}")
 _REVISION = re.compile(r" revision=([0-9a-f]{12}) ")
 
@@ -81,6 +89,23 @@ def revision_in(content: str) -> str | None:
     """The revision that a rendered snippet carries; None if it carries none."""
     found = _REVISION.search(content)
     return found[1] if found else None
+
+
+def literals_in(snippets: Mapping[str, str]) -> dict[str, str | int]:
+    """The settings of [edge] that are literals in an installed policy, read from its snippets (content by name).
+
+    Raises:
+        ValueError: there is no policy that this edgeguard can read.
+    """
+    text = "\n".join(content for name, content in snippets.items() if name.startswith(NAME_PREFIX))
+    found: dict[str, str | int] = {}
+    for literal, pattern in _LITERALS.items():
+        seen = set(re.findall(pattern, text))
+        if len(seen) != 1:
+            raise ValueError(f"{literal}: found {', '.join(sorted(seen)) or 'nothing'}")
+        value = seen.pop()
+        found[literal] = int(value) if value.isdecimal() else value
+    return found
 
 
 def read_status(line: str) -> Status:

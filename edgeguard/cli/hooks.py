@@ -1,0 +1,136 @@
+"""The verbs for pipelines that deploy by their own means: hook pre, hook post, wrap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeguard.cli import app
+from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version, whole_seconds
+from edgeguard.cli.output import print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+hook = typer.Typer(
+    help="Before and after a deploy by other means: claim the grace, give it back.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(hook, name="hook")
+
+Lasting = Annotated[
+    str | None, typer.Option("--for", help="How long the claim lasts if nobody gives it back. [claim.duration]")
+]
+Renews = Annotated[str | None, typer.Option("--id", help="Renew this claim if it is in force: deploy0 or deploy1.")]
+PurgeKey = Annotated[list[str] | None, typer.Option(help="Soft-purge this surrogate key; may be repeated.")]
+
+
+@hook.command(epilog="Example: edgeguard hook pre production --for 4h")
+def pre(
+    name: Name,
+    lasting: Lasting = None,
+    renews: Renews = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for `grace show` and the audit.")] = "",
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """Before a deploy: claim the grace, wait until the edge shows it, print the claim's id."""
+    from edgeguard.environment import EdgeSide  # noqa: PLC0415
+    from edgeguard.hooks import pre as claim  # noqa: PLC0415
+    from edgeguard.signals import Stop  # noqa: PLC0415
+    from edgeguard.status import duration  # noqa: PLC0415
+
+    environment = EdgeSide.open(name, config=config, state=state)
+    stop = Stop()
+    seconds = None if lasting is None else whole_seconds(lasting)
+    with stop.listening():
+        made = claim(environment, stop=stop, lasting=seconds, renews=renews, why=reason).json()
+    if as_json:
+        print_json(made)
+        return
+    _teller(quiet=quiet)(
+        f"pages of {name} may be served {duration(made['grace'])} stale, until {made['until']}; "
+        f"confirmed after {made['confirmed_seconds']} s by {', '.join(made['nodes'])}"
+    )
+    typer.echo(made["id"])
+
+
+@hook.command(epilog="Example: edgeguard hook post production deploy0 --purge-key news")
+def post(
+    name: Name,
+    claim_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="What `hook pre` printed. [the one claim that is in force]")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="The deploy failed: keep the claim.")] = False,
+    purge_key: PurgeKey = None,
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """After a deploy: prove the site healthy, purge softly, give the claim back. Not healthy: exit 7, claim kept."""
+    from edgeguard import hooks  # noqa: PLC0415
+    from edgeguard.environment import EdgeSide  # noqa: PLC0415
+    from edgeguard.signals import Stop  # noqa: PLC0415
+
+    if failed and purge_key:
+        raise typer.BadParameter("nothing is purged after a deploy that failed; leave --purge-key out")
+    environment = EdgeSide.open(name, config=config, state=state)
+    stop = Stop()
+    with stop.listening():
+        if failed:
+            done = hooks.post_failed(environment, claim_id)
+        else:
+            done = hooks.post(environment, claim_id, stop=stop, purge_keys=purge_key or ())
+    if as_json:
+        print_json(done)
+    else:
+        typer.echo(hooks.text(done))
+
+
+@app.command(epilog="Example: edgeguard wrap production --purge-key news -- ./deploy.sh --all")
+def wrap(
+    name: Name,
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="What deploys, and its arguments.")],
+    lasting: Lasting = None,
+    renews: Renews = None,
+    purge_key: PurgeKey = None,
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """`hook pre`, the command, `hook post`. Signals go on to the command; its exit code comes back."""
+    from edgeguard import hooks  # noqa: PLC0415
+    from edgeguard.environment import EdgeSide  # noqa: PLC0415
+    from edgeguard.wrap import wrap as run  # noqa: PLC0415
+
+    environment = EdgeSide.open(name, config=config, state=state)
+    say = _teller(quiet=quiet)
+    seconds = None if lasting is None else whole_seconds(lasting)
+    done = run(environment, command, lasting=seconds, renews=renews, purge_keys=purge_key or (), say=say)
+    if as_json:
+        print_json(done)
+    elif done["command_exit_code"] == 0:
+        say(hooks.text(done))
+    raise typer.Exit(done["command_exit_code"])
+
+
+def _teller(*, quiet: bool) -> Callable[[str], None]:
+    """Words for people, beside a stdout that carries data or belongs to somebody else."""
+
+    def say(text: str) -> None:
+        if not quiet:
+            typer.echo(f"edgeguard: {text}", err=True)
+
+    return say

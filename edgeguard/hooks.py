@@ -1,0 +1,258 @@
+"""Before and after a deploy by other means: claim the grace, then prove the site healthy, purge, and give it back.
+
+`pre` and `post` may run on machines that share nothing: all they know is in the edge's dictionary. A claim of theirs
+carries a nonce that begins with grace.HOOK or KEPT, so that none of a guarded deploy's own is ever taken for one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from edgeguard import front_door
+from edgeguard.claims import Made, Seen, Wish, look, take, within_limits
+from edgeguard.edge import audit
+from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, HOOK, KEPT, Claim, new_nonce
+from edgeguard.errors import (
+    CleanupUnfinished,
+    EdgeError,
+    Interrupted,
+    Locked,
+    NotConfirmed,
+    OriginsUnhealthy,
+    UsageError,
+)
+from edgeguard.report import rfc3339
+from edgeguard.status import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeguard.environment import EdgeSide
+    from edgeguard.signals import Stop
+
+
+def pre(
+    environment: EdgeSide,
+    *,
+    stop: Stop,
+    lasting: int | None = None,
+    renews: str | None = None,
+    hold: int = 0,
+    did: str = "hook pre",
+    why: str = "",
+) -> Made:
+    """Claim the grace for a deploy and wait until the edge shows it. Nothing is left behind where that fails.
+
+    `lasting` (seconds, default claim.duration) is how long the claim is in force; the grace is the base and that, at
+    most the ceiling. One that was kept after a deploy that failed is taken over, and so is the one that `renews` names.
+    Neither is shortened.
+
+    No hold by default: it has a short life of its own and needs a process that renews it.
+
+    Raises:
+        Locked: a deploy's claim is in force.
+        UsageError, NotConfirmed, EdgeError, Interrupted: see claims.take.
+    """
+    settings = environment.settings
+    seconds = settings.claim.duration if lasting is None else lasting
+    stale = min(settings.edge.ceiling, settings.edge.base_grace + seconds)
+    within_limits(environment, seconds, stale)
+    if renews not in (None, *DEPLOY_SLOTS):
+        raise UsageError(f"{renews!r} is not a deploy's claim", f"One of: {', '.join(DEPLOY_SLOTS)}.")
+    seen = look(environment)
+    alive = seen.live(DEPLOY_SLOTS, settings.edge.ceiling)
+    for claim in alive.values():
+        if not claim.nonce.startswith(KEPT) and not (claim.slot == renews and claim.nonce.startswith(HOOK)):
+            raise _in_the_way(environment, seen, claim)
+    slot = renews or next(iter(alive), DEPLOY_SLOTS[0])
+    wish = Wish(lasting=seconds, stale=stale, hold=hold, did=did, why=why, owner=HOOK, over=alive.get(slot))
+    stop.check()
+    try:
+        return take(environment, seen, slot, wish, sleep=stop.sleep)
+    except (NotConfirmed, Interrupted) as exc:
+        left = take_back(environment, slot) if slot not in alive else "The claim that was renewed may be in force."
+        raise type(exc)(exc.message, left) from exc
+
+
+def _in_the_way(environment: EdgeSide, seen: Seen, claim: Claim) -> Locked:
+    said = audit.of_claim(claim, audit.lines(seen.items))
+    whose = f"{said.get('did', 'an unknown command')} of {said.get('who', 'somebody')}"
+    if claim.nonce.startswith(HOOK):
+        remedy = (
+            f"If that deploy is over: edgeguard hook post {environment.name} {claim.slot}. If it is this one, tried "
+            f"again, renew it with --id {claim.slot}"
+        )
+    else:
+        remedy = "That deploy gives it back when it ends; if its process is gone, the claim ends by itself."
+    return Locked(f"a deploy's claim is in force: {claim.slot}, by {whose}, until {rfc3339(claim.until)}", remedy)
+
+
+def take_back(environment: EdgeSide, slot: str) -> str:
+    """Free a slot of one's own, claimed for a deploy that does not begin. Says what is left."""
+    try:
+        environment.edge.write({slot: FREE})
+    except EdgeError as exc:
+        return f"Its claim, {slot}, could not be taken back ({exc.message}); it ends by itself."
+    return "Its claim is taken back."
+
+
+@dataclass(frozen=True)
+class Found:
+    """A pipeline's claim, as the edge's dictionary tells: in its slot, and in force or over."""
+
+    slot: str
+    claim: Claim | None
+    live: bool
+
+    def left(self, seen: Seen) -> str:
+        """How long it lasts, for people."""
+        if self.claim is None:
+            return ""
+        return f"{rfc3339(self.claim.until)} ({duration(max(0, self.claim.until - int(seen.now)))} left)"
+
+
+def find(environment: EdgeSide, seen: Seen, slot: str | None, nonce: str | None = None) -> Found:
+    """The claim that `post` is about: the one that is named, else the only one in force, else one that is over. Where
+    its `nonce` is known, another's claim in that slot is not it.
+
+    Raises:
+        UsageError: there is none, or more than one, or that is none of a pipeline's.
+        Locked: it belongs to a guarded deploy.
+    """
+    if slot not in (None, *DEPLOY_SLOTS):
+        raise UsageError(f"{slot!r} is not a deploy's claim", f"`hook pre` prints it: {' or '.join(DEPLOY_SLOTS)}.")
+    alive = seen.live(DEPLOY_SLOTS, environment.settings.edge.ceiling)
+    if slot in alive and not _of_hook(alive[slot]):
+        raise Locked(f"{slot} belongs to `edgeguard deploy`, which gives it back itself", "Wait until it has ended.")
+    there = {each: claim for each in DEPLOY_SLOTS if (claim := seen.claim(each)) and _of_hook(claim)}
+    ours = {each: claim for each, claim in there.items() if each in alive}
+    if slot is None and len(ours) > 1:
+        raise UsageError(f"{len(ours)} claims of pipelines are in force", f"Say which: {' or '.join(ours)}.")
+    if slot is None:
+        slot = next(iter(ours or there), None)
+    if slot is None or (slot not in there and seen.items.get(slot) != FREE):
+        raise _nothing_there(environment, seen)
+    if nonce is not None and slot in there and there[slot].nonce != nonce:
+        return Found(slot, None, live=False)
+    return Found(slot, there.get(slot), slot in ours)
+
+
+def _of_hook(claim: Claim) -> bool:
+    return claim.nonce.startswith((HOOK, KEPT))
+
+
+def _nothing_there(environment: EdgeSide, seen: Seen) -> UsageError:
+    given_back = (line for line in audit.lines(seen.items) if line.get("id") in DEPLOY_SLOTS and "nonce" not in line)
+    said = next(given_back, None)
+    last = f"; the last, {said['id']}, was given back {rfc3339(said['at'])} by {said.get('who')}" if said else ""
+    base = duration(environment.settings.edge.base_grace)
+    return UsageError(
+        f"no deploy's claim is in force: `hook pre` has not run, or `hook post` has already{last}",
+        f"Nothing was done. The base grace of {base} is in force; support's claims are in `edgeguard grace show`.",
+    )
+
+
+def post_failed(
+    environment: EdgeSide, slot: str | None, *, nonce: str | None = None, did: str = "hook post --failed"
+) -> dict[str, Any]:
+    """Keep the claim, since the deploy failed, and say how long it lasts. Its hold ends.
+
+    Raises:
+        UsageError: there is no claim in force that could be kept; also as in find.
+    """
+    seen = look(environment)
+    found = find(environment, seen, slot, nonce)
+    if found.claim is None or not found.live:
+        over = "is not in force any more" if found.claim is None else f"ended by itself {rfc3339(found.claim.until)}"
+        raise UsageError(
+            f"{found.slot} {over}; only the base grace of {duration(environment.settings.edge.base_grace)} is in force",
+            f"To keep the site up meanwhile: edgeguard grace extend {environment.argument} --for 2h",
+        )
+    kept = replace(found.claim.without_hold(), nonce=new_nonce(KEPT))
+    line = audit.line(seen.items, at=seen.now, did=did, why="kept, as it failed", slot=found.slot, claim=kept)
+    environment.edge.write({found.slot: kept.value(), **line})
+    return {
+        "id": found.slot,
+        "outcome": "kept",
+        "grace": found.claim.grace,
+        "until": rfc3339(found.claim.until),
+        "seconds_left": found.claim.until - int(seen.now),
+    }
+
+
+def post(
+    environment: EdgeSide,
+    slot: str | None,
+    *,
+    stop: Stop,
+    purge_keys: Sequence[str] = (),
+    nonce: str | None = None,
+    did: str = "hook post",
+) -> dict[str, Any]:
+    """Prove the site healthy through the front door, purge these keys softly, and give this claim back, no other.
+
+    A claim that is over already changes nothing about the rest: `outcome` says "released", "ended" (by itself, before
+    this: visitors may have seen errors) or "free" (given back before, so this repeats a post).
+
+    Raises:
+        OriginsUnhealthy: the site is not well; the claim stays.
+        CleanupUnfinished: the site is well, but something of this could not be done.
+        UsageError, Locked: see find.
+    """
+    seen = look(environment)
+    found = find(environment, seen, slot, nonce)
+    again = f"edgeguard hook post {environment.name} {found.slot}"
+    try:
+        front_door.wait_healthy(environment.settings.edge, None, sleep=stop.sleep)
+    except OriginsUnhealthy as exc:
+        kept = f"{found.slot} stays in force until {found.left(seen)}" if found.live else f"{found.slot} is over"
+        more = f"edgeguard grace extend {environment.argument} --for 2h"
+        raise OriginsUnhealthy(f"{exc.message}; {kept}", f"Mend the site, then: {again}. More time: {more}") from exc
+    except Interrupted as exc:
+        raise Interrupted(exc.message, f"Nothing is given back or purged yet: {again}") from exc
+    stop.shield()  # the rest is short
+    unfinished, purged = [], {}
+    try:
+        purged = _purge(environment, purge_keys)
+    except EdgeError as exc:
+        unfinished.append(f"purge ({exc.message})")
+    try:
+        if found.live:
+            line = audit.line(seen.items, at=seen.now, did=did, why="the site is well", slot=found.slot)
+            environment.edge.write({found.slot: FREE, **line})
+    except EdgeError as exc:
+        unfinished.append(f"release ({exc.message})")
+    if unfinished:
+        raise CleanupUnfinished(
+            f"the site is well, but left to do: {'; '.join(unfinished)}",
+            f"Repeat it: {again}. The claim ends by itself in any case.",
+        )
+    outcome = "released" if found.live else "free" if found.claim is None else "ended"
+    ended = rfc3339(found.claim.until) if outcome == "ended" and found.claim else None
+    return {"id": found.slot, "outcome": outcome, "ended": ended, "purged": purged}
+
+
+def _purge(environment: EdgeSide, keys: Sequence[str]) -> dict[str, Any]:
+    release_key = environment.settings.purge.release_key
+    wanted = list(dict.fromkeys([*keys, *([release_key] if release_key else [])]))
+    purged = environment.edge.purge(wanted) if wanted else ()
+    ids = [name for call in purged for name in call.ids]
+    return {"keys": sum(call.keys for call in purged), "requests": len(purged), "ids": ids}
+
+
+def text(done: dict[str, Any]) -> str:
+    """What post or post_failed did, for people."""
+    if done["outcome"] == "kept":
+        stale = duration(done["grace"])
+        left = duration(done["seconds_left"])
+        return f"{done['id']} is kept: pages may be served {stale} stale, until {done['until']} ({left} left)"
+    what = {
+        "released": "is given back",
+        "free": "was given back before",
+        "ended": f"ended by itself {done['ended']}, before this: visitors may have seen errors since. "
+        "Let it last longer with --for",
+    }
+    keys = done["purged"]["keys"]
+    purged = f"{keys} key{'s' if keys != 1 else ''} softly purged"
+    return f"the site is well; {purged}; {done['id']} {what[done['outcome']]}"

@@ -1,0 +1,167 @@
+"""Somebody else's deploy command, with the grace claimed before, renewed meanwhile, and given back after it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeguard import hooks
+from edgeguard.edge.grace import parse
+from edgeguard.errors import EdgeError, EdgeguardError
+from edgeguard.renewal import Renewal
+from edgeguard.report import rfc3339
+from edgeguard.signals import Stop
+from edgeguard.status import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
+
+    from edgeguard.claims import Made
+    from edgeguard.environment import EdgeSide
+
+NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128
+"""What shells make of a command that can't be found, can't be run, or was ended by a signal (that and its number)."""
+
+
+NOTHING = {"id": None, "outcome": None}
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def wrap(
+    environment: EdgeSide,
+    command: Sequence[str],
+    *,
+    lasting: int | None = None,
+    renews: str | None = None,
+    purge_keys: Sequence[str] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """`hook pre`, the command, `hook post`; claim and hold are renewed while the command runs.
+
+    The command has this process's input and output; signals are passed on to it. Where it fails the claim is kept.
+    Returns `command_exit_code`, and `id`, `outcome` and so on as hooks.post or hooks.post_failed does (None where the
+    command could not be run).
+
+    Raises:
+        What hooks.pre and, after a command that succeeded, hooks.post raise.
+    """
+    if code := _not_runnable(command[0]):
+        say(f"{command[0]}: {'not found' if code == NOT_FOUND else 'not executable'}; nothing was claimed")
+        return {"command_exit_code": code, **NOTHING}
+    stop = Stop()
+    with stop.listening():
+        hold, program = environment.settings.claim.hold, Path(command[0]).name
+        made = hooks.pre(environment, stop=stop, lasting=lasting, renews=renews, hold=hold, did="wrap", why=program)
+        slot = made.claim.slot
+        say(f"{slot}: pages may be served {duration(made.claim.grace)} stale, as the edge shows; {program} begins")
+        try:
+            with _renewed(environment, made, lasting, say):
+                code = _run(command, stop)
+        except OSError as exc:  # it looked runnable and is not: nothing has begun
+            left = hooks.take_back(environment, slot)
+            say(f"{command[0]}: {exc.strerror}. {left}")
+            return {"command_exit_code": NOT_FOUND if isinstance(exc, FileNotFoundError) else NOT_EXECUTABLE, **NOTHING}
+        if code != 0:
+            return {"command_exit_code": code, **_kept(environment, made, say)}
+        keys, nonce = tuple(purge_keys), made.claim.nonce
+        done = hooks.post(environment, slot, stop=stop, purge_keys=keys, nonce=nonce, did="wrap")
+        return {"command_exit_code": 0, **done}
+
+
+@contextmanager
+def _renewed(environment: EdgeSide, made: Made, lasting: int | None, say: Callable[[str], None]) -> Iterator[None]:
+    """Renew the claim and its hold while the block runs: each time the whole claim, with later ends."""
+    edge, settings, claim = environment.edge, environment.settings.claim, made.claim
+
+    def renew() -> None:
+        now = int(time.time() + made.confirmed.clock_difference)
+        there = parse(claim.slot, edge.items().get(claim.slot, ""))
+        if there is not None and there.nonce != claim.nonce and there.until > now:
+            raise EdgeError(f"{claim.slot} is somebody else's now, in force until {rfc3339(there.until)}")
+        until = max(claim.until, now + (settings.duration if lasting is None else lasting))
+        edge.write({claim.slot: replace(claim, until=until, hold_until=now + settings.hold).value()})
+
+    def failed(name: str, failure: EdgeguardError) -> None:
+        say(f"renewing the {name} failed, and is tried again: {failure.message}")
+
+    try:
+        renew()  # confirming has taken part of the hold's life
+    except EdgeError as exc:
+        failed("claim", exc)
+    renewal = Renewal("claim", settings.hold / 3, renew, failed=failed).start()
+    try:
+        yield
+    finally:
+        renewal.stop()
+
+
+def _not_runnable(program: str) -> int | None:
+    """The exit code for a command that can't be run, as a shell looks for it; None if it seems that it can."""
+    if shutil.which(program) is not None:
+        return None
+    there = os.sep in program and Path(program).exists()
+    return NOT_EXECUTABLE if there else NOT_FOUND
+
+
+def _run(command: Sequence[str], stop: Stop) -> int:
+    """Run it to its end, in this process's own group, terminal and streams. Its exit code, as a shell tells it.
+
+    Raises:
+        OSError: it can't be run.
+        Interrupted: a signal came before it was started.
+    """
+    stop.check()
+    with subprocess.Popen(command) as process, _passed_on(process, stop):
+        code = process.wait()
+    return code if code >= 0 else SIGNALLED - code
+
+
+@contextmanager
+def _passed_on(process: subprocess.Popen[bytes], stop: Stop) -> Iterator[None]:
+    """Send signals on to the process, also one that came just before.
+
+    Not a SIGINT that comes from the keyboard: the terminal sends it to the whole foreground group, and many programs
+    take a second one for "at once".
+    """
+
+    def send(number: int, _frame: FrameType | None) -> None:
+        if number != signal.SIGINT or not _in_foreground():
+            process.send_signal(number)
+
+    old = {number: signal.signal(number, send) for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
+    if stop.asked():
+        process.terminate()
+    try:
+        yield
+    finally:
+        for number, action in old.items():
+            signal.signal(number, action)
+
+
+def _in_foreground() -> bool:
+    """Whether a terminal's keyboard reaches this process."""
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except (OSError, ValueError):  # no terminal
+        return False
+
+
+def _kept(environment: EdgeSide, made: Made, say: Callable[[str], None]) -> dict[str, Any]:
+    """Keep the claim of a command that failed. That the edge can't be asked then is only told."""
+    slot = made.claim.slot
+    try:
+        kept = hooks.post_failed(environment, slot, nonce=made.claim.nonce, did="wrap")
+    except EdgeguardError as exc:
+        say(f"the command failed; {exc.message}")
+        return {"id": slot, "outcome": "unknown"}
+    say(f"the command failed; {slot} stays in force until {kept['until']}")
+    return kept

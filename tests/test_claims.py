@@ -1,0 +1,366 @@
+"""Claims by hand, on a stand-in that runs the policy: what support asks for, and what the edge then grants."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edgeguard import claims
+from edgeguard.edge import grace
+from edgeguard.edge.fastly import Fastly
+from edgeguard.edge.policy import Snippet
+from edgeguard.environment import EdgeSide, ServiceOnly
+from edgeguard.errors import EdgeError, NotConfirmed, UsageError
+from edgeguard.probe import ask
+from edgeguard.status import grace_status, grace_text
+from tests.desk import claimed, history, in_force, of, writes
+from tests.edge.stage import BASE, CEILING, TOKEN, Stage, running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from edgeguard.edge import Policy, Purged, Status
+
+HOUR = 1800  # as much as the ceiling allows
+
+
+@pytest.fixture(scope="module")
+def its_stage() -> Iterator[Stage]:
+    with running() as found:
+        found.install(found.policy())
+        yield found
+
+
+@pytest.fixture
+def stage(its_stage: Stage) -> Stage:
+    """With every slot free, no audit, and the edge's clock somewhere."""
+    its_stage.reset()
+    its_stage.edge.write(dict.fromkeys(its_stage.edge.items()))
+    return its_stage
+
+
+def extend(environment: EdgeSide, lasting: int = HOUR, reason: str = "the database moves") -> dict[str, Any]:
+    return claims.extend(environment, lasting=lasting, reason=reason)
+
+
+def test_extending_is_one_write_and_reaches_the_edge(stage: Stage) -> None:
+    before = len(history(stage))
+    made = extend(of(stage))
+
+    assert writes(stage, before) == ["PATCH"]
+    assert (made["id"], made["grace"]) == ("support1", BASE + HOUR)
+    assert in_force(stage) == BASE + HOUR
+
+
+def test_releasing_is_one_write_and_leaves_the_others(stage: Stage) -> None:
+    environment = of(stage)
+    claimed(stage, support1=600, support2=1200, support3=300)
+    before = len(history(stage))
+    done = claims.release(environment, "support2", reason="it was quicker")
+
+    assert writes(stage, before) == ["PATCH"]
+    assert done["released"]
+    assert in_force(stage) == BASE + 600
+    assert [claim["id"] for claim in shown(environment)["claims"]] == ["support1", "support3"]
+
+
+def test_what_is_not_claimed_is_said_and_not_written(stage: Stage) -> None:
+    claimed(stage, support1=600)
+    stage.later(601)
+    before = len(history(stage))
+
+    assert [claims.release(of(stage), slot, reason="")["released"] for slot in ("support1", "support2")] == [False] * 2
+    assert writes(stage, before) == []
+
+
+def test_a_claim_ends_by_itself_at_the_edge(stage: Stage) -> None:
+    environment = of(stage)
+    claimed(stage, support1=600)
+    extend(environment, 1200)
+    value = stage.edge.items()["support2"]
+    stage.later(601)
+    first = in_force(stage), [claim["id"] for claim in shown(environment)["claims"]]
+    stage.later(600)
+
+    assert first == (BASE + 1200, ["support2"])
+    assert in_force(stage) == BASE
+    assert shown(environment)["claims"] == []
+    assert stage.edge.items()["support2"] == value  # nobody removed it
+    assert extend(environment)["id"] == "support1"  # and its slot is free
+
+
+def test_a_claim_lasts_as_long_by_the_edge_s_clock(stage: Stage) -> None:
+    """This machine's may be a day behind."""
+    stage.later(86_400)
+    made = extend(of(stage), 600)
+    [claim] = shown(of(stage))["claims"]
+
+    assert made["clock_difference"] == pytest.approx(stage.skew, abs=2)
+    assert in_force(stage) == BASE + 600
+    assert 590 <= claim["seconds_left"] <= 601
+
+
+def test_what_can_t_be_granted_is_refused_before_anything_is_written(stage: Stage) -> None:
+    before = len(history(stage))
+    for lasting, stale in ((CEILING - BASE + 1, None), (600, CEILING + 1), (CEILING + 1, CEILING), (0, 60), (600, 0)):
+        with pytest.raises(UsageError) as refused:
+            claims.extend(of(stage), lasting=lasting, reason="", stale=stale)
+        assert str(CEILING) in refused.value.message + refused.value.remedy
+
+    assert writes(stage, before) == []
+    assert claims.extend(of(stage), lasting=CEILING, reason="", stale=CEILING)["grace"] == CEILING
+
+
+def test_a_reason_is_needed_where_it_is_configured(stage: Stage) -> None:
+    with pytest.raises(UsageError, match="reason"):
+        extend(of(stage, claim__reason_required=True), reason=" ")
+
+    assert extend(of(stage), reason="")["id"] == "support1"
+
+
+def test_eight_are_the_most(stage: Stage) -> None:
+    claimed(stage, **dict.fromkeys(grace.SUPPORT_SLOTS, 600))
+    with pytest.raises(UsageError, match="all 8"):
+        extend(of(stage))
+
+
+@pytest.mark.parametrize("slot", ["deploy0", "deploy1", "support9", "../x", ""])
+def test_only_support_s_own_slots_can_be_released(stage: Stage, slot: str) -> None:
+    stage.claim("deploy0", grace=600)
+    with pytest.raises(UsageError):
+        claims.release(of(stage), slot, reason="")
+
+    assert in_force(stage) == 600
+
+
+# -- two at one time ------------------------------------------------------------------------------------------------
+
+
+class Overtaken:
+    """The edge, where a colleague claims what somebody else has just claimed, at a moment of one's choosing: right
+    after the write, or once the edge has been asked that often since."""
+
+    def __init__(self, stage: Stage, questions: int) -> None:
+        self._stage = stage
+        self._left: int | None = None
+        self._questions = questions
+        self.theirs = ""
+
+    def write(self, items: Mapping[str, str | None]) -> None:
+        self._stage.edge.write(items)
+        if not self.theirs:
+            [self._slot] = [key for key in items if key.startswith("support")]
+            self._left = self._questions
+            self._strike()
+
+    def status(self) -> Status:
+        self._strike()
+        return self._stage.edge.status()
+
+    def items(self) -> Mapping[str, str]:
+        return self._stage.edge.items()
+
+    def policy(self) -> Policy:
+        return self._stage.edge.policy()
+
+    def install(self, reason: str) -> Policy:
+        return self._stage.edge.install(reason)
+
+    def purge(self, keys: Sequence[str], *, soft: bool = True) -> tuple[Purged, ...]:
+        return self._stage.edge.purge(keys, soft=soft)
+
+    def _strike(self) -> None:
+        if self._left == 0:
+            self.theirs = grace.Claim(self._slot, self._stage.now() + 900, 900, "beef0001").value()
+            self._stage.edge.write({self._slot: self.theirs})
+        self._left = None if self._left in (None, 0) else self._left - 1
+
+
+@pytest.mark.parametrize("questions", [0, 10], ids=["at once", "at the last moment"])
+def test_who_loses_a_slot_is_told_and_takes_another(stage: Stage, questions: int) -> None:
+    edge, said = Overtaken(stage, questions), list[str]()
+    made = claims.extend(
+        of(stage, edge),  # type: ignore[arg-type]  # an Edge, as far as claims use one
+        lasting=600,
+        reason="",
+        say=said.append,
+    )
+
+    assert made["id"] == "support2"
+    assert said == ["support1 was taken by somebody else at the same moment; taking another"]
+    assert stage.edge.items()["support1"] == edge.theirs
+    assert {claim["id"] for claim in shown(of(stage))["claims"]} == {"support1", "support2"}
+
+
+def test_four_people_at_one_moment_have_four_claims(stage: Stage) -> None:
+    made: list[dict[str, Any]] = []
+    environments = [of(stage, edge__propagation=0.5) for _ in range(4)]
+    people = [threading.Thread(target=lambda each=each: made.append(extend(each, 600))) for each in environments]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join()
+
+    assert len({each["id"] for each in made}) == 4
+    assert {each["id"] for each in made} <= {claim["id"] for claim in shown(of(stage))["claims"]}
+
+
+# -- not confirmed --------------------------------------------------------------------------------------------------
+
+
+def test_a_write_that_the_edge_does_not_show_is_never_called_done(stage: Stage) -> None:
+    stage.control("POST", "/propagation", {"seconds": 2})
+    with pytest.raises(NotConfirmed) as failed:
+        extend(of(stage, edge__confirm_timeout=0.5))
+
+    assert failed.value.exit_code == 9
+    assert failed.value.message.startswith("support1: written, but not confirmed")
+    assert "edgeguard grace release site support1" in failed.value.remedy
+    time.sleep(2)  # it arrives, so that the next test begins with an edge that has heard of everything
+
+
+def test_a_policy_that_grants_less_is_found_out(stage: Stage) -> None:
+    """The environment's file says another ceiling than the policy in the service."""
+    with pytest.raises(NotConfirmed, match=f"grants {CEILING} s instead of 7260 s"):
+        extend(of(stage, edge__ceiling=86_400), 7200)
+
+
+def test_an_api_that_fails_leaves_nothing_claimed(stage: Stage) -> None:
+    stage.control("POST", "/faults", {"api": {"status": 403, "match": {"method": "PATCH"}}})
+    with pytest.raises(EdgeError):
+        extend(of(stage))
+
+    assert in_force(stage) == BASE
+
+
+# -- who, when and why ----------------------------------------------------------------------------------------------
+
+
+def shown(environment: EdgeSide, audit_lines: int = 0) -> dict[str, Any]:
+    return grace_status(environment, now=time.time(), audit_lines=audit_lines)
+
+
+def test_show_tells_whose_claims_there_are_and_why(stage: Stage) -> None:
+    environment = of(stage)
+    claimed(stage, support1=600)
+    claims.release(environment, "support1", reason="moved")
+    extend(environment, 1200, "evil \x1b[2J words")
+    found = shown(environment, 2)
+    text = grace_text(found)
+
+    assert (found["base"], found["ceiling"], found["in_force"]) == (BASE, CEILING, BASE + 1200)
+    assert [claim["why"] for claim in found["claims"]] == ["evil \x1b[2J words"]
+    assert [(line["did"], line["why"]) for line in found["audit"]] == [
+        ("grace extend", "evil \x1b[2J words"),
+        ("grace release", "moved"),
+    ]
+    assert all(line["who"] for line in found["audit"])
+    assert "support1" in text
+    assert "\x1b" not in text
+
+
+def test_the_audit_keeps_200_lines_in_the_same_write(stage: Stage) -> None:
+    old = {f"audit-{1_700_000_000 + n}-abcd": json.dumps({"did": "x", "id": "support1"}) for n in range(250)}
+    others = {"somebody-else-s": "item", "audit-notes": "not a line of ours"}
+    stage.edge.write({**old, **others, "audit-1600000000-abcd": "{torn"})
+    before = len(history(stage))
+    extend(of(stage), reason="the newest")
+    items = stage.edge.items()
+
+    assert writes(stage, before) == ["PATCH"]
+    assert len([key for key in items if key.startswith("audit-1")]) == 200
+    assert others.items() <= items.items()
+    assert shown(of(stage), 1)["audit"][0]["why"] == "the newest"
+
+
+def test_show_says_what_it_can_where_the_edge_is_silent(stage: Stage) -> None:
+    claimed(stage, support1=600)
+    found = shown(of(stage, Fastly(stage.settings.model_copy(update={"status_name": "another-name"}), TOKEN, ask)))
+
+    assert [claim["id"] for claim in found["claims"]] == ["support1"]
+    assert "another-name" in found["edge"]["error"]
+    assert "unknown" in grace_text(found)
+
+
+# -- a service without a file ---------------------------------------------------------------------------------------
+
+
+def in_empty_folder(folder: Path, stage: Stage, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    quick = {"EDGEGUARD_EDGE__API_URL": stage.ready["api_url"], "EDGEGUARD_EDGE__PROPAGATION": "0.05"}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("EDGEGUARD_", "FASTLY_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "edgeguard", "grace", *arguments],
+        cwd=folder,
+        env={**clean, **quick, "FASTLY_API_TOKEN": TOKEN, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_service_s_id_and_a_token_are_enough(stage: Stage, tmp_path: Path) -> None:
+    """Its policy tells base, ceiling and names, its domain where visitors come in."""
+    service = stage.ready["service_id"]
+    made = in_empty_folder(tmp_path, stage, "extend", "--service", service, "--for", "20m", "--json")
+    seen = in_empty_folder(tmp_path, stage, "show", "--service", service, "--json")
+    freed = in_empty_folder(tmp_path, stage, "release", "--service", service, "support1")
+
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["grace"] == BASE + 1200
+    found = json.loads(seen.stdout)
+    assert (found["base"], found["ceiling"], found["in_force"]) == (BASE, CEILING, BASE + 1200)
+    assert freed.returncode == 0, freed.stderr
+    assert in_force(stage) == BASE
+    assert list(tmp_path.iterdir()) == []
+    assert TOKEN not in made.stdout + made.stderr + seen.stdout + seen.stderr
+
+
+@pytest.mark.parametrize("arguments", [["show"], ["show", "site", "--service", "abc"], ["show", "--service", "a/b"]])
+def test_nonsense_is_bad_usage(stage: Stage, tmp_path: Path, arguments: list[str]) -> None:
+    done = in_empty_folder(tmp_path, stage, *arguments)
+
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def read(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ServiceOnly]:
+    def of_service(service: str = stage.ready["service_id"], **variables: str) -> ServiceOnly:
+        told = {"EDGEGUARD_EDGE__API_URL": stage.ready["api_url"], "FASTLY_API_TOKEN": TOKEN, **variables}
+        for name, value in told.items():
+            monkeypatch.setenv(name, value)
+        return ServiceOnly.read(service)
+
+    return of_service
+
+
+def test_a_variable_names_the_front_door_where_the_domains_don_t(
+    stage: Stage, read: Callable[..., ServiceOnly]
+) -> None:
+    given = stage.ready["edge_url"].replace("127.0.0.1", "localhost")
+
+    assert read().settings.edge.url == stage.ready["edge_url"]
+    assert read(EDGEGUARD_EDGE__URL=given).settings.edge.url == given
+
+
+def test_what_is_no_service_with_our_policy_is_said(stage: Stage, read: Callable[..., ServiceOnly]) -> None:
+    with pytest.raises(EdgeError, match="there is no Fastly service"):
+        read("SU1Z0isxPaozGVKXdv0eY")
+    with pytest.raises(UsageError, match="another service"):
+        read(EDGEGUARD_EDGE__SERVICE="another")
+    installed = stage.installed
+    try:
+        stage.install([Snippet("others", "recv", 100, "# nothing of ours")])
+        with pytest.raises(UsageError, match="no policy"):
+            read(EDGEGUARD_EDGE__SERVICE=stage.ready["service_id"])
+    finally:
+        stage.install(installed)

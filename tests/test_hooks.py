@@ -1,0 +1,413 @@
+"""A pipeline's hooks and `wrap`, on a stand-in that runs the policy, around deploys that are nobody's business here."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edgeguard import hooks
+from edgeguard.edge import grace
+from edgeguard.errors import CleanupUnfinished, Interrupted, Locked, NotConfirmed, OriginsUnhealthy, UsageError
+from edgeguard.signals import Stop
+from tests.desk import history, in_force, of, writes
+from tests.edge.stage import BASE, CEILING, TOKEN, Stage, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from edgeguard.environment import EdgeSide
+
+HOUR = 1800  # as much as the ceiling allows
+
+
+@pytest.fixture(scope="module")
+def its_stage() -> Iterator[Stage]:
+    with running() as found:
+        found.install(found.policy())
+        yield found
+
+
+@pytest.fixture
+def stage(its_stage: Stage) -> Stage:
+    """With every slot free, no audit, and a site that is well."""
+    its_stage.reset()
+    its_stage.origin.pages = Well()
+    its_stage.edge.write(dict.fromkeys(its_stage.edge.items()))
+    return its_stage
+
+
+class Well(dict[str, Any]):
+    """A site on which every page is found and may be kept for a second."""
+
+    def get(self, _path: str, _default: object = None) -> tuple[int, dict[str, str]]:
+        return 200, {"Cache-Control": "max-age=1"}
+
+
+@pytest.fixture
+def site(stage: Stage) -> EdgeSide:
+    return of(stage)
+
+
+def pre(site: EdgeSide, lasting: int = HOUR, renews: str | None = None) -> dict[str, Any]:
+    return hooks.pre(site, stop=Stop(), lasting=lasting, renews=renews).json()
+
+
+def post(site: EdgeSide, slot: str | None = None, *keys: str) -> dict[str, Any]:
+    return hooks.post(site, slot, stop=Stop(), purge_keys=keys)
+
+
+def put(stage: Stage, nonce: str, slot: str = "deploy0", lasting: int = 600, hold: int = 0) -> None:
+    """A claim that is there already."""
+    until = stage.now() + lasting
+    held = stage.now() + hold if hold else 0
+    stage.edge.write({slot: grace.Claim(slot, until, BASE + lasting, nonce, held).value()})
+
+
+def test_pre_is_one_write_and_post_gives_back_that_claim_alone(stage: Stage, site: EdgeSide) -> None:
+    put(stage, "abcd1234", "support1", 300)
+    began = len(history(stage))
+    made = pre(site)
+    claimed, first = in_force(stage), writes(stage, began)
+    began = len(history(stage))
+    done = post(site, made["id"], "news", "sport")
+    asked = [(call["method"], call.get("keys"), call.get("soft")) for call in history(stage)[began:]]
+
+    assert (made["id"], made["grace"], claimed, first) == ("deploy0", BASE + HOUR, BASE + HOUR, ["PATCH"])
+    assert (done["outcome"], done["purged"]["keys"]) == ("released", 2)
+    assert [call for call in asked if call[0] != "GET"] == [
+        ("POST", ["news", "sport"], True),
+        ("PATCH", None, None),  # not before the purge
+    ]
+    assert in_force(stage) == BASE + 300
+
+
+def test_post_finds_the_claim_by_itself(stage: Stage, site: EdgeSide) -> None:
+    put(stage, "h1234567", "deploy1")
+    put(stage, "abcd1234", "deploy0")  # of a guarded deploy, which gives it back itself
+
+    assert post(site)["id"] == "deploy1"
+    assert in_force(stage) == BASE + 600
+    with pytest.raises(Locked, match="belongs to `edgeguard deploy`"):
+        post(site, "deploy0")
+
+
+def test_post_asks_which_of_two(stage: Stage, site: EdgeSide) -> None:
+    put(stage, "h1234567", "deploy0")
+    put(stage, "k1234567", "deploy1")
+
+    with pytest.raises(UsageError) as refused:
+        post(site)
+    assert "deploy0 or deploy1" in refused.value.remedy
+
+
+def test_post_without_pre_does_nothing_and_says_so(stage: Stage, site: EdgeSide) -> None:
+    began = len(history(stage))
+    for slot in (None, "deploy0", "support1", "nonsense"):
+        with pytest.raises(UsageError):
+            post(site, slot, "news")
+        with pytest.raises(UsageError):
+            hooks.post_failed(site, slot)
+
+    assert writes(stage, began) == []
+
+
+def test_post_twice(stage: Stage, site: EdgeSide) -> None:
+    """By its id it may be repeated; without, nothing tells it from a forgotten `pre`, but for the audit."""
+    put(stage, "h1234567")
+    first = post(site, "deploy0")
+    again = post(site, "deploy0", "news")
+    with pytest.raises(UsageError, match="the last, deploy0, was given back"):
+        post(site)
+
+    assert (first["outcome"], again["outcome"]) == ("released", "free")
+    assert again["purged"]["keys"] == 1
+
+
+def test_post_after_the_claim_has_ended(stage: Stage, site: EdgeSide) -> None:
+    """The deploy took longer than it was thought to: purged all the same, and said."""
+    put(stage, "h1234567")
+    stage.later(601)
+    done = post(site, None, "news")
+
+    assert (done["outcome"], done["purged"]["keys"]) == ("ended", 1)
+    assert "visitors may have seen errors" in hooks.text(done)
+    with pytest.raises(UsageError, match="ended by itself"):
+        hooks.post_failed(site, "deploy0")
+
+
+def test_a_site_that_is_not_well_keeps_the_claim(stage: Stage) -> None:
+    put(stage, "h1234567", hold=100)
+    stage.origin.closed = True
+    began = len(history(stage))
+    with pytest.raises(OriginsUnhealthy) as failed:
+        post(of(stage, edge__healthy_timeout=0.3), None, "news")
+
+    assert failed.value.exit_code == 7
+    assert "deploy0 stays in force until" in failed.value.message
+    assert writes(stage, began) == []
+    assert in_force(stage) == BASE + 600
+
+
+def test_a_deploy_that_failed_keeps_the_claim_without_its_hold(stage: Stage, site: EdgeSide) -> None:
+    put(stage, "h1234567", hold=100)
+    kept = hooks.post_failed(site, None)
+
+    assert (kept["outcome"], kept["grace"]) == ("kept", BASE + 600)
+    assert 590 <= kept["seconds_left"] <= 600
+    assert "left)" in hooks.text(kept)
+    assert in_force(stage) == BASE + 600
+    assert not stage.edge.status().hold
+
+
+def test_another_pre_is_refused_and_told_whose_claim_there_is(stage: Stage, site: EdgeSide) -> None:
+    pre(site, 600)
+    before = stage.edge.items()
+    with pytest.raises(Locked) as refused:
+        pre(site)
+
+    assert refused.value.exit_code == 3
+    assert "deploy0, by hook pre of " in refused.value.message
+    assert "hook post site deploy0" in refused.value.remedy
+    with pytest.raises(Locked):
+        pre(site, renews="deploy1")
+    assert stage.edge.items() == before
+
+
+def test_by_its_id_a_claim_is_renewed_and_never_shortened(stage: Stage, site: EdgeSide) -> None:
+    put(stage, "h1234567", lasting=1200)
+    made = pre(site, 600, renews="deploy0")
+    [claim] = grace.parse_all(stage.edge.items())
+
+    assert (made["id"], made["grace"], claim.until - stage.now() > 1100) == ("deploy0", BASE + 1200, True)
+    with pytest.raises(UsageError):
+        pre(site, renews="support1")
+
+
+def test_a_guarded_deploy_s_claim_is_never_taken_over(stage: Stage, site: EdgeSide) -> None:
+    put(stage, "abcd1234")
+    with pytest.raises(Locked):
+        pre(site, renews="deploy0")
+
+
+def test_the_fix_takes_over_what_a_failed_deploy_left(stage: Stage, site: EdgeSide) -> None:
+    put(stage, "h1234567", "deploy1")
+    hooks.post_failed(site, None)
+    made = pre(site, 300)
+
+    assert (made["id"], made["grace"]) == ("deploy1", BASE + 600)
+    assert post(site)["outcome"] == "released"
+    assert in_force(stage) == BASE
+
+
+def test_a_claim_that_is_not_seen_is_taken_back(stage: Stage) -> None:
+    stage.control("POST", "/propagation", {"seconds": 2})
+    with pytest.raises(NotConfirmed) as failed:
+        pre(of(stage, edge__confirm_timeout=0.5))
+
+    assert failed.value.exit_code == 9
+    assert failed.value.remedy.startswith("Its claim is taken back")
+    assert stage.edge.items()["deploy0"] == grace.FREE
+    time.sleep(2)  # it arrives, so that the next test begins with an edge that has heard of everything
+
+
+def test_a_pipeline_that_is_cancelled_while_it_claims_leaves_nothing(stage: Stage, site: EdgeSide) -> None:
+    class Impatient(Stop):
+        def sleep(self, seconds: float) -> None:
+            raise Interrupted(f"interrupted after {seconds} s")
+
+    with pytest.raises(Interrupted):
+        hooks.pre(site, stop=Impatient(), lasting=600)
+
+    assert stage.edge.items()["deploy0"] == grace.FREE
+
+
+def test_what_can_t_be_finished_is_named_and_the_rest_is_done(stage: Stage, site: EdgeSide) -> None:
+    put(stage, "h1234567")
+    purges = {"path_prefix": f"/service/{stage.ready['service_id']}/purge"}
+    stage.control("POST", "/faults", {"api": {"status": 403, "match": purges}})
+    with pytest.raises(CleanupUnfinished, match="left to do: purge"):
+        post(site, None, "news")
+
+    assert in_force(stage) == BASE
+
+
+# -- the commands ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def config(its_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment's file with an [edge], and no more than it needs."""
+    folder = tmp_path_factory.mktemp("config")
+    ready = its_stage.ready
+    (folder / "site.toml").write_text(
+        f'[edge]\nservice = "{ready["service_id"]}"\nurl = "{ready["edge_url"]}"\nhealth_url = "{ready["edge_url"]}/"\n'
+        f'api_url = "{ready["api_url"]}"\nbase_grace = {BASE}\nceiling = {CEILING}\npropagation = 0.05\n'
+        f"confirm_timeout = 5\nhealthy_rounds = 1\nhealthy_timeout = 0.3\n[claim]\nduration = 600\nhold = 3\n"
+    )
+    return folder
+
+
+def begin(config: Path, *arguments: str) -> subprocess.Popen[str]:
+    """In a session of its own: no terminal's keyboard reaches it."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("EDGEGUARD_", "FASTLY_"))}
+    return subprocess.Popen(
+        [sys.executable, "-m", "edgeguard", *arguments],
+        env={**clean, "EDGEGUARD_CONFIG": str(config), "FASTLY_API_TOKEN": TOKEN},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(config: Path, *arguments: str, given: str = "") -> tuple[int, str, str]:
+    process = begin(config, *arguments)
+    out, err = process.communicate(given, timeout=60)
+    return process.returncode, out, err
+
+
+def test_pre_prints_the_id_that_post_takes(site: EdgeSide, config: Path) -> None:
+    code, out, err = run(config, "hook", "pre", "site", "--for", "20m")
+    claimed = site.edge.status().grace
+    done = run(config, "hook", "post", "site", out.strip(), "--json")
+
+    assert (code, out, claimed) == (0, "deploy0\n", BASE + 1200)
+    assert "confirmed" in err
+    assert done[0] == 0, done[2]
+    assert json.loads(done[1])["outcome"] == "released"
+
+
+BACKWARDS = "import sys; sys.stderr.write('to stderr'); print(sys.stdin.read()[::-1], end='')"
+
+
+def test_wrap_leaves_the_command_its_streams(site: EdgeSide, config: Path) -> None:
+    code, out, err = run(config, "wrap", "site", "--quiet", "--", sys.executable, "-c", BACKWARDS, given="olleh")
+
+    assert (code, out, err) == (0, "hello", "to stderr")
+    assert site.edge.status().grace == BASE
+
+
+def test_wrap_gives_the_command_s_code_and_keeps_the_claim(site: EdgeSide, config: Path) -> None:
+    code, out, err = run(config, "wrap", "site", "--json", "--", "sh", "-c", "exit 42")
+
+    assert code == 42
+    assert json.loads(out)["outcome"] == "kept"
+    assert "deploy0 stays in force until" in err
+    assert site.edge.status().grace == BASE + 600
+
+
+def test_wrap_ends_with_7_where_the_command_was_content_and_the_site_is_not_well(
+    stage: Stage, site: EdgeSide, config: Path
+) -> None:
+    stage.origin.closed = True
+    code, _, err = run(config, "wrap", "site", "--", "true")
+
+    assert code == 7, err
+    assert site.edge.status().grace == BASE + 600
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [(["no-such-command"], 127), (["./no/such"], 127), (["/etc/passwd"], 126), (["/etc"], 126)],
+)
+def test_what_can_t_be_run_claims_nothing(
+    stage: Stage, site: EdgeSide, config: Path, command: Sequence[str], expected: int
+) -> None:
+    began = len(history(stage))
+    code, out, err = run(config, "wrap", "site", "--", *command)
+
+    assert (code, out) == (expected, "")
+    assert command[0] in err
+    assert writes(stage, began) == []
+    assert site.edge.status().grace == BASE
+
+
+def test_a_script_that_only_looks_like_a_program_leaves_no_claim(site: EdgeSide, config: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("no interpreter is named here")
+    script.chmod(0o755)
+    code, _, err = run(config, "wrap", "site", "--", str(script))
+
+    assert code == 126, err
+    assert site.edge.items()["deploy0"] == grace.FREE
+
+
+NOTES = """
+import signal, sys, time
+def heard(number, frame):
+    print(signal.Signals(number).name, flush=True)
+    if number == signal.SIGTERM:
+        sys.exit(5)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, heard)
+print("ready", flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+def test_signals_go_on_to_the_command(site: EdgeSide, config: Path) -> None:
+    process = begin(config, "wrap", "site", "--quiet", "--", sys.executable, "-c", NOTES)
+    assert process.stdout is not None
+    heard = [process.stdout.readline()]
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        process.send_signal(number)
+        heard.append(process.stdout.readline())
+    process.communicate(timeout=60)
+
+    assert heard == ["ready\n", "SIGINT\n", "SIGHUP\n", "SIGTERM\n"]
+    assert process.returncode == 5
+    assert site.edge.status().grace == BASE + 600
+
+
+def test_a_command_that_a_signal_ends_is_128_and_its_number(site: EdgeSide, config: Path) -> None:
+    assert run(config, "wrap", "site", "--quiet", "--", "sh", "-c", "kill -9 $$")[0] == 128 + 9
+    assert site.edge.status().grace == BASE + 600
+
+
+def test_a_machine_that_dies_leaves_a_service_that_is_back_at_its_base_by_itself(stage: Stage, config: Path) -> None:
+    """While it lives the claim and its hold are renewed; then first the hold is over, and later the claim."""
+    process = begin(config, "wrap", "site", "--quiet", "--", sys.executable, "-c", NOTES)
+    assert process.stdout is not None
+    process.stdout.readline()
+    first = grace.parse("deploy0", stage.edge.items()["deploy0"])
+    time.sleep(2.2)  # two thirds of the hold
+    second = grace.parse("deploy0", stage.edge.items()["deploy0"])
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    held, claimed = stage.edge.status().hold, in_force(stage)
+    stage.later(5)
+    after = stage.edge.status().hold, in_force(stage)
+    stage.later(600)
+
+    assert first is not None
+    assert second is not None
+    assert second.until > first.until
+    assert second.hold_until > first.hold_until
+    assert (held, claimed) == (True, BASE + 600)
+    assert after == (False, BASE + 600)
+    assert (stage.edge.status().hold, in_force(stage)) == (False, BASE)
+
+
+def test_a_slot_that_became_somebody_else_s_is_left_to_them(stage: Stage, config: Path) -> None:
+    process = begin(config, "wrap", "site", "--", sys.executable, "-c", NOTES)
+    assert process.stdout is not None
+    process.stdout.readline()
+    put(stage, "h7654321", lasting=900)
+    theirs = stage.edge.items()["deploy0"]
+    time.sleep(1.2)  # more than a third of the hold
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+
+    assert stage.edge.items()["deploy0"] == theirs
+    assert "is somebody else's now" in err
+    assert "is not in force any more" in err
