@@ -15,6 +15,7 @@ from edgeguard.standin.cache import (
     freshness,
     lifetime,
     refreshed,
+    surrogate_keys,
 )
 
 BELIEFS = Beliefs()
@@ -159,3 +160,28 @@ def test_the_least_recently_used_is_evicted() -> None:
     cache.put((1, "c"), stored())
     assert cache.get((1, "b")) is None
     assert cache.get((1, "a")) is not None
+
+
+@pytest.mark.parametrize("survive", [True, False])
+def test_a_304_with_surrogate_keys_of_its_own(*, survive: bool) -> None:
+    """Those that vcl_fetch had added may be lost with it; one without keys changes none."""
+    old = stored(surrogate_keys=frozenset({"a", "eg-00"}))
+    beliefs = Beliefs(keys_survive_304=survive)
+    assert refreshed(old, [("X", "new")], 2000.0, beliefs).surrogate_keys == {"a", "eg-00"}
+    new = refreshed(old, [("Surrogate-Key", "a b")], 2000.0, beliefs)
+    assert new.surrogate_keys == ({"a", "eg-00"} if survive else {"a", "b"})
+
+
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [
+        ("", set()),
+        ("a  b a", {"a", "b"}),
+        (f"a {'k' * 1024} b", {"a", "k" * 1024, "b"}),
+        (f"a {'k' * 1025} b", {"a"}),
+        (f"a{' ' * 16_382}b c", {"a", "b"}),
+        (f"a{' ' * 16_383}b c", {"a"}),
+    ],
+)
+def test_surrogate_keys_end_at_the_first_that_is_too_long(header: str, kept: set[str]) -> None:
+    assert surrogate_keys(header) == kept

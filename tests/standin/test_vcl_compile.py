@@ -39,6 +39,8 @@ ACCEPTED = [
     ("recv", "set req.http.B = true;"),
     ("recv", 'set req.http.X = "a" req.url "b" + "c";'),
     ("recv", 'set req.http.X += "more";'),
+    ("recv", 'std.collect(req.http.Cookie); if (req.http.X) { std.collect(req.http.X, ";"); }'),
+    ("fetch", 'std.collect(beresp.http.Surrogate-Key, " ");'),
     ("recv", 'set req.http.X = {"a "quoted" word"} {EG"ends "} not here"EG};'),
     ("recv", 'set req.http.X = "100%25 %22quoted%22";'),
     ("recv", 'set req.http.X = if(req.http.Y, req.http.Y, "none");'),
@@ -90,6 +92,10 @@ def test_is_accepted(kind: str, content: str) -> None:
 
 
 REFUSED = [
+    ("recv", "std.collect(req.url);", "works on headers"),
+    ("recv", "std.collect(beresp.http.X);", "can't be set in recv"),
+    ("recv", "std.collect(req.http.X, req.url);", "expected a separator"),
+    ("recv", 'set req.http.X = std.collect(req.http.Y, ";");', "not a function"),
     # snippet's type, content, words of the message
     # literals and types
     ("recv", "set req.max_stale_if_error = 3600;", "does not take the INTEGER literal 3600; write 3600s"),
