@@ -34,6 +34,14 @@ class Beliefs:
     error_before_lookup_sees_stale: bool = False
     """stale.exists may be set in vcl_error for an error raised in vcl_recv, though nothing was looked up."""
 
+    stale_told_after_cluster_hop: bool = True
+    """resp.stale is set too where a neighbour within the cluster served the stale copy. (Else fastly_info.state alone
+    tells.)"""
+
+    conditions_judged_after_deliver: bool = True
+    """Whether an answer becomes a 304 is judged by what vcl_deliver leaves of its validators. (Else by those that the
+    object has.)"""
+
     soft_purge_starts_staleness: bool = True
     """Staleness after a soft purge is counted from the purge. (Else from when the object was stored, as if its TTL
     had been 0.)"""

@@ -288,6 +288,8 @@ class Visit:
         assert served is not None  # noqa: S101 - _serve set it; this tells mypy
         if self._sent is not None:
             self._request.req = self._sent
+            if not self._node.controls.beliefs.stale_told_after_cluster_hop:
+                values["resp.stale"] = values["resp.stale.is_error"] = False
         resp = Headers(served.headers)
         info = str(values["fastly_info.state"])
         hit = info.startswith("HIT") and info != "HIT-SYNTH"
@@ -449,7 +451,8 @@ class Visit:
             headers = [pair for pair in headers if pair[0].lower() != "fastly-debug-ttl"]
             headers.append(("Fastly-Debug-TTL", f"{self._debug_ttl(served)} {before}".strip()))
         headers = end_to_end(headers)
-        if not self._passing and status == 200 and _not_modified(self._received, headers):  # noqa: PLR2004 - OK
+        judged = headers if self._node.controls.beliefs.conditions_judged_after_deliver else list(served.headers)
+        if not self._passing and status == 200 and _not_modified(self._received, judged):  # noqa: PLR2004 - OK
             return Answer(304, headers)
         return Answer(status, headers, served.body, str(values.get("resp.response") or served.reason), self._length)
 

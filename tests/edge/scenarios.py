@@ -576,6 +576,34 @@ def the_status_is_that_of_the_node_that_visitors_meet(stage: Stage) -> None:
 
 
 @scenario()
+def a_neighbours_stale_answer_is_told_as_such(stage: Stage) -> None:
+    stage.believe(stale_told_after_cluster_hop=False)
+    stage.nodes(clustered=True)
+    path = cached(stage, age=15)
+    stage.origin.closed = True
+    assert [stage.get(path).stale for _ in range(2)] == ["error", "error"]
+
+
+@scenario()
+def behind_a_shield_nobody_gets_an_error_whichever_way_the_open_questions_turn_out(stage: Stage) -> None:
+    for belief, usual in stage.control("GET", "/switches").items():
+        stage.believe(**{belief: not usual})
+        for clustered, more in ((False, {}), (True, {"ETag": '"1"'})):
+            stage.nodes(shield=True, clustered=clustered)
+            path = cached(stage, age=10 + 2 * BASE, more=more)
+            for hold in (0, 100):
+                stage.claim(grace=5 * BASE, hold=hold)
+                stage.origin.closed = True
+                assert [stage.get_at_second_node(path).status for _ in range(2)] == [200, 200], (belief, hold)
+                stage.later(2)
+                stage.origin.down()
+                assert [stage.get_at_second_node(path).status for _ in range(2)] == [200, 200], (belief, hold)
+                stage.origin.up()
+            stage.origin.closed = False
+        stage.believe(**{belief: usual})
+
+
+@scenario()
 def a_cluster_of_nodes_makes_no_difference(stage: Stage) -> None:
     """Every second answer is made by a neighbour of the node that visitors meet."""
     for shield, hold, said in ((False, 0, "error"), (False, 100, "hold"), (True, 0, "error"), (True, 100, "hold")):

@@ -255,6 +255,9 @@ BROKEN = [
             ("recv", 'set req.http.Edgeguard-Tier = if(fastly.ff.visits_this_service == 0, "edge", "shield");', ""),
             ("fetch", 'req.http.Edgeguard-Tier == "edge"', "fastly.ff.visits_this_service == 0"),
         ],
+        "a_neighbours_stale_answer_is_told_as_such": [
+            ("deliver", ' || fastly_info.state ~ "STALE"', ""),
+        ],
         "the_status_is_that_of_the_node_that_visitors_meet": [
             ("recv", 'req.http.Edgeguard-Tier == "edge" && ', 'req.http.Edgeguard-Tier == "shield" && '),
         ],
@@ -307,7 +310,8 @@ BROKEN = [
             ("deliver", ' && req.http.Edgeguard-Show != "edgeguard-status"', ""),
         ],
         "fresh": [
-            ("deliver", "if (resp.stale.is_error) {", "if (true) {"),
+            ("deliver", 'if (resp.stale.is_error || fastly_info.state ~ "STALE") {', "if (true) {"),
+            ("deliver", ' ~ "STALE"', ' ~ ""'),
         ],
     }.items()
     for snippet, old, new in rows

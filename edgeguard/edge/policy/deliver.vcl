@@ -1,6 +1,6 @@
 # edgeguard, deliver: mark a stale answer, for the node in front and for who asks. Late (priority 9999). X-Cache doesn't
 # tell: it says HIT for a stale answer too.
-if (resp.stale.is_error) {
+if (resp.stale.is_error || fastly_info.state ~ "STALE") {  # if the former does not survive the hop within a cluster
   # On hold, miss serves a stale copy where there is one; so a stale answer while on hold is a held one.
   set resp.http.Edgeguard-Stale = if(req.http.Edgeguard-Hold == "1", "hold", "error");
   if (req.http.Edgeguard-Tier == "shield") {
