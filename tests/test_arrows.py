@@ -38,6 +38,7 @@ LAYERS = (
     ("application", "source"),
     ("saga", "record"),
     ("journal", "renewal", "signals", "manifest", "process", "settings"),
+    ("overrides",),
     ("errors", "findings"),
 )
 
