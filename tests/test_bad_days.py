@@ -457,6 +457,25 @@ def test_an_api_that_fails_while_closed_rolls_nothing_back(world: World) -> None
     assert ended.report["outcome"] == "deployed"
 
 
+def test_a_token_that_ends_while_closed_costs_no_visitor_anything(world: World) -> None:
+    """The cluster opens with the new release. The claim that is left ends by itself, or with the next deploy."""
+    plants, token = f"{world.ready['control_url']}/plants", world.ready["token"]
+    ended = json.dumps({"tokens": {token: {"expires_at": "2020-01-01T00:00:00Z"}}}).encode()
+    deploy = world.start("deploy", "rehearsal", "--json")
+    deploy.begins("close")
+    try:
+        urllib.request.urlopen(urllib.request.Request(plants, data=ended, method="POST"), timeout=10).close()
+        after = deploy.end()
+    finally:
+        urllib.request.urlopen(urllib.request.Request(plants, method="DELETE"), timeout=10).close()
+    said(after, 12, "401")
+    assert (after.report["outcome"], after.report["visitors"]["anonymous"]["errors"]) == ("deployed", 0)
+    status = world.status()
+    assert [server["open"] for server in status["servers"]] == [True] * 3
+    assert status["grace"]["in_force"] > status["grace"]["base"]
+    assert world.deploy().code == 0
+
+
 def eventually(true: Callable[[], object]) -> None:
     end = time.monotonic() + 10
     while not true():
