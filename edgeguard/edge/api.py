@@ -170,7 +170,8 @@ class Api:
         """Our error for an answer that isn't 2xx, and for the lack of TLS, which the client gives the status 0."""
         status, headers = int(exc.status or 0), exc.headers or {}
         if status == 0:
-            return NotDone(f"could not {doing}: no TLS ({self._shown(str(exc.reason))})", _REMEDY)
+            # It may also have failed after the request was sent.
+            return Unavailable(f"could not {doing}: no TLS ({self._shown(str(exc.reason))})", _REMEDY)
         said = f"could not {doing}: {status} {self._shown(_said(exc.body))[:_SAID]}".rstrip()
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return EdgeUnauthorized(
