@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from edgeguard.standin.control import Controls
     from edgeguard.standin.node import Upstream
+    from edgeguard.standin.origin import Origin
     from edgeguard.standin.vcl import Program
-    from edgeguard.standin.wire import Answer, Origin, Pairs
+    from edgeguard.standin.wire import Answer, Pairs
 
 EDGES = ("cache-standin1-LO", "cache-standin2-LO")
 SHIELD = "cache-shield1-LO"

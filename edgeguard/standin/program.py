@@ -16,11 +16,12 @@ from edgeguard.errors import UsageError
 from edgeguard.standin.api import ApiFace
 from edgeguard.standin.control import ControlFace, Controls
 from edgeguard.standin.network import Network
+from edgeguard.standin.origin import Origin
 from edgeguard.standin.plants import Plants
 from edgeguard.standin.routes import Routes
 from edgeguard.standin.service import Service
 from edgeguard.standin.tokens import Tokens
-from edgeguard.standin.wire import Listener, Origin
+from edgeguard.standin.wire import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,8 +26,9 @@ from edgeguard.standin.cache import (
     refreshed,
     surrogate_keys,
 )
+from edgeguard.standin.origin import Unreachable
 from edgeguard.standin.vcl import Headers, Request
-from edgeguard.standin.wire import Answer, Unreachable, end_to_end
+from edgeguard.standin.wire import Answer, end_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

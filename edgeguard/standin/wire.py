@@ -1,4 +1,4 @@
-"""HTTP/1.1 on loopback, both ends of it, by h11 over asyncio's streams. Bodies are held in memory whole."""
+"""HTTP/1.1 on loopback, the server's end, by h11 over asyncio's streams. Bodies are held in memory whole."""
 
 from __future__ import annotations
 
@@ -73,14 +73,6 @@ class Dropped(Exception):
     """Close the connection without an answer."""
 
 
-class Unreachable(Exception):
-    """The origin gave no whole answer. The text is what Fastly calls that cause in obj.response."""
-
-
-class _Closed(Unreachable):
-    """The connection ended before the first byte of an answer."""
-
-
 def end_to_end(headers: Iterable[tuple[str, str]]) -> Pairs:
     """Without what concerns one connection only (RFC 9110, 7.6.1), nor Content-Length, which is counted anew."""
     pairs = list(headers)
@@ -89,11 +81,13 @@ def end_to_end(headers: Iterable[tuple[str, str]]) -> Pairs:
     return [(key, value) for key, value in pairs if key.lower() not in dropped]
 
 
-def _pairs(headers: h11._headers.Headers) -> Pairs:
+def pairs(headers: h11._headers.Headers) -> Pairs:
+    """As text."""
     return [(key.decode("latin-1"), value.decode("latin-1")) for key, value in headers.raw_items()]
 
 
-def _bytes(headers: Pairs) -> list[tuple[bytes, bytes]]:
+def as_bytes(headers: Pairs) -> list[tuple[bytes, bytes]]:
+    """As h11 wants them."""
     return [(key.encode("latin-1"), value.encode("latin-1", "replace")) for key, value in headers]
 
 
@@ -181,7 +175,7 @@ class Listener:
         received = Received(
             method=head.method.decode("ascii"),
             target=head.target.decode("latin-1"),
-            headers=_pairs(head.headers),
+            headers=pairs(head.headers),
             body=b"".join(body),
             client=str((writer.get_extra_info("peername") or ("",))[0]),
             connection=number,
@@ -213,7 +207,7 @@ async def _send(
     if close:
         headers.append(("Connection", "close"))
     reason = (answer.reason or _phrase(answer.status)).encode("latin-1", "replace")
-    out = wire.send(h11.Response(status_code=answer.status, headers=_bytes(headers), reason=reason)) or b""
+    out = wire.send(h11.Response(status_code=answer.status, headers=as_bytes(headers), reason=reason)) or b""
     if answer.cut:
         writer.write(out + (wire.send(h11.Data(data=answer.body[: len(answer.body) // 2])) or b""))
         await writer.drain()
@@ -230,129 +224,3 @@ def _phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "Unknown"
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """Seconds, as in the backend that Fastly generates by default."""
-
-    connect: float = 1.0
-    first_byte: float = 15.0
-    between_bytes: float = 10.0
-
-
-class _Link:
-    """One connection to the origin."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-        self.wire = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEADER_LIMIT)
-        self.heard = False
-        """Whether a byte came since the last request."""
-
-    def reusable(self) -> bool:
-        """Make it ready for another request, if it can be."""
-        if self.wire.our_state is not h11.DONE or self.wire.their_state is not h11.DONE or self.reader.at_eof():
-            return False
-        self.wire.start_next_cycle()
-        return True
-
-
-class Origin:
-    """What is behind the edge: asked over connections that are kept and used again."""
-
-    def __init__(self, host: str, port: int, timeouts: Timeouts | None = None) -> None:
-        self.host = host
-        self.port = port
-        self._timeouts = timeouts or Timeouts()
-        self._idle: list[_Link] = []
-
-    async def ask(self, method: str, target: str, headers: Pairs, body: bytes = b"") -> Answer:
-        """Raises Unreachable. Only a GET or HEAD goes over a connection that was used before, and is sent again over a
-        new one if that had been closed meanwhile: what may change something is never sent twice."""
-        if method in {"GET", "HEAD"}:
-            while self._idle:
-                link = self._idle.pop()
-                if link.reader.at_eof():
-                    link.writer.close()
-                    continue
-                try:
-                    return await self._exchange(link, method, target, headers, body)
-                except _Closed:
-                    continue
-        return await self._exchange(await self._connect(), method, target, headers, body)
-
-    async def close(self) -> None:
-        """Close the connections that are kept."""
-        for link in self._idle:
-            link.writer.close()
-            with contextlib.suppress(ConnectionError):
-                await link.writer.wait_closed()
-        self._idle.clear()
-
-    async def _connect(self) -> _Link:
-        try:
-            async with asyncio.timeout(self._timeouts.connect):
-                return _Link(*await asyncio.open_connection(self.host, self.port))
-        except TimeoutError as exc:
-            raise Unreachable("Connection timed out") from exc
-        except ConnectionRefusedError as exc:
-            raise Unreachable("Connection refused") from exc
-        except OSError as exc:
-            raise Unreachable("All backends failed or unhealthy") from exc
-
-    async def _exchange(self, link: _Link, method: str, target: str, headers: Pairs, body: bytes) -> Answer:
-        """One request over a link, which is kept where that is allowed and closed in every other case."""
-        kept = False
-        link.heard = False
-        framed = bool(body) or method in {"POST", "PUT", "PATCH"}
-        pairs = [*headers, ("Content-Length", str(len(body)))] if framed else list(headers)
-        if not any(key.lower() == "host" for key, _ in pairs):  # a visitor with HTTP/1.0 need not send one
-            pairs.append(("Host", f"{self.host}:{self.port}"))
-        try:
-            out = link.wire.send(h11.Request(method=method, target=target.encode("latin-1"), headers=_bytes(pairs)))
-            out = (out or b"") + ((link.wire.send(h11.Data(data=body)) or b"") if body else b"")
-            link.writer.write(out + (link.wire.send(h11.EndOfMessage()) or b""))
-            await link.writer.drain()
-            answer = await self._read(link)
-            kept = link.reusable()
-        except (OSError, h11.ProtocolError) as exc:
-            raise (Unreachable if link.heard else _Closed)("backend read error") from exc
-        else:
-            return answer
-        finally:
-            if kept:
-                self._idle.append(link)
-            else:
-                link.writer.close()
-
-    async def _read(self, link: _Link) -> Answer:
-        head: h11.Response | None = None
-        body: list[bytes] = []
-        while True:
-            event = link.wire.next_event()
-            if event is h11.NEED_DATA:
-                link.wire.receive_data(await self._more(link))
-            elif isinstance(event, h11.Response):
-                head = event
-            elif isinstance(event, h11.Data):
-                body.append(bytes(event.data))
-            elif isinstance(event, h11.EndOfMessage) and head is not None:
-                reason = bytes(head.reason).decode("latin-1")
-                pairs = _pairs(head.headers)
-                length = next((int(value) for key, value in pairs if key.lower() == "content-length"), None)
-                left_out = length if not body else None
-                return Answer(head.status_code, end_to_end(pairs), b"".join(body), reason, left_out)
-            elif isinstance(event, h11.ConnectionClosed):
-                raise Unreachable("backend read error")
-
-    async def _more(self, link: _Link) -> bytes:
-        seconds = self._timeouts.between_bytes if link.heard else self._timeouts.first_byte
-        try:
-            async with asyncio.timeout(seconds):
-                data = await link.reader.read(CHUNK)
-        except TimeoutError as exc:
-            raise Unreachable("between bytes timeout" if link.heard else "first byte timeout") from exc
-        link.heard = link.heard or bool(data)
-        return data

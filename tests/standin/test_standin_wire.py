@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeguard.standin.wire import Origin, Timeouts, Unreachable
+from edgeguard.standin.origin import Origin, Timeouts, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
