@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tests.edge.play import (
+    CLOSED_500,
     FAILED,
     HELD,
     NEW,
@@ -68,8 +69,10 @@ CASES = (
     case("stale and 5xx, with a validator", FIRST, Later(40), Origin.FAILS, Visit(STALE), headers=ETAG),
     case("stale and refused, with a validator", FIRST, Later(40), Origin.REFUSES, Visit(STALE), headers=ETAG),
     case("beyond the grace", FIRST, Later(75), Origin.FAILS, Visit(FAILED), Origin.HEALTHY, Visit(NEW)),
+    case("beyond the grace and closed", FIRST, Later(75), Origin.CLOSED, Visit(SHORT), Origin.HEALTHY, Visit(NEW)),
     case("beyond the grace and refused", FIRST, Later(75), Origin.REFUSES, Visit(REFUSED)),
     case("cold and 5xx", Origin.FAILS, Visit(FAILED)),
+    case("cold and closed", Origin.CLOSED, Visit(SHORT)),
     case("cold and refused", Origin.REFUSES, Visit(REFUSED)),
     # -- claims
     case(
@@ -111,6 +114,11 @@ CASES = (
         *(FIRST, Later(20), Origin.CLOSED, Claim(300), Visit(STALE), Later(20), Visit(SHORT)),
         *(Origin.HEALTHY, Visit(NEW)),
         cache="max-age=10, stale-if-error=20",
+    ),
+    case(
+        "beyond the object's own limit, for caches alone",
+        *(FIRST, Later(20), Origin.CLOSED, Claim(300), Visit(STALE), Later(20), Visit(SHORT)),
+        headers={"Surrogate-Control": "max-age=10, stale-if-error=20"},
     ),
     case(
         "an object's own limit beyond the base",
@@ -156,7 +164,7 @@ CASES = (
     case("pass", FIRST, Visit(NEW, VISITOR), Visit(NEW, VISITOR), Visit(SAME)),
     case(
         "pass while closed",
-        *(FIRST, Later(15), Claim(300, hold=100), Origin.CLOSED, Visit(FAILED, VISITOR)),
+        *(FIRST, Later(15), Claim(300, hold=100), Origin.CLOSED, Visit(CLOSED_500, VISITOR)),
         *(Origin.REFUSES, Visit(REFUSED, VISITOR), Visit(HELD)),
     ),
     # -- 304
@@ -164,6 +172,7 @@ CASES = (
         "304",
         *(FIRST, Later(15), Visit(RENEWED), Visit(SAME), Later(100), Origin.CLOSED, Visit(SHORT)),
         *(Claim(300), Visit(STALE)),
+        cache="max-age=1",
         headers=ETAG | {"Surrogate-Control": f"max-age=10, stale-if-error={CEILING}"},
     ),
     case(

@@ -82,7 +82,7 @@ This page is made from those cases, and a test fails when it says something else
 
 A page may be cached for 10 s where nothing else is said; the base grace is {BASE} s, the ceiling {CEILING} s. In bold
 is what a visitor gets. "The copy" is what the cache stored for an earlier visitor; the origin is asked each time but
-where it says "fresh" or "at once".
+where it says "fresh" or "at once". The short page is a 503 with the `Retry-After` and `Edgeguard-Closed` of the gate.
 
 """
 

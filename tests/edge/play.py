@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edgeguard.edge.grace import FREE
 from edgeguard.edge.grace import Claim as Written
+from tests.edge.stage import CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,15 +28,18 @@ class Got:
     stale: str | None  # "error", "hold"
     asked: bool  # whether the origin was asked for it
     words: str = field(default="", compare=False, repr=False)
+    closed: tuple[str | None, str | None] = (None, None)  # Retry-After and Edgeguard-Closed
 
 
+TOLD = (CLOSED["Retry-After"], CLOSED["Edgeguard-Closed"])
 NEW = Got(200, "new", None, True, "the origin's page")
 SAME = Got(200, "same", None, False, "the copy, fresh")
 RENEWED = Got(200, "same", None, True, "the copy, renewed")
 STALE = Got(200, "same", "error", True, "the copy, stale")
 HELD = Got(200, "same", "hold", False, "the copy, stale, at once")
 FAILED = Got(500, "none", None, True, "the origin's error")
-SHORT = Got(503, "none", None, True, "the short page")
+SHORT = Got(503, "none", None, True, "the short page", TOLD)
+CLOSED_500 = Got(500, "none", None, True, "the gate's answer", TOLD)
 REFUSED = Got(503, "none", None, True, "an error")
 
 
@@ -202,7 +206,8 @@ class Visit:
         scene.bodies.add(page.body)
         # One that refuses connections can't tell.
         asked = origin.count(scene.path) > before if origin.running else self.expected.asked
-        scene.seen.append((self.expected, Got(page.status, kind, page.stale, asked)))
+        told = (page.headers.get("retry-after"), page.headers.get("edgeguard-closed"))
+        scene.seen.append((self.expected, Got(page.status, kind, page.stale, asked, closed=told)))
 
 
 # -- a case -----------------------------------------------------------------------------------------------------------

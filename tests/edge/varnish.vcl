@@ -2,7 +2,7 @@
 # the promises, not from the policy: stale-if-error is Varnish's grace here, hold and error are phases of one request.
 #
 # Phases of a request: "look" finds what there is. A stale page that may be served leads to "ask": the origin is asked as
-# if nothing stale were there, and if it fails, "stale" serves the page after all. Without such a page it is "cold".
+# if nothing stale were there, and if it fails, "stale" serves the page after all. One that may not leads to "cold".
 vcl 4.1;
 
 import std;
@@ -57,9 +57,6 @@ sub in_force {
   set req.http.Item = var.global_get("support6"); call supports_claim;
   set req.http.Item = var.global_get("support7"); call supports_claim;
   set req.http.Item = var.global_get("support8"); call supports_claim;
-  if (var.get_duration("grace") > {{ceiling}}s) {
-    var.set_duration("grace", {{ceiling}}s);
-  }
 }
 
 # -- a request ---------------------------------------------------------------------------------------------------------
@@ -111,12 +108,6 @@ sub vcl_hit {
   return (deliver);
 }
 
-sub vcl_miss {
-  if (req.http.Phase == "look") {
-    set req.http.Phase = "cold";
-  }
-}
-
 sub vcl_synth {
   if (req.http.Phase == "ask" && resp.status == 503) {  # the fetch was abandoned
     set req.http.Phase = "stale";
@@ -125,12 +116,9 @@ sub vcl_synth {
 }
 
 sub vcl_deliver {
-  unset resp.http.Edgeguard-Stale;
   if (req.http.Stale && req.http.Edgeguard-Show) {
     set resp.http.Edgeguard-Stale = req.http.Stale;
   }
-  unset resp.http.Limit;
-  unset resp.http.xkey;
 }
 
 # -- the origin --------------------------------------------------------------------------------------------------------
@@ -146,13 +134,12 @@ sub vcl_backend_response {
     return (deliver);
   }
   if (beresp.status >= 500 && beresp.status < 600) {
-    if (bereq.http.Phase == "ask") {
-      return (abandon);
+    if (beresp.http.Edgeguard-Closed) {  # the short page
+      set bereq.http.Closed = beresp.http.Edgeguard-Closed;
+      set bereq.http.Retry-After = beresp.http.Retry-After;
+      return (error(503));
     }
-    if (beresp.http.Edgeguard-Closed) {
-      return (error(503, "Service Unavailable"));  # the short page
-    }
-    return (error(beresp.status, beresp.reason));  # to deliver it would throw away a page beyond the grace
+    return (error(beresp.status, beresp.reason));  # to deliver it would throw away the page that is there
   }
   set beresp.http.xkey = beresp.http.Surrogate-Key;
   if (beresp.http.Surrogate-Control ~ "max-age=[0-9]") {
@@ -179,8 +166,9 @@ sub vcl_backend_error {
   if (bereq.http.Phase == "ask") {
     return (abandon);
   }
-  set beresp.ttl = 0s;
-  set beresp.grace = 0s;
-  set beresp.uncacheable = true;
-  return (deliver);
+  if (bereq.http.Closed) {
+    set beresp.http.Edgeguard-Closed = bereq.http.Closed;
+    set beresp.http.Retry-After = bereq.http.Retry-After;
+  }
+  return (deliver);  # the built-in text would add a Retry-After of its own
 }
