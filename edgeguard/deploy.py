@@ -1,33 +1,35 @@
-"""The story of a deploy, in its order. The steps are in steps/; how they are unwound is in saga.py."""
+"""The story of a deploy, in its order: the phases, the commit, the finish.
+
+The steps are in steps/; how they are unwound is in saga.py; what surrounds a run of them is in attempt.py; how what was
+left unfinished is finished or undone is in recovery.py.
+"""
 
 from __future__ import annotations
 
-import secrets
-import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from edgeguard import report, saga, steps
-from edgeguard.errors import CleanupUnfinished, EdgeguardError, Held, RolledBack
-from edgeguard.journal import Journal
-from edgeguard.signals import Stop
-from edgeguard.visitors import Visitors
-from edgeguard.visitors import read as read_samples
+from edgeguard import saga, steps
+from edgeguard.attempt import Wish, attempt
+from edgeguard.errors import CleanupUnfinished, EdgeguardError, Held, Interrupted, RolledBack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
     from pathlib import Path
 
+    from edgeguard.attempt import Log
     from edgeguard.environment import Environment
     from edgeguard.journal import Entry
+    from edgeguard.steps import Deployment
+
+__all__ = ["Wish", "deploy", "finish", "journals", "phases", "run", "stuck"]
 
 
-def phases(deployment: steps.Deployment) -> tuple[list[saga.Step], list[saga.Step]]:
+def phases(deployment: Deployment, *, earlier: bool = False) -> tuple[list[saga.Step], list[saga.Step]]:
     """All steps: those that are taken back when one fails, and those that come after the commit."""
     claim = steps.ClaimGrace(deployment)
     until_committed: list[saga.Step] = [
-        steps.Build(deployment),
+        steps.Earlier(deployment) if earlier else steps.Build(deployment),
         steps.Lock(deployment),
         steps.Preflight(deployment),
         steps.Stage(deployment),
@@ -37,7 +39,8 @@ def phases(deployment: steps.Deployment) -> tuple[list[saga.Step], list[saga.Ste
         steps.Close(deployment),  # from here on visitors depend on the edge
         steps.Drain(deployment),
         steps.Swap(deployment),
-        steps.Hook(deployment),
+        steps.StayClosed(deployment, claim),
+        steps.Hook(deployment, claim),
         steps.Check(deployment),
         steps.Open(deployment, claim),  # until here
         steps.Healthy(deployment),
@@ -51,128 +54,83 @@ def phases(deployment: steps.Deployment) -> tuple[list[saga.Step], list[saga.Ste
     return until_committed, committed
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What somebody asks of a deploy."""
-
-    ref: str | None = None
-    purge_keys: tuple[str, ...] = ()
-    accept: Collection[str] = ()
-
-
 def deploy(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None] = lambda _: None) -> dict[str, Any]:
-    """Deploy, guarded. Returns the report, whose `exit_code` says how it ended; `error` is there when it failed.
+    """Deploy, guarded. Returns the report, as attempt does."""
 
-    `listen` hears every entry of the journal, and lines of output, as they come.
-    """
-    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    folder = environment.state / name
-    stop = Stop()
-    with stop.listening(), Journal(folder / "journal.jsonl", listen=listen) as journal:
-        deployment = steps.Deployment(
-            id=name,
-            environment=environment,
-            stop=stop,
-            say=lambda event, **facts: listen({"event": event, "at": time.time(), **facts}),
-            ref=wish.ref,
-            purge_keys=wish.purge_keys,
-            accept=wish.accept,
-        )
-        log = _Log(journal, deployment)
-        log.append("deploy", deploy=name, environment=environment.name, ref=wish.ref)
-        visitors = Visitors(environment.settings.visitors, environment.settings.edge, folder / "samples.jsonl")
-        visitors.start()
-        try:
-            failure = _run(deployment, log)
-        finally:
-            for renewal in deployment.renewals:
-                renewal.stop()
-            visitors.stop()
-        if visitors.lost:
-            deployment.say("warning", text=f"not all visitors' samples could be written down: {visitors.lost}")
-        _end(deployment, log, failure)
-    return report.fold(log.entries, read_samples(folder / "samples.jsonl"))
+    def story(deployment: Deployment, log: Log) -> EdgeguardError | None:
+        return run(deployment, log, *phases(deployment), wait=wish.wait)
+
+    return attempt(environment, wish, story, command="deploy", of=None, listen=listen)
 
 
-def _run(deployment: steps.Deployment, log: _Log) -> EdgeguardError | None:
-    until_committed, committed = phases(deployment)
+def journals(state: Path) -> list[Path]:
+    """The folders of the deploys that this machine ran, oldest first."""
+    return sorted(path.parent for path in state.glob("*/journal.jsonl"))
+
+
+def run(
+    deployment: Deployment,
+    log: Log,
+    until_committed: list[saga.Step],
+    committed: list[saga.Step],
+    *,
+    adopted: tuple[str, ...] = (),
+    wait: bool = False,
+) -> EdgeguardError | None:
+    """The story forward: everything is done and committed, or taken back as far as it goes."""
     try:
-        saga.run(until_committed, log, interrupt=deployment.stop.check)
+        saga.run(until_committed, log, interrupt=deployment.stop.check, adopted=adopted)
+        steps.commit(deployment)
+    except saga.Halt as exc:
+        claim = next(step for step in until_committed if step.name == "claim")
+        return _held(deployment, exc, claim, wait=wait)
     except saga.UndoFailed as exc:
-        cause = exc.failure.message if isinstance(exc.failure, EdgeguardError) else str(exc.failure)
-        return Held(
-            f"{cause}; and {exc.message}. The grace stays as long as it was claimed",
-            exc.remedy or "Mend what is named, then see `edgeguard status`.",
-        )
+        return stuck(deployment, exc)
     except EdgeguardError as exc:
         if not deployment.closed:
             return exc
         left = "nothing serves, as before" if deployment.first else "the previous release serves again"
         return RolledBack(f"{exc.message}; {left}", exc.remedy)
     log.append("committed")
-    return _finish(committed, log)
+    return finish(committed, log)
 
 
-def _finish(committed: list[saga.Step], journal: _Log) -> EdgeguardError | None:
+def finish(committed: list[saga.Step], journal: Log) -> EdgeguardError | None:
     """Forward only: each step is tried, and what failed is left to do."""
-    unfinished = []
+    undone = []
     for step in committed:
         journal.append("begin", step=step.name, before={})
         try:
             journal.append("done", step=step.name, **step.do())
         except EdgeguardError as exc:
             journal.append("failed", step=step.name, error=exc.message)
-            unfinished.append(f"{step.name}: {exc.message}")
-    if unfinished:
+            undone.append(f"{step.name}: {exc.message}")
+    if undone:
         return CleanupUnfinished(
-            "deployed, but left to do: " + "; ".join(unfinished), "The claim ends by itself; purge by hand if need be."
+            "deployed, but left to do: " + "; ".join(undone), "The claim ends by itself; purge by hand if need be."
         )
     return None
 
 
-def _end(deployment: steps.Deployment, journal: _Log, failure: EdgeguardError | None) -> None:
-    servers = []
-    try:
-        state = deployment.environment.cluster.state()
-        servers = [{"name": each.name, "release": each.release, "open": each.open} for each in state]
-    except EdgeguardError as exc:
-        deployment.say("warning", text=f"the servers can't be read: {exc.message}")
-    journal.append(
-        "end",
-        exit_code=failure.exit_code if failure else 0,
-        error=failure.message if failure else None,
-        remedy=failure.remedy if failure else None,
-        servers=servers,
+def _held(deployment: Deployment, halt: saga.Halt, claim: saga.Step, *, wait: bool) -> Held:
+    """A person is needed. With `wait` the claim is renewed until somebody else takes over, or a signal comes."""
+    if wait and isinstance(claim, steps.ClaimGrace):
+        deployment.let_go()
+        deployment.stop.unshield()
+        deployment.say("warning", text=f"{halt.message}; waiting, and renewing the claim. {halt.remedy}")
+        with suppress(Interrupted):
+            claim.keep_long(until=lambda: deployment.record.look()["epoch"] != deployment.epoch)
+    return Held(f"{_said(halt.__cause__)}; {halt.message}", halt.remedy)
+
+
+def stuck(deployment: Deployment, exc: saga.UndoFailed) -> Held:
+    """An unwinding stopped half-way: what to tell the person who is needed now."""
+    name = deployment.environment.name
+    return Held(
+        f"{_said(exc.failure)}; and {exc.message}. The grace stays as long as it was claimed",
+        f"{exc.remedy} Mend what is named; then edgeguard rollback {name} or edgeguard resume {name}.".lstrip(),
     )
 
 
-class _Log:
-    """The journal of a deploy. Once something has failed, and after the commit, there is no way but on: signals wait,
-    and a journal that can't be written any more is told instead of raised. The servers are the truth.
-    """
-
-    def __init__(self, journal: Journal, deployment: steps.Deployment) -> None:
-        self._journal = journal
-        self._deployment = deployment
-        self._only_on = False
-        self._told = False
-        self.entries: list[Entry] = []
-
-    def append(self, event: str, **facts: Any) -> None:  # noqa: ANN401 (as Journal)
-        if event in ("failed", "committed"):
-            self._only_on = True
-            self._deployment.stop.shield()
-        try:
-            self.entries.append(self._journal.append(event, **facts))
-        except EdgeguardError as exc:
-            if not self._only_on:
-                raise
-            self.entries.append({"event": event, "at": time.time(), **facts})
-            if not self._told:
-                self._deployment.say("warning", text=exc.message)
-            self._told = True
-
-
-def journals(state: Path) -> list[Path]:
-    """The folders of the deploys that this machine ran, oldest first."""
-    return sorted(path.parent for path in state.glob("*/journal.jsonl"))
+def _said(failure: BaseException | None) -> str:
+    return failure.message if isinstance(failure, EdgeguardError) else str(failure)

@@ -9,7 +9,9 @@
     │   └── EdgeUnavailable          no answer, 5xx or throttled: the same call may work later
     ├── ClusterError             6   a server or its driver
     │   ├── Fenced                   a newer holder of the lock has taken over
-    │   └── HookFailed               the deploy hook exited non-zero, or was ended at its limit
+    │   ├── HookFailed               the deploy hook exited non-zero, or was ended at its limit
+    │   ├── HookRuns                 the hook was left running
+    │   └── HookUnknown              the hook was started, and nobody knows how it ended
     ├── OriginsUnhealthy         7   the front door does not answer as it should
     ├── BuildFailed              8   the image could not be built
     ├── NotConfirmed             9   written, but the edge does not show it
@@ -79,6 +81,14 @@ class Fenced(ClusterError):
 
 class HookFailed(ClusterError):
     """The deploy hook exited non-zero, or was ended at its limit."""
+
+
+class HookRuns(ClusterError):
+    """The hook was left running, on request; it goes on by itself."""
+
+
+class HookUnknown(ClusterError):
+    """The hook was started and nobody knows how it ended; only a person can say whether it may start again."""
 
 
 class OriginsUnhealthy(EdgeguardError):

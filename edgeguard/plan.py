@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard import deploy, report, steps
 from edgeguard.edge.grace import DEPLOY_SLOTS
-from edgeguard.record import RENEWAL
 from edgeguard.signals import Stop
 
 if TYPE_CHECKING:
@@ -46,7 +45,9 @@ def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
         "build": [
             f"release {steps.short(deployment.target.release)} of {deployment.ref or settings.application.branch}"
         ],
-        "lock": [f"write the record on {', '.join(settings.cluster.servers)}; renew it every {RENEWAL:.0f} s"],
+        "lock": [
+            f"write the record on {', '.join(settings.cluster.servers)}; renew it every {deployment.record.renewal:g} s"
+        ],
         "preflight": ["read the servers' state", f"GET the active version of {edge.service}", f"GET {edge.health_url}"],
         "claim": [
             f"{items}: {slot} = now+{claim.duration}:{grace}:now+{claim.hold}",

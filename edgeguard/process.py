@@ -41,18 +41,19 @@ def run(
     limit: float,
     cancelled: Callable[[], bool],
     output: Callable[[str], None],
+    inherit: Sequence[int] = (),
 ) -> int:
     """Run a program to its end and return its exit code (negative: the signal that ended it).
 
     What it and its children write, errors too, goes to `output` line by line. When this returns or raises, no
     process of its session runs any more: neither after a normal end, nor at `limit` seconds, nor when `cancelled()`
-    turned true (SIGTERM, and SIGKILL to what still runs 2 s later).
+    turned true (SIGTERM, and SIGKILL to what still runs 2 s later). `inherit` names descriptors that it shall have too.
 
     Raises:
         TimedOut, Cancelled: it was ended.
         UsageError: there is no such program.
     """
-    with _started(argv, cwd, env) as (process, pipe), selectors.DefaultSelector() as selector:
+    with _started(argv, cwd, env, inherit) as (process, pipe), selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         lines = _Lines(output)
         deadline = time.monotonic() + limit
@@ -74,7 +75,7 @@ def run(
 
 @contextmanager
 def _started(
-    argv: Sequence[str], cwd: Path, env: Mapping[str, str]
+    argv: Sequence[str], cwd: Path, env: Mapping[str, str], inherit: Sequence[int]
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     try:
         process = subprocess.Popen(
@@ -85,6 +86,7 @@ def _started(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=tuple(inherit),
             umask=0o022,  # what is built must not depend on who builds
         )
     except FileNotFoundError as exc:

@@ -11,21 +11,21 @@ import getpass
 import os
 import socket
 import threading
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.errors import ClusterError, Fenced, Locked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edgeguard.cluster import Cluster
 
 VERSION = 1
-RENEWAL = 5.0
-"""Seconds between two renewals of the lease."""
-DEAD_AFTER = 15.0
-"""Seconds without a renewal, on the reader's own clock, after which a holder is dead."""
+RENEWALS = 3
+"""How often a lease is renewed within its length."""
+_GLANCE = 1.0  # seconds between two looks at a lease that may be dead
 
 
 def this_holder() -> str:
@@ -38,11 +38,18 @@ def this_holder() -> str:
 
 
 class Record:
-    """The environment's record, as this process writes it. Threads may share one."""
+    """The environment's record, as this process writes it. Threads may share one.
 
-    def __init__(self, cluster: Cluster, environment: str) -> None:
+    On the servers it is one JSON object: `epoch` and `serial` (which of two copies is the newer), `lock`, `deploy` (the
+    one that is under way, or was left unfinished), `closure` (by hand), `opened` and `before` (the generation that
+    serves, and the one that served before it, each {"generation", "release"}).
+    """
+
+    def __init__(self, cluster: Cluster, environment: str, *, lease: float) -> None:
+        """`lease` in seconds: a holder that has not renewed it for that long is dead."""
         self._cluster = cluster
         self._environment = environment
+        self._lease = lease
         self._mutex = threading.Lock()
         self._content: dict[str, Any] = {}
 
@@ -51,60 +58,82 @@ class Record:
         """The epoch under which this process holds the lock."""
         return int(self._content["epoch"])
 
+    @property
+    def held(self) -> bool:
+        """Whether this process took the lock and has not let go of it."""
+        return bool(self._content.get("lock"))
+
+    @property
+    def deploy(self) -> dict[str, Any]:
+        """What is written down about the deploy that is under way."""
+        return dict(self._content.get("deploy") or {})
+
+    @property
+    def opened(self) -> dict[str, str] | None:
+        """The generation that was opened last: {"generation", "release"}; None before the first."""
+        return self._content.get("opened")
+
+    @property
+    def before(self) -> dict[str, str] | None:
+        """The generation that was opened before that one."""
+        return self._content.get("before")
+
+    @property
+    def renewal(self) -> float:
+        """Seconds between two renewals."""
+        return self._lease / RENEWALS
+
     def look(self) -> dict[str, Any]:
         """The newest record on the servers ({} before the first deploy)."""
         records = [self._known(server, record) for server, record in self._cluster.read_record().items() if record]
-        return max(records, key=lambda record: (record["epoch"], record["lock"] is not None), default={})
+        return max(records, key=lambda record: (record["epoch"], record["serial"]), default={})
 
-    def take(self, deploy: str) -> None:
-        """Take the lock on all servers, in their order.
+    def take(self, deploy: Mapping[str, Any], *, instead_of: str | None = None) -> None:
+        """Take the lock on all servers, in their order, and write down what is under way.
 
         Raises:
-            Locked: somebody holds it, or took it at the same moment.
+            Locked: somebody holds it, or took it at the same moment; or an unfinished deploy is in the way that isn't
+                the one to be superseded (`instead_of`); or the cluster was closed by hand.
         """
         newest = self.look()
         if newest.get("lock"):
-            raise _locked(newest["lock"])
-        epoch = newest.get("epoch", 0)
-        content = {
-            **newest,
-            "version": VERSION,
-            "environment": self._environment,
-            "epoch": epoch + 1,
-            "lock": {
-                "deploy": deploy,
-                "holder": this_holder(),
-                "since": datetime.now(UTC).isoformat(timespec="seconds"),
-                "counter": 0,
-            },
-        }
-        try:
-            self._cluster.write_record(epoch + 1, content, expected=epoch)
-        except Fenced as exc:
-            holder = self.look().get("lock")
-            raise _locked(holder or {"deploy": "another deploy", "holder": "somebody", "since": "just now"}) from exc
-        self._content = content
+            raise self._locked(newest["lock"])
+        self._refuse_unfinished(newest, instead_of)
+        self._write_lock(newest, deploy)
+
+    def take_over(self, *, wait: Callable[[float], None], say: Callable[[str], None]) -> None:
+        """Take the lock from a holder that is dead, or that let go of it, and keep what it left unfinished.
+
+        Raises:
+            Locked: its holder lives, or somebody else was quicker.
+        """
+        newest = self.look()
+        if lock := newest.get("lock"):
+            say(f"watching for {self._lease:g} s whether {lock['holder']} still renews its lock")
+            self._watch(lock, wait)
+        self._write_lock(newest, newest.get("deploy"))
 
     def note(self, **facts: Any) -> None:  # noqa: ANN401 (whatever JSON can say)
         """Write these facts down on every server, beside those that are there."""
         with self._mutex:
-            content = {**self._content, **facts}
-            self._cluster.write_record(content["epoch"], content)
-            self._content = content
+            self._write({**self._content, **facts})
+
+    def note_deploy(self, **facts: Any) -> None:  # noqa: ANN401 (whatever JSON can say)
+        """Write these facts about the deploy down, beside those that are there."""
+        with self._mutex:
+            self._write({**self._content, "deploy": {**(self._content.get("deploy") or {}), **facts}})
 
     def renew(self) -> None:
         """Show that this holder lives."""
         with self._mutex:
             lock = {**self._content["lock"], "counter": self._content["lock"]["counter"] + 1}
-            content = {**self._content, "lock": lock}
-            self._cluster.write_record(content["epoch"], content)
-            self._content = content
+            self._write({**self._content, "lock": lock})
 
     def release(self) -> None:
         """Let go of the lock. The epoch stays, so that nothing of ours can act later."""
         self.note(lock=None)
 
-    def unlock(self, deploy: str, *, wait: Callable[[float], None]) -> dict[str, Any]:
+    def unlock(self, deploy: str, *, wait: Callable[[float], None], say: Callable[[str], None]) -> dict[str, Any]:
         """Free the lock of a holder that is dead, and shut that holder out. Returns the lock that was there.
 
         Raises:
@@ -119,12 +148,82 @@ class Record:
                 f"the lock is of {lock['deploy']} ({lock['holder']}, since {lock['since']}), not of {deploy}",
                 f"If that is the one you mean: edgeguard unlock {self._environment} {lock['deploy']}",
             )
-        wait(DEAD_AFTER)
-        if self.look().get("lock") != lock:
-            raise Locked(f"{deploy} is alive: {lock['holder']} renews its lock", "Wait until it has ended, or end it.")
+        say(f"watching for {self._lease:g} s whether {lock['holder']} still renews its lock")
+        self._watch(lock, wait)
         epoch = found["epoch"]
-        self._cluster.write_record(epoch + 1, {**found, "epoch": epoch + 1, "lock": None}, expected=epoch)
+        freed = {**found, "epoch": epoch + 1, "serial": found["serial"] + 1, "lock": None}
+        self._cluster.write_record(epoch + 1, freed, expected=epoch)
         return lock
+
+    def _watch(self, lock: dict[str, Any], wait: Callable[[float], None]) -> None:
+        """Look at a lock for as long as its lease lasts, on this machine's own clock: servers' may be wrong."""
+        began = time.monotonic()
+        while True:
+            left = self._lease - (time.monotonic() - began)
+            wait(max(0.0, min(_GLANCE, left)))
+            if self.look().get("lock") != lock:
+                raise Locked(
+                    f"{lock['deploy']} is alive: {lock['holder']} renews its lock, or let go of it just now",
+                    "Wait until it has ended, or end it.",
+                )
+            if left <= 0:
+                return
+
+    def _refuse_unfinished(self, newest: dict[str, Any], instead_of: str | None) -> None:
+        name, left, closure = self._environment, newest.get("deploy"), newest.get("closure")
+        if closure:
+            raise Locked(
+                f"{closure['who']} closed the cluster by hand: {closure['why']} (until {closure['until']})",
+                f"edgeguard cluster open {name} opens it.",
+            )
+        if left and left["id"] != instead_of:
+            raise Locked(
+                f"{left['id']} is unfinished: it reached {left['phase']}",
+                f"edgeguard resume {name} finishes it, edgeguard rollback {name} undoes it; "
+                f"to bring a fix instead: edgeguard deploy {name} --supersede {left['id']}",
+            )
+        if instead_of is not None and not left:
+            raise Locked(f"{instead_of} is not unfinished: there is nothing to supersede", "Deploy without it.")
+
+    def _write_lock(self, newest: dict[str, Any], deploy: Mapping[str, Any] | None) -> None:
+        epoch = newest.get("epoch", 0)
+        content = {
+            "opened": None,
+            "before": None,
+            **newest,
+            "version": VERSION,
+            "environment": self._environment,
+            "epoch": epoch + 1,
+            "serial": newest.get("serial", 0) + 1,
+            "deploy": deploy,
+            "lock": {
+                "deploy": (deploy or {}).get("id", "none"),
+                "holder": this_holder(),
+                "since": datetime.now(UTC).isoformat(timespec="seconds"),
+                "counter": 0,
+            },
+        }
+        try:
+            self._cluster.write_record(epoch + 1, content, expected=epoch)
+        except Fenced as exc:
+            holder = self.look().get("lock")
+            raise self._locked(
+                holder or {"deploy": "another deploy", "holder": "somebody", "since": "just now"}
+            ) from exc
+        self._content = content
+
+    def _write(self, content: dict[str, Any]) -> None:
+        content["serial"] += 1
+        self._cluster.write_record(content["epoch"], content)
+        self._content = content
+
+    def _locked(self, lock: dict[str, Any]) -> Locked:
+        return Locked(
+            f"{lock['deploy']} holds the lock: {lock['holder']}, since {lock['since']}",
+            f"Wait until it has ended; `edgeguard status {self._environment}` shows what it is doing. If its process "
+            f"is gone: edgeguard resume {self._environment} finishes what it left, edgeguard rollback "
+            f"{self._environment} undoes it.",
+        )
 
     def _known(self, server: str, record: dict[str, Any]) -> dict[str, Any]:
         if record.get("version") != VERSION:
@@ -138,11 +237,3 @@ class Record:
                 "Two environments' files name the same servers; mend cluster.servers or cluster.root.",
             )
         return record
-
-
-def _locked(lock: dict[str, Any]) -> Locked:
-    return Locked(
-        f"{lock['deploy']} holds the lock: {lock['holder']}, since {lock['since']}",
-        "Wait until it has ended; `edgeguard status` shows what it is doing. "
-        f"If its process is gone: edgeguard unlock ENV {lock['deploy']}",
-    )

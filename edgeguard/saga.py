@@ -2,7 +2,7 @@
 
 This engine knows nothing of deploys. Three rules make it safe, and order is all of them: what will be done, and what
 was there before, is written down before it is done; *undoing* is written ahead too; and if an undo fails everything
-stops there, so that what comes before it in the order stays in force.
+stops there, so that what comes before it in the order stays in force. An undo may also decide that it ends here: Halt.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgeguard.errors import EdgeguardError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 Facts = dict[str, Any]
 
@@ -40,6 +40,10 @@ class Log(Protocol):
         """Write one entry."""
 
 
+class Halt(EdgeguardError):
+    """Raised by an undo: what was done up to this step is meant to stay. The unwinding ends, and this is raised."""
+
+
 class UndoFailed(EdgeguardError):
     """An undo failed, and the unwinding stopped there. `failure` is what had made it necessary."""
 
@@ -49,35 +53,54 @@ class UndoFailed(EdgeguardError):
         self.failure = failure
 
 
-def run(steps: Iterable[Step], journal: Log, *, interrupt: Callable[[], None] = lambda: None) -> None:
+def run(
+    steps: Iterable[Step],
+    journal: Log,
+    *,
+    interrupt: Callable[[], None] = lambda: None,
+    adopted: Collection[str] = (),
+) -> None:
     """Do all steps, or none of them.
 
     `interrupt` is called before each step and may raise to stop the run. Whatever is raised by it or by a step is
-    raised again when everything that began has been taken back.
+    raised again when everything that began has been taken back. Steps named in `adopted` were done by an earlier run:
+    they are not done again, and are taken back like the others.
 
     Raises:
         UndoFailed: the unwinding stopped half-way.
+        Halt: an undo ended it.
     """
     begun: list[tuple[Step, Facts]] = []
     try:
         for step in steps:
-            interrupt()
             before = step.before()
+            if step.name in adopted:
+                begun.append((step, before))
+                continue
+            interrupt()
             journal.append("begin", step=step.name, before=before)
             begun.append((step, before))
             journal.append("done", step=step.name, **step.do())
     except BaseException as failure:
         last = begun[-1][0].name if begun else None
         journal.append("failed", step=last, error=_said(failure))
-        _unwind(begun, journal, failure)
+        unwind(begun, journal, failure)
         raise
 
 
-def _unwind(begun: list[tuple[Step, Facts]], journal: Log, failure: BaseException) -> None:
+def unwind(begun: Sequence[tuple[Step, Facts]], journal: Log, failure: BaseException) -> None:
+    """Take back what began, the last one first. `failure` is what made it necessary.
+
+    Raises:
+        UndoFailed, Halt: as in run.
+    """
     for step, before in reversed(begun):
         journal.append("undoing", step=step.name)
         try:
             step.undo(before)
+        except Halt as halt:
+            journal.append("halted", step=step.name, error=halt.message)
+            raise halt from failure
         except Exception as exc:  # a bug in an undo stops the unwinding like any other failure of it
             journal.append("undo-failed", step=step.name, error=_said(exc))
             raise UndoFailed(step.name, failure, exc) from exc

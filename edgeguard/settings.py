@@ -65,11 +65,12 @@ class ClusterSettings(Table):
     servers: tuple[str, ...] = ("web1", "web2", "web3")
     root: Path
     hook_server: str | None = None
-    after_hook_failure: Literal["rollback"] = "rollback"
+    after_hook_failure: Literal["stay-closed", "rollback"] = "stay-closed"
     hook_timeout: Seconds = 3600
     drain_timeout: Seconds = 10
     start_timeout: Seconds = 60
     planned_closure: Seconds = 300
+    lease: Seconds = Field(default=15, gt=0)
     health_path: str = "/"
     closed_status: Literal[500, 503] = 500
     retry_after: WholeSeconds = 30
@@ -121,6 +122,7 @@ class ClaimSettings(Table):
     duration: WholeSeconds = 4 * 3600
     hold: WholeSeconds = 120
     reason_required: bool = False
+    held: WholeSeconds = 24 * 3600
 
 
 class PurgeSettings(Table):

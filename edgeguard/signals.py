@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -27,6 +28,7 @@ class Stop:
         self._asked = False  # no Event: its lock may be held by the very thread in which the signal's handler runs
         self._shielded = False
         self._signal = ""
+        self.left_behind = "what began is being taken back; kill -9 would leave it as it is at that moment"
 
     def asked(self) -> bool:
         """True when what is going on should be given up (never while shielded)."""
@@ -51,6 +53,10 @@ class Stop:
         """From here on what is going on is finished, whatever signals come: an unwinding, or what follows a commit."""
         self._shielded = True
 
+    def unshield(self) -> None:
+        """Signals count again, from now on."""
+        self._asked = self._shielded = False
+
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take the signals while the block runs (in the main thread only; elsewhere nothing changes).
@@ -69,5 +75,7 @@ class Stop:
                 signal.signal(number, action)
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
+        if self._asked:  # not print: this may be in the midst of one
+            os.write(2, f"edgeguard: {self.left_behind}\n".encode())
         self._signal = signal.Signals(number).name
         self._asked = True

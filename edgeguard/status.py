@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def status(environment: Environment, *, now: float) -> dict[str, Any]:
     """Servers, lock, unfinished deploy and grace. The edge's part is {"error": …} when it can't be asked."""
-    record = Record(environment.cluster, environment.name).look()
+    record = Record(environment.cluster, environment.name, lease=environment.settings.cluster.lease).look()
     return {
         "environment": environment.name,
         "servers": [asdict(server) for server in environment.cluster.state()],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import threading
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -33,13 +34,17 @@ class Servers:
         for server in SERVERS:
             with self._mutex:
                 found = (self.records[server] or {}).get("epoch", 0)
-                if found != (epoch if expected is None else expected):
+                if found != epoch if expected is None else found > expected:
                     raise Fenced(f"{server}: a newer holder has taken over")
                 self.records[server] = copy.deepcopy({**record, "epoch": epoch})
 
 
 def record(servers: Servers, environment: str = "production") -> Record:
-    return Record(cast("Cluster", servers), environment)
+    return Record(cast("Cluster", servers), environment, lease=0.2)
+
+
+def under_way(name: str) -> dict[str, Any]:
+    return {"id": name, "phase": "lock"}
 
 
 def test_before_the_first_deploy_there_is_nothing() -> None:
@@ -49,7 +54,7 @@ def test_before_the_first_deploy_there_is_nothing() -> None:
 def test_the_lock_says_who_holds_it() -> None:
     servers = Servers()
     mine = record(servers)
-    mine.take("d1")
+    mine.take(under_way("d1"))
     assert mine.epoch == 1
     for found in servers.read_record().values():
         assert found is not None
@@ -59,20 +64,20 @@ def test_the_lock_says_who_holds_it() -> None:
 
 def test_a_lock_that_is_held_is_refused_and_its_holder_named() -> None:
     servers = Servers()
-    record(servers).take("d1")
+    record(servers).take(under_way("d1"))
     with pytest.raises(Locked, match=f"d1 holds the lock: .*pid {os.getpid()}") as caught:
-        record(servers).take("d2")
+        record(servers).take(under_way("d2"))
     assert "status" in caught.value.remedy
 
 
 def test_each_holder_has_a_greater_epoch_and_finds_what_was_noted() -> None:
     servers = Servers()
     first, second = record(servers), record(servers)
-    first.take("d1")
-    first.note(opened={"release": "abc"})
+    first.take(under_way("d1"))
+    first.note(opened={"release": "abc"}, deploy=None)
     first.release()
     assert record(servers).look()["lock"] is None
-    second.take("d2")
+    second.take(under_way("d2"))
     assert second.epoch == first.epoch + 1
     assert second.look()["opened"] == {"release": "abc"}
 
@@ -80,7 +85,7 @@ def test_each_holder_has_a_greater_epoch_and_finds_what_was_noted() -> None:
 def test_who_was_replaced_can_write_nothing() -> None:
     servers = Servers()
     old = record(servers)
-    old.take("d1")
+    old.take(under_way("d1"))
     taken = {**old.look(), "lock": {"deploy": "d2", "holder": "another", "since": "now", "counter": 0}}
     servers.write_record(2, taken, expected=1)
     for act in (old.renew, old.release, lambda: old.note(deploy="mine")):
@@ -96,7 +101,7 @@ def test_of_many_at_once_one_gets_the_lock() -> None:
     def take(number: int) -> None:
         barrier.wait()
         try:
-            record(servers).take(f"d{number}")
+            record(servers).take(under_way(f"d{number}"))
         except Locked:
             return
         won.append(f"d{number}")
@@ -110,10 +115,77 @@ def test_of_many_at_once_one_gets_the_lock() -> None:
     assert {(found or {})["lock"]["deploy"] for found in servers.read_record().values()} == set(won)
 
 
+def test_an_unfinished_deploy_is_in_the_way_of_all_but_its_successor() -> None:
+    servers = Servers()
+    first = record(servers)
+    first.take(under_way("d1"))
+    first.note_deploy(phase="hook")
+    first.release()
+    with pytest.raises(Locked, match="d1 is unfinished: it reached hook") as caught:
+        record(servers).take(under_way("d2"))
+    for command in ("resume production", "rollback production", "--supersede d1"):
+        assert command in caught.value.remedy
+    with pytest.raises(Locked, match="d1 is unfinished"):
+        record(servers).take(under_way("d2"), instead_of="d0")
+    fix = record(servers)
+    fix.take(under_way("d2"), instead_of="d1")
+    assert fix.look()["deploy"]["id"] == "d2"
+
+
+def test_there_must_be_something_to_supersede() -> None:
+    with pytest.raises(Locked, match="nothing to supersede"):
+        record(Servers()).take(under_way("d2"), instead_of="d1")
+
+
+def test_a_dead_holder_is_watched_and_then_replaced_with_what_it_left() -> None:
+    servers = Servers()
+    said: list[str] = []
+    dead = record(servers)
+    dead.take(under_way("d1"))
+    dead.note_deploy(phase="close")
+    heir = record(servers)
+    heir.take_over(wait=time.sleep, say=said.append)
+    assert (heir.epoch, heir.deploy) == (2, {"id": "d1", "phase": "close"})
+    assert "0.2 s" in said[0]
+    with pytest.raises(Fenced):
+        dead.renew()
+
+
+def test_a_living_holder_is_not_replaced() -> None:
+    servers = Servers()
+    alive = record(servers)
+    alive.take(under_way("d1"))
+    renewal = Renewal("lock", 0.02, alive.renew, failed=lambda *_: None).start()
+    try:
+        with pytest.raises(Locked, match="d1 is alive"):
+            record(servers).take_over(wait=time.sleep, say=lambda _: None)
+    finally:
+        renewal.stop()
+    assert alive.look()["epoch"] == 1
+
+
+def test_who_let_go_is_not_waited_for() -> None:
+    servers = Servers()
+    first = record(servers)
+    first.take(under_way("d1"))
+    first.release()
+    record(servers).take_over(wait=lambda _: pytest.fail("nobody to wait for"), say=lambda _: None)
+
+
+def test_a_server_that_a_write_did_not_reach_tells_the_older_story() -> None:
+    servers = Servers()
+    mine = record(servers)
+    mine.take(under_way("d1"))
+    old = copy.deepcopy(servers.records["web1"])
+    mine.note_deploy(phase="close")
+    servers.records["web1"] = old
+    assert mine.look()["deploy"]["phase"] == "close"
+
+
 def test_renewing_and_noting_at_once_lose_nothing() -> None:
     servers = Servers()
     mine = record(servers)
-    mine.take("d1")
+    mine.take(under_way("d1"))
     renewing = [threading.Thread(target=mine.renew) for _ in range(20)]
     for number, thread in enumerate(renewing):
         thread.start()
@@ -127,7 +199,7 @@ def test_renewing_and_noting_at_once_lose_nothing() -> None:
 
 def test_a_record_of_another_environment_is_not_ours() -> None:
     servers = Servers()
-    record(servers, "staging").take("d1")
+    record(servers, "staging").take(under_way("d1"))
     with pytest.raises(ClusterError, match="web1: its record is of the environment 'staging'") as caught:
         record(servers).look()
     assert "cluster.root" in caught.value.remedy
@@ -135,9 +207,9 @@ def test_a_record_of_another_environment_is_not_ours() -> None:
 
 def test_a_record_of_a_newer_edgeguard_is_left_alone() -> None:
     servers = Servers()
-    servers.records["web2"] = {"version": 99, "environment": "production", "epoch": 1, "lock": None}
+    servers.records["web2"] = {"version": 99, "environment": "production", "epoch": 1, "serial": 1}
     with pytest.raises(ClusterError, match="web2: its record has version 99"):
-        record(servers).take("d1")
+        record(servers).take(under_way("d1"))
     assert servers.records["web1"] is None
 
 

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 Told = tuple[float, str, dict[str, Any]]
 SERVERS = [{"name": "web1", "release": "b" * 64, "open": True}]
 KEYS = {
-    *("deploy", "environment", "release", "previous", "ref", "outcome", "exit_code", "error", "remedy"),
+    *("deploy", "command", "environment", "release", "previous", "ref", "outcome", "exit_code", "error", "remedy"),
     *("started", "ended", "phases", "closed_seconds", "hook_seconds", "servers", "grace", "purged", "visitors"),
 }
 
 
 def story(*told: Told, code: int | None = 0) -> list[Entry]:
     """A journal: a deploy's beginning at 1000, what is told, and its end at 1100."""
-    entries: list[Entry] = [{"event": "deploy", "at": 1000.0, "deploy": "d1", "environment": "production", "ref": None}]
+    entries: list[Entry] = [
+        {"event": "deploy", "at": 1000.0, "deploy": "d1", "command": "deploy", "environment": "production", "ref": None}
+    ]
     entries += [{"event": event, "at": at, **facts} for at, event, facts in told]
     if code is not None:
         error = None if code == 0 else "it failed"
@@ -154,7 +156,7 @@ def test_a_step_under_way_is_running() -> None:
 
 def test_a_report_is_a_function_of_its_folder(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.jsonl") as journal:
-        journal.append("deploy", deploy="d1", environment="production", ref="main")
+        journal.append("deploy", deploy="d1", command="deploy", environment="production", ref="main")
         journal.append("end", exit_code=8, error="no compiler", remedy="Install one.", servers=[])
     (tmp_path / "samples.jsonl").write_text('[1.0, "origin", null, 0.5, "", ""]\n')
     found = report.load(tmp_path)

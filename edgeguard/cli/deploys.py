@@ -1,15 +1,24 @@
-"""The verbs around a deploy: plan, deploy, status, report."""
+"""The verbs around a deploy: plan, deploy, resume, rollback, status, report, unlock."""
 
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from edgeguard.cli import app
 from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version
 from edgeguard.cli.output import listener, print_json
+
+Accept = Annotated[list[str] | None, typer.Option("--accept", help="Go on although preflight names this; repeatable.")]
+Hook = Annotated[
+    Literal["again", "skip"] | None,
+    typer.Option("--hook", help="Where the hook failed, or nobody knows how it ended: start it again, or skip it."),
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="If the cluster stays closed, stay and renew the claim until somebody goes on.")
+]
 
 
 @app.command(epilog="Example: edgeguard plan production")
@@ -46,7 +55,11 @@ def deploy(
         str | None, typer.Option("--ref", help="A commit, tag or branch. [the environment's branch]")
     ] = None,
     purge_key: Annotated[list[str] | None, typer.Option(help="Soft-purge this surrogate key; may be repeated.")] = None,
-    accept: Annotated[list[str] | None, typer.Option(help="Go on although preflight names this; repeatable.")] = None,
+    accept: Accept = None,
+    supersede: Annotated[
+        str | None, typer.Option(metavar="DEPLOY", help="Come in place of this unfinished deploy, with a fix.")
+    ] = None,
+    wait: Wait = False,
     config: Config = None,
     state: State = None,
     as_json: Json = False,
@@ -58,14 +71,59 @@ def deploy(
     from edgeguard.deploy import Wish  # noqa: PLC0415
     from edgeguard.deploy import deploy as run  # noqa: PLC0415
     from edgeguard.environment import Environment  # noqa: PLC0415
-    from edgeguard.errors import UsageError  # noqa: PLC0415
-    from edgeguard.steps import ACCEPTABLE  # noqa: PLC0415
 
-    if unknown := set(accept or ()) - set(ACCEPTABLE):
-        raise UsageError(f"--accept {min(unknown)}: no refusal has this name", f"One of: {', '.join(ACCEPTABLE)}.")
     environment = Environment.open(name, config=config, state=state)
-    wish = Wish(ref=ref, purge_keys=tuple(purge_key or ()), accept=tuple(accept or ()))
+    wish = Wish(ref, tuple(purge_key or ()), accepted(accept), supersede, wait=wait)
     end(run(environment, wish, listen=listener(as_json=as_json, quiet=quiet, verbose=verbose)), as_json=as_json)
+
+
+@app.command(epilog="Example: edgeguard resume production --hook=again")
+def resume(
+    name: Name,
+    hook: Hook = None,
+    wait: Wait = False,
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """Finish the deploy that a crash, a cancelled job or a failed hook left unfinished; from any machine."""
+    from edgeguard import recovery  # noqa: PLC0415
+    from edgeguard.attempt import Wish  # noqa: PLC0415
+    from edgeguard.environment import Environment  # noqa: PLC0415
+
+    environment = Environment.open(name, config=config, state=state)
+    listen = listener(as_json=as_json, quiet=quiet, verbose=verbose)
+    content = recovery.resume(environment, Wish(hook=hook, wait=wait), listen=listen)
+    if content is not None:
+        end(content, as_json=as_json)
+    elif as_json:
+        print_json({"environment": name, "unfinished": None})
+    else:
+        typer.echo(f"nothing is unfinished in {name}")
+
+
+@app.command(epilog="Example: edgeguard rollback production")
+def rollback(
+    name: Name,
+    accept: Accept = None,
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """Undo the deploy that was left unfinished; if none was, deploy the release before. From any machine."""
+    from edgeguard import recovery  # noqa: PLC0415
+    from edgeguard.attempt import Wish  # noqa: PLC0415
+    from edgeguard.environment import Environment  # noqa: PLC0415
+
+    environment = Environment.open(name, config=config, state=state)
+    listen = listener(as_json=as_json, quiet=quiet, verbose=verbose)
+    end(recovery.rollback(environment, Wish(accept=accepted(accept)), listen=listen), as_json=as_json)
 
 
 @app.command(epilog="Example: edgeguard status production --json")
@@ -143,18 +201,28 @@ def unlock(
 
     environment = Environment.open(name, config=config, state=state)
 
-    def watch(seconds: float) -> None:
+    def say(text: str) -> None:
         if not quiet:
-            typer.echo(f"watching for {seconds:.0f} s whether {deploy_id} renews its lock", err=True)
-        time.sleep(seconds)
+            typer.echo(text, err=True)
 
-    freed = Record(environment.cluster, name).unlock(deploy_id, wait=watch)
+    record = Record(environment.cluster, name, lease=environment.settings.cluster.lease)
+    freed = record.unlock(deploy_id, wait=time.sleep, say=say)
     left = look(environment, now=time.time())
     if as_json:
         print_json({"unlocked": freed, **left})
     else:
         typer.echo(f"the lock of {deploy_id} ({freed['holder']}) is free; it left behind:")
         typer.echo("\n".join(servers_text(left["servers"])))
+
+
+def accepted(names: list[str] | None) -> tuple[str, ...]:
+    """The refusals that a person accepts, each of them one that there is."""
+    from edgeguard.errors import UsageError  # noqa: PLC0415
+    from edgeguard.steps import ACCEPTABLE  # noqa: PLC0415
+
+    if unknown := set(names or ()) - set(ACCEPTABLE):
+        raise UsageError(f"--accept {min(unknown)}: no refusal has this name", f"One of: {', '.join(ACCEPTABLE)}.")
+    return tuple(names or ())
 
 
 def end(content: dict[str, object], *, as_json: bool) -> None:

@@ -70,6 +70,8 @@ class _Progress:
             self._line(step or "start", entry["at"] - self._began, f"FAILED: {entry['error']}")
         elif event == "undoing" and step in ("open", "swap", "close", "claim", "lock"):
             self._line("", 0, f"taking back {step}")
+        elif event == "found":
+            self._line("", 0, f"found it at {entry['phase']}: {'; '.join(entry['servers'])}; will {entry['will']}")
         elif event == "scene":
             self._line("", 0, entry["text"])
         elif event == "warning" or (event == "output" and self._verbose):

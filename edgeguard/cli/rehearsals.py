@@ -29,6 +29,10 @@ def rehearse(
     fail: Annotated[
         Literal["claim", "swap", "hook", "check", "healthy"] | None, typer.Option(help="Plant a cause of failure.")
     ] = None,
+    after_hook_failure: Annotated[
+        Literal["stay-closed", "rollback"],
+        typer.Option(help="What follows when the hook or what comes after it fails."),
+    ] = "stay-closed",
     stay: Annotated[bool, typer.Option("--stay", help="Set the world up, say where it is, and stay.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -46,7 +50,7 @@ def rehearse(
             f"--stay deploys nothing, so {'--unguarded' if unguarded == 'claim' else '--fail'} has nothing to act on",
             "Leave one of the two out.",
         )
-    scene = Scene(repository, ref, servers, hook_seconds, unguarded, fail, tuple(page or ()))
+    scene = Scene(repository, ref, servers, hook_seconds, unguarded, fail, tuple(page or ()), after_hook_failure)
     say = listener(as_json=as_json and not stay, quiet=quiet or (as_json and stay), verbose=verbose)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     world = World(scene, say)

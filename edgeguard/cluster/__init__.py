@@ -102,6 +102,15 @@ class Cluster(Protocol):
         """Wait (at most `start_timeout`) until each server, asked behind the gate, answers the health path with
         200 and runs from this generation's release and from nothing else. Raises ClusterError."""
 
+    def generation(self, name: str) -> Generation | None:
+        """The generation of this name as the servers hold it, without its variables; None where any server lacks it,
+        or they differ."""
+
+    def hook_result(self, generation: str, hook: str, *, cancelled: Callable[[], bool]) -> HookResult | None:
+        """How a hook of a generation ended, on whatever server; where it still runs, its end is waited for. None: it
+        was never started. Raises HookRuns when `cancelled()` turns true (the hook is left running), and HookUnknown
+        where it was started and neither runs nor has written down how it ended."""
+
     # Changing, in the order of a deploy
     def stage(self, epoch: int, generation: Generation) -> None:
         """Put the image and the variables on every server, beside what runs; everything that can be opened,
@@ -131,10 +140,14 @@ class Cluster(Protocol):
         *,
         limit: float,
         cancelled: Callable[[], bool],
+        again: bool = False,
     ) -> HookResult:
-        """Run the application's hook `deploy` or `post_deploy` of the current generation on this one server, in a
-        session of its own. It is ended (SIGTERM, SIGKILL 2 s later, the whole session) at `limit` seconds or when
-        `cancelled()` turns true; either way nothing of it runs when this returns."""
+        """Start the application's hook `deploy` or `post_deploy` of the current generation on this one server, in a
+        session of its own, and wait for its end. *Started* is written durably before, *done* after it, by a process
+        that outlives the caller. At `limit` seconds it is ended (SIGTERM, SIGKILL 2 s later, the whole session).
+
+        Started before, on whatever server, it is a ClusterError, unless a person says `again`. While it runs, nothing
+        is staged, swapped or opened. Raises as hook_result."""
 
     def open(self, epoch: int, generation: str) -> None:
         """The gate lets requests through to servers of this generation; on all servers, or on none (ClusterError).

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgeguard.journal import Entry
     from edgeguard.visitors import Sample
 
-INTERNAL = ("proof", "finish")
+INTERNAL = ("proof", "stay-closed", "finish")
 _OUTCOMES = {0: "deployed", 12: "deployed", 10: "rolled-back", 11: "held", 1: "abandoned"}
 
 
@@ -48,14 +48,16 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample]) -> dict[str, Any]:
     done = {entry["step"]: entry for entry in entries if entry["event"] == "done"}
     steps = _steps(entries)
     code = end["exit_code"] if end else None
-    release, claim = done.get("build", {}), done.get("claim", {})
+    found = next((entry for entry in entries if entry["event"] == "found"), {})  # where an earlier run had begun it
+    release, claim = done.get("build", found), done.get("claim", {})
     return {
         "deploy": first["deploy"],
+        "command": first["command"],
         "environment": first["environment"],
         "release": release.get("release"),
-        "previous": done.get("preflight", {}).get("previous"),
+        "previous": done.get("preflight", found).get("previous"),
         "ref": release.get("ref", first["ref"]),
-        "outcome": "running" if code is None else _OUTCOMES.get(code, "refused"),
+        "outcome": _outcome(code, first["command"]),
         "exit_code": code,
         "error": end["error"] if end else None,
         "remedy": end["remedy"] if end else None,
@@ -75,6 +77,14 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample]) -> dict[str, Any]:
         "purged": {key: done.get("purge", {}).get(key, 0) for key in ("keys", "requests")},
         "visitors": visitors.summarize(samples),
     }
+
+
+def _outcome(code: int | None, command: str) -> str:
+    if code is None:
+        return "running"
+    if code == 0 and command == "rollback":
+        return "rolled-back"
+    return _OUTCOMES.get(code, "refused")
 
 
 def rfc3339(at: float) -> str:
@@ -106,10 +116,10 @@ def _closed(entries: Sequence[Entry]) -> float | None:
     total, since = 0.0, None
     for entry in entries:
         key = (entry["event"], entry.get("step"))
-        if key in (("begin", "close"), ("undoing", "open")):
+        if key in (("begin", "close"), ("undoing", "open")) or entry.get("closed"):
             since = since or entry["at"]
         elif key in (("done", "open"), ("undone", "close")) and since is not None:
             total, since = total + entry["at"] - since, None
     if since is not None:
         total += entries[-1]["at"] - since
-    return round(total, 3) if any(entry.get("step") == "close" for entry in entries) else None
+    return round(total, 3) if any(entry.get("step") == "close" or entry.get("closed") for entry in entries) else None

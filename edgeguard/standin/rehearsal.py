@@ -48,6 +48,7 @@ class Scene:
     unguarded: Literal["edge", "claim"] | None = None
     fail: str | None = None
     pages: tuple[str, ...] = ()
+    after_hook_failure: Literal["stay-closed", "rollback"] = "stay-closed"
 
 
 class World:
@@ -185,7 +186,8 @@ class World:
                 "driver": "local",
                 "servers": self._servers(),
                 "root": str(self.folder / "cluster"),
-                "after_hook_failure": "rollback",
+                "after_hook_failure": self.scene.after_hook_failure,
+                "lease": 3,
                 "health_path": health,
                 "start_timeout": 10,
                 "options": {"gate_port": gate_port},

@@ -1,13 +1,14 @@
 """The steps of a deploy. Each makes one state true, and can restore what was there before.
 
-In the order of their phases: before.py, guard.py, closure.py, after.py; what they share is in deployment.py.
+In the order of their phases: before.py, guard.py, closure.py, hook.py, after.py; what they share is in deployment.py.
 """
 
-from edgeguard.steps.after import Finish, Healthy, PostDeploy, Purge, ReleaseClaim
-from edgeguard.steps.before import ACCEPTABLE, Build, Lock, Preflight, Stage
-from edgeguard.steps.closure import Check, Close, Drain, Hook, Open, StopTasks, Swap
+from edgeguard.steps.after import Finish, Healthy, Purge, ReleaseClaim, commit
+from edgeguard.steps.before import ACCEPTABLE, Build, Earlier, Lock, Preflight, Stage
+from edgeguard.steps.closure import Check, Close, Drain, Open, StayClosed, StopTasks, Swap
 from edgeguard.steps.deployment import Deployment, Step, short
 from edgeguard.steps.guard import ClaimGrace, Proof
+from edgeguard.steps.hook import Hook, PostDeploy, unknown
 
 __all__ = [
     "ACCEPTABLE",
@@ -17,6 +18,7 @@ __all__ = [
     "Close",
     "Deployment",
     "Drain",
+    "Earlier",
     "Finish",
     "Healthy",
     "Hook",
@@ -28,8 +30,11 @@ __all__ = [
     "Purge",
     "ReleaseClaim",
     "Stage",
+    "StayClosed",
     "Step",
     "StopTasks",
     "Swap",
+    "commit",
     "short",
+    "unknown",
 ]

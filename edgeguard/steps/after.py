@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeguard import front_door
-from edgeguard.steps.closure import Hook
 from edgeguard.steps.deployment import Step
 
 if TYPE_CHECKING:
@@ -48,30 +47,29 @@ class ReleaseClaim(Step):
         return {}
 
 
-class PostDeploy(Hook):
-    """The post-deploy hook, on one server, while the cluster is open."""
-
-    name = "post-deploy"
-    hook = "post_deploy"
-
-
 class Finish(Step):
-    """Write down what serves now, remove what nothing uses, let go of the lock."""
+    """Remove what nothing uses, let go of the lock."""
 
     name = "finish"
 
     def do(self) -> Facts:
         deployment = self.deployment
-        keep = [name for name in (deployment.target.name, deployment.previous) if name]
+        before = deployment.record.before
+        keep = [deployment.target.name, *([before["generation"]] if before else [])]
         try:
             self.environment.cluster.prune(deployment.epoch, keep)
         finally:  # what can't be removed must not keep the lock
-            opened = {"generation": deployment.target.name, "release": deployment.target.release}
-            deployment.record.note(deploy=None, opened=opened)
             for renewal in deployment.renewals:
                 renewal.stop()
-            deployment.record.release()
+            deployment.record.note(deploy=None, lock=None)
         return {}
+
+
+def commit(deployment: Deployment) -> None:
+    """From here on only forward: the new release is the one that serves, on every server's record."""
+    target, record = deployment.target, deployment.record
+    opened = {"generation": target.name, "release": target.release}
+    record.note(opened=opened, before=record.opened, deploy={**record.deploy, "phase": "committed"})
 
 
 def purge(deployment: Deployment) -> Facts:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeguard import application, front_door, image
 from edgeguard.cluster import Generation
-from edgeguard.errors import OriginsUnhealthy, Refused
-from edgeguard.record import RENEWAL
+from edgeguard.errors import OriginsUnhealthy, Refused, UsageError
 from edgeguard.steps.deployment import Step, agreed, short
 
 if TYPE_CHECKING:
     from edgeguard.cluster import ServerState
+    from edgeguard.image import Release
     from edgeguard.saga import Facts
+    from edgeguard.steps.deployment import Deployment
 
 ACCEPTABLE = ("no-previous-release", "mixed-releases", "origins-sick", "closed", "unguarded")
 """Refusals of preflight that a person may accept by name."""
@@ -34,34 +35,58 @@ class Build(Step):
         )
         for warning in application.warnings(release.application, settings.application):
             deployment.say("warning", text=warning)
-        variables = application.runtime_variables(
-            release.application,
-            settings=settings.application,
-            environment=self.environment.name,
-            branch=settings.application.branch,
-            tree=release.tree,
-            image=release.folder,
-        )
-        deployment.release = release
-        deployment.generation = Generation(deployment.id, release.digest, release.folder, variables)
+        _target(deployment, release)
         return {"release": release.digest, "ref": release.ref, "commit": release.commit, "reused": release.reused}
 
 
+class Earlier(Step):
+    """Instead of a build: the release that was open before the one that is open now."""
+
+    name = "build"
+
+    def do(self) -> Facts:
+        deployment = self.deployment
+        before = deployment.record.look().get("before")
+        found = self.environment.cluster.generation(before["generation"]) if before else None
+        if before is None or found is None:
+            raise UsageError(
+                "no earlier release is on every server, so there is nothing to roll back to",
+                "Deploy the commit that you want: edgeguard deploy ENV --ref REF",
+            )
+        _target(deployment, image.load(found.image))
+        return {"release": found.release, "ref": before["generation"], "commit": None, "reused": True}
+
+
 class Lock(Step):
-    """Take the environment's lock on its servers, and show from then on that its holder lives."""
+    """Take the environment's lock on its servers, write down what is under way, and show that its holder lives."""
 
     name = "lock"
 
+    def __init__(self, deployment: Deployment) -> None:
+        super().__init__(deployment)
+        self._superseded: dict[str, Any] | None = None
+
     def do(self) -> Facts:
-        record = self.deployment.record
-        record.take(self.deployment.id)
-        self.deployment.renew("lock", RENEWAL, record.renew)
+        deployment, record = self.deployment, self.deployment.record
+        self._superseded = record.look().get("deploy")
+        under_way = {
+            "id": deployment.id,
+            "ref": deployment.ref,
+            "release": deployment.target.release,
+            "guarded": deployment.guarded,
+            "purge_keys": list(deployment.purge_keys),
+            "phase": self.name,
+            "hook": None,
+        }
+        record.take(under_way, instead_of=deployment.supersede)
+        deployment.renew("lock", record.renewal, record.renew)
         return {"epoch": record.epoch}
 
     def undo(self, before: Facts) -> None:  # noqa: ARG002 (there is nothing to restore but "nobody's")
         if self.deployment.renewals:  # only where the lock was really taken
             self.deployment.renewals[0].stop()
-            self.deployment.record.release()
+            left = None if self.deployment.closed else self._superseded
+            self.deployment.record.note(lock=None, deploy=left)
 
 
 class Preflight(Step):
@@ -72,8 +97,10 @@ class Preflight(Step):
     def do(self) -> Facts:
         servers = self.environment.cluster.state()
         self.deployment.generations = {server.generation for server in servers}
+        if not self.deployment.supersede:  # else the one in whose place this comes had found it open
+            self.deployment.was_open = all(server.open for server in servers)
         reasons = [*self._cluster(servers), *self._edge()]
-        if not reasons and self.deployment.previous is not None and "origins-sick" not in self.deployment.accept:
+        if not reasons and not self.deployment.supersede and "origins-sick" not in self.deployment.accept:
             try:
                 front_door.ask_once(self.environment.settings.edge, None)
             except OriginsUnhealthy as exc:
@@ -84,18 +111,20 @@ class Preflight(Step):
                 "; ".join(text for _, text in refused),
                 "To go on all the same: " + " ".join(f"--accept {name}" for name, _ in refused),
             )
-        previous = agreed(server.release for server in servers)
-        return {"previous": previous, "servers": [server.name for server in servers]}
+        opened = self.deployment.record.opened
+        return {"previous": opened["release"] if opened else None, "servers": [server.name for server in servers]}
 
     def _cluster(self, servers: tuple[ServerState, ...]) -> list[tuple[str, str]]:
+        if self.deployment.supersede:
+            return []  # closed, and perhaps half-way, is just what it is to be brought out of
         if self.deployment.first:
             return [("no-previous-release", "nothing was ever deployed here, so there is nothing to go back to")]
-        if self.deployment.previous is None or agreed(server.running for server in servers) is None:
+        if agreed(self.deployment.generations) is None or agreed(server.running for server in servers) is None:
             said = ", ".join(
                 f"{server.name} {short(server.release)} runs {short(server.running)}" for server in servers
             )
             return [("mixed-releases", f"the servers don't run one release: {said}")]
-        if not all(server.open for server in servers):
+        if not self.deployment.was_open:
             return [("closed", "the cluster is closed already")]
         return []
 
@@ -118,3 +147,18 @@ class Stage(Step):
     def do(self) -> Facts:
         self.environment.cluster.stage(self.deployment.epoch, self.deployment.target)
         return {}
+
+
+def _target(deployment: Deployment, release: Release) -> None:
+    """What this deploy will make current: an image, with the variables of now."""
+    settings = deployment.environment.settings.application
+    variables = application.runtime_variables(
+        release.application,
+        settings=settings,
+        environment=deployment.environment.name,
+        branch=settings.branch,
+        tree=release.tree,
+        image=release.folder,
+    )
+    deployment.release = release
+    deployment.generation = Generation(deployment.id, release.digest, release.folder, variables)

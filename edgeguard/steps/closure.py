@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from edgeguard.cluster import Closure, Generation
-from edgeguard.errors import ClusterError, HookFailed, OriginsUnhealthy
-from edgeguard.steps.deployment import Step, agreed
+from edgeguard.cluster import Closure
+from edgeguard.steps.deployment import Step
+from edgeguard.steps.hook import halt
 
 if TYPE_CHECKING:
     from edgeguard.saga import Facts
@@ -30,21 +30,19 @@ class Close(Step):
     name = "close"
 
     def before(self) -> Facts:
-        return {"open": all(server.open for server in self.environment.cluster.state())}
+        return {"open": self.deployment.was_open}
 
     def do(self) -> Facts:
-        until = time.time() + self.environment.settings.cluster.planned_closure
         self.deployment.closed = True
-        self.deployment.record.note(deploy={"id": self.deployment.id})
-        self.environment.cluster.close(self.deployment.epoch, Closure(self.deployment.id, until))
+        self.deployment.record.note_deploy(phase=self.name, was_open=self.deployment.was_open)
+        self.environment.cluster.close(self.deployment.epoch, _closure(self.deployment))
         return {}
 
     def undo(self, before: Facts) -> None:
-        previous = self.deployment.previous
-        if before["open"] and previous is not None:
-            self.environment.cluster.check(previous_generation(self.deployment))
-            self.environment.cluster.open(self.deployment.epoch, previous)
-        self.deployment.record.note(deploy=None)
+        if before["open"] and not self.deployment.first:
+            previous = self.deployment.previous_generation()
+            self.environment.cluster.check(previous)
+            self.environment.cluster.open(self.deployment.epoch, previous.name)
 
 
 class Drain(Step):
@@ -69,42 +67,31 @@ class Swap(Step):
         self.environment.cluster.swap(self.deployment.epoch, self.deployment.target.name)
         return {}
 
-    def undo(self, before: Facts) -> None:
-        if before["generation"] is None and not self.deployment.first:
-            raise ClusterError(
-                "the servers ran different releases before, so there is none to go back to",
-                "The cluster stays closed; free the lock with `edgeguard unlock` and deploy a release that works.",
-            )
-        self.environment.cluster.swap(self.deployment.epoch, before["generation"])
+    def undo(self, before: Facts) -> None:  # noqa: ARG002 (the servers say what the previous one is made of)
+        previous = None if self.deployment.first else self.deployment.previous_generation().name
+        self.environment.cluster.swap(self.deployment.epoch, previous)
 
 
-class Hook(Step):
-    """The deploy hook, on one server."""
+class StayClosed(Step):
+    """Does nothing. Taking it back, once the hook has begun, is where a cluster stays closed on purpose: one long
+    claim, and a person decides. An environment that prefers to be rolled back passes through."""
 
-    name = "hook"
-    hook = "deploy"
+    name = "stay-closed"
+
+    def __init__(self, deployment: Deployment, claim: ClaimGrace) -> None:
+        super().__init__(deployment)
+        self._claim = claim
 
     def do(self) -> Facts:
-        settings = self.environment.settings.cluster
-        result = self.environment.cluster.run_hook(
-            self.deployment.epoch,
-            self.hook,
-            settings.hook_server or settings.servers[0],
-            limit=settings.hook_timeout,
-            cancelled=self.deployment.stop.asked,
-        )
-        output = self.environment.redact(result.output)
-        for line in output.splitlines():
-            self.deployment.say("output", text=line)
-        if result.code != 0:
-            self.deployment.stop.check()
-            ended, remedy = f"exited {result.code}", "Mend the hook, commit it, and deploy again."
-            if result.code is None:
-                ended = f"was ended at its limit of {settings.hook_timeout:g} s"
-                remedy = "Find out what it waited for, or raise cluster.hook_timeout, and deploy again."
-            last = output.strip().splitlines()[-1:] or ["no output"]
-            raise HookFailed(f"the {self.hook} hook {ended} on {result.server}: {last[0]}", remedy)
-        return {"server": result.server}
+        return {}
+
+    def undo(self, before: Facts) -> None:  # noqa: ARG002
+        deployment = self.deployment
+        if deployment.hook_begun and not deployment.by_hand and self._stays():
+            raise halt(deployment, self._claim)
+
+    def _stays(self) -> bool:
+        return self.environment.settings.cluster.after_hook_failure == "stay-closed"
 
 
 class Check(Step):
@@ -128,23 +115,16 @@ class Open(Step):
 
     def do(self) -> Facts:
         self.deployment.opened = True
+        self.deployment.record.note_deploy(phase=self.name)
         self.environment.cluster.open(self.deployment.epoch, self.deployment.target.name)
         self._claim.let_go_of_hold()
         return {}
 
     def undo(self, before: Facts) -> None:  # noqa: ARG002
-        until = time.time() + self.environment.settings.cluster.planned_closure
         self._claim.hold_again()
-        self.environment.cluster.close(self.deployment.epoch, Closure(self.deployment.id, until))
+        self.environment.cluster.close(self.deployment.epoch, _closure(self.deployment))
         self.environment.cluster.drain(self.deployment.epoch, self.environment.settings.cluster.drain_timeout)
 
 
-def previous_generation(deployment: Deployment) -> Generation:
-    """What was current before, as the servers hold it."""
-    previous = deployment.previous or ""
-    state = deployment.environment.cluster.state()
-    release = agreed(server.release for server in state)
-    if release is None:
-        raise OriginsUnhealthy("the servers don't agree on one release")
-    root = deployment.environment.settings.cluster.root
-    return Generation(previous, release, root / "servers" / state[0].name / "generations" / previous / "image")
+def _closure(deployment: Deployment) -> Closure:
+    return Closure(deployment.id, time.time() + deployment.environment.settings.cluster.planned_closure)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from edgeguard.errors import ClusterError
 from edgeguard.record import Record
 from edgeguard.renewal import Renewal
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Deployment:
-    """One deploy under way: what it was asked for, and what its steps have found out so far."""
+    """One deploy under way: what it was asked for, and what its steps have found out so far.
+
+    What another machine would need to finish or undo it is in the record on the servers too.
+    """
 
     id: str
     environment: Environment
@@ -30,27 +34,33 @@ class Deployment:
     ref: str | None = None
     purge_keys: tuple[str, ...] = ()
     accept: Collection[str] = ()
+    supersede: str | None = None  # the unfinished deploy in whose place this one comes
+    hook: Literal["again", "skip"] | None = None  # what a person says of a hook whose end nobody knows, or that failed
     record: Record = field(init=False)
     release: Release | None = None
     generation: Generation | None = None
     generations: set[str | None] = field(default_factory=set)  # that were current when this deploy began
+    was_open: bool = True  # when this deploy began, or the one that it supersedes
     closed: bool = False  # whether the close has begun
     opened: bool = False  # whether the opening has begun
+    hook_begun: bool = False
+    by_hand: bool = False  # a person asked for a rollback: nothing stays closed for another one
     sick: bool = False  # the origins were not healthy when an unwinding looked, and nothing had been closed
     renewals: list[Renewal] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.record = Record(self.environment.cluster, self.environment.name)
+        lease = self.environment.settings.cluster.lease
+        self.record = Record(self.environment.cluster, self.environment.name, lease=lease)
 
     @property
     def first(self) -> bool:
-        """Whether nothing was ever deployed here."""
-        return self.generations == {None}
+        """Whether nothing was ever opened here."""
+        return self.record.opened is None
 
     @property
     def previous(self) -> str | None:
-        """The generation that was current when this deploy began, if the servers agreed on one."""
-        return agreed(self.generations)
+        """The name of the generation that was opened last."""
+        return self.record.opened["generation"] if self.record.opened else None
 
     @property
     def guarded(self) -> bool:
@@ -66,6 +76,26 @@ class Deployment:
         if self.generation is None:
             raise AssertionError("build comes first")
         return self.generation
+
+    def previous_generation(self) -> Generation:
+        """The generation that was opened last, as the servers hold it."""
+        found = None if self.previous is None else self.environment.cluster.generation(self.previous)
+        if found is None:
+            raise ClusterError(
+                f"the previous release ({self.previous or 'none'}) is not on every server, so it can't be put back",
+                "Deploy a release that works.",
+            )
+        return found
+
+    def let_go(self) -> None:
+        """End every renewal, and free the lock if this process still has it. What is unfinished stays written down."""
+        for renewal in self.renewals:
+            renewal.stop()
+        if self.record.held:
+            try:
+                self.record.release()
+            except ClusterError as exc:  # somebody else has it, or it dies by itself
+                self.say("warning", text=f"the lock could not be freed: {exc.message}")
 
     def renew(self, name: str, interval: float, act: Callable[[], None]) -> Renewal:
         """Begin to renew something until the deploy ends; a renewal that fails is only told."""

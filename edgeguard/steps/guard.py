@@ -10,10 +10,13 @@ from edgeguard.edge import audit
 from edgeguard.edge.confirm import clock_difference, confirm
 from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, Claim, new_nonce
 from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
+from edgeguard.report import rfc3339
 from edgeguard.steps.after import purge
 from edgeguard.steps.deployment import Step
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edgeguard.renewal import Renewal
     from edgeguard.saga import Facts
     from edgeguard.steps.deployment import Deployment
@@ -54,7 +57,7 @@ class ClaimGrace(Step):
         )
         self._write()  # confirming has taken part of the hold's life
         self.hold()
-        if self._moved():
+        if self.deployment.generations and self._moved():
             raise ClusterError("the servers changed while the claim was confirmed", "See `edgeguard status`.")
         return {
             "base": settings.edge.base_grace,
@@ -92,6 +95,31 @@ class ClaimGrace(Step):
                 lasting = self.environment.settings.claim.hold
                 self.deployment.say("warning", text=f"hold stays for at most {lasting} s: {exc.message}")
 
+    def lengthen(self) -> str | None:
+        """One long claim instead of the renewed one, since a person is needed. Returns until when (RFC 3339)."""
+        if not self.deployment.guarded:
+            return None
+        self._end_renewal()
+        settings = self.environment.settings
+        claim = self._claim(settings.claim.held)
+        try:
+            self.environment.edge.write({self.slot: claim.value()})
+        except EdgeError as exc:
+            lasting = settings.claim.duration
+            self.deployment.say("warning", text=f"the claim stays as it was, for at most {lasting} s: {exc.message}")
+            return None
+        return rfc3339(claim.until)
+
+    def keep_long(self, *, until: Callable[[], bool]) -> None:
+        """Renew the long claim ahead of its end, until that is so. Interrupted when a signal comes."""
+        settings = self.environment.settings
+        renewed = time.monotonic()
+        while not until():
+            self.deployment.stop.sleep(settings.cluster.lease)
+            if time.monotonic() - renewed > settings.claim.held / 3:
+                self.lengthen()
+                renewed = time.monotonic()
+
     def drop(self) -> None:
         """Whoever holds the lock may clear both deploy slots: one may be left from a deploy that died. Whoever lost
         the lock may not, as the other slot may be its successor's."""
@@ -125,14 +153,15 @@ class ClaimGrace(Step):
     def _write(self) -> None:
         self.environment.edge.write({self.slot: self._claim().value()})
 
-    def _claim(self) -> Claim:
+    def _claim(self, lasting: int | None = None) -> Claim:
         claim, edge, now = (
             self.environment.settings.claim,
             self.environment.settings.edge,
             int(time.time() + self._ahead),
         )
-        grace = min(edge.ceiling, edge.base_grace + claim.duration)
-        return Claim(self.slot, now + claim.duration, grace, self._nonce, hold_until=now + claim.hold)
+        lasting = lasting or self._lasting
+        grace = min(edge.ceiling, edge.base_grace + lasting)
+        return Claim(self.slot, now + lasting, grace, self._nonce, hold_until=now + claim.hold)
 
 
 class Proof(Step):
@@ -145,6 +174,9 @@ class Proof(Step):
 
     def undo(self, before: Facts) -> None:  # noqa: ARG002
         if self.deployment.first:
+            return
+        if not self.deployment.was_open:  # closed before this deploy, and closed again: nothing to prove
+            self.deployment.sick = True
             return
         if not self.deployment.closed:  # sick origins are not of this deploy's making, and waiting would not help
             try:

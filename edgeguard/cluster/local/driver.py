@@ -95,6 +95,20 @@ class LocalCluster:
             if state.generation != generation.name or state.release != generation.release:
                 raise ClusterError(f"{state.name}: {state.generation} is current, not {generation.name}")
 
+    def generation(self, name: str) -> Generation | None:
+        """Read from every server."""
+        found = {generations.find(self._folder(server), name) for server in self.servers}
+        one = found.pop() if len(found) == 1 else None
+        return None if one is None else Generation(name, release=one[0], image=one[1])
+
+    def hook_result(self, generation: str, hook: str, *, cancelled: Callable[[], bool]) -> HookResult | None:
+        """The ledger is on one server."""
+        for server in self.servers:
+            found = hooks.result(self._folder(server), generation, hook, cancelled=cancelled)
+            if found is not None:
+                return found
+        return None
+
     # Changing
 
     def stage(self, epoch: int, generation: Generation) -> None:
@@ -148,6 +162,7 @@ class LocalCluster:
                 if self._runs_it(server, generation):
                     return
                 self._refuse_while_open("swap")
+                self._refuse_while_a_hook_runs()
                 order = {"server": server, "port": self._port(server)}
                 flips = generations.current(folder) != generation
                 if generation is not None:
@@ -170,27 +185,34 @@ class LocalCluster:
         *,
         limit: float,
         cancelled: Callable[[], bool],
+        again: bool = False,
     ) -> HookResult:
-        """The deploy hook starts once for each generation, whatever its outcome. A hook that isn't defined succeeds."""
+        """A hook that isn't defined succeeds."""
         folder = self._folder(server)
-        with ExitStack() as stack:
-            with self._all_fenced(epoch):
-                name = generations.current(folder)
-                if name is None:
-                    raise ClusterError(f"{server}: nothing is current, so there is no {hook} hook to run")
-                if hook not in generations.read(folder / "generations" / name)["hooks"]:
-                    return HookResult(server, 0, "no hook", 0.0)
-                if hook == "deploy":
-                    self._refuse_while_open("run the deploy hook")
-                    self._refuse_while_a_hook_runs()
-                    self._refuse_second(hook, name)
-                port = self._port(server)
-                process = stack.enter_context(hooks.started(folder, name, hook, port=port, limit=limit))
-            return hooks.ended(process, hooks.ledger(folder, name, hook), cancelled)
+        with self._all_fenced(epoch):
+            name = generations.current(folder)
+            if name is None:
+                raise ClusterError(f"{server}: nothing is current, so there is no {hook} hook to run")
+            if hook not in generations.read(folder / "generations" / name)["hooks"]:
+                return HookResult(server, 0, "no hook", 0.0)
+            if hook == "deploy":
+                self._refuse_while_open("run the deploy hook")
+            self._refuse_while_a_hook_runs()
+            if not again:
+                self._refuse_second(hook, name)
+            for other in self.servers:  # one ledger at a time: what an earlier start wrote elsewhere counts no more
+                if other != server:
+                    hooks.ledger(self._folder(other), name, hook).unlink(missing_ok=True)
+            hooks.start(folder, name, hook, port=self._port(server), limit=limit)
+        result = hooks.result(folder, name, hook, cancelled=cancelled)
+        if result is None:
+            raise ClusterError(f"{server}: the ledger of the {hook} hook is gone", "Is somebody removing files there?")
+        return result
 
     def open(self, epoch: int, generation: str) -> None:
         """One order to the gate, once every server is seen to run the generation and nothing else."""
         with self._all_fenced(epoch):
+            self._refuse_while_a_hook_runs()
             states = self.state()
             for state in states:
                 if state.generation != generation or state.running is None or state.running != state.release:
@@ -253,7 +275,9 @@ class LocalCluster:
     # Beyond the Protocol: an end to it all
 
     def dismantle(self) -> None:
-        """End the gate, and every server with its application, each by its own process id. The files stay."""
+        """End hooks, the gate, and every server with its application, each by its own process id. The files stay."""
+        for server in self.servers:
+            hooks.end(self._folder(server))
         self._gate.end()
         self._on_all(lambda server: self._supervisor(server).end())
 

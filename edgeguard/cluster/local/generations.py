@@ -33,6 +33,13 @@ def read(folder: Path) -> dict[str, Any]:
     return found
 
 
+def find(server: Path, name: str) -> tuple[str, Path] | None:
+    """The release and the image of a generation on a server; None where it isn't staged."""
+    folder = server / "generations" / name
+    found = host.read(folder / "generation.json")
+    return None if found is None else (str(found["release"]), (folder / "image").readlink())
+
+
 def variables(folder: Path) -> dict[str, str]:
     """The environment of a generation's processes, but for what differs between servers. Secret."""
     return host.read(folder / "variables.json") or {}

@@ -1,25 +1,27 @@
-"""A hook on one server, as the driver sees it: its ledger, its process, its end."""
+"""A hook on one server, as the driver sees it: its ledger, and the lock that is held as long as anything of it runs."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster import HookResult
 from edgeguard.cluster.local import generations, host
-from edgeguard.errors import ClusterError
+from edgeguard.errors import ClusterError, HookRuns, HookUnknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 _SHOWN = 4000  # characters of a hook's output
 _POLL = 0.01
+_START_SECONDS = 20.0
 
 
 def ledger(server: Path, generation: str, hook: str) -> Path:
@@ -27,22 +29,17 @@ def ledger(server: Path, generation: str, hook: str) -> Path:
     return server / "generations" / generation / f"hook-{hook}.json"
 
 
-@contextmanager
-def started(server: Path, generation: str, hook: str, *, port: int, limit: float) -> Iterator[subprocess.Popen[bytes]]:
-    """Write *started*, durably, and start the hook. The caller holds the lock of the host.
+def start(server: Path, generation: str, hook: str, *, port: int, limit: float) -> None:
+    """Write *started*, durably, and start the hook in a session of its own. The caller holds the lock of the host.
 
     Raises:
-        ClusterError: it runs already.
+        ClusterError: it runs already, or can't be started.
     """
     path = ledger(server, generation, hook)
     runs = generations.read(path.parent)
-    with path.with_suffix(".lock").open("w", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as exc:
-            raise ClusterError(
-                f"{server.name}: the {hook} hook runs at this moment", "Wait until it has ended."
-            ) from exc
+    with _lock(path).open("a+", encoding="ascii") as lock:
+        if not _take(lock.fileno()):
+            raise ClusterError(f"{server.name}: the {hook} hook runs at this moment", "Wait until it has ended.")
         began: dict[str, Any] = {
             "done": False,
             "server": server.name,
@@ -54,46 +51,83 @@ def started(server: Path, generation: str, hook: str, *, port: int, limit: float
             "started": time.time(),
         }
         host.write(path, began)
-        with subprocess.Popen(
-            [sys.executable, "-m", "edgeguard.cluster.local.hook", str(path)],
-            env={name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            pass_fds=(lock.fileno(),),  # held until that process is gone, whatever becomes of this one
-        ) as process:
-            yield process
+        try:
+            subprocess.run(
+                [sys.executable, "-m", "edgeguard.cluster.local.hook", str(path), str(lock.fileno())],
+                env={name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in os.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=(lock.fileno(),),  # held until the hook and what runs it are gone, whatever becomes of us
+                timeout=_START_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise ClusterError(f"{server.name}: the {hook} hook does not start", "Is that machine overloaded?") from exc
+
+
+def result(server: Path, generation: str, hook: str, *, cancelled: Callable[[], bool]) -> HookResult | None:
+    """How a hook ended on this server, waiting for its end if it runs; None if it was never started there.
+
+    Raises:
+        HookRuns: it runs, and `cancelled()` turned true. It is left running.
+        HookUnknown: it was started, runs no more, and nobody wrote down how it ended.
+    """
+    path = ledger(server, generation, hook)
+    if not path.exists():
+        return None
+    while _held(path):
+        if cancelled():
+            raise HookRuns(f"{server.name}: the {hook} hook of {generation} still runs")
+        time.sleep(_POLL)
+    said = host.read(path) or {}
+    if not said.get("done"):
+        raise HookUnknown(
+            f"{server.name}: it is not known how the {hook} hook of {generation} ended; what ran it was killed",
+            f"Its output is in {path.with_suffix('.log')}.",
+        )
+    output = host.tail(path.with_suffix(".log"), _SHOWN)
+    return HookResult(said["server"], said["code"], output, said["seconds"])
 
 
 def running(server: Path) -> str | None:
     """The generation whose deploy hook still runs on a server, perhaps started by a command that is long gone."""
-    for lock in server.glob("generations/*/hook-deploy.lock"):
-        with lock.open("a", encoding="ascii") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return lock.parent.name
+    for path in server.glob("generations/*/hook-deploy.json"):
+        if _held(path):
+            return path.parent.name
     return None
 
 
-def ended(process: subprocess.Popen[bytes], path: Path, cancelled: Callable[[], bool]) -> HookResult:
-    """Wait for a hook's end; `cancelled()` brings it about.
+def end(server: Path) -> None:
+    """End every hook that runs on a server, by the process id that it wrote down."""
+    for path in server.glob("generations/*/hook-*.json"):
+        while _held(path):
+            with suppress(ProcessLookupError, ValueError):
+                os.kill(int(_lock(path).read_text(encoding="ascii")), signal.SIGTERM)
+            time.sleep(_POLL)
 
-    Raises:
-        ClusterError: the process that ran it was killed, so nobody knows how it ended.
-    """
-    told = False
-    while process.poll() is None:
-        if not told and cancelled():
-            process.terminate()
-            told = True
-        time.sleep(_POLL)
-    said = host.read(path) or {}
-    if not said.get("done"):
-        raise ClusterError(
-            f"{path.parent.parent.parent.name}: it is not known how the hook ended; what ran it was killed",
-            f"Its output is in {path.with_suffix('.log')}; see what it did before you go on.",
-        )
-    output = host.tail(path.with_suffix(".log"), _SHOWN)
-    return HookResult(said["server"], said["code"], output, said["seconds"])
+
+def _lock(path: Path) -> Path:
+    return path.with_suffix(".lock")
+
+
+def _take(lock: int) -> bool:
+    """Somebody who only looks whether the lock is held has it for a moment, so one refusal proves nothing."""
+    for _ in range(100):
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def _held(path: Path) -> bool:
+    try:
+        with _lock(path).open(encoding="ascii") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -1,0 +1,127 @@
+"""One run of a story: its journal, its visitors, its signals, and the report in which it ends."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgeguard import report
+from edgeguard.errors import EdgeguardError
+from edgeguard.journal import Journal
+from edgeguard.signals import Stop
+from edgeguard.steps import Deployment
+from edgeguard.visitors import Visitors
+from edgeguard.visitors import read as read_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from edgeguard.environment import Environment
+    from edgeguard.journal import Entry
+
+    Story = Callable[[Deployment, "Log"], EdgeguardError | None]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What somebody asks of a deploy, of a resume or of a rollback."""
+
+    ref: str | None = None
+    purge_keys: tuple[str, ...] = ()
+    accept: Collection[str] = ()
+    supersede: str | None = None
+    hook: Literal["again", "skip"] | None = None
+    wait: bool = False
+
+
+def new_id() -> str:
+    """A deploy's name: when it began, and something that no other has."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def attempt(
+    environment: Environment, wish: Wish, story: Story, *, command: str, of: str | None, listen: Callable[[Entry], None]
+) -> dict[str, Any]:
+    """Run a story. Returns the report, whose `exit_code` says how it ended; `error` is there when it failed.
+
+    `of` is the deploy that an earlier run left unfinished (None: this is a new one). `listen` hears every entry of the
+    journal, and lines of output, as they come.
+    """
+    name = new_id()
+    folder = environment.state / name
+    stop = Stop()
+    with stop.listening(), Journal(folder / "journal.jsonl", listen=listen) as journal:
+        deployment = Deployment(
+            id=of or name,
+            environment=environment,
+            stop=stop,
+            say=lambda event, **facts: listen({"event": event, "at": time.time(), **facts}),
+            ref=wish.ref,
+            purge_keys=wish.purge_keys,
+            accept=wish.accept,
+            supersede=wish.supersede,
+            hook=wish.hook,
+        )
+        log = Log(journal, deployment)
+        log.append("deploy", deploy=of or name, command=command, environment=environment.name, ref=wish.ref)
+        visitors = Visitors(environment.settings.visitors, environment.settings.edge, folder / "samples.jsonl")
+        visitors.start()
+        try:
+            failure = story(deployment, log)
+        except EdgeguardError as exc:  # before anything of the story was done
+            log.append("failed", step=None, error=exc.message)
+            failure = exc
+        finally:
+            deployment.let_go()
+            visitors.stop()
+        if visitors.lost:
+            deployment.say("warning", text=f"not all visitors' samples could be written down: {visitors.lost}")
+        _end(deployment, log, failure)
+    return report.fold(log.entries, read_samples(folder / "samples.jsonl"))
+
+
+def _end(deployment: Deployment, journal: Log, failure: EdgeguardError | None) -> None:
+    servers = []
+    try:
+        state = deployment.environment.cluster.state()
+        servers = [{"name": each.name, "release": each.release, "open": each.open} for each in state]
+    except EdgeguardError as exc:
+        deployment.say("warning", text=f"the servers can't be read: {exc.message}")
+    journal.append(
+        "end",
+        exit_code=failure.exit_code if failure else 0,
+        error=failure.message if failure else None,
+        remedy=failure.remedy if failure else None,
+        servers=servers,
+    )
+
+
+class Log:
+    """The journal of a run. Once something has failed, and after the commit, there is no way but on: signals wait,
+    and a journal that can't be written any more is told instead of raised. The servers are the truth.
+    """
+
+    def __init__(self, journal: Journal, deployment: Deployment) -> None:
+        self._journal = journal
+        self._deployment = deployment
+        self._only_on = False
+        self._told = False
+        self.entries: list[Entry] = []
+
+    def append(self, event: str, **facts: Any) -> None:  # noqa: ANN401 (as Journal)
+        """As Journal."""
+        if event in ("failed", "committed", "undoing"):
+            self._only_on = True
+            self._deployment.stop.shield()
+        try:
+            self.entries.append(self._journal.append(event, **facts))
+        except EdgeguardError as exc:
+            if not self._only_on:
+                raise
+            self.entries.append({"event": event, "at": time.time(), **facts})
+            if not self._told:
+                self._deployment.say("warning", text=exc.message)
+            self._told = True

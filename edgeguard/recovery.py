@@ -1,0 +1,193 @@
+"""What a deploy left unfinished, finished or undone, from any machine: the servers and the edge say how things are.
+
+The record on the servers tells which deploy it was and how far it had got; the servers tell what is current, what runs,
+what is open, and how the hook ended. The journal of the machine that died is not needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgeguard import deploy, saga, steps
+from edgeguard.attempt import attempt
+from edgeguard.errors import EdgeError, HookRuns, HookUnknown, Locked, NotConfirmed, RolledBack
+from edgeguard.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edgeguard.attempt import Log, Wish
+    from edgeguard.environment import Environment
+    from edgeguard.errors import EdgeguardError
+    from edgeguard.journal import Entry
+    from edgeguard.steps import Deployment
+
+UNCLOSED = ("lock",)
+"""Phases in the record of a deploy that has not begun to close."""
+_ASKED = RolledBack("a rollback was asked for")
+_NEVER_STAGED = (
+    "this deploy died before its image was on the servers: nothing was closed, and the previous release serves",
+    "Deploy again.",
+)
+
+
+def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None]) -> dict[str, Any] | None:
+    """Finish the deploy that was left unfinished. Returns its report; None where there is nothing to finish.
+
+    Raises:
+        Locked: somebody is at work.
+        Held: only a person can say whether the hook may start again.
+    """
+    left = unfinished(environment)
+    if left is None:
+        return None
+
+    def story(deployment: Deployment, log: Log) -> EdgeguardError | None:
+        until_committed, committed = deploy.phases(deployment)
+        _take_over(deployment, log, "finish it")
+        if left["phase"] == "committed":
+            return deploy.finish(committed, log)
+        if left["phase"] in UNCLOSED and deployment.generation is None:
+            return _undo(deployment, log, RolledBack(*_NEVER_STAGED))
+        _claim_again(until_committed, log, deployment)
+        return deploy.run(deployment, log, until_committed, committed, adopted=_adopted(deployment), wait=wish.wait)
+
+    _refuse_guess(environment, left, wish)
+    return attempt(environment, wish, story, command="resume", of=left["id"], listen=listen)
+
+
+def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None]) -> dict[str, Any]:
+    """Undo the deploy that was left unfinished; where there is none, or it had committed, deploy the release before.
+
+    Raises:
+        Locked: somebody is at work.
+    """
+    left = unfinished(environment)
+
+    def undo(deployment: Deployment, log: Log) -> EdgeguardError | None:
+        _take_over(deployment, log, "undo it")
+        deployment.by_hand = True
+        _wait_for_the_hook(deployment)
+        return _undo(deployment, log, None)
+
+    def earlier(deployment: Deployment, log: Log) -> EdgeguardError | None:
+        return deploy.run(deployment, log, *deploy.phases(deployment, earlier=True), wait=wish.wait)
+
+    if left is not None and left["phase"] != "committed":
+        return attempt(environment, wish, undo, command="rollback", of=left["id"], listen=listen)
+    if left is not None:
+        resume(environment, wish, listen=listen)
+    return attempt(environment, wish, earlier, command="rollback", of=None, listen=listen)
+
+
+def unfinished(environment: Environment) -> dict[str, Any] | None:
+    """What the servers say of a deploy that is under way or was left unfinished."""
+    record = Record(environment.cluster, environment.name, lease=environment.settings.cluster.lease)
+    found: dict[str, Any] | None = record.look().get("deploy")
+    return found
+
+
+def _undo(deployment: Deployment, log: Log, failure: EdgeguardError | None) -> EdgeguardError | None:
+    """The story backward, whatever of it had happened: the previous release serves when this ends well."""
+    begun = ["lock", "claim", "proof"]
+    if deployment.closed:
+        begun += ["close", "swap"]
+    if deployment.opened:
+        begun += ["open"]
+    until_committed, _ = deploy.phases(deployment)
+    if deployment.closed:
+        _claim_again(until_committed, log, deployment)
+    try:
+        saga.unwind([(step, step.before()) for step in until_committed if step.name in begun], log, failure or _ASKED)
+    except saga.UndoFailed as exc:
+        return deploy.stuck(deployment, exc)
+    return failure
+
+
+def _take_over(deployment: Deployment, log: Log, will: str) -> None:
+    """Take the lock of what was left unfinished, know of it what its own process knew, and say what is there."""
+    record = deployment.record
+    record.take_over(wait=deployment.stop.sleep, say=lambda text: deployment.say("warning", text=text))
+    deployment.renew("lock", record.renewal, record.renew)
+    left = record.deploy
+    if left.get("id") != deployment.id:
+        raise Locked(f"{deployment.id} is not unfinished any more", "Somebody was quicker; see `edgeguard status`.")
+    deployment.ref = left["ref"]
+    deployment.purge_keys = tuple(left["purge_keys"])
+    deployment.accept = () if left["guarded"] else ("unguarded",)
+    deployment.generation = deployment.environment.cluster.generation(deployment.id)
+    deployment.closed = left["phase"] not in UNCLOSED
+    deployment.was_open = left.get("was_open", True)
+    deployment.opened = left["phase"] == "open"
+    deployment.hook_begun = left["hook"] is not None
+    servers = deployment.environment.cluster.state()
+    log.append(
+        "found",
+        phase=left["phase"],
+        release=left["release"],
+        previous=deployment.record.opened["release"] if deployment.record.opened else None,
+        ref=left["ref"],
+        servers=[
+            f"{server.name} {'open' if server.open else 'closed'}, {steps.short(server.running)}" for server in servers
+        ],
+        closed=not all(server.open for server in servers),
+        will=will,
+    )
+
+
+def _claim_again(steps_: Sequence[saga.Step], log: Log, deployment: Deployment) -> None:
+    """Claim before anything else, since nobody renewed the claim meanwhile. Where the cluster is closed, to go on is
+    better than to wait for the edge."""
+    claim = next(step for step in steps_ if step.name == "claim")
+    log.append("begin", step=claim.name, before={})
+    try:
+        log.append("done", step=claim.name, **claim.do())
+    except (EdgeError, NotConfirmed) as exc:
+        if not deployment.closed or all(server.open for server in deployment.environment.cluster.state()):
+            raise
+        deployment.say("warning", text=f"the grace could not be claimed again: {exc.message}")
+
+
+def _adopted(deployment: Deployment) -> tuple[str, ...]:
+    """The steps that need not be done again. As `claim` was just done anew, and `proof` has nothing to do, they stand
+    here too: so from the first moment an unwinding can't drop the claim over a cluster that is closed."""
+    always = ("build", "lock", "preflight", "stage", "claim", "proof")
+    if not deployment.opened:
+        return always
+    target = deployment.target
+    serving = all(
+        server.open and server.generation == target.name and server.running == target.release
+        for server in deployment.environment.cluster.state()
+    )
+    if not serving:
+        return always
+    return (*always, "stop-tasks", "close", "drain", "swap", "stay-closed", "hook", "check", "open")
+
+
+def _wait_for_the_hook(deployment: Deployment) -> None:
+    """What it runs from can't be taken away while it runs. How it ended matters to nobody who goes back."""
+    try:
+        deployment.environment.cluster.hook_result(deployment.id, "deploy", cancelled=deployment.stop.asked)
+    except HookUnknown as exc:
+        deployment.say("warning", text=exc.message)
+
+
+def _refuse_guess(environment: Environment, left: dict[str, Any], wish: Wish) -> None:
+    """Raise Held where only a person can know whether the hook may start again, and has not said."""
+    if left["hook"] is None or left["phase"] == "committed" or wish.hook is not None:
+        return
+    server, cluster = left["hook"]["server"], environment.cluster
+    try:
+        result = cluster.hook_result(left["id"], "deploy", cancelled=lambda: True)
+    except HookRuns:
+        return
+    except HookUnknown as exc:
+        raise steps.unknown(environment.name, exc) from exc
+    # Its start is written down on its own server before it starts. One whose disk is another now can't tell.
+    own = (cluster.read_record().get(server) or {}).get("deploy") or {}
+    if result is None and not own.get("hook"):
+        raise steps.unknown(
+            environment.name, HookUnknown(f"{server} does not know any more whether the hook ran there")
+        )
+    if result is not None and result.code != 0 and environment.settings.cluster.after_hook_failure == "stay-closed":
+        raise steps.unknown(environment.name, HookUnknown(f"the deploy hook of {left['id']} failed on {result.server}"))
