@@ -88,17 +88,19 @@ class Record:
         records = [self._known(server, record) for server, record in self._cluster.read_record().items() if record]
         return max(records, key=lambda record: (record["epoch"], record["serial"]), default={})
 
-    def take(self, deploy: Mapping[str, Any], *, instead_of: str | None = None) -> None:
-        """Take the lock on all servers, in their order, and write down what is under way.
+    def take(
+        self, deploy: Mapping[str, Any] | None, *, instead_of: str | None = None, closed_by_hand: bool = False
+    ) -> None:
+        """Take the lock on all servers, in their order, and write down which deploy is under way (None: none is).
 
         Raises:
             Locked: somebody holds it, or took it at the same moment; or an unfinished deploy is in the way that isn't
-                the one to be superseded (`instead_of`); or the cluster was closed by hand.
+                the one to be superseded (`instead_of`); or the cluster was closed by hand, and that isn't accepted.
         """
         newest = self.look()
         if newest.get("lock"):
             raise self._locked(newest["lock"])
-        self._refuse_unfinished(newest, instead_of)
+        self._refuse_unfinished(newest, instead_of, closed_by_hand=closed_by_hand)
         self._write_lock(newest, deploy)
 
     def take_over(self, *, wait: Callable[[float], None], say: Callable[[str], None]) -> None:
@@ -169,9 +171,9 @@ class Record:
             if left <= 0:
                 return
 
-    def _refuse_unfinished(self, newest: dict[str, Any], instead_of: str | None) -> None:
+    def _refuse_unfinished(self, newest: dict[str, Any], instead_of: str | None, *, closed_by_hand: bool) -> None:
         name, left, closure = self._environment, newest.get("deploy"), newest.get("closure")
-        if closure:
+        if closure and not closed_by_hand:
             raise Locked(
                 f"{closure['who']} closed the cluster by hand: {closure['why']} (until {closure['until']})",
                 f"edgeguard cluster open {name} opens it.",
@@ -197,7 +199,7 @@ class Record:
             "serial": newest.get("serial", 0) + 1,
             "deploy": deploy,
             "lock": {
-                "deploy": (deploy or {}).get("id", "none"),
+                "deploy": (deploy or {}).get("id", "by hand"),
                 "holder": this_holder(),
                 "since": datetime.now(UTC).isoformat(timespec="seconds"),
                 "counter": 0,

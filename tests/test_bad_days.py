@@ -136,7 +136,7 @@ def come_from(repository: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("bad-days")
-    command = [*EDGEGUARD, "rehearse", "--stay", "--json", "--hook-seconds", "1"]
+    command = [*EDGEGUARD, "rehearse", "--stay", "--json", "--hook-seconds", "1", "--after-hook-failure", "rollback"]
     with (folder / "stderr").open("w+") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
         try:
@@ -426,21 +426,39 @@ def test_a_signal_before_the_close_takes_everything_back(world: World, number: s
     assert before == world.status()["servers"]
 
 
+def test_a_signal_while_closed_puts_the_previous_release_back(world: World, tmp_path: Path) -> None:
+    before = {server["release"] for server in world.status()["servers"]}
+    slow = f"sleep 3; exec {sys.executable} -S server.py"  # `check` waits for it
+    deploy = world.start("deploy", "rehearsal", "--json", **come_from(repository(tmp_path / "r", start=slow)))
+    deploy.begins("check")
+    deploy.process.send_signal(signal.SIGTERM)
+    ended = deploy.end()
+    said(ended, 10, "SIGTERM", "the previous release serves again")
+    assert before == {server["release"] for server in world.status()["servers"]}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_closed_puts_the_previous_release_back(
+def test_a_signal_while_the_hook_runs_leaves_it_running_and_a_rollback_waits_for_it(
     world: World, tmp_path: Path, number: signal.Signals
 ) -> None:
     before = {server["release"] for server in world.status()["servers"]}
-    started = tmp_path / "started"
-    site = repository(tmp_path / "r", deploy=f"echo $$ > {started}; sleep 1000")
+    go, started = tmp_path / "go", tmp_path / "started"
+    site = repository(tmp_path / "r", deploy=f"echo $$ > {started}; until [ -e {go} ]; do sleep 0.02; done")
     deploy = world.start("deploy", "rehearsal", "--json", **come_from(site))
     deploy.begins("hook")
     eventually(lambda: started.exists() and started.read_text().strip())
     deploy.process.send_signal(number)
     ended = deploy.end()
-    said(ended, 10, number.name, "the previous release serves again")
+    said(ended, 11, "still runs", "edgeguard rollback rehearsal")
+    assert ended.report["outcome"] == "held"
+    assert lives(int(started.read_text()))
+    back = world.start("rollback", "rehearsal", "--json")
+    back.seen(lambda event: event["event"] == "found")
+    go.touch()
+    undone = back.end()
+    assert undone.code == 0, undone.err
+    assert undone.report["outcome"] == "rolled-back"
     assert before == {server["release"] for server in world.status()["servers"]}
-    eventually(lambda: not lives(int(started.read_text())))
 
 
 def test_an_api_that_fails_while_closed_rolls_nothing_back(world: World) -> None:

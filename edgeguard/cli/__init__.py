@@ -29,7 +29,7 @@ def every_command(*, version: Version = False) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code. The README has the table."""
-    from edgeguard.cli import deploys, doctor, grace, hooks, rehearsals  # noqa: F401, PLC0415 (each adds its verbs)
+    from edgeguard.cli import clusters, deploys, doctor, grace, hooks, rehearsals  # noqa: F401, PLC0415 (each adds its verbs)
 
     try:
         app(args=list(arguments), prog_name="edgeguard")

@@ -27,8 +27,10 @@ class ClaimGrace(Step):
 
     name = "claim"
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, *, lasting: int | None = None) -> None:
+        """`lasting`: how long the claim lasts if nobody renews it, in seconds (claim.duration by default)."""
         super().__init__(deployment)
+        self._lasting = lasting or deployment.environment.settings.claim.duration
         self._nonce = new_nonce()
         self._ahead = 0.0  # the edge's clock, by which claims end, of this machine's
         self._renewal: Renewal | None = None

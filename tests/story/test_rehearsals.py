@@ -97,7 +97,11 @@ def test_without_the_guard_visitors_see_the_closure(rehearsal: Rehearsal) -> Non
 
 
 @pytest.mark.parametrize(
-    "arguments", [f"--fail {phase} --hook-seconds 2" for phase in ("swap", "hook", "check", "healthy")]
+    "arguments",
+    [
+        "--fail swap --hook-seconds 2",
+        *(f"--fail {phase} --after-hook-failure rollback --hook-seconds 1" for phase in ("hook", "check", "healthy")),
+    ],
 )
 def test_a_failure_after_the_close_brings_the_previous_release_back(rehearsal: Rehearsal, arguments: str) -> None:
     report = rehearsal.report
@@ -109,6 +113,19 @@ def test_a_failure_after_the_close_brings_the_previous_release_back(rehearsal: R
     assert {(server["release"], server["open"]) for server in report["servers"]} == {(report["previous"], True)}
     assert report["closed_seconds"] > 0
     assert report["visitors"]["authenticated"]["errors"] > 0
+    assert rehearsal.anonymous["errors"] == 0
+
+
+@pytest.mark.parametrize("arguments", [f"--fail {phase} --hook-seconds 1" for phase in ("hook", "check", "healthy")])
+def test_a_failure_after_the_hook_leaves_the_cluster_closed_on_purpose(rehearsal: Rehearsal) -> None:
+    report = rehearsal.report
+
+    assert rehearsal.ended.code == 11
+    assert report["outcome"] == "held"
+    assert "the cluster stays closed" in report["error"]
+    for command in ("resume", "rollback", f"--supersede {report['deploy']}"):
+        assert command in report["remedy"]
+    assert {(server["release"], server["open"]) for server in report["servers"]} == {(report["release"], False)}
     assert rehearsal.anonymous["errors"] == 0
 
 

@@ -1,0 +1,81 @@
+"""Closing and opening a cluster by hand, with the same checks as a deploy: for work on the servers or the databases."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from edgeguard import front_door, steps
+from edgeguard.attempt import new_id
+from edgeguard.cluster import Closure
+from edgeguard.errors import EdgeError, Locked, NotConfirmed
+from edgeguard.record import this_holder
+from edgeguard.report import rfc3339
+from edgeguard.signals import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edgeguard.environment import Environment
+
+
+def close(environment: Environment, *, lasting: int, reason: str, say: Callable[..., None]) -> dict[str, Any]:
+    """Claim the grace, see it confirmed at the edge, close, and drain. Nobody deploys until the cluster is opened.
+
+    A closed gate tells that it is planned for `lasting` seconds; the claim lasts longer (claim.held).
+
+    Raises:
+        Locked: somebody is at work, or the cluster is closed already.
+        EdgeError, NotConfirmed: the grace could not be claimed; nothing was closed.
+    """
+    until = time.time() + lasting
+    with _locked(environment, say) as deployment:
+        record, cluster = deployment.record, environment.cluster
+        if not all(server.open for server in cluster.state()):
+            raise Locked("the cluster is closed already", f"See `edgeguard status {environment.name}`.")
+        claim = steps.ClaimGrace(deployment, lasting=max(lasting, environment.settings.claim.held))
+        try:
+            claimed = claim.do()
+        except (EdgeError, NotConfirmed):
+            claim.undo({})
+            raise
+        closure = {"id": deployment.id, "who": this_holder(), "why": reason, "until": rfc3339(until)}
+        record.note(closure=closure)  # before the act: who comes now knows why it is closed, and `open` takes it back
+        cluster.close(deployment.epoch, Closure(deployment.id, until))
+        cut = cluster.drain(deployment.epoch, environment.settings.cluster.drain_timeout)
+    return {"closure": closure, "cut": cut, "grace": {**claimed, "until": rfc3339(claimed["until"])}}
+
+
+def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[str, Any]:
+    """Open the release that was open last, see it healthy through the front door, and give the claim back.
+
+    Raises:
+        Locked: somebody is at work, or a deploy is unfinished: that one is resumed or rolled back.
+        ClusterError: a server does not run that release, or is not healthy; the cluster stays closed.
+        OriginsUnhealthy: it is open, but the front door does not answer well; the grace stays long.
+    """
+    with _locked(environment, say, closed=True) as deployment:
+        record, cluster = deployment.record, environment.cluster
+        generation = deployment.previous_generation()
+        cluster.check(generation)
+        cluster.open(deployment.epoch, generation.name)
+        record.note(closure=None)
+        edge = environment.settings.edge
+        front_door.wait_healthy(edge, generation.release, sleep=deployment.stop.sleep)
+        steps.ClaimGrace(deployment).drop()
+        return {"opened": generation.release, "servers": [server.name for server in cluster.state()]}
+
+
+@contextmanager
+def _locked(environment: Environment, say: Callable[..., None], *, closed: bool = False) -> Iterator[steps.Deployment]:
+    """Hold the environment's lock for one act by hand."""
+    stop = Stop()
+    deployment = steps.Deployment(id=new_id(), environment=environment, stop=stop, say=say)
+    with stop.listening():
+        deployment.record.take(None, closed_by_hand=closed)
+        deployment.renew("lock", deployment.record.renewal, deployment.record.renew)
+        try:
+            yield deployment
+        finally:
+            deployment.let_go()

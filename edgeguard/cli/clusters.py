@@ -1,0 +1,68 @@
+"""The verbs that close and open a cluster by hand."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from edgeguard.cli import app
+from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version, whole_seconds
+from edgeguard.cli.output import listener, print_json
+
+cluster = typer.Typer(help="The cluster, by hand.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(cluster, name="cluster")
+
+
+@cluster.command(epilog='Example: edgeguard cluster close production --for 2h --reason "the database moves"')
+def close(
+    name: Name,
+    lasting: Annotated[str, typer.Option("--for", help="How long it is planned to last: 90s, 30m, 2h, 1d.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; whoever is refused meanwhile is told.")],
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """Lengthen the grace, see it confirmed at the edge, then close and drain. `deploy` refuses until it is open."""
+    from edgeguard.by_hand import close as close_now  # noqa: PLC0415
+    from edgeguard.environment import Environment  # noqa: PLC0415
+
+    environment = Environment.open(name, config=config, state=state)
+    say = _say(quiet=quiet or as_json)
+    done = close_now(environment, lasting=whole_seconds(lasting), reason=reason, say=say)
+    if as_json:
+        print_json(done)
+    else:
+        typer.echo(
+            f"{name} is closed, as planned until {done['closure']['until']}; the edge serves the copies it has until "
+            f"{done['grace']['until']}\nedgeguard cluster open {name} opens it"
+        )
+
+
+@cluster.command("open", epilog="Example: edgeguard cluster open production")
+def open_(
+    name: Name,
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """Open the release that was open last, once every server is healthy; then give the grace back."""
+    from edgeguard.by_hand import open_again  # noqa: PLC0415
+    from edgeguard.environment import Environment  # noqa: PLC0415
+
+    done = open_again(Environment.open(name, config=config, state=state), say=_say(quiet=quiet or as_json))
+    if as_json:
+        print_json(done)
+    else:
+        typer.echo(f"{name} is open, healthy, and on {done['opened'][:12]}; the grace is given back")
+
+
+def _say(*, quiet: bool) -> Any:  # noqa: ANN401 (a listener of events)
+    hear = listener(as_json=False, quiet=quiet, verbose=False)
+    return lambda event, **facts: hear({"event": event, **facts})
