@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from edgeguard.cluster import Cluster
 
 VERSION = 1
+LEASE = 15.0
+"""Seconds without a renewal after which a holder is dead, where the environment says nothing else."""
 RENEWALS = 3
 """How often a lease is renewed within its length."""
 _GLANCE = 1.0  # seconds between two looks at a lease that may be dead
@@ -45,7 +47,7 @@ class Record:
     serves, and the one that served before it, each {"generation", "release"}).
     """
 
-    def __init__(self, cluster: Cluster, environment: str, *, lease: float) -> None:
+    def __init__(self, cluster: Cluster, environment: str, *, lease: float = LEASE) -> None:
         """`lease` in seconds: a holder that has not renewed it for that long is dead."""
         self._cluster = cluster
         self._environment = environment

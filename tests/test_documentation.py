@@ -142,7 +142,7 @@ def test_every_command_is_documented(name: str, command: typer.core.TyperCommand
 
 
 def test_the_readme_names_no_command_that_is_not_there() -> None:
-    named = set(re.findall(r"`(edgeguard [a-z]+(?: (?:show|extend|release|pre|post)\b)?)", README))
+    named = set(re.findall(r"`(edgeguard [a-z]+(?: [a-z]+\b)?)", README))
 
     assert named == {name for name, _ in commands()}
 
