@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined
 
 import edgeguard
 from edgeguard import errors, settings
-from edgeguard.cli import app, deploys, doctor, grace, hooks, rehearsals  # noqa: F401 (each adds its verbs)
+from edgeguard.cli import app, clusters, deploys, doctor, grace, hooks, rehearsals  # noqa: F401 (each adds its verbs)
 from edgeguard.cluster.local.ports import Options as LocalOptions
 from edgeguard.settings import Settings
 from edgeguard.steps import ACCEPTABLE
