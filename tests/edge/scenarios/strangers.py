@@ -1,0 +1,110 @@
+"""Beside other people's snippets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.edge.scenarios.telling import PASS, cached, ours, scenario, stranger
+from tests.edge.stage import BASE
+
+if TYPE_CHECKING:
+    from tests.edge.stage import Stage
+
+
+@scenario(PASS)
+def a_passed_request_never_gets_an_anonymous_page(stage: Stage) -> None:
+    for belief in (True, False):
+        stage.believe(error_before_lookup_sees_stale=belief)
+        path = cached(stage, age=15)
+        stage.claim(grace=5 * BASE, hold=100)
+        stage.origin.closed = True
+        assert stage.get(path, Cookie="session=1").status == 500
+        stage.origin.down()
+        assert stage.get(path, Cookie="session=1", Edgeguard_Asked="miss").status == 503
+        stage.origin.closed = False
+        stage.origin.up()
+
+
+@scenario(stranger("miss", "if (req.http.Cookie) { return(pass); }"))
+def a_request_passed_in_miss_never_gets_an_anonymous_page(stage: Stage) -> None:
+    path = cached(stage, age=15)
+    stage.origin.closed = True
+    assert (stage.get(path, Cookie="session=1").status, ours(stage)) == (500, [])
+    stage.origin.down()
+    assert stage.get(path, Cookie="session=1").status == 503
+
+
+@scenario(
+    stranger(
+        "recv",
+        'if (req.http.Maintenance) { error 503 "Maintenance mode"; }'
+        'if (req.http.Forbidden) { error 403 "Connection not allowed"; }',
+    ),
+)
+def a_strangers_error_stays_what_it_is(stage: Stage) -> None:
+    for belief in (False, True):
+        stage.believe(error_before_lookup_sees_stale=belief)
+        path = cached(stage, age=15)
+        stage.claim(grace=5 * BASE, hold=100)
+        for asked in ("no", "miss", "held", "again"):
+            page = stage.get(path, Maintenance="1", Edgeguard_Asked=asked)
+            assert (page.status, page.stale) == (503, None), (belief, asked)
+            assert stage.get(path, Forbidden="1").status == 403
+
+
+@scenario(
+    stranger("recv", 'if (req.restarts > 0) { error 503 "Maintenance mode"; }'),
+    stranger("fetch", "if (beresp.status == 404) { restart; }"),
+)
+def a_strangers_error_stays_what_it_is_after_a_restart(stage: Stage) -> None:
+    stage.believe(error_before_lookup_sees_stale=True)
+    path = cached(stage, age=15)
+    stage.origin.pages[path] = (404, {})
+    assert (stage.get(path).status, stage.asked(path)) == (503, 2)
+
+
+@scenario(stranger("fetch", 'if (beresp.http.Teapot) { error 650 "teapot"; }'))
+def an_error_beyond_the_5xx_stays_what_it_is(stage: Stage) -> None:
+    path = cached(stage, age=15)
+    stage.origin.pages[path] = (200, {"Teapot": "1"})
+    assert stage.get(path).status == 650
+    stage.origin.pages[path] = (650, {})
+    assert stage.get(path).status == 650
+
+
+@scenario(stranger("recv", 'if (req.http.Teapot) { error 661 "teapot"; }'))
+def a_strangers_661_is_not_our_status(stage: Stage) -> None:
+    assert stage.get("/", Teapot="1").status == 661
+
+
+@scenario(stranger("recv", "set req.max_stale_if_error = 0s;"))
+def the_limit_is_set_anew_in_miss(stage: Stage) -> None:
+    """A stranger's limit stands for the node that fetches, which may not have what recv set on another one."""
+    stage.believe(stale_exists_obeys_limit=False)
+    path = cached(stage, age=15)
+    stage.claim(grace=5 * BASE, hold=100)
+    assert (stage.get(path).stale, stage.asked(path)) == ("hold", 1)
+
+
+@scenario(stranger("miss", "set req.max_stale_if_error = 0s;"))
+def the_limit_is_set_anew_in_fetch(stage: Stage) -> None:
+    stage.believe(stale_exists_obeys_limit=False, deliver_stale_with_nothing_is_error=False)
+    path = cached(stage, age=15)
+    stage.origin.closed = True
+    assert stage.get(path).stale == "error"
+
+
+@scenario(stranger("miss", "set req.max_stale_if_error = 0s;"))
+def the_limit_is_set_anew_in_error(stage: Stage) -> None:
+    stage.believe(stale_exists_obeys_limit=False)
+    path = cached(stage, age=15)
+    stage.origin.down()
+    assert stage.get(path).stale == "error"
+
+
+@scenario(stranger("fetch", "if (beresp.status >= 500 && req.restarts == 0) { restart; }"))
+def stale_comes_before_a_strangers_restart(stage: Stage) -> None:
+    path = cached(stage, age=15)
+    stage.origin.closed = True
+    assert stage.get(path).stale == "error"
+    assert stage.asked(path) == 2

@@ -1,0 +1,72 @@
+"""How a scenario is told, and where all of them are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeguard.edge.policy import Snippet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tests.edge.stage import Stage
+
+    Scenario = Callable[[Stage], None]
+
+SHORT_PAGE = 503
+"""The status where the gate is closed and there is no copy to serve."""
+
+SCENARIOS: dict[str, Scenario] = {}
+STRANGERS: dict[str, tuple[Snippet, ...]] = {}
+"""Snippets of somebody else's that are installed beside the policy for a scenario."""
+
+
+def scenario(*strangers: Snippet) -> Callable[[Scenario], Scenario]:
+    def add(play: Scenario) -> Scenario:
+        SCENARIOS[play.__name__] = play
+        STRANGERS[play.__name__] = strangers
+        return play
+
+    return add
+
+
+def stranger(kind: str, content: str, priority: int = 100) -> Snippet:
+    return Snippet(f"stranger_{kind}", kind, priority, content)
+
+
+def cached(stage: Stage, age: int, cache: str = "max-age=10", more: Mapping[str, str] | None = None) -> str:
+    """A page that was asked for once, so many seconds ago."""
+    path = stage.page(200, cache, more)
+    assert stage.get(path).status == 200
+    stage.later(age)
+    return path
+
+
+def ours(stage: Stage) -> list[str]:
+    """The headers of ours that reached the origin."""
+    return [name for _, headers in stage.origin.asked for name in headers if "edgeguard" in name]
+
+
+def served_stale(
+    stage: Stage,
+    age: int,
+    *,
+    grace: int,
+    status: int = 200,
+    cache: str = "max-age=10",
+    more: Mapping[str, str] | None = None,
+) -> bool:
+    """Whether a page of that age is served while the origin is closed and a claim on `grace` is in force."""
+    path = stage.page(status, cache, more)
+    assert stage.get(path).status == status
+    stage.later(age)
+    stage.origin.closed = True
+    stage.claim(grace=grace)
+    page = stage.get(path)
+    stage.origin.closed = False
+    assert page.status in {status, SHORT_PAGE}
+    return page.status == status
+
+
+PASS = stranger("recv", "if (req.http.Cookie) { return(pass); }")
+"""As sites with a login have it; Fastly does not pass such requests by itself."""
