@@ -11,7 +11,7 @@ from edgeguard.attempt import new_id
 from edgeguard.cluster import Closure
 from edgeguard.errors import EdgeError, Locked, NotConfirmed
 from edgeguard.record import this_holder
-from edgeguard.report import rfc3339
+from edgeguard.moments import rfc3339
 from edgeguard.signals import Stop
 
 if TYPE_CHECKING:

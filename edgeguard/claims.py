@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.edge import audit, grace
 from edgeguard.edge.confirm import Confirmed, clock_difference, confirm
 from edgeguard.errors import EdgeError, Interrupted, Locked, NotConfirmed, UsageError
-from edgeguard.report import rfc3339
+from edgeguard.moments import rfc3339
 from edgeguard.signals import Stop
 
 if TYPE_CHECKING:

@@ -22,8 +22,7 @@ from edgeguard.errors import (
     OriginsUnhealthy,
     UsageError,
 )
-from edgeguard.report import rfc3339
-from edgeguard.status import duration
+from edgeguard.moments import duration, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

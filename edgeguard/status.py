@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge import audit, grace
 from edgeguard.errors import EdgeguardError
+from edgeguard.moments import duration, rfc3339
 from edgeguard.record import Record
-from edgeguard.report import rfc3339
 
 if TYPE_CHECKING:
     from edgeguard.environment import EdgeSide, Environment
@@ -124,13 +124,3 @@ def grace_text(found: dict[str, Any]) -> str:
 def plain(text: str) -> str:
     """Others' words, without what a terminal would obey."""
     return "".join(character if character.isprintable() else "�" for character in text)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 90 s, 5 min, 4 h, 7 d, exact where they are whole."""
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds // size:.0f} {unit}"
-    if seconds >= 3600:  # noqa: PLR2004
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds:.0f} s"

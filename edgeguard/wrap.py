@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 from edgeguard import hooks
 from edgeguard.edge.grace import parse
 from edgeguard.errors import EdgeError, EdgeguardError
+from edgeguard.moments import duration, rfc3339
 from edgeguard.renewal import Renewal
-from edgeguard.report import rfc3339
 from edgeguard.signals import Stop
-from edgeguard.status import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -40,7 +40,7 @@ LAYERS = (
     ("application", "source"),
     ("saga", "record"),
     ("journal", "renewal", "signals", "manifest", "process", "settings"),
-    ("overrides",),
+    ("overrides", "moments"),
     ("errors", "findings"),
 )
 

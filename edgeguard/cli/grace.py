@@ -79,7 +79,7 @@ def extend(
 ) -> None:
     """Lengthen the grace: one write, confirmed at the edge, over by itself, untouched by deploys."""
     from edgeguard.claims import extend as claim  # noqa: PLC0415
-    from edgeguard.status import duration  # noqa: PLC0415
+    from edgeguard.moments import duration  # noqa: PLC0415
 
     seconds, stale_seconds = whole_seconds(lasting), None if stale is None else whole_seconds(stale)
     environment = _edge_side(name, service, config, state)

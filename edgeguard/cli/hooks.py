@@ -43,8 +43,8 @@ def pre(
     """Before a deploy: claim the grace, wait until the edge shows it, print the claim's id."""
     from edgeguard.environment import EdgeSide  # noqa: PLC0415
     from edgeguard.hooks import pre as claim  # noqa: PLC0415
+    from edgeguard.moments import duration  # noqa: PLC0415
     from edgeguard.signals import Stop  # noqa: PLC0415
-    from edgeguard.status import duration  # noqa: PLC0415
 
     environment = EdgeSide.open(name, config=config, state=state)
     stop = Stop()

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge import policy
 from edgeguard.edge.api import Api
-from edgeguard.edge.fastly import STATUS_TIMEOUT
+from edgeguard.edge.shown import TIMEOUT
 from edgeguard.edge.versions import Versions
 from edgeguard.errors import EdgeError, OriginsUnhealthy, UsageError
 
 if TYPE_CHECKING:
-    from edgeguard.edge.fastly import Ask
+    from edgeguard.edge.shown import Ask
     from edgeguard.settings import EdgeSettings
 
 DOMAINS = 10
@@ -52,7 +52,7 @@ def _front_door(names: list[str], status_name: str, ask: Ask) -> str:
         for scheme in ("https", "http"):
             url = f"{scheme}://{name}"
             try:
-                answer = ask(f"{url}/{status_name}", headers={}, timeout=STATUS_TIMEOUT)
+                answer = ask(f"{url}/{status_name}", headers={}, timeout=TIMEOUT)
                 policy.read_status(answer.body.decode("utf-8"))
             except (OriginsUnhealthy, ValueError):
                 continue

@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge import ActiveVersion, Policy, Purged, Status, policy
+from edgeguard.edge import ActiveVersion, Policy, Purged, Status, shown
 from edgeguard.edge.api import Api, Missing
 from edgeguard.edge.purges import Purges
 from edgeguard.edge.versions import Versions
-from edgeguard.errors import EdgeError, EdgeUnauthorized, EdgeUnavailable, OriginsUnhealthy
+from edgeguard.errors import EdgeError, EdgeUnauthorized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from edgeguard.edge.shown import Ask
     from edgeguard.settings import EdgeSettings
 
-STATUS_TIMEOUT = 5.0
 PAGE = 1000
 """Of a dictionary's items."""
-
-
-class Answer(Protocol):
-    """What an HTTP question brought."""
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-
-    @property
-    def body(self) -> bytes:
-        """The content, whole."""
-
-
-class Ask(Protocol):
-    """Ask a URL once, over a new connection. Raises OriginsUnhealthy where there is no HTTP answer in time."""
-
-    def __call__(self, url: str, *, headers: Mapping[str, str], timeout: float) -> Answer:
-        """`timeout` in seconds."""
 
 
 class Fastly:
@@ -131,18 +111,7 @@ class Fastly:
 
     def status(self) -> Status:
         """As in Edge."""
-        url = f"{self._settings.url.rstrip('/')}/{self._settings.status_name}"
-        remedy = "Is the policy installed (edgeguard edge diff ENV), and edge.url the front door?"
-        try:
-            answer = self._ask(url, headers={}, timeout=STATUS_TIMEOUT)
-        except OriginsUnhealthy as exc:
-            raise EdgeUnavailable(exc.message, remedy) from exc
-        if answer.status != HTTPStatus.OK:
-            raise EdgeUnavailable(f"{url} answers {answer.status}, and no status of the policy", remedy)
-        try:
-            return policy.read_status(answer.body.decode("utf-8"))
-        except ValueError as exc:
-            raise EdgeUnavailable(f"{url} gives no status of the policy ({exc})", remedy) from exc
+        return shown.status(self._settings, self._ask)
 
     def purge(self, keys: Sequence[str], *, soft: bool = True) -> tuple[Purged, ...]:
         """As in Edge. A soft purge is repeated where its answer was lost, a hard one is not."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from edgeguard import journal, visitors
 from edgeguard.errors import EdgeguardError
+from edgeguard.moments import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,11 +85,6 @@ def _outcome(code: int | None, command: str) -> str:
     if code == 0 and command == "rollback":
         return "rolled-back"
     return _OUTCOMES.get(code, "refused")
-
-
-def rfc3339(at: float) -> str:
-    """A Unix time as people and machines write it."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _steps(entries: Sequence[Entry]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from edgeguard.edge import audit
 from edgeguard.edge.confirm import clock_difference, confirm
 from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, Claim, new_nonce
 from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
-from edgeguard.report import rfc3339
+from edgeguard.moments import rfc3339
 from edgeguard.steps.after import purge
 from edgeguard.steps.deployment import Step
 
