@@ -10,8 +10,8 @@ from edgeguard import front_door, steps
 from edgeguard.attempt import new_id
 from edgeguard.cluster import Closure
 from edgeguard.errors import EdgeError, Locked, NotConfirmed
-from edgeguard.record import this_holder
 from edgeguard.moments import rfc3339
+from edgeguard.record import this_holder
 from edgeguard.signals import Stop
 
 if TYPE_CHECKING:

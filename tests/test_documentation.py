@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined
 
 import edgeguard
 from edgeguard import errors, settings
-from edgeguard.cli import app, clusters, deploys, doctor, grace, hooks, rehearsals  # noqa: F401 (each adds its verbs)
+from edgeguard.cli import app, import_families
 from edgeguard.cluster.local.ports import Options as LocalOptions
 from edgeguard.settings import Settings
 from edgeguard.steps import ACCEPTABLE
@@ -23,6 +23,7 @@ from edgeguard.steps import ACCEPTABLE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+import_families()
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "config" / "production.toml").read_text(encoding="utf-8")

@@ -33,7 +33,7 @@ def every_command(*, version: Version = False) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code. The README has the table."""
     verb = next((word for word in arguments if not word.startswith("-")), "")
-    _import_families(verb)
+    import_families(verb)
     try:
         app(args=list(arguments), prog_name="edgeguard")
     except SystemExit as exc:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _import_families(verb: str) -> None:
+def import_families(verb: str = "") -> None:
     """Each adds its verbs to the app. One whose name is the verb's has no other: then the rest can stay away."""
     for family in (verb,) if verb in FAMILIES else FAMILIES:
         importlib.import_module(f"edgeguard.cli.{family}")
