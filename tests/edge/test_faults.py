@@ -215,6 +215,22 @@ def test_a_claim_written_twice_is_one_claim(stage: Stage) -> None:
     assert (edge.items()["deploy0"], len(made)) == ("7:7", ATTEMPTS)
 
 
+@pytest.mark.parametrize("name", ["wrong token", "token of too little", "failed", "half of JSON", "null"])
+def test_a_token_that_may_not_ask_about_itself_is_unknown_and_no_error(stage: Stage, name: str) -> None:
+    """Other faults are repeated, and end in our error, as for all that is only read."""
+    outcome, fault = FAULTS[name]
+    edge = adapter(stage, {}, [])
+    match = {"method": "GET", "path_prefix": "/tokens/self"}
+    stage.control("POST", "/faults", {"api": {**fault, "times": ATTEMPTS, "match": match}})
+    if outcome == "unauthorized":
+        assert edge.token() is None
+    else:
+        with pytest.raises(EdgeUnavailable) as caught:
+            edge.token()
+        told(caught.value)
+        assert (edge.token() or {})["scopes"] == ["global"]
+
+
 # -- the status, which is the edge's to answer and not the API's -------------------------------------------------------
 
 LINE = b"node=a revision=b now=1 base=60 grace=60 hold=0"

@@ -192,3 +192,15 @@ def test_objects_are_edited_in_drafts_only(standin: Standin) -> None:
     assert (taken.status_code, wrong.status_code, locked.status_code) == (409, 400, 422)
     standin.ok("DELETE", path)
     assert standin.ok("GET", f"/version/{draft}/healthcheck") == []
+
+
+@pytest.mark.parametrize("kind", ["snippet", "dictionary", "healthcheck"])
+def test_names_change_in_a_draft_and_stay_unique(standin: Standin, kind: str) -> None:
+    draft = standin.ok("PUT", "/version/1/clone")["number"]
+    for name in ("one", "two"):
+        standin.ok("POST", f"/version/{draft}/{kind}", data={"name": name, "type": "log", "content": "#"})
+    path = f"/version/{draft}/{kind}"
+    assert standin.api.put(standin.at(f"{path}/one"), data={"name": "two"}).status_code == 409
+    assert standin.api.put(standin.at(f"{path}/absent"), data={"name": "three"}).status_code == 404
+    assert standin.ok("PUT", f"{path}/one", data={"name": "three"})["name"] == "three"
+    assert {row["name"] for row in standin.ok("GET", path)} == {"two", "three"}
