@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from edgeguard.standin import problems
 from edgeguard.standin.control import Entry
 from edgeguard.standin.problems import Problem
-from edgeguard.standin.routes import Call, Reply
+from edgeguard.standin.routing import Call, Reply
 from edgeguard.standin.wire import Answer, Dropped
 
 if TYPE_CHECKING:
