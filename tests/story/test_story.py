@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,8 +19,7 @@ from tests.story.observer import CLOSED, TTL, Post, chapters, history, status
 from tests.story.worlds import LONG, Ended, World, environment, processes, until, world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
 
 @dataclass(frozen=True)
@@ -223,6 +226,65 @@ def test_support_s_claims_outlive_a_deploy(here: World, tmp_path: Path) -> None:
     for slot in ("support1", "support2"):
         assert here.edgeguard("grace", "release", "rehearsal", slot).code == 0
     assert status(edge)["grace"] == "1"
+
+
+# -- the same world, deployed in two other ways ---------------------------------------------------------------------
+
+OTHERS_DEPLOY = """
+echo "somebody else's deploy begins: it closes, swaps and opens, and knows nothing of any grace"
+exec "$PYTHON" -m edgeguard deploy rehearsal --accept unguarded --quiet --json --config "$WORLD" --state "$(mktemp -d)"
+"""
+"""The world's gate can be closed only by what drives it; with `unguarded` that claims nothing, as others don't."""
+
+
+def runner(here: World, folder: Path) -> tuple[Path, dict[str, str]]:
+    """A machine of a pipeline: a file that has an [edge] and nothing else, and the token."""
+    folder.mkdir()
+    whole = tomllib.loads((Path(here.ready["config"]) / "rehearsal.toml").read_text(encoding="utf-8"))
+    edge = {key: value for key, value in whole["edge"].items() if key not in ("token_file", "release_header")}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in edge.items()]
+    (folder / "site.toml").write_text("\n".join(["[edge]", *lines, "[claim]", "duration = 60", "hold = 6"]))
+    variables = {"PYTHON": sys.executable, "WORLD": here.ready["config"], "FASTLY_API_TOKEN": here.ready["token"]}
+    return folder, environment(here.folder) | variables | {"EDGEGUARD_CONFIG": str(folder)}
+
+
+def run(command: Sequence[str], where: tuple[Path, dict[str, str]]) -> str:
+    """What it prints, if it ends well."""
+    folder, variables = where
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=LONG)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def hooked(here: World, folder: Path) -> None:
+    """`hook pre` on one machine, the deploy on another, `hook post` on a third; they share nothing."""
+    before, deploying, after = (runner(here, folder / name) for name in ("before", "deploying", "after"))
+    claim = run([sys.executable, "-m", "edgeguard", "hook", "pre", "site"], before)
+    shutil.rmtree(before[0])
+    run(["sh", "-c", OTHERS_DEPLOY], deploying)
+    run([sys.executable, "-m", "edgeguard", "hook", "post", "site", claim.strip(), "--purge-key", "release"], after)
+
+
+def wrapped(here: World, folder: Path) -> None:
+    wrap = (sys.executable, "-m", "edgeguard", "wrap", "site", "--purge-key", "release", "--")
+    run([*wrap, "sh", "-c", OTHERS_DEPLOY], runner(here, folder / "one"))
+
+
+@pytest.mark.usefixtures("notes")  # the deploy before it, whose laws don't know of others
+@pytest.mark.parametrize("way", [hooked, wrapped])
+def test_other_ways_to_deploy_are_as_kind_to_visitors(
+    here: World, tmp_path: Path, way: Callable[[World, Path], None]
+) -> None:
+    edge = here.ready["edge_url"]
+    with Post(edge) as anonymous, Post(edge, Cookie="session=Ada") as authenticated, Post(here.gate_url) as gate:
+        until(lambda: len(anonymous.answers) > 50)
+        way(here, tmp_path)
+        until(lambda: status(edge)["grace"] == status(edge)["base"])
+
+    assert anonymous.broken == []
+    assert authenticated.broken != []
+    assert [name == CLOSED for name in chapters(gate.answers)] == [False, True, False]
+    assert gate.last(CLOSED).began - gate.first(CLOSED).began > int(status(edge)["base"]) + TTL
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes live in a folder")
