@@ -6,6 +6,7 @@ carries a nonce that begins with grace.HOOK or KEPT, so that none of a guarded d
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -202,6 +203,9 @@ def post(
     seen = look(environment)
     found = find(environment, seen, slot, nonce)
     again = f"edgeguard hook post {environment.name} {found.slot}"
+    if found.live and found.claim is not None and found.claim.hold_until > seen.now:
+        with suppress(EdgeError):  # it ends by itself soon; pages are to be fetched anew from here on
+            environment.edge.write({found.slot: found.claim.without_hold().value()})
     try:
         front_door.wait_healthy(environment.settings.edge, None, sleep=stop.sleep)
     except OriginsUnhealthy as exc:

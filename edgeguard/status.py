@@ -71,7 +71,7 @@ def grace_status(environment: EdgeSide, *, now: float, audit_lines: int = 0) -> 
 
 def _readable(line: dict[str, Any]) -> dict[str, Any]:
     """A line of the audit with times as people write them."""
-    times = {key: line[key] for key in ("at", "until") if isinstance(line.get(key), int)}
+    times = {key: line[key] for key in ("at", "until") if isinstance(line.get(key), int | float)}
     return {**line, **{key: rfc3339(at) for key, at in times.items()}}
 
 

@@ -268,9 +268,9 @@ def test_show_tells_whose_claims_there_are_and_why(stage: Stage) -> None:
 
 
 def test_the_audit_keeps_200_lines_in_the_same_write(stage: Stage) -> None:
-    old = {f"audit-{1_700_000_000 + n}-abcd": json.dumps({"did": "x", "id": "support1"}) for n in range(250)}
+    old = {f"audit-{1_700_000_000_000 + n}-abcd": json.dumps({"did": "x", "id": "support1"}) for n in range(250)}
     others = {"somebody-else-s": "item", "audit-notes": "not a line of ours"}
-    stage.edge.write({**old, **others, "audit-1600000000-abcd": "{torn"})
+    stage.edge.write({**old, **others, "audit-1600000000000-abcd": "{torn"})
     before = len(history(stage))
     extend(of(stage), reason="the newest")
     items = stage.edge.items()

@@ -152,8 +152,8 @@ def test_a_site_that_is_not_well_keeps_the_claim(stage: Stage) -> None:
 
     assert failed.value.exit_code == 7
     assert "deploy0 stays in force until" in failed.value.message
-    assert writes(stage, began) == []
-    assert in_force(stage) == BASE + 600
+    assert writes(stage, began) == ["PATCH"]  # the end of its hold: no purge, and nothing given back
+    assert (stage.edge.status().hold, in_force(stage)) == (False, BASE + 600)
 
 
 def test_a_deploy_that_failed_keeps_the_claim_without_its_hold(stage: Stage, site: EdgeSide) -> None:

@@ -1,7 +1,7 @@
 """Who changed the grace, when and why: items of their own in the dictionary, beside the slots.
 
-A line's key is `audit-<Unix time>-<nonce>`, its value a JSON object. The newest LINES are kept: whoever adds one
-removes what is older, in the same write.
+A line's key is `audit-<Unix milliseconds>-<nonce>`, its value a JSON object. The newest LINES are kept: whoever adds
+one removes what is older, in the same write.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ _AT_ONCE = 500
 """Of old lines removed in one write, whose limit is 1000 operations (Fastly: reference/api/dictionaries)."""
 _WORDS = 500
 """Characters of a reason; an item's value holds 8000."""
-_KEY = re.compile(r"audit-([0-9]{10})-[a-z0-9]+")
+_KEY = re.compile(r"audit-([0-9]{13})-[a-z0-9]+")
+_APART = 5_000
+"""Milliseconds by which clocks that follow the edge's may differ: lines that close keep the order of writing."""
 
 
 def line(
@@ -34,8 +36,11 @@ def line(
     said: dict[str, object] = {"did": did, "id": slot, "who": this_holder(), "why": why[:_WORDS]}
     if claim is not None:
         said |= {"nonce": claim.nonce, "grace": claim.grace, "until": claim.until}
-    old = sorted(key for key in items if _KEY.fullmatch(key))[: -LINES + 1]
-    return {**dict.fromkeys(old[:_AT_ONCE]), f"audit-{int(at):010d}-{new_nonce()}": json.dumps(said)}
+    there = sorted(key for key in items if _KEY.fullmatch(key))
+    newest, time = int(there[-1].split("-")[1]) if there else 0, int(at * 1000)
+    time = newest + 1 if time <= newest < time + _APART else time
+    old = there[: -LINES + 1][:_AT_ONCE]
+    return {**dict.fromkeys(old), f"audit-{time:013d}-{new_nonce()}": json.dumps(said)}
 
 
 def lines(items: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -48,7 +53,7 @@ def lines(items: Mapping[str, str]) -> list[dict[str, Any]]:
             except ValueError:
                 continue
             if isinstance(content, dict):
-                found.append({"at": int(matched[1]), **content})
+                found.append({"at": int(matched[1]) / 1000, **content})
     return found
 
 
