@@ -97,8 +97,25 @@ class LostSlot(Locked):
     """Somebody else wrote the same slot at the same moment, and later; ours is not there any more."""
 
 
+def _needs_claims(environment: EdgeSide) -> None:
+    """Raises UsageError, which says why, where edge.mechanism leaves no room for claims."""
+    edge = environment.settings.edge
+    if edge.mechanism == "settings":
+        raise UsageError(
+            "there are no claims where edge.mechanism is settings: the service's own stale-if-error is "
+            f"{edge.ceiling} s for every page, always, and to raise it reaches no page that is cached already",
+            'Claims need the policy in the service: mechanism = "vcl", then edgeguard edge install.',
+        )
+
+
 def look(environment: EdgeSide) -> Seen:
-    """What is claimed now. One status question, one reading of the dictionary."""
+    """What is claimed now. One status question, one reading of the dictionary.
+
+    Raises:
+        UsageError: there can be no claims here.
+        EdgeError: see Edge.items.
+    """
+    _needs_claims(environment)
     ahead = clock_difference(environment.edge)
     return Seen(environment.edge.items(), ahead or 0.0)
 
@@ -109,6 +126,7 @@ def within_limits(environment: EdgeSide, lasting: int, stale: int) -> None:
     Raises:
         UsageError: with the most that can be asked for.
     """
+    _needs_claims(environment)
     settings = environment.settings.edge
     if not 0 < stale <= settings.ceiling:
         most = settings.ceiling - settings.base_grace

@@ -6,7 +6,8 @@
     ├── Refused                  4   preflight said no; nothing was touched
     ├── EdgeError                5   the edge's API
     │   ├── EdgeUnauthorized         the token is wrong, or may not do this
-    │   └── EdgeUnavailable          no answer, 5xx or throttled: the same call may work later
+    │   ├── EdgeUnavailable          no answer, 5xx or throttled: the same call may work later
+    │   └── ActiveChanged            somebody else activated another version meanwhile
     ├── ClusterError             6   a server or its driver
     │   ├── Fenced                   a newer holder of the lock has taken over
     │   ├── HookFailed               the deploy hook exited non-zero, or was ended at its limit
@@ -67,6 +68,10 @@ class EdgeUnauthorized(EdgeError):
 
 class EdgeUnavailable(EdgeError):
     """No answer, a 5xx, or throttled: the same call may work later."""
+
+
+class ActiveChanged(EdgeError):
+    """Somebody else activated another version of the service meanwhile; nothing of ours is active."""
 
 
 class ClusterError(EdgeguardError):

@@ -60,6 +60,9 @@ def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
         else [],
         "release": [f"{items}: {' and '.join(DEPLOY_SLOTS)} = free"],
     }
-    if phase == "open":
+    if edge.mechanism == "settings" and phase in ("claim", "release"):
+        covers = f"the service's own stale-if-error covers {edge.ceiling} s; no claim is written, nothing is confirmed"
+        return [covers] if phase == "claim" else []
+    if phase == "open" and edge.mechanism == "vcl":
         return [*environment.cluster.explain(phase, deployment.target), f"{items}: {slot} without its hold"]
     return own[phase] if phase in own else list(environment.cluster.explain(phase, deployment.target))

@@ -97,6 +97,7 @@ class EdgeSettings(Table):
     health_url: str
     api_url: str = "https://api.fastly.com"
     token_file: Path | None = None
+    mechanism: Literal["vcl", "settings"] = "vcl"
     dictionary: str = Field(default="edgeguard", pattern=r"^[a-z][a-z0-9_]*$")
     status_name: str = Field(default="edgeguard-status", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     base_grace: WholeSeconds = 3600

@@ -34,6 +34,8 @@ def grace_status(environment: EdgeSide, *, now: float, audit_lines: int = 0) -> 
     What can't be asked is {"error": …}: all of it, or only the edge's part. `audit` has the newest lines first.
     """
     settings = environment.settings.edge
+    if settings.mechanism == "settings":
+        return _by_setting(environment)
     try:
         items = environment.edge.items()
     except EdgeguardError as exc:
@@ -49,6 +51,7 @@ def grace_status(environment: EdgeSide, *, now: float, audit_lines: int = 0) -> 
     claims = grace.live(grace.parse_all(items), now=now, ceiling=settings.ceiling)
     force = grace.in_force(claims, base=settings.base_grace, ceiling=settings.ceiling, now=now)
     return {
+        "mechanism": settings.mechanism,
         "base": settings.base_grace,
         "ceiling": settings.ceiling,
         "in_force": force.seconds,
@@ -73,6 +76,26 @@ def _readable(line: dict[str, Any]) -> dict[str, Any]:
     """A line of the audit with times as people write them."""
     times = {key: line[key] for key in ("at", "until") if isinstance(line.get(key), int | float)}
     return {**line, **{key: rfc3339(at) for key, at in times.items()}}
+
+
+def _by_setting(environment: EdgeSide) -> dict[str, Any]:
+    """As grace_status where a setting carries the grace; `in_force` is None where it is not as wanted."""
+    ceiling = environment.settings.edge.ceiling
+    try:
+        policy = environment.edge.policy()
+    except EdgeguardError as exc:
+        return {"error": exc.message}
+    return {
+        "mechanism": "settings",
+        "base": ceiling,
+        "ceiling": ceiling,
+        "in_force": None if policy.differences else ceiling,
+        "hold": False,
+        "claims": [],
+        "edge": None,  # it tells nothing of a setting
+        "audit": [],
+        "differences": list(policy.differences),
+    }
 
 
 def text(found: dict[str, Any]) -> str:
@@ -101,6 +124,9 @@ def grace_text(found: dict[str, Any]) -> str:
     """The grace for people."""
     if "error" in found:
         return f"  grace      unknown: {found['error']}"
+    if found["mechanism"] == "settings":
+        said = ", ".join(found["differences"]) or f"{duration(found['ceiling'])}, always, by the service's own setting"
+        return f"  grace      {said}; no claims are possible, and the edge can't confirm it"
     hold = ", on hold" if found["hold"] else ""
     limits = f"base {duration(found['base'])}, ceiling {duration(found['ceiling'])}"
     lines = [f"  grace      {duration(found['in_force'])} in force{hold} ({limits})"]

@@ -487,7 +487,8 @@ def test_every_finding_is_explained() -> None:
     found = set(re.findall(r'Finding\(\s*"([a-z-]+)"', sources)) | set(pages.REMEDIES)
     explained = (root / "docs" / "doctor.md").read_text(encoding="utf-8")
 
-    assert {name for name in found - {"shortens"} if f"`{name}`" not in explained} == set()
+    installing = {"shortens", "deploy-under-way", "claims-in-force", "not-sampled"}  # `edge install` alone finds these
+    assert {name for name in found - installing if f"`{name}`" not in explained} == set()
 
 
 # -- the command -------------------------------------------------------------------------------------------------

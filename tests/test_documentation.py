@@ -14,7 +14,7 @@ import typer.main
 from pydantic_core import PydanticUndefined
 
 import edgeguard
-from edgeguard import errors, settings
+from edgeguard import errors, installation, settings
 from edgeguard.cli import app, import_families
 from edgeguard.cluster.local.ports import Options as LocalOptions
 from edgeguard.settings import Settings
@@ -152,6 +152,13 @@ def test_refusals_of_preflight_can_be_accepted_by_name() -> None:
     """The message of a refusal names its override; the help of `deploy` says how it is given."""
     assert "`--accept NAME`" in README
     assert len(set(ACCEPTABLE)) == len(ACCEPTABLE)
+
+
+@pytest.mark.parametrize("name", installation.ACCEPTABLE)
+def test_refusals_of_edge_install_are_explained(name: str) -> None:
+    """`doctor` explains those that it finds, too."""
+    [row] = [line for line in README.splitlines() if re.match(rf"\|.*`{name}`.*\|", line)]
+    assert len(row) > len(name) + 20
 
 
 def test_links_lead_somewhere() -> None:

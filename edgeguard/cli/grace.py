@@ -59,7 +59,7 @@ def show(
         print_json(found)
     elif "error" not in found:
         typer.echo(grace_text(found))
-    if error := found.get("error") or found["edge"].get("error"):
+    if error := found.get("error") or (found["edge"] or {}).get("error"):
         raise EdgeError(error)
 
 

@@ -28,11 +28,18 @@ class Status:
 
 @dataclass(frozen=True)
 class Policy:
-    """The policy in the active version: its revision (None: not installed), and what differs from what we'd install."""
+    """The policy in the active version: its revision (None: not installed), and what differs from what is wanted.
+
+    `differences` are a few words each, `diff` is all of them as a unified diff, from the active version to what is
+    wanted. After a change `diff` is what was changed, `notes` what else there is to know, such as drafts left behind.
+    Where `edge.mechanism` is "settings", `revision` is that word.
+    """
 
     version: int | None
     revision: str | None
     differences: tuple[str, ...] = ()
+    diff: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,12 @@ class Edge(Protocol):
     def token(self) -> Mapping[str, Any] | None:
         """What the token says of itself (scopes, services, end); None where it may not be asked."""
 
-    def install(self, reason: str) -> Policy:
+    def install(self, reason: str, *, expecting: int | None = None) -> Policy:
         """Clone the active version, put the policy and its dictionary there, validate, activate. Idempotent: with
-        no difference nothing is written."""
+        no difference nothing is written. ActiveChanged where another version than `expecting` is, or gets, active."""
+
+    def remove(self, reason: str, *, dictionary: bool = False, expecting: int | None = None) -> Policy:
+        """The same way, take the policy out; its dictionary, which holds claims and the audit, only if asked to."""
 
     def items(self) -> Mapping[str, str]:
         """The dictionary as the API holds it: slots and audit lines."""

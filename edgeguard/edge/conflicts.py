@@ -33,7 +33,7 @@ ACCEPTABLE = (
 
 _QUOTED_OR_COMMENT = re.compile(r'\{"[\s\S]*?"\}|"[^"\n]*"|#[^\n]*|//[^\n]*|/\*[\s\S]*?\*/')
 _SETS_GRACE = re.compile(r"\bset\s+(?:req\.max_stale_if_error|req\.grace|beresp\.stale_if_error|beresp\.grace)\b[^;]*")
-_LEAVES = re.compile(r"\breturn\s*\(?\s*\w+|\berror\b|\brestart\b")
+_LEAVES = re.compile(r"\breturn\s*\(?\s*\w+\s*\)?|\berror\b|\brestart\b")
 _LEAVES_FETCH_KEPT = re.compile(r"\breturn\s*\(?\s*deliver\b")
 _MACRO = re.compile(r"^\s*#\s*FASTLY\s+([a-z]+)", re.MULTILINE | re.IGNORECASE)
 _BEFORE_MACRO = re.compile(r"sub\s+vcl_([a-z]+)\s*\{(.*?)#\s*FASTLY\s+\1\b", re.DOTALL | re.IGNORECASE)
@@ -51,12 +51,14 @@ def find(version: ActiveVersion, settings: EdgeSettings) -> tuple[Finding, ...]:
                 "Name a VCL (delivery) service in edge.service.",
             ),
         )
+    alike = (*_cache_settings(version), *_request_settings(version), *_grace_in_vcl(version))
+    if settings.mechanism == "settings":  # Fastly's own code stands in the macros, and does what these undo
+        return (*_macros(version, {"fetch", "error"}), *alike)
+    needed = {snippet.type for snippet in policy.render(settings)} - {"init"}
     return (
-        *_macros(version, settings),
+        *_macros(version, needed),
         *_serve_stale(version, settings),
-        *_cache_settings(version),
-        *_request_settings(version),
-        *_grace_in_vcl(version),
+        *alike,
         *_early_returns(version, settings),
     )
 
@@ -72,28 +74,28 @@ def shortened(url: str, headers: Mapping[str, str], settings: EdgeSettings) -> F
         if found := _PROMISE.search(headers.get(name, "")):
             promised = int(found[1])
             break
-    if promised <= settings.base_grace or promised == settings.ceiling:
+    kept = settings.ceiling if settings.mechanism == "settings" else settings.base_grace
+    if promised <= kept or promised == settings.ceiling:
         return None
     return Finding(
         "shortens",
         "warning",
-        f"{url} promises stale-if-error={promised}; under the policy that is {settings.base_grace} s without a claim",
+        f"{url} promises stale-if-error={promised}; from then on it would be {kept} s without a claim",
         _raise_base(promised, settings),
         url,
     )
 
 
-def _macros(version: ActiveVersion, settings: EdgeSettings) -> Iterator[Finding]:
+def _macros(version: ActiveVersion, needed: set[str]) -> Iterator[Finding]:
     if not any(file.get("main") for file in version.files):
         return
     there = {found.lower() for file in version.files for found in _MACRO.findall(str(file.get("content") or ""))}
-    missing = sorted({snippet.type for snippet in policy.render(settings)} - {"init"} - there)
-    if missing:
+    if missing := sorted(needed - there):
         yield Finding(
             "no-macros",
             "critical",
             "the service's own main VCL file lacks " + ", ".join(f"#FASTLY {name}" for name in missing),
-            "Add them where Fastly's boilerplate has them: without them the snippets there do nothing.",
+            "Add them where Fastly's boilerplate has them: without them nothing is done there.",
         )
 
 
@@ -132,7 +134,8 @@ def _request_settings(version: ActiveVersion) -> Iterator[Finding]:
 
 
 def _grace_in_vcl(version: ActiveVersion) -> Iterator[Finding]:
-    """Statements of others that set what the policy sets. What settings told of above put there is not told twice."""
+    """Statements of others that set what the policy sets. The generated VCL has those of ours, too, and those of
+    settings that are told of elsewhere; of it counts what is left."""
     known = {_line(text) for row in version.snippets if _ours(row) for text in _statements(row.get("content"))}
     for row in (*version.cache_settings, *version.request_settings):
         for seconds in filter(None, (_seconds(row, "stale_ttl"), _seconds(row, "max_stale_age"))):
@@ -140,16 +143,17 @@ def _grace_in_vcl(version: ActiveVersion) -> Iterator[Finding]:
             known |= {f"set {name} = {seconds}s" for name in ("req.grace", "req.max_stale_if_error")}
     if _true(version.settings.get("general.stale_if_error")):
         known.add(f"set beresp.stale_if_error = {version.settings.get('general.stale_if_error_ttl')}s")
-    for where, text in _texts(version):
-        for statement in map(_line, _statements(text)):
-            if statement not in known:
-                known.add(statement)
-                yield Finding(
-                    "grace-in-vcl",
-                    "critical",
-                    f"{where} has `{statement}`",
-                    "Take it out: that is for the policy to set, and the later of two wins.",
-                )
+    found = [(where, _line(statement)) for where, text in _texts(version) for statement in _statements(text)]
+    known |= {statement for _, statement in found}
+    generated = {_line(statement) for statement in _statements(version.generated)}
+    found += [("the generated VCL", statement) for statement in sorted(generated - known)]
+    for where, statement in dict.fromkeys(found):
+        yield Finding(
+            "grace-in-vcl",
+            "critical",
+            f"{where} has `{statement}`",
+            "Take it out: that is for the policy to set, and the later of two wins.",
+        )
 
 
 def _early_returns(version: ActiveVersion, settings: EdgeSettings) -> Iterator[Finding]:
@@ -178,13 +182,12 @@ def _early_returns(version: ActiveVersion, settings: EdgeSettings) -> Iterator[F
 
 
 def _texts(version: ActiveVersion) -> Iterator[tuple[str, str]]:
-    """All VCL that isn't ours, with where it stands; the generated whole comes last, for what is left."""
+    """All VCL that somebody else wrote, with where it stands."""
     for row in version.snippets:
         if not _ours(row):
             yield f"the {row['type']} snippet {row['name']!r}", str(row.get("content") or "")
     for file in version.files:
         yield f"the VCL file {file['name']!r}", str(file.get("content") or "")
-    yield "the generated VCL", version.generated
 
 
 def _statements(text: object) -> list[str]:
@@ -215,5 +218,7 @@ def _true(value: object) -> bool:
 
 
 def _raise_base(promised: int, settings: EdgeSettings) -> str:
+    if settings.mechanism == "settings":
+        return f"To keep what is promised now: edge.ceiling = {promised}."
     also = f" and edge.ceiling = {promised}" if promised > settings.ceiling else ""
     return f"To keep what is promised now: edge.base_grace = {promised}{also}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge import ActiveVersion, Policy, Purged, Status, shown
+from edgeguard.edge import ActiveVersion, Policy, Purged, Status, shown, wanted
 from edgeguard.edge.api import Api, Missing
 from edgeguard.edge.purges import Purges
 from edgeguard.edge.versions import Versions
@@ -52,9 +52,15 @@ class Fastly:
             return None
         return found
 
-    def install(self, reason: str) -> Policy:
+    def install(self, reason: str, *, expecting: int | None = None) -> Policy:
         """As in Edge. Where it fails, the draft stays behind, not activated, and the error names it."""
-        return self._versions.install(reason)
+        self._dictionary = None
+        return self._versions.change(wanted.installed(self._settings), reason, expecting=expecting)
+
+    def remove(self, reason: str, *, dictionary: bool = False, expecting: int | None = None) -> Policy:
+        """As in Edge."""
+        self._dictionary = None
+        return self._versions.change(wanted.removed(dictionary=dictionary), reason, expecting=expecting)
 
     # -- the dictionary ------------------------------------------------------------------------------------------
 

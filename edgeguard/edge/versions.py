@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge import ActiveVersion, Policy, policy
+from edgeguard.edge import ActiveVersion, Policy, policy, wanted
 from edgeguard.edge.api import Api, Missing
-from edgeguard.errors import EdgeError, EdgeguardError, EdgeUnavailable
+from edgeguard.edge.wanted import Held, Wanted
+from edgeguard.errors import ActiveChanged, EdgeError, EdgeguardError, EdgeUnavailable
 
 if TYPE_CHECKING:
     from edgeguard.settings import EdgeSettings
@@ -21,7 +23,7 @@ class Versions:
 
     def policy(self) -> Policy:
         """As in Edge."""
-        return self._compare(self.active())
+        return self._compare(self.active(), wanted.installed(self._settings))
 
     def look(self) -> ActiveVersion:
         """As Edge.active_version. A few calls: the settings and the generated VCL are not in the service's details."""
@@ -55,82 +57,150 @@ class Versions:
         found = self._api.call("snippet.get_snippet_dynamic", f"read {row['name']}", named, repeat=True)
         return row | {"content": found.get("content")}
 
-    def install(self, reason: str) -> Policy:
-        """As in Edge. Where it fails, the draft stays behind, not activated, and the error names it.
+    def change(self, wish: Wanted, reason: str, *, expecting: int | None = None) -> Policy:
+        """Bring the active version to this state, in a draft of its own. With no difference nothing is written.
 
-        `reason` (who and why) becomes the version's comment.
+        `reason` (who and why) becomes the version's comment. `diff` and `notes` of the answer say what was changed.
+
+        Raises:
+            ActiveChanged: another version than `expecting` is active, or became active meanwhile.
+            EdgeError: anything else; a draft that stays behind, not activated, is named.
         """
         active = self.active()
         if active is None:
             raise _nothing_active()
-        found = self._compare(active)
+        if active != (expecting or active):
+            raise _changed(expecting or active, active)
+        found = self._compare(active, wish)
         if not found.differences:
             return found
-        draft = int(self._api.call("version.clone_service_version", "clone", self._of(active))["number"])
+        draft, notes = self._clone(active)
         try:
-            self._fill(draft, reason)
-            self._validate(draft)
-            if self.active() != active:
-                raise EdgeError(f"another version than {active} became active meanwhile", "Look who, and try again.")
-            self._activate(draft)
+            notes += self._prepare(draft, wish, reason)
+            if (now := self.active()) != active:
+                raise _changed(active, now)
         except EdgeguardError as exc:
-            exc.message += f"; draft {draft} is left behind, not activated"
-            exc.args = (exc.message,)
+            _add(exc, _left_behind(draft), *notes)
             raise
-        return self._compare(draft)
+        notes += self._activate(draft)
+        return Policy(draft, wish.revision, (), found.diff, tuple(dict.fromkeys(notes)))
 
-    def _compare(self, version: int | None) -> Policy:
+    def _compare(self, version: int | None, wish: Wanted) -> Policy:
         if version is None:
             return Policy(None, None, ("the service has no active version",))
-        there = {row["name"]: row for row in self._snippets(version)}
-        wanted = {snippet.name: snippet for snippet in policy.render(self._settings)}
-        differences = [f"snippet {name} is not ours" for name in sorted(there.keys() - wanted.keys())]
-        for name, snippet in wanted.items():
-            if name not in there:
-                differences.append(f"snippet {name} is missing")
-                continue
-            row = there[name]
-            same = {
-                "type": row["type"] == snippet.type,
-                "priority": int(row["priority"]) == snippet.priority,
-                "content": _text(row["content"]) == _text(snippet.content),
-            }
-            differences += [f"snippet {name} has another {what}" for what, is_same in same.items() if not is_same]
-        if self.dictionary_in(version) is None:
-            differences.append(f"dictionary {self._settings.dictionary} is missing")
-        revisions = (policy.revision_in(_text(row["content"])) for row in there.values())
-        return Policy(version, next((found for found in revisions if found), None), tuple(differences))
+        held = self._held(version, settings=wish.serve_stale is not None)
+        revisions = (policy.revision_in(wanted.text(row["content"])) for row in held.snippets.values())
+        revision = next((found for found in revisions if found), None)
+        name = self._settings.dictionary
+        return Policy(
+            version,
+            wish.revision if wish.serve_stale is not None else revision,
+            wanted.differences(held, wish, name),
+            wanted.diff(held, wish, name),
+        )
 
-    def _fill(self, draft: int, reason: str) -> None:
-        """Our snippets and dictionary, in place of what an earlier policy left there."""
+    def _held(self, version: int, *, settings: bool) -> Held:
+        of = self._of(version)
+        return Held(
+            {row["name"]: row for row in self._snippets(version)},
+            frozenset(row["name"] for row in self._dictionaries(version)),
+            self._api.call("settings.get_service_settings", "read the settings", of, repeat=True) if settings else {},
+        )
+
+    def _clone(self, active: int) -> tuple[int, list[str]]:
+        """A draft of our own, and what there is to say of others that came of it.
+
+        A clone whose answer is lost may have happened. Such a draft can't be told from one that somebody else made at
+        that moment, so it is named and left alone, and another is made.
+        """
+        before = {int(row["number"]) for row in self._all()}
+        lost = False
+
+        def once() -> int:
+            nonlocal lost
+            try:
+                return int(self._api.once("version.clone_service_version", "clone", self._of(active))["number"])
+            except EdgeUnavailable:
+                lost = True
+                raise
+
+        try:
+            draft = self._api.repeated(once)
+        except EdgeUnavailable as exc:
+            with suppress(EdgeError):
+                _add(exc, *self._strays(before, None, active))
+            raise
+        return draft, self._strays(before, draft, active) if lost else []
+
+    def _strays(self, before: set[int], draft: int | None, active: int) -> list[str]:
+        new = [int(row["number"]) for row in self._all() if int(row["number"]) not in before | {draft}]
+        return [
+            f"draft {number} is probably left of a clone whose answer was lost: a copy of {active}, which does nothing"
+            for number in new
+        ]
+
+    def _fill(self, draft: int, wish: Wanted, reason: str) -> None:
+        """The draft as wanted, whatever an earlier policy or an earlier attempt left in it. Harmless twice."""
+        name, of = self._settings.dictionary, self._of(draft)
+        what = f"policy {wish.revision}" if wish.revision else "policy removed"
+        comment = {"comment": f"edgeguard {what}: {reason}"}
+        self._api.once("version.update_service_version", "comment the draft", of | comment)
         for row in self._snippets(draft):
-            self._api.call("snippet.delete_snippet", "remove an old snippet", self._of(draft) | {"name": row["name"]})
-        if self.dictionary_in(draft) is None:
-            named = {"name": self._settings.dictionary}
-            self._api.call("dictionary.create_dictionary", "create the dictionary", self._of(draft) | named)
-        for snippet in policy.render(self._settings):
+            self._api.once("snippet.delete_snippet", "remove an old snippet", of | {"name": row["name"]})
+        there = self.dictionary_in(draft) is not None
+        if wish.dictionary is True and not there:
+            self._api.once("dictionary.create_dictionary", "create the dictionary", of | {"name": name})
+        if wish.dictionary is False and there:
+            self._api.once("dictionary.delete_dictionary", "remove the dictionary", of | {"dictionary_name": name})
+        for snippet in wish.snippets:
             fields = {"name": snippet.name, "type": snippet.type, "priority": str(snippet.priority)}
             content = {"content": snippet.content, "dynamic": "0"}
-            self._api.call("snippet.create_snippet", f"create {snippet.name}", self._of(draft) | fields | content)
-        comment = {"comment": f"edgeguard policy {policy.revision(self._settings)}: {reason}"}
-        self._api.call("version.update_service_version", "comment the draft", self._of(draft) | comment)
+            self._api.once("snippet.create_snippet", f"create {snippet.name}", of | fields | content)
+        if wish.serve_stale is not None:
+            self._serve_stale(draft, wish.serve_stale)
 
-    def _validate(self, draft: int) -> None:
-        """The answer is 200 either way; its body decides."""
+    def _serve_stale(self, draft: int, least: int) -> None:
+        """The official client writes `True` where Fastly's others write `true`. Which the API takes is not documented;
+        what it kept is read back before the draft is activated."""
+        ttl = wanted.serve_stale_ttl(self._held(draft, settings=True), least)
+        fields = {"general_stale_if_error": True, "general_stale_if_error_ttl": ttl}
+        self._api.once("settings.update_service_settings", "change the settings", self._of(draft) | fields)
+
+    def _prepare(self, draft: int, wish: Wanted, reason: str) -> list[str]:
+        """Fill the draft, read back whether Fastly kept it, and have it compiled. Returns the compiler's warnings.
+
+        What validating answers is 200 either way; its body decides.
+        """
+        self._api.repeated(lambda: self._fill(draft, wish, reason))
+        if left := self._compare(draft, wish).differences:
+            raise EdgeError(f"Fastly did not keep what was written: {', '.join(left)}", "Look at the draft there.")
         said = self._api.call("version.validate_service_version", "validate", self._of(draft), repeat=True)
         if said.get("status") != "ok":
             raise EdgeError(
                 f"Fastly refuses the policy: {said.get('msg') or said.get('errors') or said.get('status')}",
                 "Something in the service's own VCL is probably in the way.",
             )
+        return _warnings(said)
 
-    def _activate(self, draft: int) -> None:
-        """Not repeated. Where the answer was lost, the service tells whether it happened."""
+    def _activate(self, draft: int) -> list[str]:
+        """Not repeated: it could undo what somebody else activated. The service tells what came of it, also where the
+        answer was lost. Returns the compiler's warnings."""
+        failure, said = None, {}
         try:
-            self._api.call("version.activate_service_version", "activate", self._of(draft))
-        except EdgeUnavailable:
-            if self.active() != draft:
-                raise
+            said = self._api.call("version.activate_service_version", "activate", self._of(draft))
+        except EdgeError as exc:
+            failure = exc
+        try:
+            now = self.active()
+        except EdgeError as exc:
+            _add(failure or exc, f"whether version {draft} is active now can't be told")
+            raise failure or exc from None
+        if now == draft:
+            return _warnings(said)
+        if failure is None:
+            raise _changed(draft, now)
+        _add(failure, _left_behind(draft))
+        raise failure
 
     def active(self) -> int | None:
         """The number of the active version, if there is one."""
@@ -156,8 +226,22 @@ class Versions:
 
     def dictionary_in(self, version: int) -> str | None:
         """The id of our dictionary in a version, if it is there. It is the same in all versions that have it."""
-        rows = self._api.call("dictionary.list_dictionaries", "list the dictionaries", self._of(version), repeat=True)
-        return next((row["id"] for row in rows if row["name"] == self._settings.dictionary), None)
+        return next(
+            (row["id"] for row in self._dictionaries(version) if row["name"] == self._settings.dictionary), None
+        )
+
+    def _dictionaries(self, version: int) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self._api.call(
+            "dictionary.list_dictionaries", "list the dictionaries", self._of(version), repeat=True
+        )
+        return rows
+
+    def _all(self) -> list[dict[str, Any]]:
+        of_service = {"service_id": self._settings.service}
+        rows: list[dict[str, Any]] = self._api.call(
+            "version.list_service_versions", "list the versions", of_service, repeat=True
+        )
+        return rows
 
     def _of(self, version: int) -> dict[str, object]:
         return {"service_id": self._settings.service, "version_id": version}
@@ -167,6 +251,24 @@ def _nothing_active() -> EdgeError:
     return EdgeError("the service has no active version", "Activate one first: the policy is added to it.")
 
 
-def _text(content: object) -> str:
-    """As compared: line ends and what surrounds a snippet don't count."""
-    return str(content or "").replace("\r\n", "\n").strip()
+def _add(failure: EdgeguardError, *more: str) -> None:
+    """Say more in an error's message."""
+    failure.message = "; ".join([failure.message, *more])
+    failure.args = (failure.message,)
+
+
+def _left_behind(draft: int) -> str:
+    return f"draft {draft} is left behind, not activated"
+
+
+def _changed(expected: int, now: int | None) -> ActiveChanged:
+    return ActiveChanged(
+        f"version {expected} was active, and now {now or 'none'} is: somebody else is at work on the service",
+        "Look who it is, then try again.",
+    )
+
+
+def _warnings(answer: dict[str, Any]) -> list[str]:
+    """Fastly's compiler warns in `msg`, beside a success."""
+    said = " ".join(str(answer.get("msg") or "").split())
+    return [f"Fastly says: {said}"] if said else []

@@ -73,6 +73,7 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample]) -> dict[str, Any]:
             "until": rfc3339(claim["until"]) if "until" in claim else None,
             "confirmed_seconds": claim.get("confirmed_seconds"),
             "nodes": claim.get("nodes", []),
+            **({"mechanism": claim["mechanism"]} if "mechanism" in claim else {}),  # only where nothing is claimed
         },
         "purged": {key: done.get("purge", {}).get(key, 0) for key in ("keys", "requests")},
         "visitors": visitors.summarize(samples),

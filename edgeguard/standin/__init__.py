@@ -13,7 +13,7 @@ open, each a switch. What the stand-in does not imitate:
   stale-while-revalidate is fetched while the visitor waits), no streaming: answers are held in memory whole. The 10,000
   objects used last are kept.
 - The service: one, and its node asks one origin, that of `--origin`. Backends, headers, cache and request settings are
-  kept and shown, and generate no VCL; nor does `general.stale_if_error`. Health checks are not made: a backend is sick
+  kept and shown, and generate no VCL. Health checks are not made: a backend is sick
   when the control face says so. No conditions, ACLs, directors, TLS, staging, nor `include` of custom VCL files; a
   Compute service is one in name only.
 - The API: the rate limit is counted in the headers and never enforced (a fault answers 429). The answer to activating

@@ -107,8 +107,14 @@ class Service:
             for row in version.snippets.values()
         ]
         main = next((row["content"] for row in version.objects["vcl"].values() if row["main"]), None)
-        ttl = version.settings["general.default_ttl"]
-        return compile_service(snippets, version.dictionaries, default_ttl=ttl, main=main)
+        settings = version.settings
+        return compile_service(
+            snippets,
+            version.dictionaries,
+            default_ttl=settings["general.default_ttl"],
+            main=main,
+            serve_stale=settings["general.stale_if_error_ttl"] if settings["general.stale_if_error"] else None,
+        )
 
     def validate(self, number: int) -> Json:
         """The verdict is in the body; its HTTP status is 200 either way."""

@@ -135,7 +135,9 @@ class Preflight(Step):
         if policy.revision is None:
             return [("unguarded", "the policy is not installed in the service, so visitors would see the closure")]
         if policy.differences:
-            return [("unguarded", f"the policy in the service is not ours: {', '.join(policy.differences)}")]
+            return [
+                ("unguarded", f"the policy in the service is not this environment's: {', '.join(policy.differences)}")
+            ]
         return []
 
 

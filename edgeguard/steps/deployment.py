@@ -68,6 +68,11 @@ class Deployment:
         return "unguarded" not in self.accept
 
     @property
+    def claims(self) -> bool:
+        """Whether it does so by a claim of its own, which the edge can confirm."""
+        return self.guarded and self.environment.settings.edge.mechanism == "vcl"
+
+    @property
     def epoch(self) -> int:
         return self.record.epoch
 

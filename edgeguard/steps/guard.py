@@ -40,9 +40,8 @@ class ClaimGrace(Step):
         return DEPLOY_SLOTS[self.deployment.epoch % 2]
 
     def do(self) -> Facts:
-        if not self.deployment.guarded:
-            self.deployment.say("warning", text="no grace is claimed, as accepted: visitors will see the closure")
-            return {}
+        if not self.deployment.claims:
+            return self._unclaimed()
         settings = self.environment.settings
         self._ahead = clock_difference(self.environment.edge) or 0.0
         claim, items, why = self._claim(), self.environment.edge.items(), self.deployment.id
@@ -69,18 +68,31 @@ class ClaimGrace(Step):
             "nodes": sorted(confirmed.nodes),
         }
 
+    def _unclaimed(self) -> Facts:
+        """Nothing is written, and nothing can be confirmed."""
+        edge = self.environment.settings.edge
+        if not self.deployment.guarded:
+            self.deployment.say("warning", text="no grace is claimed, as accepted: visitors will see the closure")
+            return {}
+        self.deployment.say(
+            "warning",
+            text="no claim is made (edge.mechanism is settings): the edge asks the origin for each page, then serves "
+            f"what it has, at most {edge.ceiling} s past its time; nothing can be confirmed",
+        )
+        return {"mechanism": edge.mechanism, "base": edge.ceiling}
+
     def _moved(self) -> bool:
         """The cheap part of preflight once more: whether the servers are not as they were then."""
         return {server.generation for server in self.environment.cluster.state()} != self.deployment.generations
 
     def hold(self) -> None:
         """Renew claim and hold from now on."""
-        if self.deployment.guarded:
+        if self.deployment.claims:
             self._renewal = self.deployment.renew("claim", self.environment.settings.claim.hold / 3, self._write)
 
     def hold_again(self) -> None:
         """Set hold at once, as good as it goes, and renew it: before a cluster that was opened is closed again."""
-        if self.deployment.guarded:
+        if self.deployment.claims:
             try:
                 self._write()
             except EdgeError as exc:  # the claim is in force all the same
@@ -89,7 +101,7 @@ class ClaimGrace(Step):
 
     def let_go_of_hold(self) -> None:
         """The claim stays in force; the edge asks the origin first again. A hold that stays ends by itself soon."""
-        if self.deployment.guarded:
+        if self.deployment.claims:
             self._end_renewal()
             try:
                 self.environment.edge.write({self.slot: self._claim().without_hold().value()})
@@ -126,7 +138,7 @@ class ClaimGrace(Step):
         """Whoever holds the lock may clear both deploy slots: one may be left from a deploy that died. Whoever lost
         the lock may not, as the other slot may be its successor's."""
         self._end_renewal()
-        if self.deployment.guarded:
+        if self.deployment.claims:
             slots: tuple[str, ...] = DEPLOY_SLOTS
             try:
                 self.deployment.record.renew()
@@ -135,7 +147,7 @@ class ClaimGrace(Step):
             self.environment.edge.write(dict.fromkeys(slots, FREE))
 
     def undo(self, before: Facts) -> None:  # noqa: ARG002 (a slot of one's own was free)
-        if self.deployment.sick:
+        if self.deployment.sick and self.deployment.claims:
             self._end_renewal()
             lasting = self.environment.settings.claim.duration
             self.deployment.say(

@@ -15,7 +15,7 @@ from edgeguard.standin.vcl.parser import parse_alone
 from edgeguard.standin.vcl.syntax import Place, VclError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 TYPES = ("init", *SUBROUTINES, "none")
 BOILERPLATE = "boilerplate"
@@ -104,6 +104,25 @@ _BEFORE_SNIPPETS = {
     ),
 }
 """What Fastly generates into a macro ahead of the snippets."""
+_SERVE_STALE = {
+    "fetch": (
+        "# serve stale\n"
+        "if (beresp.status >= 500 && beresp.status < 600) {\n"
+        "  if (stale.exists) {\n"
+        "    return(deliver_stale);\n"
+        "  }\n"
+        '  if (req.restarts < 1 && (req.method == "GET" || req.method == "HEAD")) {\n'
+        "    restart;\n"
+        "  }\n"
+        "}\n"
+        "set beresp.stale_if_error = SERVE_STALEs;"
+    ),
+    "error": (
+        "# serve stale\nif (obj.status >= 500 && obj.status < 600 && stale.exists) {\n  return(deliver_stale);\n}"
+    ),
+}
+"""What it generates there, before all else, where general.stale_if_error is on; as in generated VCL that is published
+(github.com/thechangelog/changelog.com, fly.io/cdn-2024-01-26)."""
 
 
 @dataclass(frozen=True)
@@ -125,12 +144,18 @@ class Source:
 
 
 def assemble(
-    snippets: Iterable[Snippet], dictionaries: Iterable[str], *, default_ttl: int, main: str | None = None
+    snippets: Iterable[Snippet],
+    dictionaries: Iterable[str],
+    *,
+    default_ttl: int,
+    main: str | None = None,
+    serve_stale: int | None = None,
 ) -> Source:
     """The generated VCL. The same service gives the same text.
 
     `main` is a custom VCL file: it replaces the boilerplate, and snippets are only where it has Fastly's macros. A
-    subroutine that it leaves out is the boilerplate's (what Fastly does then is not documented).
+    subroutine that it leaves out is the boilerplate's (what Fastly does then is not documented). `serve_stale`:
+    general.stale_if_error_ttl, where general.stale_if_error is on.
 
     Raises:
         VclError: a snippet's type or a dictionary's name is none, or a snippet is not whole by itself.
@@ -146,7 +171,7 @@ def assemble(
         wrong += _wrong(snippet)
     if wrong:
         raise VclError(wrong)
-    lines = list(_lines(ordered, names, _text(default_ttl, main)))
+    lines = list(_lines(ordered, names, _text(default_ttl, main), _generated(serve_stale)))
     return Source("\n".join(line for line, _ in lines) + "\n", (*(at for _, at in lines), lines[-1][1]))
 
 
@@ -166,7 +191,10 @@ def _places(snippet: Snippet) -> list[Place]:
 
 
 def _lines(
-    snippets: Sequence[Snippet], dictionaries: Sequence[str], text: Iterable[tuple[str, Place]]
+    snippets: Sequence[Snippet],
+    dictionaries: Sequence[str],
+    text: Iterable[tuple[str, Place]],
+    generated: Mapping[str, str],
 ) -> Iterator[tuple[str, Place]]:
     at = Place(BOILERPLATE, 1)
     for name in dictionaries:
@@ -179,10 +207,17 @@ def _lines(
             yield line, place
             continue
         yield f"#--FASTLY {macro[1].upper()} BEGIN", at
-        for generated in _BEFORE_SNIPPETS.get(macro[1], "").splitlines():
-            yield f"  {generated}", Place(f"macro {macro[1]}", 1)
+        for before in generated.get(macro[1], "").splitlines():
+            yield f"  {before}", Place(f"macro {macro[1]}", 1)
         yield from _filled(macro[1], snippets)
         yield f"#--FASTLY {macro[1].upper()} END", at
+
+
+def _generated(serve_stale: int | None) -> dict[str, str]:
+    """By macro."""
+    if serve_stale is None:
+        return _BEFORE_SNIPPETS
+    return _BEFORE_SNIPPETS | {at: text.replace("SERVE_STALE", str(serve_stale)) for at, text in _SERVE_STALE.items()}
 
 
 def _text(default_ttl: int, main: str | None) -> Iterator[tuple[str, Place]]:

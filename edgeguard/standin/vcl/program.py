@@ -36,14 +36,19 @@ class Program:
 
 
 def compile_service(
-    snippets: Iterable[Snippet], dictionaries: Iterable[str], *, default_ttl: int = 3600, main: str | None = None
+    snippets: Iterable[Snippet],
+    dictionaries: Iterable[str],
+    *,
+    default_ttl: int = 3600,
+    main: str | None = None,
+    serve_stale: int | None = None,
 ) -> Program:
     """The program of a service with these snippets and dictionaries. `default_ttl`: the TTL of an answer without one;
-    `main`: a custom VCL file in the boilerplate's place.
+    `main`: a custom VCL file in the boilerplate's place; `serve_stale`: the service's own stale-if-error, if it is on.
 
     Raises:
         VclError: with every message that the compiler has for it.
     """
-    source = assemble(snippets, dictionaries, default_ttl=default_ttl, main=main)
+    source = assemble(snippets, dictionaries, default_ttl=default_ttl, main=main, serve_stale=serve_stale)
     unit = parse(source.text, source.places)
     return Program(source.text, build(unit.subroutines, check(unit)))

@@ -1,0 +1,157 @@
+"""The policy put into a service, or taken out of it: looked at first, refused where it would do harm, then done."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from edgeguard import readiness
+from edgeguard.edge import conflicts, grace
+from edgeguard.errors import ActiveChanged, ClusterError, OriginsUnhealthy, Refused
+from edgeguard.findings import Finding
+from edgeguard.probe import ask
+from edgeguard.record import Record, this_holder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+
+    from edgeguard.cluster import Cluster
+    from edgeguard.edge import ActiveVersion, Policy
+    from edgeguard.environment import EdgeSide
+
+ACCEPTABLE = (*conflicts.ACCEPTABLE, "deploy-under-way", "claims-in-force")
+"""Refusals that a person may pass over by name."""
+ATTEMPTS = 3
+"""How often to start over when somebody else activates another version meanwhile."""
+SAMPLES = 20
+"""Pages that are asked for what their origin promises now."""
+TIMEOUT = 10.0
+
+
+class NotDone(Refused):
+    """Refused. `findings` has the reasons, and what else was found."""
+
+    def __init__(self, findings: Sequence[Finding], refused: Sequence[Finding]) -> None:
+        remedy = "\n  ".join(dict.fromkeys(each.remedy for each in refused if each.remedy))
+        names = dict.fromkeys(each.name for each in refused if each.name in ACCEPTABLE)
+        over = "To go on all the same: " + " ".join(f"--accept {name}" for name in names) if names else ""
+        super().__init__("; ".join(each.text for each in refused), "\n  ".join(filter(None, [remedy, over])))
+        self.findings = findings
+
+
+def install(
+    environment: EdgeSide,
+    cluster: Cluster | None,
+    *,
+    reason: str,
+    accept: Collection[str] = (),
+    show: Callable[[Policy], None] = lambda _: None,
+) -> tuple[Policy, tuple[Finding, ...]]:
+    """Put the policy into the service, or what `edge.mechanism` has in its place. With nothing to do, nothing is
+    looked at further. `show` gets what would change before it is changed.
+
+    Returns the policy as it is then (`diff` is what was changed, "" for nothing), and what was found on the way.
+
+    Raises:
+        NotDone: there are reasons against it which are not in `accept`.
+        EdgeError: see Edge.
+    """
+
+    def act() -> tuple[Policy, tuple[Finding, ...]]:
+        before = environment.edge.policy()
+        if before.version is not None and not before.differences:
+            return before, ()
+        findings = tuple(against_installing(environment, cluster))
+        _refuse(findings, accept)
+        show(before)
+        return environment.edge.install(_signed(reason), expecting=before.version), findings
+
+    return _start_over(act)
+
+
+def remove(
+    environment: EdgeSide, cluster: Cluster | None, *, reason: str, dictionary: bool, accept: Collection[str] = ()
+) -> tuple[Policy, tuple[Finding, ...]]:
+    """Take the policy out of the service, with its dictionary only if asked to. As install."""
+
+    def act() -> tuple[Policy, tuple[Finding, ...]]:
+        active = environment.edge.active_version()
+        findings = tuple(_at_work(environment, active, cluster, claims=True))
+        _refuse(findings, accept)
+        return environment.edge.remove(_signed(reason), dictionary=dictionary, expecting=active.number), findings
+
+    return _start_over(act)
+
+
+def against_installing(environment: EdgeSide, cluster: Cluster | None) -> Iterator[Finding]:
+    """Everything that speaks against installing now."""
+    active = environment.edge.active_version()
+    yield from conflicts.find(active, environment.settings.edge)
+    if active.kind == "vcl":
+        yield from _promises(environment)
+        yield from _at_work(environment, active, cluster, claims=False)
+
+
+def _start_over(act: Callable[[], tuple[Policy, tuple[Finding, ...]]]) -> tuple[Policy, tuple[Finding, ...]]:
+    """Everything that was looked at may have changed with the version, so all of it is looked at again."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return act()
+        except ActiveChanged:
+            continue
+    return act()
+
+
+def _refuse(findings: Sequence[Finding], accept: Collection[str]) -> None:
+    refused = [each for each in findings if each.bad and not (each.name in accept and each.name in ACCEPTABLE)]
+    if refused:
+        raise NotDone(findings, refused)
+
+
+def _promises(environment: EdgeSide) -> Iterator[Finding]:
+    """What the origin promises now, for the pages that the environment's file names; asked through the edge, which
+    shows Surrogate-Control only to who sends Fastly-Debug (Fastly: reference/http/http-headers/Surrogate-Control)."""
+    settings = environment.settings
+    pages = readiness.urls(settings) or (settings.edge.url,)
+    for url in readiness.spread(pages, SAMPLES):
+        try:
+            answer = ask(url, headers={"Fastly-Debug": "1"}, timeout=TIMEOUT)
+        except OriginsUnhealthy as exc:
+            text = f"what is promised for {url} now can't be told: {exc.message}"
+            yield Finding("not-sampled", "note", text, "", url)
+            continue
+        if found := conflicts.shortened(url, answer.headers, settings.edge):
+            yield found
+
+
+def _at_work(
+    environment: EdgeSide, active: ActiveVersion, cluster: Cluster | None, *, claims: bool
+) -> Iterator[Finding]:
+    """A deploy under way, by its lock on the servers or its claim at the edge; with `claims` also those of people."""
+    wait = "Wait until it has ended; if its process is gone for good, pass over it."
+    if cluster is not None:
+        try:
+            record = Record(cluster, environment.name).look()
+        except ClusterError as exc:
+            text = f"whether a deploy is under way can't be told: {exc.message}"
+            yield Finding("deploy-under-way", "warning", text, "Bring the server back, or pass over it.")
+        else:
+            if holder := record.get("lock"):
+                text = f"{holder['deploy']} holds the lock: {holder['holder']}, since {holder['since']}"
+                yield Finding("deploy-under-way", "critical", text, wait)
+            elif unfinished := record.get("deploy"):
+                text = f"the deploy {unfinished['id']} is unfinished"
+                yield Finding("deploy-under-way", "critical", text, "Finish or undo it first.")
+    settings = environment.settings.edge
+    if settings.dictionary not in {row["name"] for row in active.dictionaries}:
+        return
+    for claim in grace.live(grace.parse_all(environment.edge.items()), now=time.time(), ceiling=settings.ceiling):
+        text = f"the claim in {claim.slot} is in force for another {claim.until - int(time.time())} s"
+        if claim.slot in grace.DEPLOY_SLOTS:
+            yield Finding("deploy-under-way", "critical", f"a deploy is under way: {text}", wait)
+        elif claims:
+            yield Finding("claims-in-force", "critical", text, "Wait until it ends, or `edgeguard grace release` it.")
+
+
+def _signed(reason: str) -> str:
+    return f"{reason} ({this_holder()})"

@@ -1,0 +1,42 @@
+"""A deploy where the service may not carry VCL: its own stale-if-error, and nothing else, keeps visitors served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.story.observer import Post, history
+from tests.story.worlds import until, world
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_a_deploy_claims_nothing_and_says_so_and_visitors_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with world(tmp_path, "--hook-seconds", "1") as here:
+        monkeypatch.setenv("EDGEGUARD_EDGE__MECHANISM", "settings")
+        state = tmp_path / "state"
+        refused = here.edgeguard("deploy", "rehearsal", "--state", state)
+        assert refused.code == 4
+        assert "general.stale_if_error is off" in refused.said
+        assert here.edgeguard("edge", "install", "rehearsal").last["changed"] is True
+        before = len(history(here.ready["control_url"]))
+        with Post(here.ready["edge_url"]) as anonymous:
+            until(lambda: len(anonymous.answers) > 50)  # each page twice: the edge has a copy of it
+            deploy = here.edgeguard("deploy", "rehearsal", "--state", state)
+            seen = len(anonymous.answers)
+            until(lambda: len(anonymous.answers) > seen + 50)
+        asked = history(here.ready["control_url"])[before:]
+
+        assert deploy.code == 0, deploy.said
+        assert {answer.status for answer in anonymous.answers} == {200}
+        assert [row for row in asked if row["method"] in ("PATCH", "PUT", "DELETE")] == []
+        grace = deploy.last["grace"]
+        assert (grace["mechanism"], grace["claimed"], grace["nodes"]) == ("settings", None, [])
+        [warning] = [
+            event["text"] for event in deploy.events if event["event"] == "warning" and "claim" in event["text"]
+        ]
+        assert "nothing can be confirmed" in warning
