@@ -44,7 +44,8 @@ def close(environment: Environment, *, lasting: int, reason: str, say: Callable[
         record.note(closure=closure)  # before the act: who comes now knows why it is closed, and `open` takes it back
         cluster.close(deployment.epoch, Closure(deployment.id, until))
         cut = cluster.drain(deployment.epoch, environment.settings.cluster.drain_timeout)
-    return {"closure": closure, "cut": cut, "grace": {**claimed, "until": rfc3339(claimed["until"])}}
+    ends = {"until": rfc3339(claimed["until"])} if "until" in claimed else {}
+    return {"closure": closure, "cut": cut, "grace": claimed | ends}
 
 
 def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ ATTEMPTS = 3
 SAMPLES = 20
 """Pages that are asked for what their origin promises now."""
 TIMEOUT = 10.0
+_WAIT = "Wait until it has ended; if its process is gone for good, pass over it."
 
 
 class NotDone(Refused):
@@ -127,30 +128,38 @@ def _promises(environment: EdgeSide) -> Iterator[Finding]:
 def _at_work(
     environment: EdgeSide, active: ActiveVersion, cluster: Cluster | None, *, claims: bool
 ) -> Iterator[Finding]:
-    """A deploy under way, by its lock on the servers or its claim at the edge; with `claims` also those of people."""
-    wait = "Wait until it has ended; if its process is gone for good, pass over it."
+    """A deploy under way, by what the servers hold or its claim at the edge; with `claims` also those of people."""
     if cluster is not None:
-        try:
-            record = Record(cluster, environment.name).look()
-        except ClusterError as exc:
-            text = f"whether a deploy is under way can't be told: {exc.message}"
-            yield Finding("deploy-under-way", "warning", text, "Bring the server back, or pass over it.")
-        else:
-            if holder := record.get("lock"):
-                text = f"{holder['deploy']} holds the lock: {holder['holder']}, since {holder['since']}"
-                yield Finding("deploy-under-way", "critical", text, wait)
-            elif unfinished := record.get("deploy"):
-                text = f"the deploy {unfinished['id']} is unfinished"
-                yield Finding("deploy-under-way", "critical", text, "Finish or undo it first.")
+        yield from _on_the_servers(environment.name, cluster)
     settings = environment.settings.edge
     if settings.dictionary not in {row["name"] for row in active.dictionaries}:
         return
     for claim in grace.live(grace.parse_all(environment.edge.items()), now=time.time(), ceiling=settings.ceiling):
         text = f"the claim in {claim.slot} is in force for another {claim.until - int(time.time())} s"
         if claim.slot in grace.DEPLOY_SLOTS:
-            yield Finding("deploy-under-way", "critical", f"a deploy is under way: {text}", wait)
+            yield Finding("deploy-under-way", "critical", f"a deploy is under way: {text}", _WAIT)
         elif claims:
             yield Finding("claims-in-force", "critical", text, "Wait until it ends, or `edgeguard grace release` it.")
+
+
+def _on_the_servers(name: str, cluster: Cluster) -> Iterator[Finding]:
+    try:
+        record = Record(cluster, name).look()
+    except ClusterError as exc:
+        text, remedy = f"whether a deploy is under way can't be told: {exc.message}", "Bring the server back."
+        yield Finding("deploy-under-way", "warning", text, remedy)
+        return
+    if holder := record.get("lock"):
+        text, remedy = f"{holder['deploy']} holds the lock: {holder['holder']}, since {holder['since']}", _WAIT
+    elif unfinished := record.get("deploy"):
+        text = f"the deploy {unfinished['id']} is unfinished"
+        remedy = f"edgeguard resume {name} finishes it, edgeguard rollback {name} undoes it."
+    elif closure := record.get("closure"):
+        text = f"{closure['who']} closed the cluster by hand: {closure['why']}"
+        remedy = f"edgeguard cluster open {name} opens it."
+    else:
+        return
+    yield Finding("deploy-under-way", "critical", text, remedy)
 
 
 def _signed(reason: str) -> str:

@@ -36,9 +36,10 @@ def close(
     if as_json:
         print_json(done)
     else:
+        ends = f" until {done['grace']['until']}" if "until" in done["grace"] else ""
         typer.echo(
-            f"{name} is closed, as planned until {done['closure']['until']}; the edge serves the copies it has until "
-            f"{done['grace']['until']}\nedgeguard cluster open {name} opens it"
+            f"{name} is closed, as planned until {done['closure']['until']}; the edge serves the copies it has{ends}"
+            f"\nedgeguard cluster open {name} opens it"
         )
 
 

@@ -69,11 +69,16 @@ class ClaimGrace(Step):
         }
 
     def _unclaimed(self) -> Facts:
-        """Nothing is written, and nothing can be confirmed."""
+        """Nothing is written, and nothing can be confirmed. EdgeError where the setting is not as it has to be."""
         edge = self.environment.settings.edge
         if not self.deployment.guarded:
             self.deployment.say("warning", text="no grace is claimed, as accepted: visitors will see the closure")
             return {}
+        if wrong := self.environment.edge.policy().differences:
+            raise EdgeError(
+                f"the service's own grace is not as edge.mechanism wants it: {', '.join(wrong)}",
+                f"edgeguard edge install {self.environment.name}, long before anything is closed.",
+            )
         self.deployment.say(
             "warning",
             text="no claim is made (edge.mechanism is settings): the edge asks the origin for each page, then serves "
@@ -111,7 +116,7 @@ class ClaimGrace(Step):
 
     def lengthen(self) -> str | None:
         """One long claim instead of the renewed one, since a person is needed. Returns until when (RFC 3339)."""
-        if not self.deployment.guarded:
+        if not self.deployment.claims:
             return None
         self._end_renewal()
         settings = self.environment.settings

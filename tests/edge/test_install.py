@@ -292,10 +292,16 @@ def test_a_held_lock_on_the_cluster_refuses(desk: Desk) -> None:
     )
     environment = Environment.open("site", config=desk.folder)
     record = Record(environment.cluster, "site")
-    record.take("d1")
+    record.take({"id": "d1", "phase": "stage"})
     code, _, err = desk.run("install")
     assert code == 4
     assert "d1 holds the lock" in err
+    record.release()
+    code, _, err = desk.run("install")
+    assert code == 4
+    assert "edgeguard rollback site" in err
+    record.take_over(wait=lambda _: None, say=lambda _: None)
+    record.note(deploy=None)
     record.release()
     assert desk.run("install")[0] == 0
 
