@@ -217,14 +217,14 @@ def test_four_people_at_one_moment_have_four_claims(stage: Stage) -> None:
 
 
 def test_a_write_that_the_edge_does_not_show_is_never_called_done(stage: Stage) -> None:
-    stage.control("POST", "/propagation", {"seconds": 2})
+    stage.control("POST", "/propagation", {"seconds": 1})
     with pytest.raises(NotConfirmed) as failed:
-        extend(of(stage, edge__confirm_timeout=0.5))
+        extend(of(stage, edge__confirm_timeout=0.3))
 
     assert failed.value.exit_code == 9
     assert failed.value.message.startswith("support1: written, but not confirmed")
     assert "edgeguard grace release site support1" in failed.value.remedy
-    time.sleep(2)  # it arrives, so that the next test begins with an edge that has heard of everything
+    time.sleep(1)  # it arrives, so that the next test begins with an edge that has heard of everything
 
 
 def test_a_policy_that_grants_less_is_found_out(stage: Stage) -> None:

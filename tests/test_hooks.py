@@ -208,14 +208,14 @@ def test_the_fix_takes_over_what_a_failed_deploy_left(stage: Stage, site: EdgeSi
 
 
 def test_a_claim_that_is_not_seen_is_taken_back(stage: Stage) -> None:
-    stage.control("POST", "/propagation", {"seconds": 2})
+    stage.control("POST", "/propagation", {"seconds": 1})
     with pytest.raises(NotConfirmed) as failed:
-        pre(of(stage, edge__confirm_timeout=0.5))
+        pre(of(stage, edge__confirm_timeout=0.3))
 
     assert failed.value.exit_code == 9
     assert failed.value.remedy.startswith("Its claim is taken back")
     assert stage.edge.items()["deploy0"] == grace.FREE
-    time.sleep(2)  # it arrives, so that the next test begins with an edge that has heard of everything
+    time.sleep(1)  # it arrives, so that the next test begins with an edge that has heard of everything
 
 
 def test_a_pipeline_that_is_cancelled_while_it_claims_leaves_nothing(stage: Stage, site: EdgeSide) -> None:

@@ -21,7 +21,7 @@ grace = typer.Typer(
 )
 app.add_typer(grace, name="grace")
 
-EdgeName = Annotated[str | None, typer.Argument(metavar="[ENV]", help="The environment: config/ENV.toml.")]
+EdgeName = Annotated[str | None, typer.Argument(metavar="ENV", help="The environment: config/ENV.toml.")]
 Service = Annotated[
     str | None,
     typer.Option("--service", help="Instead of ENV: a Fastly service's id. Everything is read from the service."),

@@ -65,7 +65,7 @@ def pre(
 def post(
     name: Name,
     claim_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="What `hook pre` printed. [the one claim that is in force]")
+        str | None, typer.Argument(metavar="ID", help="What `hook pre` printed. [the one claim that is in force]")
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="The deploy failed: keep the claim.")] = False,
     purge_key: PurgeKey = None,
@@ -99,7 +99,9 @@ def post(
 @app.command(epilog="Example: edgeguard wrap production --purge-key news -- ./deploy.sh --all")
 def wrap(
     name: Name,
-    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help="What deploys, and its arguments.")],
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND", help="What deploys, with its arguments, after a --.")
+    ],
     lasting: Lasting = None,
     renews: Renews = None,
     purge_key: PurgeKey = None,
