@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from edgeguard import overrides
 from edgeguard.errors import UsageError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -153,8 +153,10 @@ class DoctorSettings(Table):
     origin: str | None = None
 
 
-class EdgeOnlySettings(Table):
+class EdgeOnlySettings(BaseSettings):
     """One environment, as far as what stands on the edge alone needs it: the cluster may be missing."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="EDGEGUARD_", env_nested_delimiter="__")
 
     application: ApplicationSettings | None = None
     cluster: ClusterSettings | None = None
@@ -163,6 +165,18 @@ class EdgeOnlySettings(Table):
     purge: PurgeSettings = PurgeSettings()
     visitors: VisitorsSettings = VisitorsSettings()
     doctor: DoctorSettings = DoctorSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment variables win over the file (whose values arrive as init settings)."""
+        return env_settings, init_settings
 
 
 class Settings(EdgeOnlySettings):
@@ -223,12 +237,20 @@ def for_service(service: str, **found: Any) -> EdgeOnlySettings:  # noqa: ANN401
 
 def _checked(kind: type[_Settings], content: dict[str, Any], source: str) -> _Settings:
     """The settings from a file's content (of `source`, as errors call it) and from variables."""
-    given = overrides.read(os.environ, tuple(Settings.model_fields))
+    for variable in os.environ:
+        table, levels, _ = variable.upper().removeprefix("EDGEGUARD_").partition("__")
+        if variable.upper().startswith("EDGEGUARD_") and levels and table.lower() not in Settings.model_fields:
+            raise UsageError(f"{variable}: unknown key", f"Settings are in {', '.join(Settings.model_fields)}.")
     try:
-        return kind(**overrides.merge(content, given))
+        return kind(**content)
     except ValidationError as exc:
-        remedy = "Mend the file or the variable; in a variable a list or a table is JSON, such as '[\"web1\"]'."
-        raise UsageError(f"{source} can't be used: {_explain(exc)}", remedy) from exc
+        raise UsageError(f"{source} can't be used: {_explain(exc)}", "Mend the file or the variable.") from exc
+    except SettingsError as exc:  # says only to which table the variable belongs
+        table = next((field for field in Settings.model_fields if f'"{field}"' in str(exc)), "")
+        names = sorted(name for name in os.environ if name.upper().startswith(f"EDGEGUARD_{table.upper()}"))
+        raise UsageError(
+            f"{' or '.join(names)} can't be read", "In a variable a list or a table is JSON, such as '[\"web1\"]'."
+        ) from exc
 
 
 def _beside(settings: _Settings, folder: Path) -> _Settings:

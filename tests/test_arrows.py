@@ -40,7 +40,7 @@ LAYERS = (
     ("application", "source"),
     ("saga", "record"),
     ("journal", "renewal", "signals", "manifest", "process", "settings"),
-    ("overrides", "moments"),
+    ("moments",),
     ("errors", "findings"),
 )
 
@@ -49,14 +49,14 @@ BORDERS = {
     "fastly": ("edgeguard.edge.api",),
     "urllib3": ("edgeguard.edge.api",),
     "tenacity": ("edgeguard.edge.api",),
-    "http.client": ("edgeguard.probe", "edgeguard.cluster.local.health"),
+    "httpx": ("edgeguard.probe",),
     "typer": ("edgeguard.cli",),
     "yaml": ("edgeguard.application", "edgeguard.standin"),
 }
 
 # Programs that live as long as their servers carry nothing that they don't need for years.
 LONG_LIVED = ("edgeguard.cluster.local.gate", "edgeguard.cluster.local.supervisor")
-HEAVY = ("fastly", "pydantic", "typer", "urllib3", "yaml")
+HEAVY = ("fastly", "httpx", "pydantic", "typer", "urllib3", "yaml")
 
 
 def imports(module: str, *, types: bool = False) -> Iterator[str]:
