@@ -35,6 +35,8 @@ def expected_closure(environment: EdgeSide) -> tuple[float, str]:
 def yardstick(environment: EdgeSide, *, grace: float | None = None) -> Yardstick:
     """`grace` is what is in force now, in seconds; the base, where that is not known."""
     edge, claim = environment.settings.edge, environment.settings.claim
+    if edge.mechanism == "settings":  # always in force, and nothing can be claimed beyond it
+        return pages.Yardstick(edge.ceiling, edge.ceiling, expected_closure(environment)[0])
     now = edge.base_grace if grace is None else grace
     claimed = max(now, min(edge.ceiling, edge.base_grace + claim.duration))
     return pages.Yardstick(now, claimed, expected_closure(environment)[0])

@@ -97,8 +97,10 @@ def examine(
 
 
 def _status_answers(environment: EdgeSide) -> tuple[list[Status], str]:
-    """What the nodes say, and what went wrong where one didn't answer."""
+    """What the nodes say, and what went wrong where one didn't answer. Without the policy they say nothing."""
     answers: list[Status] = []
+    if environment.settings.edge.mechanism == "settings":
+        return answers, ""
     for _ in range(STATUS_ANSWERS):
         try:
             answers.append(environment.edge.status())
@@ -144,11 +146,13 @@ def _service(
             green_path=settings.cluster.edge_check_path if settings.cluster else None,
             patience=settings.edge.healthy_timeout,
         )
-        yield from _claims(environment, cluster, edge.items())
+        if settings.edge.mechanism == "vcl":
+            yield from _claims(environment, cluster, edge.items())
     except EdgeError as exc:
         text = f"Fastly's API doesn't tell all that is needed: {exc.message}"
         yield Finding("api-unknown", "warning", text, exc.remedy)
-    yield from _nodes(answers, trouble, expected)
+    if settings.edge.mechanism == "vcl":
+        yield from _nodes(answers, trouble, expected)
 
 
 def _nodes(answers: Sequence[Status], trouble: str, expected: str) -> Iterator[Finding]:

@@ -440,6 +440,19 @@ def test_by_settings_there_are_no_claims_and_show_says_what_there_is(by_settings
     assert desk.asked() == before
 
 
+def test_by_settings_the_doctor_misses_no_policy_at_the_edge(by_settings: Desk) -> None:
+    desk = by_settings
+    config = ["--config", str(desk.folder), "--json"]
+    main(["doctor", "site", *config])
+    before = {each["name"] for each in json.loads(desk.capsys.readouterr().out)["findings"]}
+    desk.installed()
+    main(["doctor", "site", *config])
+    found = {each["name"]: each["severity"] for each in json.loads(desk.capsys.readouterr().out)["findings"]}
+    assert "policy-changed" in before
+    assert found["policy"] == "ok"
+    assert not {"policy-changed", "no-status", "api-unknown", "nodes"} & found.keys()
+
+
 def test_by_settings_a_visitor_is_served_stale(by_settings: Desk) -> None:
     desk = by_settings
     desk.installed()
