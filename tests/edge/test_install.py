@@ -419,8 +419,10 @@ def test_by_settings_a_longer_grace_is_not_shortened(by_settings: Desk) -> None:
 
 def test_from_vcl_to_settings_no_vcl_of_ours_stays(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.installed()
+    desk.plant(settings={"general.stale_if_error": True, "general.stale_if_error_ttl": 999_999})
     monkeypatch.setenv("EDGEGUARD_EDGE__MECHANISM", "settings")
     assert desk.snippets(desk.installed()) == {}
+    assert told(desk) == (True, 999_999)
 
 
 def test_by_settings_there_are_no_claims_and_show_says_what_there_is(by_settings: Desk) -> None:
