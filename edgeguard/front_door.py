@@ -12,6 +12,7 @@ from edgeguard.probe import ask
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edgeguard.probe import Answer
     from edgeguard.settings import EdgeSettings
 
 TIMEOUT = 10.0
@@ -37,15 +38,28 @@ def wait_healthy(settings: EdgeSettings, release: str | None, *, sleep: Callable
             sleep(PAUSE)
 
 
-def ask_once(settings: EdgeSettings, release: str | None) -> None:
+def ask_once(settings: EdgeSettings, release: str | None) -> float:
     """One question at a URL that is a sure miss: 200, not stale, and (where it can be told) from this release.
+
+    Returns how long the answer took, in seconds: the origin's time, since no cache can answer.
 
     Raises:
         OriginsUnhealthy: the answer is another.
     """
+    answer = look(settings)
+    judge(settings, answer, release)
+    return answer.seconds
+
+
+def look(settings: EdgeSettings) -> Answer:
+    """What answers at a URL that is a sure miss, whatever it is. Raises OriginsUnhealthy for no answer at all."""
     separator = "&" if "?" in settings.health_url else "?"
     url = f"{settings.health_url}{separator}edgeguard={secrets.token_hex(8)}"
-    answer = ask(url, headers={"Edgeguard-Show": settings.status_name}, timeout=TIMEOUT)
+    return ask(url, headers={"Edgeguard-Show": settings.status_name}, timeout=TIMEOUT)
+
+
+def judge(settings: EdgeSettings, answer: Answer, release: str | None = None) -> None:
+    """Raise OriginsUnhealthy if an answer to `look` is not a healthy origin's (of this release)."""
     if answer.status != 200:  # noqa: PLR2004 (HTTP)
         raise OriginsUnhealthy(f"{settings.health_url} answers {answer.status} through the front door")
     if "edgeguard-stale" in answer.headers:

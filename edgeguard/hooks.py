@@ -24,6 +24,8 @@ from edgeguard.errors import (
     UsageError,
 )
 from edgeguard.moments import duration, rfc3339
+from edgeguard.purge import Changes, of_deploy
+from edgeguard.purge.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -214,11 +216,11 @@ def post(
         raise OriginsUnhealthy(f"{exc.message}; {kept}", f"Mend the site, then: {again}. More time: {more}") from exc
     except Interrupted as exc:
         raise Interrupted(exc.message, f"Nothing is given back or purged yet: {again}") from exc
-    stop.shield()  # the rest is short
+    stop.shield()  # the rest is done to its end, as after a deploy's commit
     unfinished, purged = [], {}
     try:
-        purged = _purge(environment, purge_keys)
-    except EdgeError as exc:
+        purged = _purge(environment, purge_keys, stop)
+    except (EdgeError, OriginsUnhealthy) as exc:
         unfinished.append(f"purge ({exc.message})")
     try:
         if found.live:
@@ -236,12 +238,14 @@ def post(
     return {"id": found.slot, "outcome": outcome, "ended": ended, "purged": purged}
 
 
-def _purge(environment: EdgeSide, keys: Sequence[str]) -> dict[str, Any]:
-    release_key = environment.settings.purge.release_key
-    wanted = list(dict.fromkeys([*keys, *([release_key] if release_key else [])]))
-    purged = environment.edge.purge(wanted) if wanted else ()
-    ids = [name for call in purged for name in call.ids]
-    return {"keys": sum(call.keys for call in purged), "requests": len(purged), "ids": ids}
+def _purge(environment: EdgeSide, keys: Sequence[str], stop: Stop) -> dict[str, Any]:
+    """As a deploy does. What changed is not known here, so no keys are derived."""
+    settings = environment.settings
+    wanted = of_deploy(settings.purge, keys, Changes(None, "the deploy was made by other means"))
+    return {
+        **Run(environment.edge, settings.purge, settings.edge, sleep=stop.sleep).purge(wanted),
+        "reasons": list(wanted.reasons),
+    }
 
 
 def text(done: dict[str, Any]) -> str:

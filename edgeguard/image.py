@@ -123,6 +123,34 @@ def load(folder: Path) -> Release:
         raise UsageError(f"{folder} holds no finished image", "Deploy again; it is rebuilt.") from exc
 
 
+def find(root: Path, digest: str) -> Release | None:
+    """The image of the release with this digest, if it is on this machine."""
+    for folder in sorted((root.absolute() / "releases").glob("*/")):
+        try:
+            release = load(folder)
+        except UsageError:
+            continue
+        if release.digest == digest:
+            return release
+    return None
+
+
+def changed(then: Release, now: Release) -> list[str]:
+    """The files of the application that differ between two images, by their paths in the tree.
+
+    What differs in the toolchain alone is not told: virtual environments name their own folder all over. What decides
+    on the toolchain is a file of the tree.
+
+    Raises:
+        UsageError: an image has lost its manifest.
+    """
+    try:
+        old, new = ((release.folder / "manifest").read_text(encoding="utf-8") for release in (then, now))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"the images can't be compared: {exc}", "Deploy again; they are rebuilt.") from exc
+    return manifest.changed(old, new, "app")
+
+
 def verify(folder: Path) -> list[str]:
     """What differs in an image from the day it was frozen, a sentence each; nothing if it is whole."""
     try:

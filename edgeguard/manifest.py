@@ -50,6 +50,24 @@ def digest(manifest: str, parts: Sequence[str]) -> str:
     return found.hexdigest()
 
 
+def changed(then: str, now: str, part: str) -> list[str]:
+    """The files and links of one part that two manifests tell differently, by their paths within that part.
+
+    Folders don't count, nor do Python's compiled files, nor modes: the images of two releases differ in none of these
+    by what a visitor could see.
+    """
+    contents = [
+        {
+            path.partition("/")[2]: said[1:]
+            for path, said in _by_path(manifest.splitlines()).items()
+            if path.partition("/")[0] == part and said[1] != "folder" and "__pycache__" not in path.split("/")
+        }
+        for manifest in (then, now)
+    ]
+    old, new = contents
+    return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
+
+
 def compare(manifest: str, folder: Path, parts: Sequence[str]) -> list[str]:
     """What differs in the folder from its manifest, a sentence each; nothing if it is as it was."""
     then, now = _by_path(manifest.splitlines()), _by_path(take(folder, parts).splitlines())

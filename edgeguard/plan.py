@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard import deploy, report, steps
 from edgeguard.edge.grace import DEPLOY_SLOTS
+from edgeguard.edge.policy import GROUPS
+from edgeguard.edge.purges import batches
+from edgeguard.purge import listed
+from edgeguard.purge.run import SLICE
 from edgeguard.signals import Stop
 
 if TYPE_CHECKING:
@@ -16,7 +20,9 @@ if TYPE_CHECKING:
     from edgeguard.journal import Entry
 
 
-def plan(environment: Environment, ref: str | None, *, listen: Callable[[Entry], None]) -> list[dict[str, Any]]:
+def plan(
+    environment: Environment, ref: str | None, *, purge_keys: tuple[str, ...] = (), listen: Callable[[Entry], None]
+) -> list[dict[str, Any]]:
     """Each phase with what it would do, a line each. Builds the image (or finds it); touches nothing else.
 
     Raises:
@@ -28,6 +34,7 @@ def plan(environment: Environment, ref: str | None, *, listen: Callable[[Entry],
         stop=Stop(),
         say=lambda event, **facts: listen({"event": event, "at": time.time(), **facts}),
         ref=ref,
+        purge_keys=purge_keys,
     )
     steps.Build(deployment).do()
     until_committed, committed = deploy.phases(deployment)
@@ -55,9 +62,7 @@ def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
             f"renew it every {claim.hold / 3:.0f} s until the cluster is open",
         ],
         "healthy": [f"GET {edge.health_url}?edgeguard=<random>, {edge.healthy_rounds} good answers in a row"],
-        "purge": [f"POST {edge.api_url}/service/{edge.service}/purge, softly: {settings.purge.release_key}"]
-        if settings.purge.release_key
-        else [],
+        "purge": _purge(deployment),
         "release": [f"{items}: {' and '.join(DEPLOY_SLOTS)} = free"],
     }
     if edge.mechanism == "settings" and phase in ("claim", "release"):
@@ -66,3 +71,14 @@ def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
     if phase == "open" and edge.mechanism == "vcl":
         return [*environment.cluster.explain(phase, deployment.target), f"{items}: {slot} without its hold"]
     return own[phase] if phase in own else list(environment.cluster.explain(phase, deployment.target))
+
+
+def _purge(deployment: steps.Deployment) -> list[str]:
+    """Why, and by which calls."""
+    settings, wanted = deployment.environment.settings, steps.wanted(deployment)
+    call = f"POST {settings.edge.api_url}/service/{settings.edge.service}/purge, softly:"
+    acts = [f"{call} {listed(keys)}" for keys in batches(wanted.keys)]
+    if wanted.groups:
+        calls, pace = len(GROUPS) // SLICE, settings.purge.pace
+        acts.append(f"{call} {SLICE} groups, {calls} times, {pace:g} s apart; slower while the origin is")
+    return [*wanted.reasons, *acts]

@@ -16,7 +16,11 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from edgeguard import patterns
 from edgeguard.errors import UsageError
+
+SURROGATE_KEY = r"[\x21-\x7e]{1,1024}"
+"""What can be one: keys are separated by spaces, and have at most 1 KB (Fastly: reference/vcl/…/constraints)."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -126,10 +130,32 @@ class ClaimSettings(Table):
     held: WholeSeconds = 24 * 3600
 
 
-class PurgeSettings(Table):
-    """What a deploy purges, softly, once the new release is healthy."""
+class PurgeRule(Table):
+    """Which keys are to be purged when a file of the application changed."""
 
-    release_key: str | None = None
+    path: str
+    keys: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PurgeRule:
+        known = set(patterns.compiled(self.path).groupindex)
+        for key in self.keys:
+            if unknown := patterns.words(key) - known:
+                raise ValueError(f"keys: {key!r} takes {{{min(unknown)}}}, which {self.path!r} does not keep")
+            if not re.fullmatch(SURROGATE_KEY, key):
+                raise ValueError(f"keys: {key!r} is not a surrogate key (1 to 1024 visible ASCII characters)")
+        return self
+
+
+class PurgeSettings(Table):
+    """What a deploy purges, softly, once the new release is healthy; and how fast anything is purged."""
+
+    release_key: str | None = Field(default=None, pattern=f"^{SURROGATE_KEY}$")
+    default: Literal["paced", "none"] = "paced"
+    rules: tuple[PurgeRule, ...] = ()
+    pace: Seconds = 1
+    second_pass: Seconds | None = None
+    patience: Seconds = 120
 
 
 class VisitorsSettings(Table):

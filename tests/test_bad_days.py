@@ -218,13 +218,16 @@ def repository(folder: Path, application: str | None = None, **changes: str) -> 
     if text:
         (folder / ".platform.app.yaml").write_text(text)
     (folder / "server.py").write_text(SERVER)
-    for arguments in (
-        ("init", "--quiet", "--initial-branch=main"),
-        ("add", "--all"),
-        ("-c", "user.name=t", "-c", "user.email=t@example.invalid", "commit", "--quiet", "--message=A site"),
-    ):
-        subprocess.run(["git", "-C", str(folder), *arguments], check=True)
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", folder], check=True)
+    commit(folder)
     return folder
+
+
+def commit(folder: Path) -> None:
+    """Commit all there is."""
+    who = ("-c", "user.name=t", "-c", "user.email=t@example.invalid")
+    for arguments in (("add", "--all"), (*who, "commit", "--quiet", "--message=A site")):
+        subprocess.run(["git", "-C", str(folder), *arguments], check=True)
 
 
 def said(ended: Ended, code: int, *parts: str) -> None:
@@ -405,10 +408,14 @@ def test_of_two_deploys_at_once_one_is_told_at_once_who_is_at_work(world: World,
     first.begins("hook")
     second = world.deploy_of(site)
     text = world.run("status", "rehearsal").out
+    purge = world.run("purge", "rehearsal", "--all", "--hard")
+    purged = [call for call in world.writes() if "purge" in call["path"]]
     go.touch()
     assert first.end().code == 0
     said(second, 3, name, f"pid {first.process.pid}")
     assert second.report["outcome"] == "refused"
+    said(purge, 3, "web1, web2, web3: closed", "status")
+    assert [call for call in purged if call["path"].endswith("purge_all")] == []
     assert f"lock       {name}" in text
     assert "closed" in text
 
@@ -537,6 +544,39 @@ def test_plan_names_every_phase_and_touches_nothing(world: World) -> None:
     text = world.run("plan", "rehearsal").out
     assert phases == [line.split()[0] for line in text.splitlines() if not line.startswith(" ")]
     assert not (world.state / "plan").exists()
+
+
+def test_what_changed_decides_what_is_purged(world: World, tmp_path: Path) -> None:
+    """By rules: seen before in the plan, and in the report with the edge's ids. By no rule: every page."""
+    rules = [{"path": "content/{name}.md", "keys": ["text", "text-{name}"]}, {"path": "server.py", "keys": []}]
+    by_rules = {"EDGEGUARD_PURGE__RULES": json.dumps(rules), "EDGEGUARD_PURGE__PACE": "0", **no_release_key(world)}
+    site = repository(tmp_path / "r")
+    first = world.deploy_of(site, **by_rules)
+    assert first.code == 0, first.err
+    assert first.report["purged"]["requests"] == 32
+    assert "no rule is about " in first.report["purged"]["reasons"][0]
+    (site / "content").mkdir()
+    (site / "content" / "sea.md").write_text("The sea")
+    (site / "server.py").write_text(SERVER + "\n")
+    commit(site)
+    plan = world.run("plan", "rehearsal", "--purge-key", "own", **come_from(site), **by_rules).out
+    second = world.deploy_of(site, **by_rules)
+    assert second.code == 0, second.err
+    purged = second.report["purged"]
+    assert purged["reasons"] == ["content/sea.md changed: text, text-sea", "server.py changed: no key"]
+    assert (purged["keys"], purged["requests"], len(purged["ids"])) == (2, 1, 2)
+    assert world.writes()[-2]["keys"] == ["text", "text-sea"]
+    assert "content/sea.md changed: text, text-sea" in plan
+    assert "softly: own, text, text-sea" in plan
+
+
+def no_release_key(world: World) -> dict[str, str]:
+    """The environment's file without its release key."""
+    config = world.config.parent / "without-release-key"
+    config.mkdir()
+    text = (world.config / "rehearsal.toml").read_text().replace('release_key = "release"\n', "")
+    (config / "rehearsal.toml").write_text(text)
+    return {"EDGEGUARD_CONFIG": str(config)}
 
 
 def test_status_says_the_same_to_people_and_machines(world: World) -> None:

@@ -53,7 +53,7 @@ class Well(dict[str, Any]):
 
 @pytest.fixture
 def site(stage: Stage) -> EdgeSide:
-    return of(stage)
+    return of(stage, purge__default="none")
 
 
 def pre(site: EdgeSide, lasting: int = HOUR, renews: str | None = None) -> dict[str, Any]:
@@ -87,6 +87,19 @@ def test_pre_is_one_write_and_post_gives_back_that_claim_alone(stage: Stage, sit
         ("PATCH", None, None),  # not before the purge
     ]
     assert in_force(stage) == BASE + 300
+
+
+def test_post_without_a_key_purges_every_page_at_the_origins_pace(stage: Stage) -> None:
+    """And gives the claim back although that can't be done: then it says what is left."""
+    put(stage, "h1234567")
+    done = post(of(stage, purge__pace=0), "deploy0")
+    put(stage, "h1234567")
+    stage.control("POST", "/faults", {"api": {"status": 503, "match": {"method": "POST"}}})
+    with pytest.raises(CleanupUnfinished, match=r"purge .*nothing is purged"):
+        post(of(stage, purge__patience=0), "deploy0")
+
+    assert (done["outcome"], done["purged"]["keys"], done["purged"]["requests"]) == ("released", 256, 32)
+    assert in_force(stage) == BASE
 
 
 def test_post_finds_the_claim_by_itself(stage: Stage, site: EdgeSide) -> None:
@@ -251,6 +264,7 @@ def config(its_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Path:
         f'[edge]\nservice = "{ready["service_id"]}"\nurl = "{ready["edge_url"]}"\nhealth_url = "{ready["edge_url"]}/"\n'
         f'api_url = "{ready["api_url"]}"\nbase_grace = {BASE}\nceiling = {CEILING}\npropagation = 0.05\n'
         f"confirm_timeout = 5\nhealthy_rounds = 1\nhealthy_timeout = 0.3\n[claim]\nduration = 600\nhold = 3\n"
+        '[purge]\ndefault = "none"\n'
     )
     return folder
 

@@ -85,7 +85,7 @@ def test_a_whole_deploy() -> None:
         "confirmed_seconds": 0.9,
         "nodes": ["n1"],
     }
-    assert found["purged"] == {"keys": 12, "requests": 1}
+    assert found["purged"] == {"keys": 12, "requests": 1, "ids": ["x"], "reasons": []}
     assert found["visitors"]["anonymous"]["stale"] == 1
 
 
@@ -109,7 +109,7 @@ def test_a_deploy_that_was_refused_never_closed() -> None:
     assert found["hook_seconds"] is None
     assert found["phases"][-1] == {"name": "lock", "seconds": 1.0, "outcome": "failed"}
     assert found["grace"] == {"base": None, "claimed": None, "until": None, "confirmed_seconds": None, "nodes": []}
-    assert found["purged"] == {"keys": 0, "requests": 0}
+    assert found["purged"] == {"keys": 0, "requests": 0, "ids": [], "reasons": []}
     assert (found["error"], found["remedy"]) == ("it failed", "Mend it.")
 
 

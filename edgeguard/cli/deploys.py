@@ -27,6 +27,7 @@ def plan(
     ref: Annotated[
         str | None, typer.Option("--ref", help="A commit, tag or branch. [the environment's branch]")
     ] = None,
+    purge_key: Annotated[list[str] | None, typer.Option(help="As it would be given to `deploy`.")] = None,
     config: Config = None,
     state: State = None,
     as_json: Json = False,
@@ -39,7 +40,8 @@ def plan(
     from edgeguard.plan import plan as planned  # noqa: PLC0415
 
     environment = Environment.open(name, config=config, state=state)
-    phases = planned(environment, ref, listen=listener(as_json=False, quiet=quiet or as_json, verbose=verbose))
+    listen = listener(as_json=False, quiet=quiet or as_json, verbose=verbose)
+    phases = planned(environment, ref, purge_keys=tuple(purge_key or ()), listen=listen)
     if as_json:
         print_json({"environment": name, "phases": phases})
         return

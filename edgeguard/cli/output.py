@@ -72,10 +72,18 @@ class _Progress:
             self._line("", 0, f"taking back {step}")
         elif event == "found":
             self._line("", 0, f"found it at {entry['phase']}: {'; '.join(entry['servers'])}; will {entry['will']}")
+        elif event == "progress":
+            self.progress(step, entry["text"])
         elif event == "scene":
             self._line("", 0, entry["text"])
         elif event == "warning" or (event == "output" and self._verbose):
             sys.stderr.write(f"  {'!' if event == 'warning' else '|'} {entry['text']}\n")
+
+    def progress(self, step: str | None, text: str) -> None:
+        """How far something is, on a terminal; each text takes the place of the one before."""
+        if sys.stderr.isatty():
+            sys.stderr.write(f"  {step or '':<12} {text[:100]:<100}\r")
+            sys.stderr.flush()
 
     def _line(self, name: str | None, seconds: float, text: str) -> None:
         took = f"{seconds:8.2f} s" if name else " " * 10
@@ -94,5 +102,5 @@ def _detail(entry: Entry) -> str:
         case "hook" | "post-deploy":
             return f"on {entry['server']}"
         case "purge":
-            return f"{entry['keys']} keys, softly"
+            return f"{entry['keys']} keys, softly" + (", twice" if entry["second_pass"] else "")
     return ""

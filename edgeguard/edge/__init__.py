@@ -65,7 +65,7 @@ class ActiveVersion:
 
 @dataclass(frozen=True)
 class Purged:
-    """One purge call that was answered: how many keys it carried, and the edge's ids for support."""
+    """One purge call that was answered: how many keys it carried, and the edge's ids, which its support asks for."""
 
     keys: int
     ids: tuple[str, ...]
@@ -105,5 +105,15 @@ class Edge(Protocol):
         Raises EdgeUnavailable also when what answers isn't our policy's status.
         """
 
+    def shielded(self) -> bool | None:
+        """Whether nodes of this service may fetch from each other (None: the token may not know)."""
+
     def purge(self, keys: Sequence[str], *, soft: bool = True) -> tuple[Purged, ...]:
-        """Purge by surrogate key, at most 256 keys a call."""
+        """Purge by surrogate key, at most 256 keys a call. A soft purge is repeated where its answer was lost, a hard
+        one is not: it would take away what was fetched since."""
+
+    def purge_url(self, url: str, *, soft: bool = True) -> Purged:
+        """Purge one page by its address, as its visitors give it to their browsers. Repeated likewise."""
+
+    def purge_everything(self) -> Purged:
+        """Purge all there is, at once. Fastly can't do this softly: no page can be served stale afterwards."""

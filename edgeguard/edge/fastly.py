@@ -119,6 +119,21 @@ class Fastly:
         """As in Edge."""
         return shown.status(self._settings, self._ask)
 
+    def shielded(self) -> bool | None:
+        """As in Edge."""
+        try:
+            return self._versions.shielded()
+        except EdgeUnauthorized:  # a token for purges alone
+            return None
+
     def purge(self, keys: Sequence[str], *, soft: bool = True) -> tuple[Purged, ...]:
-        """As in Edge. A soft purge is repeated where its answer was lost, a hard one is not."""
+        """As in Edge."""
         return self._purges.keys(keys, soft=soft)
+
+    def purge_url(self, url: str, *, soft: bool = True) -> Purged:
+        """As in Edge."""
+        return self._purges.url(url, soft=soft)
+
+    def purge_everything(self) -> Purged:
+        """As in Edge."""
+        return self._purges.everything()

@@ -220,6 +220,11 @@ class Versions:
             ) from exc
         return details
 
+    def shielded(self) -> bool:
+        """Whether a backend of the active version has a shield."""
+        active = self._details().get("active_version") or {}
+        return any(row.get("shield") for row in active.get("backends") or ())
+
     def _snippets(self, version: int) -> list[dict[str, Any]]:
         rows = self._api.call("snippet.list_snippets", "list the snippets", self._of(version), repeat=True)
         return [row for row in rows if row["name"].startswith(policy.NAME_PREFIX)]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgeguard.visitors import Sample
 
 INTERNAL = ("proof", "stay-closed", "finish")
+_PURGED = ("keys", "requests", "ids", "reasons")
 _OUTCOMES = {0: "deployed", 12: "deployed", 10: "rolled-back", 11: "held", 1: "abandoned"}
 
 
@@ -75,7 +76,8 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample]) -> dict[str, Any]:
             "nodes": claim.get("nodes", []),
             **({"mechanism": claim["mechanism"]} if "mechanism" in claim else {}),  # only where nothing is claimed
         },
-        "purged": {key: done.get("purge", {}).get(key, 0) for key in ("keys", "requests")},
+        "purged": {"keys": 0, "requests": 0, "ids": [], "reasons": []}
+        | {key: done["purge"][key] for key in _PURGED if key in done.get("purge", {})},
         "visitors": visitors.summarize(samples),
     }
 

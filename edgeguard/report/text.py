@@ -49,6 +49,11 @@ def _outcome(report: dict[str, Any]) -> str:
             for server in report["servers"]
         )
         lines.append("  servers: " + ", ".join(serving))
+    purged = report["purged"]
+    if purged["requests"]:
+        lines.append(
+            f"  purged: {purged['keys']} keys in {purged['requests']} requests; {'; '.join(purged['reasons'])}"
+        )
     if report["error"]:
         lines.append(f"  {report['error']}.")
         lines.append(f"  {report['remedy']}" if report["remedy"] else "")

@@ -205,7 +205,7 @@ class World:
                 "release_header": "Edgeguard-Release",
             },
             "claim": {"duration": 120, "hold": 10},
-            "purge": {"release_key": "release"} if bundled else {},
+            "purge": {"release_key": "release"} if bundled else {"pace": 0.1},
             "visitors": {
                 "anonymous": list(pages),
                 "authenticated": [pages[0]],

@@ -108,11 +108,11 @@ class Routes:
     def _purge_key(self, call: Call, key: str) -> Reply:
         return Reply({"status": "ok", "id": self._purge(call, [key])[key]}, limited=False)
 
-    @route("POST", "/purge/(?P<url>.+)")
-    def _purge_url(self, call: Call, url: str) -> Reply:
-        """With or without a scheme, as clients differ."""
+    @route("POST", "/purge/.+")
+    def _purge_url(self, call: Call) -> Reply:
+        """With or without a scheme, as clients differ. Compared as it came: a cache knows pages by what was asked."""
         call.entry.soft = call.soft
-        bare = re.sub(r"^https?:/{1,2}", "", url)
+        bare = re.sub(r"^https?:/{1,2}", "", call.path.removeprefix("/purge/"))
         self.network.purge_url(bare if "/" in bare else f"{bare}/", soft=call.soft)
         return Reply({"status": "ok", "id": self._purge_id()}, limited=False)
 

@@ -3,7 +3,7 @@
 In the order of their phases: before.py, guard.py, closure.py, hook.py, after.py; what they share is in deployment.py.
 """
 
-from edgeguard.steps.after import Finish, Healthy, Purge, ReleaseClaim, commit
+from edgeguard.steps.after import Finish, Healthy, Purge, ReleaseClaim, commit, wanted
 from edgeguard.steps.before import ACCEPTABLE, Build, Earlier, Lock, Preflight, Stage
 from edgeguard.steps.closure import Check, Close, Drain, Open, StayClosed, StopTasks, Swap
 from edgeguard.steps.deployment import Deployment, Step, short
@@ -37,4 +37,5 @@ __all__ = [
     "commit",
     "short",
     "unknown",
+    "wanted",
 ]

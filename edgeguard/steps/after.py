@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeguard import front_door
-from edgeguard.steps.deployment import Step
+from edgeguard import front_door, image
+from edgeguard.errors import UsageError
+from edgeguard.purge import Changes, of_deploy
+from edgeguard.purge.run import Run
+from edgeguard.steps.deployment import Step, short
 
 if TYPE_CHECKING:
+    from edgeguard.purge import Purge as Purging
     from edgeguard.saga import Facts
     from edgeguard.steps.deployment import Deployment
     from edgeguard.steps.guard import ClaimGrace
@@ -25,7 +29,7 @@ class Healthy(Step):
 
 
 class Purge(Step):
-    """Soft-purge the keys that were given and the application's release key."""
+    """Softly purge what is named, what is derived from what changed, or every page at the origin's pace."""
 
     name = "purge"
 
@@ -72,10 +76,39 @@ def commit(deployment: Deployment) -> None:
     record.note(opened=opened, before=record.opened, deploy={**record.deploy, "phase": "committed"})
 
 
+def wanted(deployment: Deployment) -> Purging:
+    """What this deploy purges, and why: what is named, what its rules derive from what changed, or every page."""
+    settings = deployment.environment.settings.purge
+    return of_deploy(settings, deployment.purge_keys, _changes(deployment) if settings.rules else Changes(None))
+
+
 def purge(deployment: Deployment) -> Facts:
-    """Softly purge this deploy's keys; says how many keys in how many requests, and the edge's ids."""
-    release_key = deployment.environment.settings.purge.release_key
-    keys = list(dict.fromkeys([*deployment.purge_keys, *([release_key] if release_key else [])]))
-    purged = deployment.environment.edge.purge(keys) if keys else ()
-    ids = [name for call in purged for name in call.ids]
-    return {"keys": sum(call.keys for call in purged), "requests": len(purged), "ids": ids}
+    """Softly purge what this deploy made old; says how many keys in how many requests, the edge's ids, and why."""
+    environment, purging = deployment.environment, wanted(deployment)
+    run = Run(
+        environment.edge,
+        environment.settings.purge,
+        environment.settings.edge,
+        sleep=deployment.stop.sleep,
+        told=lambda text: deployment.say("progress", step=Purge.name, text=text),
+    )
+    return {**run.purge(purging), "reasons": list(purging.reasons)}
+
+
+def _changes(deployment: Deployment) -> Changes:
+    """What changed in the application since the release that was opened last: its pages are what is cached."""
+    record = deployment.record.look()
+    generation = deployment.target.name
+    opened = record.get("opened")
+    if opened and opened["generation"] == generation:  # this deploy has committed
+        opened = record.get("before")
+    if not opened:
+        return Changes(None, "no release was opened here before")
+    settings = deployment.environment.settings
+    previous = image.find(settings.cluster.root, opened["release"])
+    if previous is None or deployment.release is None:
+        return Changes(None, f"the image of release {short(opened['release'])} is not on this machine")
+    try:
+        return Changes(image.changed(previous, deployment.release))
+    except UsageError as exc:
+        return Changes(None, exc.message)

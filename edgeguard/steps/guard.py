@@ -9,7 +9,7 @@ from edgeguard import front_door
 from edgeguard.edge import audit
 from edgeguard.edge.confirm import clock_difference, confirm
 from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, Claim, new_nonce
-from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
+from edgeguard.errors import ClusterError, EdgeError, EdgeguardError, OriginsUnhealthy
 from edgeguard.moments import rfc3339
 from edgeguard.steps.after import purge
 from edgeguard.steps.deployment import Step
@@ -204,5 +204,8 @@ class Proof(Step):
                 self.deployment.sick = True
             return
         front_door.wait_healthy(self.environment.settings.edge, None, sleep=self.deployment.stop.sleep)
-        if self.deployment.opened:
-            purge(self.deployment)
+        if self.deployment.opened:  # pages of the release that failed may be cached; visitors come before that
+            try:
+                purge(self.deployment)
+            except EdgeguardError as exc:
+                self.deployment.say("warning", text=f"pages of the failed release may be cached: {exc.message}")

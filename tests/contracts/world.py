@@ -96,7 +96,7 @@ class LocalWorld:
 def make_image(folder: Path, name: str, *, start: str | None = None, hooks: Mapping[str, str] | None = None) -> None:
     """A frozen image, as a build leaves it, of a small application that says `name`."""
     app = folder / "app"
-    app.mkdir(parents=True)
+    app.mkdir(parents=True, exist_ok=True)
     (app / "application.py").write_text(APPLICATION, encoding="utf-8")
     (app / "release").write_text(name, encoding="utf-8")
     (folder / "toolchain" / "bin").mkdir(parents=True)

@@ -96,7 +96,12 @@ def test_the_report_has_its_keys(notes: Notes) -> None:
     assert [phase["name"] for phase in report["phases"]] == [*names.split(), "purge", "release", "post-deploy"]
     assert {phase["outcome"] for phase in report["phases"]} == {"done"}
     assert set(report["grace"]) == {"base", "claimed", "until", "confirmed_seconds", "nodes"}
-    assert report["purged"] == {"keys": 1, "requests": 1}
+    assert {key: report["purged"][key] for key in ("keys", "requests", "reasons")} == {
+        "keys": 1,
+        "requests": 1,
+        "reasons": ["purge.release_key: release"],
+    }
+    assert len(report["purged"]["ids"]) == 1
     assert {name: set(figures) for name, figures in report["visitors"].items()} == dict.fromkeys(
         ("anonymous", "authenticated", "origin"), visitors
     )

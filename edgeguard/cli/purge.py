@@ -1,0 +1,81 @@
+"""The verb purge."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgeguard.cli import app
+from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version
+from edgeguard.cli.output import listener, print_json
+
+if TYPE_CHECKING:
+    from edgeguard.purge import Purge
+
+
+@app.command(epilog="Example: edgeguard purge production --key news --url https://www.example.com/")
+def purge(
+    name: Name,
+    key: Annotated[list[str] | None, typer.Option("--key", help="A surrogate key; may be repeated.")] = None,
+    url: Annotated[list[str] | None, typer.Option("--url", help="The address of a page; may be repeated.")] = None,
+    file: Annotated[str | None, typer.Option("--file", help="A file with a key on each line; - is stdin.")] = None,
+    every: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Every page, a few at a time, slower while the origin is slow. With --hard: all at once."
+        ),
+    ] = False,
+    hard: Annotated[
+        bool,
+        typer.Option("--hard", help="Remove the pages. Until they are fetched again, no grace covers them."),
+    ] = False,
+    accept: Annotated[list[str] | None, typer.Option(help="Go on although a refusal names this; repeatable.")] = None,
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """Have pages fetched anew: softly, so that they can still be served stale if that fails. Never while closed.
+
+    --all --hard is Fastly's purge of everything: every page is asked of the origin at once, and if the origin fails
+    then, there is nothing to serve.
+    """
+    from edgeguard.environment import EdgeSide, Environment  # noqa: PLC0415
+    from edgeguard.errors import UsageError  # noqa: PLC0415
+    from edgeguard.purge.by_hand import by_hand  # noqa: PLC0415
+    from edgeguard.purge.closed import ACCEPTABLE  # noqa: PLC0415
+    from edgeguard.purge.given import wanted  # noqa: PLC0415
+
+    if unknown := set(accept or ()) - set(ACCEPTABLE):
+        raise UsageError(f"--accept {min(unknown)}: no refusal has this name", f"One of: {', '.join(ACCEPTABLE)}.")
+    asked = wanted(keys=key or (), urls=url or (), file=file, every=every, hard=hard)
+    environment = EdgeSide.open(name, config=config, state=state)
+    cluster = Environment.open(name, config=config, state=state).cluster if environment.settings.cluster else None
+    tell = listener(as_json=False, quiet=quiet or as_json, verbose=verbose)
+
+    def told(text: str) -> None:
+        tell({"event": "progress", "at": time.time(), "step": "purge", "text": text})
+
+    done = by_hand(environment, cluster, asked, accept=accept or (), told=told)
+    if as_json:
+        print_json({"environment": name, **done})
+        return
+    for warning in done["warnings"]:
+        typer.echo(f"  ! {warning}", err=True)
+    typer.echo(_text(done, asked))
+
+
+def _text(done: dict[str, Any], asked: Purge) -> str:
+    """What was purged, for people; Fastly's support asks for the ids."""
+    from edgeguard.purge import listed  # noqa: PLC0415
+
+    what = [f"{len(asked.keys)} keys"] if asked.keys else []
+    what += [f"{len(asked.urls)} URLs"] if asked.urls else []
+    what += ["every page"] if asked.groups or asked.everything else []
+    twice = ", twice as the service may be shielded" if done["second_pass"] else ""
+    said = f"purged {' and '.join(what)} {'softly' if asked.soft else 'hard'} in {done['requests']} requests{twice}"
+    return said + (f"; ids {listed(done['ids'])}" if done["ids"] else "")

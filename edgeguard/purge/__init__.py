@@ -1,0 +1,76 @@
+"""What is to be purged, decided before anything is: `run.run` then does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeguard.purge.rules import derive
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeguard.settings import PurgeSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purge:
+    """What to purge, in this order. `reasons` say why, a sentence each."""
+
+    keys: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+    groups: bool = False
+    """Every page, a few groups at a time, as fast as the origin can take it."""
+    everything: bool = False
+    """Every page at once, never softly."""
+    soft: bool = True
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What changed in the application since the release whose pages are cached. `paths` is None where that is not
+    known; `unknown` then says why."""
+
+    paths: Sequence[str] | None
+    unknown: str = ""
+
+
+def of_deploy(settings: PurgeSettings, given: Sequence[str], changes: Changes) -> Purge:
+    """What a deploy purges: the keys that were named, those that its rules derive from what changed, and every page by
+    its group if nothing says what changed: nothing is named, and no rules cover all of it."""
+    reasons, keys = [], list(given)
+    if given:
+        reasons.append(f"named with --purge-key: {listed(given)}")
+    if settings.release_key:
+        keys.append(settings.release_key)
+        reasons.append(f"purge.release_key: {settings.release_key}")
+    covered = False
+    if settings.rules and changes.paths is None:
+        reasons.append(f"no key is derived from what changed: {changes.unknown}")
+    elif settings.rules:
+        derived = derive(settings.rules, changes.paths or ())
+        covered = bool(changes.paths) and not derived.uncovered
+        keys += [key for key in derived.keys if key not in keys]
+        reasons += [f"{path} changed: {listed(found)}" for path, found in derived.because[:_SHOWN]]
+        if (more := len(derived.because) - _SHOWN) > 0:
+            reasons.append(f"and {more} more paths")
+        if not changes.paths:
+            reasons.append("no file of the application changed")
+        elif derived.uncovered:
+            reasons.append(f"no rule is about {listed(derived.uncovered)}")
+    groups = settings.default == "paced" and not given and not settings.release_key and not covered
+    if groups:
+        reasons.append("what changed is not named (purge.default = paced): every page, by its group")
+    elif not keys:
+        reasons.append("nothing: what changed is on no page" if covered else "nothing (purge.default = none)")
+    return Purge(keys=tuple(dict.fromkeys(keys)), groups=groups, reasons=tuple(reasons))
+
+
+_SHOWN = 8
+
+
+def listed(names: Sequence[str]) -> str:
+    """A few of these names, and how many more there are."""
+    shown = ", ".join(names[:_SHOWN]) or "no key"
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

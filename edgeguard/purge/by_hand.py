@@ -1,0 +1,59 @@
+"""A purge that a person or a pipeline asks for, outside of any deploy."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.errors import EdgeUnauthorized, Refused
+from edgeguard.purge.closed import Gate
+from edgeguard.purge.given import strangers
+from edgeguard.purge.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from edgeguard.cluster import Cluster
+    from edgeguard.environment import EdgeSide
+    from edgeguard.purge import Purge
+
+
+def by_hand(
+    environment: EdgeSide,
+    cluster: Cluster | None,
+    wanted: Purge,
+    *,
+    accept: Collection[str] = (),
+    told: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Purge it, unless the cluster is closed. Returns what Run.purge does, and "soft", "seconds" and "warnings".
+
+    Raises:
+        Locked, Refused: the cluster is closed, or may be; or no page has a group to be purged by.
+        Whatever Run.purge raises.
+    """
+    began = time.monotonic()
+    edge, settings = environment.edge, environment.settings
+    gate = Gate(edge, settings.edge, cluster, accept=accept)
+    gate.check()
+    warnings = [
+        f"{url} is of another host than edge.url: it is purged if that is a domain of the service too"
+        for url in strangers(wanted.urls, settings.edge)
+    ]
+    warnings += _without_groups(environment) if wanted.groups else []
+    done = Run(edge, settings.purge, settings.edge, told=told, may=gate.check).purge(wanted)
+    return {**done, "soft": wanted.soft, "seconds": round(time.monotonic() - began, 3), "warnings": warnings}
+
+
+def _without_groups(environment: EdgeSide) -> list[str]:
+    """Why pages may have no group, as warnings. Raises Refused where none can have one."""
+    try:
+        policy = environment.edge.policy()
+    except EdgeUnauthorized:  # a token for purges alone
+        return ["the token may not see whether the policy is installed; pages have groups only under it"]
+    if policy.revision is None:
+        raise Refused(
+            "the policy is not in the service, so no page has a group to be purged by",
+            "Name keys or URLs; or --all --hard, which takes every page away at once.",
+        )
+    return ["the policy in the service is not ours: pages may have no group yet"] if policy.differences else []

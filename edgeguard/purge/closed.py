@@ -1,0 +1,76 @@
+"""Whether anything may be purged now: never while the cluster is closed, since a purge takes away what serves then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeguard import front_door
+from edgeguard.edge import grace
+from edgeguard.errors import EdgeUnavailable, Locked, OriginsUnhealthy, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from edgeguard.cluster import Cluster
+    from edgeguard.edge import Edge
+    from edgeguard.settings import EdgeSettings
+
+ACCEPTABLE = ("deploy-claim", "origins-sick")
+"""Signs of a closure that a person may pass over, where no cluster can be asked."""
+
+
+class Gate:
+    """Asked before every call of a purge by hand. What a deploy purges comes after it has opened, by its order."""
+
+    def __init__(
+        self, edge: Edge, settings: EdgeSettings, cluster: Cluster | None, *, accept: Collection[str] = ()
+    ) -> None:
+        self._edge = edge
+        self._settings = settings
+        self._cluster = cluster
+        self._accept = accept
+
+    def check(self) -> None:
+        """Return if something may be purged.
+
+        Raises:
+            Locked: the cluster is closed. Nobody can pass over that.
+            Refused: without a cluster to ask, there are signs that the origin is closed or about to be.
+            ClusterError: the servers can't be asked.
+        """
+        if self._cluster is not None:
+            if closed := [server.name for server in self._cluster.state() if not server.open]:
+                raise Locked(f"{', '.join(closed)}: closed", _WAIT)
+            return
+        signs = [*self._origin(), *self._claims()]
+        refused = [(name, text) for name, text in signs if name not in self._accept]
+        if refused:
+            raise Refused(
+                "; ".join(text for _, text in refused),
+                "If it is open all the same: " + " ".join(f"--accept {name}" for name, _ in refused),
+            )
+
+    def _origin(self) -> list[tuple[str, str]]:
+        """What the origin answers through the front door. Raises Locked if that is a closed gate's answer."""
+        try:
+            answer = front_door.look(self._settings)
+            if closure := answer.headers.get("edgeguard-closed"):
+                raise Locked(f"the cluster is closed ({closure})", _WAIT)
+            front_door.judge(self._settings, answer)
+        except OriginsUnhealthy as exc:
+            return [("origins-sick", exc.message)]
+        return []
+
+    def _claims(self) -> list[tuple[str, str]]:
+        """A deploy's live claim. Asked of the edge, since nothing is closed before the edge has shown the claim; and it
+        takes no token. Where no policy answers there is no claim either."""
+        try:
+            shown = self._edge.status()
+        except EdgeUnavailable:
+            return []
+        claims = grace.live(grace.parse_all(shown.slots), now=shown.now, ceiling=self._settings.ceiling)
+        live = [claim.slot for claim in claims if claim.slot in grace.DEPLOY_SLOTS]
+        return [("deploy-claim", f"a deploy is under way: its claim ({slot}) is in force") for slot in live[:1]]
+
+
+_WAIT = "Wait until it is open again; `edgeguard status` names who closed it. Purging now would take away what serves."

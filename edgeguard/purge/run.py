@@ -1,0 +1,163 @@
+"""Purging, call by call: at a pace, again where a shield may have been too late, and with patience for the API."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.edge.api import NotDone, Unavailable
+from edgeguard.edge.policy import GROUPS
+from edgeguard.edge.purges import address, batches
+from edgeguard.errors import EdgeguardError, EdgeUnavailable
+from edgeguard.purge.origin import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgeguard.edge import Edge, Purged
+    from edgeguard.purge import Purge
+    from edgeguard.settings import EdgeSettings, PurgeSettings
+
+SLICE = 8
+"""Groups in one call: all of them take 32."""
+SECOND_PASS, SECOND_PASS_OF_ALL = 2.0, 30.0
+"""Seconds after which a shield is purged too, so that no node can fetch an old page from it any more. Purges by key
+take 0.15 s as a rule, those of everything up to 20 s or more (Fastly: guides/full-site-delivery/purging)."""
+FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One call of the API, and the first thing that it purges, for whoever has to go on from there."""
+
+    ask: Callable[[], tuple[Purged, ...]]
+    first: str
+    keys: int = 0
+    again_after: float = SECOND_PASS
+    gauged: bool = False
+
+
+class Run:
+    """One purge under way.
+
+    `may` is asked before every call, and raises where purging has to stop; `told` hears how far it is and what it waits
+    for; what `sleep` raises passes through.
+    """
+
+    def __init__(
+        self,
+        edge: Edge,
+        settings: PurgeSettings,
+        front: EdgeSettings,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        told: Callable[[str], None] = lambda _: None,
+        may: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._edge = edge
+        self._settings = settings
+        self._sleep = sleep
+        self._told = told
+        self._may = may
+        self._origin = Origin(front, patience=settings.patience, sleep=sleep, told=told)
+        self._again: deque[tuple[float, _Call]] = deque()
+        self._ids: list[str] = []
+        self._requests = 0
+        self._waited = 0.0
+
+    def purge(self, wanted: Purge) -> dict[str, Any]:
+        """Purge it. Returns {"keys", "urls": how many, "requests": calls of the API, "ids": what Fastly's support asks
+        for, "second_pass": whether everything was purged twice}.
+
+        Raises:
+            UsageError: something can't be purged; raised before anything is.
+            EdgeError: the API failed for longer than `purge.patience`.
+            OriginsUnhealthy: the origin can't take it (where every page is purged softly).
+            Each of them says how far it came.
+        """
+        calls = self._calls(wanted)
+        shielded = bool(calls) and self._settings.second_pass != 0 and self._edge.shielded() is not False
+        twice = bool(self._settings.second_pass) or shielded
+        done = 0
+        try:
+            if any(call.gauged for call in calls):
+                self._origin.begin()
+            for call in calls:
+                if done:
+                    self._between(call, soft=wanted.soft)
+                self._do(call, soft=wanted.soft)
+                done += 1
+                if twice:
+                    wait = call.again_after if self._settings.second_pass is None else self._settings.second_pass
+                    self._again.append((time.monotonic() + wait, call))
+                if len(calls) > 1:
+                    self._told(f"{done} of {len(calls)} calls")
+            while self._again:
+                due, call = self._again.popleft()
+                self._sleep(max(0.0, due - time.monotonic()))
+                self._do(call, soft=wanted.soft)
+        except EdgeguardError as exc:
+            exc.message += _how_far(calls, done)
+            exc.args = (exc.message,)
+            raise
+        keys, urls = sum(call.keys for call in calls), len(wanted.urls)
+        return {"keys": keys, "urls": urls, "requests": self._requests, "ids": self._ids, "second_pass": twice}
+
+    def _calls(self, wanted: Purge) -> list[_Call]:
+        """All calls, in their order. Raises UsageError for what can't be purged."""
+        edge, soft = self._edge, wanted.soft
+        for url in wanted.urls:
+            address(url)
+        calls = [_Call(partial(edge.purge, keys, soft=soft), keys[0], len(keys)) for keys in batches(wanted.keys)]
+        calls += [_Call(partial(_alone, edge.purge_url, url, soft=soft), url) for url in wanted.urls]
+        if wanted.groups:
+            slices = [GROUPS[start : start + SLICE] for start in range(0, len(GROUPS), SLICE)]
+            calls += [_Call(partial(edge.purge, keys), keys[0], len(keys), gauged=True) for keys in slices]
+        if wanted.everything:
+            calls.append(_Call(partial(_alone, edge.purge_everything), "everything", again_after=SECOND_PASS_OF_ALL))
+        return calls
+
+    def _between(self, call: _Call, *, soft: bool) -> None:
+        """Two calls are a pause apart; in it, what is due is purged again, and the origin may catch up."""
+        self._sleep(self._settings.pace)
+        while self._again and self._again[0][0] <= time.monotonic():
+            self._do(self._again.popleft()[1], soft=soft)
+        if call.gauged:
+            self._origin.wait_until_well()
+
+    def _do(self, call: _Call, *, soft: bool) -> None:
+        """Ask, and go on asking this one while the API has no time, for `purge.patience` seconds in all. What may have
+        been purged although no answer came is only repeated softly."""
+        wait = FIRST_WAIT
+        while True:
+            self._may()
+            try:
+                for purged in call.ask():
+                    self._ids += purged.ids
+                self._requests += 1
+            except EdgeUnavailable as exc:
+                asked = exc.wait if isinstance(exc, Unavailable) else None
+                pause = wait if asked is None else max(asked, FIRST_WAIT)
+                if not (soft or isinstance(exc, NotDone)) or self._waited + pause > self._settings.patience:
+                    raise
+                self._told(f"{exc.message}; again in {pause:.0f} s")
+                self._sleep(pause)
+                self._waited += pause
+                wait = min(2 * wait, LONGEST_WAIT)
+            else:
+                return
+
+
+def _alone(ask: Callable[..., Purged], *arguments: str, **options: bool) -> tuple[Purged, ...]:
+    return (ask(*arguments, **options),)
+
+
+def _how_far(calls: list[_Call], done: int) -> str:
+    if done == 0:
+        return "; nothing is purged"
+    if done == len(calls):
+        return "; all of it is purged, but not yet a second time, as a shielded service needs"
+    return f"; {done} of {len(calls)} calls are made, and what comes next is {calls[done].first}"
