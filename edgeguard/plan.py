@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from edgeguard import deploy, report, steps
+from edgeguard import deploy, readiness, report, steps
 from edgeguard.edge.grace import DEPLOY_SLOTS
 from edgeguard.edge.policy import GROUPS
 from edgeguard.edge.purges import batches
@@ -55,7 +55,12 @@ def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
         "lock": [
             f"write the record on {', '.join(settings.cluster.servers)}; renew it every {deployment.record.renewal:g} s"
         ],
-        "preflight": ["read the servers' state", f"GET the active version of {edge.service}", f"GET {edge.health_url}"],
+        "preflight": [
+            "read the servers' state",
+            f"GET the active version of {edge.service}, and the token's scopes",
+            f"GET {edge.health_url}",
+            *(f"GET {url}, for its runway" for url in readiness.spread(readiness.urls(settings), readiness.QUICK)),
+        ],
         "claim": [
             f"{items}: {slot} = now+{claim.duration}:{grace}:now+{claim.hold}",
             f"wait {edge.propagation:.0f} s, then ten answers of {edge.url}/{edge.status_name} that show it",

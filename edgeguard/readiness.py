@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     from edgeguard.pages import Page, Yardstick
     from edgeguard.settings import EdgeOnlySettings
 
+REFUSED = (
+    *("page-error", "not-kept", "set-cookie", "private", "no-store", "no-ttl", "passed", "vary", "short-runway"),
+    *("revalidates", "token-scope", "token-expires"),
+)
+"""Findings with which a deploy does not begin, unless a person accepts them by name. What was cold is not among them:
+preflight has fetched it."""
+QUICK = 8
+"""Pages that preflight looks at."""
 PLANNED_CLOSURE = ClusterSettings.model_fields["planned_closure"].default
 """Seconds, where neither a history nor a [cluster] says more."""
 
@@ -73,6 +81,14 @@ def look(
         if page.cached and page.answer is not None:
             found += revalidation.examine(url, page.answer.headers, origin, needed=measure.closure, timeout=timeout)
         yield page, found
+
+
+def before_a_deploy(environment: EdgeSide) -> Iterator[Finding]:
+    """The quick part, for preflight: the token, and a few of the pages. Raises EdgeError as `token_findings`."""
+    settings = environment.settings
+    yield from token_findings(environment, lasting=settings.claim.duration)
+    for _, found in look(spread(urls(settings), QUICK), settings, yardstick(environment)):
+        yield from found
 
 
 def token_findings(environment: EdgeSide, *, lasting: float) -> tuple[Finding, ...]:

@@ -286,6 +286,18 @@ def test_an_unknown_acceptance_is_refused_and_the_known_ones_named(world: World)
     said(world.deploy("--accept", "everything"), 2, "everything", "mixed-releases")
 
 
+def test_pages_that_would_not_last_stop_a_deploy_each_by_its_name(world: World) -> None:
+    pages = {"EDGEGUARD_VISITORS__ANONYMOUS": '["/", "/health", "/nothing"]'}
+    ended = untouched(world, lambda: world.deploy(**pages))
+    said(
+        ended, 4, "/health", "Cache-Control: no-store", "--accept no-store", "/nothing answers 404", "--accept not-kept"
+    )
+    ended = untouched(world, lambda: world.deploy(EDGEGUARD_CLUSTER__PLANNED_CLOSURE="1h"))
+    said(ended, 4, "3600 s", "the claim's grace is too short", "--accept short-runway")
+    accepted = ("--accept", "no-store", "--accept", "not-kept")
+    said(world.deploy(*accepted, **pages, EDGEGUARD_EDGE__CONFIRM_TIMEOUT="0"), 9, "not confirmed")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("deploy",), ("deploy", "rehearsal", "--faster"), ("deplyo", "rehearsal"), ("report", "rehearsal", "x")],

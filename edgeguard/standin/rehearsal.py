@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgeguard import manifest
+from edgeguard import manifest, readiness
 from edgeguard.cluster.local import LocalCluster
 from edgeguard.deploy import Wish, deploy
 from edgeguard.environment import Environment
@@ -98,7 +98,9 @@ class World:
         threading.Event().wait(len(settings.anonymous) / settings.rate + 0.5)
         early.stop()
         self._plant()
-        accept = () if self.scene.unguarded is None else ("unguarded",)
+        accept: tuple[str, ...] = () if self.scene.unguarded is None else ("unguarded",)
+        if self.scene.repository is not None:  # what a page of theirs lacks is to be seen, not to be in the way
+            accept += readiness.REFUSED
         return deploy(environment, Wish(ref=self.ref, accept=accept), listen=self._listen)
 
     def ready(self) -> dict[str, Any]:
@@ -190,6 +192,7 @@ class World:
                 "lease": 3,
                 "health_path": health,
                 "start_timeout": 10,
+                "planned_closure": self.scene.hook_seconds + 30,
                 "options": {"gate_port": gate_port},
             },
             "edge": {
@@ -204,7 +207,7 @@ class World:
                 "healthy_timeout": 5,
                 "release_header": "Edgeguard-Release",
             },
-            "claim": {"duration": 120, "hold": 10},
+            "claim": {"duration": self.scene.hook_seconds + 115, "hold": 10},
             "purge": {"release_key": "release"} if bundled else {"pace": 0.1},
             "visitors": {
                 "anonymous": list(pages),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeguard import application, front_door, image
+from edgeguard import application, front_door, image, readiness
 from edgeguard.cluster import Generation
 from edgeguard.errors import OriginsUnhealthy, Refused, UsageError
 from edgeguard.steps.deployment import Step, agreed, short
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgeguard.saga import Facts
     from edgeguard.steps.deployment import Deployment
 
-ACCEPTABLE = ("no-previous-release", "mixed-releases", "origins-sick", "closed", "unguarded")
+ACCEPTABLE = ("no-previous-release", "mixed-releases", "origins-sick", "closed", "unguarded", *readiness.REFUSED)
 """Refusals of preflight that a person may accept by name."""
 
 
@@ -101,15 +101,12 @@ class Preflight(Step):
             self.deployment.was_open = all(server.open for server in servers)
         reasons = [*self._cluster(servers), *self._edge()]
         if not reasons and not self.deployment.supersede and "origins-sick" not in self.deployment.accept:
-            try:
-                front_door.ask_once(self.environment.settings.edge, None)
-            except OriginsUnhealthy as exc:
-                reasons.append(("origins-sick", exc.message))
+            reasons += self._visitors()
         refused = [(name, text) for name, text in reasons if name not in self.deployment.accept]
         if refused:
             raise Refused(
                 "; ".join(text for _, text in refused),
-                "To go on all the same: " + " ".join(f"--accept {name}" for name, _ in refused),
+                "To go on all the same: " + " ".join(dict.fromkeys(f"--accept {name}" for name, _ in refused)),
             )
         opened = self.deployment.record.opened
         return {"previous": opened["release"] if opened else None, "servers": [server.name for server in servers]}
@@ -139,6 +136,23 @@ class Preflight(Step):
                 ("unguarded", f"the policy in the service is not this environment's: {', '.join(policy.differences)}")
             ]
         return []
+
+    def _visitors(self) -> list[tuple[str, str]]:
+        """What visitors would notice. Not asked of a sick site: a fix has to reach it."""
+        deployment = self.deployment
+        try:
+            front_door.ask_once(self.environment.settings.edge, None)
+        except OriginsUnhealthy as exc:
+            return [("origins-sick", exc.message)]
+        if not deployment.guarded:
+            return []
+        reasons = []
+        for finding in readiness.before_a_deploy(self.environment):
+            if finding.name in readiness.REFUSED and finding.name not in deployment.accept:
+                reasons.append((finding.name, finding.text))
+            elif finding.severity != "note":
+                deployment.say("warning", text=finding.text)
+        return reasons
 
 
 class Stage(Step):
