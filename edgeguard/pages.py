@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ KEPT = (200, 203, 300, 301, 302, 410)
 _SERVER_ERROR = 500
 _PERSONAL = frozenset({"*", "cookie", "user-agent", "authorization", "referer", "accept-language", "x-forwarded-for"})
 """Headers that nearly every visitor sends differently: a copy for each of them is a copy for nobody else."""
+_MOMENT = 5
+"""Seconds by which two clocks may differ that were compared in whole seconds, a while ago."""
 _GROUP = re.compile(r"\(?\b([HM])\s+(\S+)\s+(-|-?[0-9.]+)\s+(-|-?[0-9.]+)\s+(-|-?[0-9.]+)\)?")
 
 
@@ -94,11 +97,18 @@ def held(header: str) -> Held | None:
 
 
 def look(
-    url: str, edge: EdgeSettings, yardstick: Yardstick, *, timeout: float, pause: Callable[[float], None] | None = None
+    url: str,
+    edge: EdgeSettings,
+    yardstick: Yardstick,
+    *,
+    timeout: float,
+    ahead: float = 0.0,
+    pause: Callable[[float], None] | None = None,
 ) -> Page:
     """Ask for a page until the edge has told what it holds, at most ASKS times.
 
-    `pause` is called after each answer with the seconds that it took. Nothing is raised: no answer is a finding, too.
+    The edge's clock is `ahead` of this machine's, in seconds. `pause` is called after each answer with the seconds that
+    it took. Nothing is raised: no answer is a finding, too.
     """
     headers = {"Fastly-Debug": "1", "Edgeguard-Show": edge.status_name}
     cold: bool | None = None
@@ -113,7 +123,7 @@ def look(
         told = held(answer.headers.get("fastly-debug-ttl", ""))
         hit = _hit(answer, told)
         if number == 0:
-            cold = _cold(answer, hit=hit)
+            cold = False if hit else _cold(answer, ahead)
         if answer.status >= _SERVER_ERROR:
             closed = answer.headers.get("edgeguard-closed")
             said = f"{url} answers {answer.status}" + (f": the cluster is closed ({closed})" if closed else "")
@@ -241,11 +251,15 @@ def _hit(answer: Answer, told: Held | None) -> bool:
     return answer.headers.get("x-cache", "").rpartition(",")[2].strip().upper() == "HIT"
 
 
-def _cold(answer: Answer, *, hit: bool) -> bool | None:
-    """Whether there was no copy, stale ones included; only the policy can tell that of a miss."""
-    if hit:
-        return False
-    return {"none": True, "stale": False}.get(answer.headers.get("edgeguard-copy", ""))
+def _cold(answer: Answer, ahead: float) -> bool | None:
+    """Whether there was no copy, stale ones included, when this answer was fetched; only the policy can tell.
+
+    What it tells is stored with the page and outlasts a renewal by a 304, so it counts only if it is of this moment.
+    """
+    word, _, at = answer.headers.get("edgeguard-copy", "").partition(" ")
+    if not at.isdecimal() or abs(int(at) - (time.time() + ahead)) > _MOMENT + answer.seconds:
+        return None
+    return {"none": True, "stale": False}.get(word)
 
 
 def _varying(vary: str) -> str | None:

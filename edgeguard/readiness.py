@@ -71,12 +71,13 @@ def look(
     settings: EdgeOnlySettings,
     measure: Yardstick,
     *,
+    ahead: float = 0.0,
     pause: Callable[[float], None] | None = None,
 ) -> Iterator[tuple[Page, tuple[Finding, ...]]]:
-    """Each page with what was found out about it. `pause` is called between requests with the last answer's seconds."""
+    """Each page with what was found out about it; `ahead` and `pause` are as in pages.look."""
     origin, timeout = _origin(settings), settings.visitors.timeout
     for url in names:
-        page = pages.look(url, settings.edge, measure, timeout=timeout, pause=pause)
+        page = pages.look(url, settings.edge, measure, timeout=timeout, ahead=ahead, pause=pause)
         found: tuple[Finding, ...] = (page.finding,) if page.finding else ()
         if page.cached and page.answer is not None:
             found += revalidation.examine(url, page.answer.headers, origin, needed=measure.closure, timeout=timeout)

@@ -245,6 +245,21 @@ def test_a_page_that_would_not_last_is_named_with_its_reason(world: World, name:
     assert "secret-of-a-visitor" not in json.dumps(found.json())
 
 
+def test_a_page_that_nobody_has_asked_for_is_cold_until_it_is_warmed(world: World) -> None:
+    """One that has expired is not, nor is one that was renewed by a 304."""
+    world.stage.get(expired := world.stage.page(cache="max-age=10"))
+    world.stage.get(renewed := world.stage.page(cache="max-age=10", more={"ETag": '"1"'}))
+    world.stage.later(30)
+    world.configure(pages=[*world.pages, expired, renewed, cold := world.stage.page(cache="max-age=600")])
+    found = world.examine()
+    assert [(page.url, page.cached) for page in found.pages if page.cold] == [(world.stage.url + cold, True)]
+    assert "cold" in wrong(found)
+    assert found.would_notice
+
+    world.configure(pages=[*world.pages, world.stage.page(cache="max-age=600")])
+    assert wrong(world.examine(warm=True)) == set()
+
+
 @pytest.mark.parametrize("status", [404, 500])
 def test_a_page_that_is_an_error_is_named(world: World, status: int) -> None:
     world.configure(pages=[*world.pages, world.stage.page(status=status)])
@@ -298,6 +313,7 @@ def test_a_304_that_would_lose_the_ceiling_is_named(world: World, more: dict[str
 
 def test_without_an_origin_to_ask_a_304_is_unknown_not_well(world: World) -> None:
     page = world.stage.page(cache="max-age=600", more={"ETag": '"1"'})
+    world.stage.get(page)
     world.configure(pages=[page], doctor={"origin": "http://127.0.0.1:9"})
 
     assert wrong(world.examine()) == {"revalidation-unknown"}
@@ -306,6 +322,7 @@ def test_without_an_origin_to_ask_a_304_is_unknown_not_well(world: World) -> Non
 def test_the_longest_of_the_last_closures_is_what_a_runway_has_to_cover(world: World) -> None:
     """A deploy of this machine took 1000 s; a claim gives 660 s and the page has a TTL of 60 s."""
     page = world.stage.page(cache="max-age=60")
+    world.stage.get(page)
     world.configure(pages=[page])
     assert wrong(world.examine()) == set()
     journal = world.folder / "state" / "site" / "20260101-000000-abcd" / "journal.jsonl"

@@ -72,6 +72,7 @@ def examine(
     """
     found: list[Finding] = []
     answers, trouble = _status_answers(environment)
+    ahead = answers[-1].now - time.time() if answers else 0.0
     found += _service(environment, cluster, answers, trouble)
     found += _token(environment)
     measure = readiness.yardstick(environment, grace=answers[-1].grace if answers else None)
@@ -85,7 +86,7 @@ def examine(
     if warm:
         for _ in readiness.look(names, environment.settings, measure, pause=pause):
             pass
-    looked = list(readiness.look(names, environment.settings, measure, pause=pause))
+    looked = list(readiness.look(names, environment.settings, measure, ahead=ahead, pause=pause))
     pages = tuple(page for page, _ in looked)
     found += [finding for _, about in looked for finding in about]
     found += _coverage(pages, measure)

@@ -309,6 +309,12 @@ BROKEN = [
             ("deliver", "unset resp.http.Edgeguard-Stale;", ""),
             ("deliver", ' && req.http.Edgeguard-Show != "edgeguard-status"', ""),
         ],
+        "who_asks_is_told_whether_there_was_a_copy": [
+            ("fetch", 'if (req.http.Edgeguard-Show == "edgeguard-status") {', "if (true) {"),
+            ("fetch", "set beresp.http.Edgeguard-Copy = if(", "set beresp.http.X-Other = if("),
+            ("fetch", 'if(stale.exists, "stale ", "none ")', '"stale "'),
+            ("deliver", "unset resp.http.Edgeguard-Copy;", ""),
+        ],
         "fresh": [
             ("deliver", 'if (resp.stale.is_error || fastly_info.state ~ "STALE") {', "if (true) {"),
             ("deliver", ' ~ "STALE"', ' ~ ""'),

@@ -12,4 +12,5 @@ if (resp.stale.is_error || fastly_info.state ~ "STALE") {  # if the former does 
 # What the shield marked stays marked. Visitors see none of it, but those who ask by the status name.
 if (req.http.Edgeguard-Tier != "shield" && req.http.Edgeguard-Show != "{{status}}") {
   unset resp.http.Edgeguard-Stale;
+  unset resp.http.Edgeguard-Copy;
 }

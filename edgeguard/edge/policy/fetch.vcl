@@ -22,3 +22,9 @@ if (beresp.status >= 500 && beresp.status < 600 && req.http.Edgeguard-Asked != "
     error 662 "edgeguard";  # the short page
   }
 }
+
+# For who asks by the status name: was there a copy that could have been served stale, when this answer was fetched? Since
+# it is stored with the page, and a 304 leaves it as it was, it says its time.
+if (req.http.Edgeguard-Show == "{{status}}") {
+  set beresp.http.Edgeguard-Copy = if(stale.exists, "stale ", "none ") now.sec;
+}

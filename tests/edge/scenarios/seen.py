@@ -37,6 +37,21 @@ def a_limit_known_at_the_lookup_is_enough(stage: Stage) -> None:
 
 
 @scenario()
+def who_asks_is_told_whether_there_was_a_copy(stage: Stage) -> None:
+    """Beyond the grace there is none. A visitor is told nothing, nor is anything kept for who asks later."""
+    path = stage.page()
+    word, at = stage.get(path).headers.get("edgeguard-copy", "nothing 0").split()
+    assert (word, abs(int(at) - stage.now()) < 5) == ("none", True)
+    assert "edgeguard-copy" not in stage.get(path, Edgeguard_Show="1").headers
+    for seconds, expected in ((15, "stale"), (100, "none")):
+        stage.later(seconds)
+        assert stage.get(path).headers["edgeguard-copy"].startswith(f"{expected} ")
+    stage.later(15)
+    assert "edgeguard-copy" not in stage.get(path, Edgeguard_Show="1").headers
+    assert "edgeguard-copy" not in stage.get(path).headers
+
+
+@scenario()
 def only_who_asks_is_told_of_a_stale_answer(stage: Stage) -> None:
     for more in ({}, {"Edgeguard-Stale": "the origin's own word"}):
         path = cached(stage, age=15, more=more)
