@@ -205,7 +205,9 @@ def _judge_copy(page: Page, edge: EdgeSettings, yardstick: Yardstick, headers: M
     if page.runway_claimed is not None and page.runway_claimed < yardstick.closure:
         return _short(page, edge, yardstick, headers)
     if page.cold:
-        text = f"{page.url} had no copy at {page.node or 'the edge'} until it was asked for just now"
+        text = (
+            f"{page.url} had no copy at {page.node or 'the edge'} that could be served, until it was asked for just now"
+        )
         return _found(page, "cold", text)
     return page
 

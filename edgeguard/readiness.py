@@ -71,13 +71,19 @@ def look(
     settings: EdgeOnlySettings,
     measure: Yardstick,
     *,
+    warm: bool = False,
     ahead: float = 0.0,
     pause: Callable[[float], None] | None = None,
 ) -> Iterator[tuple[Page, tuple[Finding, ...]]]:
-    """Each page with what was found out about it; `ahead` and `pause` are as in pages.look."""
+    """Each page with what was found out about it; `ahead` and `pause` are as in pages.look.
+
+    With `warm` a page that was cold is looked at once more: to ask for it was to have it fetched.
+    """
     origin, timeout = _origin(settings), settings.visitors.timeout
     for url in names:
         page = pages.look(url, settings.edge, measure, timeout=timeout, ahead=ahead, pause=pause)
+        if warm and page.why == "cold":
+            page = pages.look(url, settings.edge, measure, timeout=timeout, ahead=ahead, pause=pause)
         found: tuple[Finding, ...] = (page.finding,) if page.finding else ()
         if page.cached and page.answer is not None:
             found += revalidation.examine(url, page.answer.headers, origin, needed=measure.closure, timeout=timeout)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeguard import environment, pages, sitemap
+from edgeguard import environment, pages, readiness, sitemap
 from edgeguard.doctor import examine
 from edgeguard.doctor.text import render
 from edgeguard.edge.grace import SUPPORT_SLOTS
@@ -508,6 +508,13 @@ def test_every_finding_is_explained() -> None:
     assert {name for name in found - installing if f"`{name}`" not in explained} == set()
 
 
+def test_every_refusal_of_preflight_is_explained() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "doctor.md").read_text(encoding="utf-8")
+    paragraph = next(part for part in text.split("\n\n") if "preflight" in part)
+
+    assert set(re.findall(r"`([a-z-]+)`", paragraph)) == set(readiness.REFUSED)
+
+
 # -- the command -------------------------------------------------------------------------------------------------
 
 
@@ -518,6 +525,9 @@ def test_the_command_tells_scripts_and_people(world: World) -> None:
     assert {key: told[key] for key in ("environment", "would_notice")} == {"environment": "site", "would_notice": False}
     assert {"url", "cached", "why", "runway"} <= told["urls"][0].keys()
 
+    shown = render(world.examine(), quiet=True, verbose=True).splitlines()
+    assert [line.split()[-1] for line in shown[-PAGES:]] == [world.stage.url + page for page in world.pages]
+    assert len(shown) == 2 + 2 + PAGES, "quiet: what is well is left out"
     bad = [world.stage.page(cache="private") for _ in range(5)]
     world.configure(pages=bad)
     ill = world.edgeguard("doctor", "site")

@@ -35,6 +35,6 @@ def doctor(
     if as_json:
         print_json(found.json())
     else:
-        typer.echo(render(found, quiet=quiet))
+        typer.echo(render(found, quiet=quiet, verbose=verbose))
     if found.would_notice:
         raise Refused(f"an anonymous visitor of {name} would notice a deploy now")

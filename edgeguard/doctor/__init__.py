@@ -65,7 +65,7 @@ def examine(
     warm: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Diagnosis:
-    """Look at everything. With `warm`, pages of which the edge has no copy are fetched first, one after the other.
+    """Look at everything. With `warm`, a page that had to be fetched just now is looked at once more.
 
     `cluster` is asked only who holds the lock. Requests for pages keep to `doctor.rate`, and each waits for as long as
     the one before it took, so that a slow origin is asked less.
@@ -83,10 +83,7 @@ def examine(
     def pause(took: float) -> None:
         sleep(max(1 / rate, took))
 
-    if warm:
-        for _ in readiness.look(names, environment.settings, measure, pause=pause):
-            pass
-    looked = list(readiness.look(names, environment.settings, measure, ahead=ahead, pause=pause))
+    looked = list(readiness.look(names, environment.settings, measure, warm=warm, ahead=ahead, pause=pause))
     pages = tuple(page for page, _ in looked)
     found += [finding for _, about in looked for finding in about]
     found += _coverage(pages, measure)

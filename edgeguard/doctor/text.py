@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from edgeguard.doctor import Diagnosis
     from edgeguard.findings import Finding
+    from edgeguard.pages import Page
 
 HEADINGS = {
     "critical": "what a visitor would notice",
@@ -22,8 +23,8 @@ SHOWN = 3
 _INDENT, _WIDTH = 22, 118
 
 
-def render(found: Diagnosis, *, quiet: bool = False) -> str:
-    """The whole answer; `quiet` leaves out what needs nobody's attention."""
+def render(found: Diagnosis, *, quiet: bool = False, verbose: bool = False) -> str:
+    """The whole answer; `quiet` leaves out what needs nobody's attention, `verbose` adds a line for each page."""
     verdict = (
         "an anonymous visitor would notice a deploy now" if found.would_notice else "nobody would notice a deploy now"
     )
@@ -33,7 +34,17 @@ def render(found: Diagnosis, *, quiet: bool = False) -> str:
         of_it = [finding for finding in found.findings if finding.severity == severity]
         if of_it and not (quiet and severity in ("note", "ok")):
             lines += ["", f"  {heading}:", *_group(found.environment, of_it)]
+    if verbose:
+        lines += ["", "  pages, and their runway (under a deploy's claim):", *map(_page, found.pages)]
     return "\n".join(lines)
+
+
+def _page(page: Page) -> str:
+    if page.runway is None or page.runway_claimed is None:
+        runway = "unknown" if page.cached else "none"
+    else:
+        runway = f"{page.runway:.0f} s ({page.runway_claimed:.0f} s)"
+    return f"    {page.why or 'copy':<16}  {runway:<22}  {page.url}"
 
 
 def _group(environment: str, findings: Sequence[Finding]) -> Iterator[str]:

@@ -106,7 +106,7 @@ class Preflight(Step):
         if refused:
             raise Refused(
                 "; ".join(text for _, text in refused),
-                "To go on all the same: " + " ".join(dict.fromkeys(f"--accept {name}" for name, _ in refused)),
+                "To go on all the same: " + " ".join(f"--accept {name}" for name, _ in refused),
             )
         opened = self.deployment.record.opened
         return {"previous": opened["release"] if opened else None, "servers": [server.name for server in servers]}
@@ -146,13 +146,16 @@ class Preflight(Step):
             return [("origins-sick", exc.message)]
         if not deployment.guarded:
             return []
-        reasons = []
+        reasons: dict[str, list[str]] = {}
         for finding in readiness.before_a_deploy(self.environment):
             if finding.name in readiness.REFUSED and finding.name not in deployment.accept:
-                reasons.append((finding.name, finding.text))
+                reasons.setdefault(finding.name, []).append(finding.text)
             elif finding.severity != "note":
                 deployment.say("warning", text=finding.text)
-        return reasons
+        return [
+            (name, texts[0] + (f" (and {len(texts) - 1} more like it)" if len(texts) > 1 else ""))
+            for name, texts in reasons.items()
+        ]
 
 
 class Stage(Step):
