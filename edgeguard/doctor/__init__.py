@@ -188,10 +188,11 @@ def _claims(environment: EdgeSide, cluster: Cluster | None, items: Mapping[str, 
 
 def _deploys_claim(environment: EdgeSide, cluster: Cluster | None, said: str) -> Finding:
     """A deploy's claim belongs to who holds the lock; without a [cluster] there is no lock to be asked."""
-    if cluster is None:
+    settings = environment.settings.cluster
+    if cluster is None or settings is None:
         return Finding("deploy-claim", "note", f"{said}: a deploy is under way, or left it", "It ends by itself.")
     try:
-        lock = Record(cluster, environment.name).look().get("lock")
+        lock = Record(cluster, environment.name, lease=settings.lease).look().get("lock")
     except ClusterError as exc:
         return Finding("deploy-claim", "note", f"{said}; whose it is can't be told: {exc.message}", exc.remedy)
     if lock:
