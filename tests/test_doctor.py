@@ -193,6 +193,21 @@ def test_a_defect_in_the_service_is_named(world: World, name: str) -> None:
     assert finding.remedy
 
 
+def test_where_the_service_s_own_settings_keep_pages_there_is_no_policy_to_ask(world: World) -> None:
+    snippets = [snippet.name for snippet in world.stage.policy()]
+    own = {"general.stale_if_error": True, "general.stale_if_error_ttl": world.stage.settings.ceiling}
+    world.plant(remove={"snippet": snippets, "dictionary": ["edgeguard"]}, settings=own)
+    world.configure(edge={"mechanism": "settings"})
+    found = world.examine()
+    assert wrong(found) == set()
+    ttl = found.pages[0].ttl
+    assert ttl is not None
+    assert found.pages[0].runway == pytest.approx(ttl + world.stage.settings.ceiling)
+
+    world.plant(settings={"general.stale_if_error_ttl": 60})
+    assert wrong(world.examine()) == {"policy-changed"}
+
+
 def test_a_green_path_keeps_the_health_check_content(world: World) -> None:
     world.plant(**CHECKED)
     world.configure(with_cluster=True)

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edgeguard.cluster import Cluster
-    from edgeguard.edge import Status
+    from edgeguard.edge import ActiveVersion, Policy, Status
     from edgeguard.environment import EdgeSide
     from edgeguard.pages import Page, Yardstick
 
 STATUS_ANSWERS = 10
 """Each over a new connection, so that more than one node may answer."""
+NONE = ""
+"""In place of a revision: no policy is installed."""
 TOKEN_DAYS = 7
 """A token that ends sooner is worth a word."""
 
@@ -71,9 +73,13 @@ def examine(
     the one before it took, so that a slow origin is asked less.
     """
     found: list[Finding] = []
-    answers, trouble = _status_answers(environment)
+    claims = environment.settings.edge.mechanism == "vcl"
+    answers, trouble = _status_answers(environment) if claims else ([], "")
     ahead = answers[-1].now - time.time() if answers else 0.0
-    found += _service(environment, cluster, answers, trouble)
+    installed, about = _service(environment, cluster)
+    found += about
+    if claims and installed != NONE:
+        found += _nodes(answers, trouble, installed or policy.revision(environment.settings.edge))
     found += _token(environment)
     measure = readiness.yardstick(environment, grace=answers[-1].grace if answers else None)
     names, unread = _names(environment)
@@ -95,10 +101,8 @@ def examine(
 
 
 def _status_answers(environment: EdgeSide) -> tuple[list[Status], str]:
-    """What the nodes say, and what went wrong where one didn't answer. Without the policy they say nothing."""
+    """What the nodes say, and what went wrong where one didn't answer."""
     answers: list[Status] = []
-    if environment.settings.edge.mechanism == "settings":
-        return answers, ""
     for _ in range(STATUS_ANSWERS):
         try:
             answers.append(environment.edge.status())
@@ -107,50 +111,46 @@ def _status_answers(environment: EdgeSide) -> tuple[list[Status], str]:
     return answers, ""
 
 
-def _service(
-    environment: EdgeSide, cluster: Cluster | None, answers: Sequence[Status], trouble: str
-) -> Iterator[Finding]:
-    edge, settings = environment.edge, environment.settings
-    expected = policy.revision(settings.edge)
+def _service(environment: EdgeSide, cluster: Cluster | None) -> tuple[str | None, list[Finding]]:
+    """What the API tells; and the revision of the policy that is installed (NONE: none; None: it can't be told)."""
+    found: list[Finding] = []
+    revision: str | None = None
     try:
-        version = edge.active_version()
-        fighting = conflicts.find(version, settings.edge)
-        yield from fighting
+        version = environment.edge.active_version()
+        found += conflicts.find(version, environment.settings.edge)
         if version.kind != "vcl":
-            return
-        installed = edge.policy()
-        if installed.revision is None:
-            yield Finding(
-                "policy-missing",
-                "critical",
-                f"version {version.number} of the service has no policy of edgeguard",
-                "edgeguard edge install ENV",
-            )
-            return
-        if installed.differences:
-            yield Finding(
-                "policy-changed",
-                "critical",
-                f"the policy in version {version.number} is not what would be installed: "
-                + ", ".join(installed.differences),
-                "edgeguard edge diff ENV shows it; edgeguard edge install ENV mends it.",
-            )
-        else:
-            yield Finding("policy", "ok", f"installed in version {version.number}, unchanged", "")
-        expected = installed.revision
-        yield from health_checks.find(
-            version,
-            closure=readiness.expected_closure(environment)[0],
-            green_path=settings.cluster.edge_check_path if settings.cluster else None,
-            patience=settings.edge.healthy_timeout,
-        )
-        if settings.edge.mechanism == "vcl":
-            yield from _claims(environment, cluster, edge.items())
+            return NONE, found
+        installed = environment.edge.policy()
+        revision = installed.revision or NONE
+        found.append(_policy(installed))
+        if revision != NONE:
+            found += _health_checks(environment, version)
+            if environment.settings.edge.mechanism == "vcl":
+                found += _claims(environment, cluster, environment.edge.items())
     except EdgeError as exc:
         text = f"Fastly's API doesn't tell all that is needed: {exc.message}"
-        yield Finding("api-unknown", "warning", text, exc.remedy)
-    if settings.edge.mechanism == "vcl":
-        yield from _nodes(answers, trouble, expected)
+        found.append(Finding("api-unknown", "warning", text, exc.remedy))
+    return revision, found
+
+
+def _policy(installed: Policy) -> Finding:
+    where, remedy = f"version {installed.version} of the service", "edgeguard edge install ENV"
+    if installed.revision is None:
+        return Finding("policy-missing", "critical", f"{where} has no policy of edgeguard", remedy)
+    if installed.differences:
+        text = f"{where} doesn't hold what would be installed: {', '.join(installed.differences)}"
+        return Finding("policy-changed", "critical", text, f"edgeguard edge diff ENV shows it; {remedy} mends it.")
+    return Finding("policy", "ok", f"{where} holds what was installed, unchanged", "")
+
+
+def _health_checks(environment: EdgeSide, version: ActiveVersion) -> tuple[Finding, ...]:
+    settings = environment.settings
+    return health_checks.find(
+        version,
+        closure=readiness.expected_closure(environment)[0],
+        green_path=settings.cluster.edge_check_path if settings.cluster else None,
+        patience=settings.edge.healthy_timeout,
+    )
 
 
 def _nodes(answers: Sequence[Status], trouble: str, expected: str) -> Iterator[Finding]:
