@@ -26,13 +26,13 @@ class Site:
     stage: Stage
     config: Path
 
-    def purge(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def purge(self, *arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("EDGEGUARD_", "FASTLY_"))
         }
         done = subprocess.run(
             [sys.executable, "-m", "edgeguard", "purge", "production", "--config", str(self.config), *arguments],
-            env=environment,
+            env=environment | variables,
             capture_output=True,
             check=False,
             input=stdin,
@@ -147,6 +147,9 @@ def test_all_needs_the_policy(site: Site) -> None:
     site.stage.control("POST", "/plants", {"remove": {"snippet": names}})
     done = site.purge("--all")
     site.stage.control("DELETE", "/plants")
+    assert (done.returncode, site.purged()) == (4, [])
+    assert "--all --hard" in done.stderr
+    done = site.purge("--all", EDGEGUARD_EDGE__MECHANISM="settings")
     assert (done.returncode, site.purged()) == (4, [])
     assert "--all --hard" in done.stderr
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from edgeguard import image, patterns
 from edgeguard.purge import Changes, Purge, of_deploy
-from edgeguard.settings import PurgeSettings
+from edgeguard.settings import EdgeOnlySettings, PurgeSettings
 from tests.contracts.world import make_image
 
 if TYPE_CHECKING:
@@ -59,9 +59,12 @@ def test_rules_that_can_not_be_meant_are_refused(rule: dict[str, Any]) -> None:
         PurgeSettings.model_validate({"rules": [rule]})
 
 
-def decided(*paths: str, given: tuple[str, ...] = (), unknown: str = "", **settings: object) -> Purge:
+def decided(
+    *paths: str, given: tuple[str, ...] = (), unknown: str = "", mechanism: str = "vcl", **settings: object
+) -> Purge:
     changes = Changes(None, unknown) if unknown else Changes(paths)
-    return of_deploy(PurgeSettings.model_validate(settings), given, changes)
+    edge = {"service": "s", "url": "http://h", "health_url": "http://h/", "mechanism": mechanism}
+    return of_deploy(EdgeOnlySettings.model_validate({"edge": edge, "purge": settings}), given, changes)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +83,8 @@ def decided(*paths: str, given: tuple[str, ...] = (), unknown: str = "", **setti
         (decided("tests/test.py", rules=[NEWS, TESTS]), (), False),
         (decided("content/news/two words.md", rules=[NEWS]), (), True),
         (decided(rules=[NEWS]), (), True),
+        (decided(mechanism="settings"), (), False),
+        (decided(mechanism="settings", given=("a",)), ("a",), False),
         (decided(rules=[NEWS], unknown="no image"), (), True),
     ],
 )

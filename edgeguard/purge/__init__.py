@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeguard.purge.rules import derive
+from edgeguard.purge.rules import Derived, derive
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgeguard.settings import PurgeSettings
+    from edgeguard.settings import EdgeOnlySettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,35 +36,44 @@ class Changes:
     unknown: str = ""
 
 
-def of_deploy(settings: PurgeSettings, given: Sequence[str], changes: Changes) -> Purge:
+def of_deploy(environment: EdgeOnlySettings, given: Sequence[str], changes: Changes) -> Purge:
     """What a deploy purges: the keys that were named, those that its rules derive from what changed, and every page by
     its group if nothing says what changed: nothing is named, and no rules cover all of it."""
-    reasons, keys = [], list(given)
+    settings = environment.purge
+    keys, reasons = list(given), []
     if given:
         reasons.append(f"named with --purge-key: {listed(given)}")
     if settings.release_key:
         keys.append(settings.release_key)
         reasons.append(f"purge.release_key: {settings.release_key}")
+    named = bool(keys)
     covered = False
-    if settings.rules and changes.paths is None:
-        reasons.append(f"no key is derived from what changed: {changes.unknown}")
-    elif settings.rules:
+    if settings.rules:
         derived = derive(settings.rules, changes.paths or ())
         covered = bool(changes.paths) and not derived.uncovered
-        keys += [key for key in derived.keys if key not in keys]
-        reasons += [f"{path} changed: {listed(found)}" for path, found in derived.because[:_SHOWN]]
-        if (more := len(derived.because) - _SHOWN) > 0:
-            reasons.append(f"and {more} more paths")
-        if not changes.paths:
-            reasons.append("no file of the application changed")
-        elif derived.uncovered:
-            reasons.append(f"no rule is about {listed(derived.uncovered)}")
-    groups = settings.default == "paced" and not given and not settings.release_key and not covered
+        keys += derived.keys
+        reasons += _why(changes, derived)
+    every = settings.default == "paced" and not named and not covered
+    groups = every and environment.edge.mechanism == "vcl"
     if groups:
         reasons.append("what changed is not named (purge.default = paced): every page, by its group")
+    elif every:
+        reasons.append("not every page: only under the policy (edge.mechanism = vcl) do pages have groups")
     elif not keys:
         reasons.append("nothing: what changed is on no page" if covered else "nothing (purge.default = none)")
     return Purge(keys=tuple(dict.fromkeys(keys)), groups=groups, reasons=tuple(reasons))
+
+
+def _why(changes: Changes, derived: Derived) -> list[str]:
+    """What rules said of what changed."""
+    if changes.paths is None:
+        return [f"no key is derived from what changed: {changes.unknown}"]
+    if not changes.paths:
+        return ["no file of the application changed"]
+    said = [f"{path} changed: {listed(found)}" for path, found in derived.because[:_SHOWN]]
+    if (more := len(derived.because) - _SHOWN) > 0:
+        said.append(f"and {more} more paths")
+    return [*said, f"no rule is about {listed(derived.uncovered)}"] if derived.uncovered else said
 
 
 _SHOWN = 8

@@ -47,13 +47,13 @@ def by_hand(
 
 def _without_groups(environment: EdgeSide) -> list[str]:
     """Why pages may have no group, as warnings. Raises Refused where none can have one."""
+    remedy = "Name keys or URLs; or --all --hard, which takes every page away at once."
+    if environment.settings.edge.mechanism == "settings":
+        raise Refused("without the policy (edge.mechanism is settings) no page has a group to be purged by", remedy)
     try:
         policy = environment.edge.policy()
     except EdgeUnauthorized:  # a token for purges alone
         return ["the token may not see whether the policy is installed; pages have groups only under it"]
     if policy.revision is None:
-        raise Refused(
-            "the policy is not in the service, so no page has a group to be purged by",
-            "Name keys or URLs; or --all --hard, which takes every page away at once.",
-        )
+        raise Refused("the policy is not in the service, so no page has a group to be purged by", remedy)
     return ["the policy in the service is not ours: pages may have no group yet"] if policy.differences else []
