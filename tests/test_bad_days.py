@@ -300,7 +300,10 @@ def test_pages_that_would_not_last_stop_a_deploy_each_by_its_name(world: World) 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("deploy",), ("deploy", "rehearsal", "--faster"), ("deplyo", "rehearsal"), ("report", "rehearsal", "x")],
+    [
+        *(("deploy",), ("deploy", "rehearsal", "--faster"), ("deplyo", "rehearsal"), ("report", "rehearsal", "x")),
+        *((verb, "rehearsal", "--purge-key", "two words") for verb in ("deploy", "plan")),
+    ],
 )
 def test_usage(world: World, arguments: tuple[str, ...]) -> None:
     ended = world.run(*arguments)

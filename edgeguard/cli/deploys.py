@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from edgeguard.cli import app
-from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version
+from edgeguard.cli.options import Config, Json, Name, PurgeKey, Quiet, State, Verbose, Version
 from edgeguard.cli.output import listener, print_json
 
 Accept = Annotated[list[str] | None, typer.Option("--accept", help="Go on although preflight names this; repeatable.")]
@@ -27,7 +27,7 @@ def plan(
     ref: Annotated[
         str | None, typer.Option("--ref", help="A commit, tag or branch. [the environment's branch]")
     ] = None,
-    purge_key: Annotated[list[str] | None, typer.Option(help="As it would be given to `deploy`.")] = None,
+    purge_key: PurgeKey = None,
     config: Config = None,
     state: State = None,
     as_json: Json = False,
@@ -56,7 +56,7 @@ def deploy(
     ref: Annotated[
         str | None, typer.Option("--ref", help="A commit, tag or branch. [the environment's branch]")
     ] = None,
-    purge_key: Annotated[list[str] | None, typer.Option(help="Soft-purge this surrogate key; may be repeated.")] = None,
+    purge_key: PurgeKey = None,
     accept: Accept = None,
     supersede: Annotated[
         str | None, typer.Option(metavar="DEPLOY", help="Come in place of this unfinished deploy, with a fix.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeguard.cli import app
-from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version, whole_seconds
+from edgeguard.cli.options import Config, Json, Name, PurgeKey, Quiet, State, Verbose, Version, whole_seconds
 from edgeguard.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ Lasting = Annotated[
     str | None, typer.Option("--for", help="How long the claim lasts if nobody gives it back. [claim.duration]")
 ]
 Renews = Annotated[str | None, typer.Option("--id", help="Renew this claim if it is in force: deploy0 or deploy1.")]
-PurgeKey = Annotated[list[str] | None, typer.Option(help="Soft-purge this surrogate key; may be repeated.")]
 
 
 @hook.command(epilog="Example: edgeguard hook pre production --for 4h")

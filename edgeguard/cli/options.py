@@ -16,6 +16,15 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _surrogate_keys(keys: list[str] | None) -> list[str] | None:
+    """Refuse what can't be a key now, and not when everything else is done."""
+    if keys:
+        from edgeguard.edge.purges import batches  # noqa: PLC0415
+
+        list(batches(keys))
+    return keys
+
+
 Name = Annotated[str, typer.Argument(metavar="ENV", help="The environment: config/ENV.toml.")]
 Config = Annotated[
     Path | None, typer.Option("--config", help="Folder of the environments' files. [$EDGEGUARD_CONFIG, else ./config]")
@@ -27,6 +36,10 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on stdout: one object, 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Only errors and results.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Also the output of builds and hooks.")]
 Version = Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")]
+PurgeKey = Annotated[
+    list[str] | None,
+    typer.Option("--purge-key", callback=_surrogate_keys, help="Soft-purge this surrogate key; may be repeated."),
+]
 
 
 def whole_seconds(text: str) -> int:
