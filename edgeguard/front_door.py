@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -53,9 +53,7 @@ def ask_once(settings: EdgeSettings, release: str | None) -> float:
 
 def look(settings: EdgeSettings) -> Answer:
     """What answers at a URL that is a sure miss, whatever it is. Raises OriginsUnhealthy for no answer at all."""
-    separator = "&" if "?" in settings.health_url else "?"
-    url = f"{settings.health_url}{separator}edgeguard={secrets.token_hex(8)}"
-    return ask(url, headers={"Edgeguard-Show": settings.status_name}, timeout=TIMEOUT)
+    return ask(sure_miss(settings), headers={"Edgeguard-Show": settings.status_name}, timeout=TIMEOUT)
 
 
 def judge(settings: EdgeSettings, answer: Answer, release: str | None = None) -> None:
@@ -69,3 +67,9 @@ def judge(settings: EdgeSettings, answer: Answer, release: str | None = None) ->
         if found != release:
             said = found[:12] if found else "none"
             raise OriginsUnhealthy(f"{settings.health_url} is answered by release {said}, not {release[:12]}")
+
+
+def sure_miss(settings: EdgeSettings) -> str:
+    """The health page's address with a query that no cache has seen, so that the origin has to answer."""
+    separator = "&" if "?" in settings.health_url else "?"
+    return f"{settings.health_url}{separator}edgeguard={os.urandom(8).hex()}"

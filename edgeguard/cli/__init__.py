@@ -14,7 +14,7 @@ from edgeguard.errors import EdgeguardError, Interrupted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FAMILIES = ("clusters", "deploys", "doctor", "edge", "grace", "hooks", "purge", "rehearsals")
+FAMILIES = ("clusters", "deploys", "doctor", "edge", "grace", "hooks", "probe", "purge", "rehearsals")
 
 app = typer.Typer(
     name="edgeguard",
@@ -34,6 +34,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code. The README has the table."""
     verb = next((word for word in arguments if not word.startswith("-")), "")
     import_families(verb)
+    if verb == "probe":  # by the rules of monitors, in which 1 and 2 are verdicts
+        from edgeguard.cli.probe import guarded  # noqa: PLC0415
+
+        return guarded(lambda: app(args=list(arguments), prog_name="edgeguard", standalone_mode=False) or 0, arguments)
     try:
         app(args=list(arguments), prog_name="edgeguard")
     except SystemExit as exc:

@@ -92,3 +92,19 @@ def in_force(claims: Iterable[Claim], *, base: int, ceiling: int, now: float) ->
         seconds=min(ceiling, max([base, *(claim.grace for claim in alive)])),
         hold=any(claim.hold_until > now for claim in alive),
     )
+
+
+def runway(expires: float, limit: float, claims: Iterable[Claim], *, base: int, ceiling: int, now: float) -> float:
+    """For how many seconds from `now` a page could be served if the origin failed, as claims end one after the other.
+
+    The page's TTL ends (or ended) at `expires`, and it may be `limit` seconds stale at most by itself. So it is served
+    while what has passed since `expires` is no more than `limit` and the grace that is in force at that moment.
+    """
+    alive = sorted(live(claims, now=now, ceiling=ceiling), key=lambda claim: claim.until)
+    since = now
+    for number, claim in enumerate(alive):
+        granted = min(ceiling, max([base, *(other.grace for other in alive[number:])]))
+        if expires + min(limit, granted) < claim.until:
+            return max(0.0, max(since, expires + min(limit, granted)) - now)
+        since = float(claim.until)
+    return max(0.0, max(since, expires + min(limit, base)) - now)

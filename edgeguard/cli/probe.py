@@ -1,0 +1,152 @@
+"""The verb of monitors: probe. Its exit codes are theirs: 0 OK, 1 warning, 2 critical, 3 unknown."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import os
+import signal
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from edgeguard.cli import app
+from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version
+from edgeguard.errors import EdgeguardError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edgeguard.health import Limits
+
+UNKNOWN = 3
+
+
+class Format(StrEnum):
+    """The languages of monitors."""
+
+    text = "text"
+    json = "json"
+    nagios = "nagios"
+    prometheus = "prometheus"
+
+
+@app.command(epilog="Example: edgeguard probe production --format nagios -w 30m -c 10m")
+def probe(
+    name: Name,
+    how: Annotated[Format, typer.Option("--format", help="For people, a program, Nagios or Prometheus.")] = Format.text,
+    warning: Annotated[
+        str | None,
+        typer.Option("--warning", "-w", help="The least runway while the origin is closed or down: 30m. Or a range."),
+    ] = None,
+    critical: Annotated[
+        str | None, typer.Option("--critical", "-c", help="The same for CRITICAL: 10m. Or a range, as Nagios has them.")
+    ] = None,
+    timeout: Annotated[
+        str, typer.Option("--timeout", "-t", help="What hasn't answered after this time, doesn't answer.")
+    ] = "10s",
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """The health check: is the site well, closed on purpose, or down; and how long could the edge go on without it?"""
+    if as_json and how not in (Format.text, Format.json):
+        raise UsageError(f"--json and --format {how} are two answers", "Give one of them.")
+    limits = _limits(warning, critical, timeout)
+    from edgeguard.environment import config_folder  # noqa: PLC0415
+    from edgeguard.health.formats import FORMATS  # noqa: PLC0415
+    from edgeguard.health.judge import judge  # noqa: PLC0415
+    from edgeguard.health.look import look  # noqa: PLC0415
+    from edgeguard.settings import load_edge_only  # noqa: PLC0415
+
+    settings = load_edge_only(name, config_folder(config))
+    health = judge(name, settings, look(settings, timeout=limits.timeout), limits)
+    raise typer.Exit(health.code if _write(FORMATS[Format.json if as_json else how](health)) else UNKNOWN)
+
+
+def _limits(warning: str | None, critical: str | None, timeout: str) -> Limits:
+    from edgeguard.health import Limits  # noqa: PLC0415
+    from edgeguard.health.ranges import parse  # noqa: PLC0415
+    from edgeguard.settings import seconds  # noqa: PLC0415
+
+    try:
+        low, lower = (None if said is None else parse(said) for said in (warning, critical))
+        limits = Limits(low, lower, seconds(timeout))
+    except ValueError as exc:
+        raise UsageError(str(exc)) from exc
+    if not limits.timeout:
+        raise UsageError(f"-t {timeout} leaves no time for an answer")
+    return limits
+
+
+class _EndedBySignal(BaseException):
+    """Nothing that takes errors may take this one."""
+
+
+def guarded(run: Callable[[], int], arguments: Sequence[str]) -> int:
+    """Run the command. What ends it without a verdict (bad usage, a bug, a signal) is UNKNOWN, said in its format."""
+    signal.signal(signal.SIGTERM, _end)
+    gc.disable()  # this process lives for a moment, and most of that is imports, which make no garbage
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # or it searches everything that is installed for some
+    try:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # whatever a monitor's locale can't write
+        return run()
+    except BaseException as exc:  # noqa: BLE001 - whatever it is, to a monitor it is UNKNOWN
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _say(_reason(exc), arguments)
+        return UNKNOWN
+
+
+def _end(number: int, _: object) -> NoReturn:
+    raise _EndedBySignal(f"ended by {signal.Signals(number).name}")
+
+
+def _reason(exc: BaseException) -> str:
+    if isinstance(exc, EdgeguardError):
+        return f"{exc.message}. {exc.remedy}" if exc.remedy else exc.message
+    if isinstance(exc, typer.TyperException):  # bad usage
+        return exc.format_message()
+    if isinstance(exc, KeyboardInterrupt):
+        return "interrupted"
+    if not isinstance(exc, _EndedBySignal):
+        import traceback  # noqa: PLC0415 (heavy)
+
+        traceback.print_exception(exc)
+    return str(exc) if isinstance(exc, _EndedBySignal) else f"a bug: {type(exc).__name__}: {exc}"
+
+
+def _say(message: str, arguments: Sequence[str]) -> None:
+    """In the format that was asked for, as far as that can be told. Monitors read what is on stdout."""
+    words = [word for word in arguments if not word.startswith("-")]
+    from edgeguard.health.formats import unknown  # noqa: PLC0415
+
+    _write(unknown(_format(arguments), words[1] if len(words) > 1 else "", message))
+
+
+def _write(text: str) -> bool:
+    """Whether it could be written. If not, what is still to be written goes nowhere, or Python's own exit code wins."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def _format(arguments: Sequence[str]) -> str:
+    if "--json" in arguments:
+        return "json"
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        said = following if word == "--format" else word.removeprefix("--format=")
+        if said in set(Format) and said != word:
+            return said
+    return "text"

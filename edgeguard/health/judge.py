@@ -1,0 +1,247 @@
+"""What was seen, judged: is the site well, closed on purpose, or down; and for how long can the edge cover for it?
+
+A pure function of what was seen. A closed gate says until when it expects to be closed (Edgeguard-Closed): until then a
+closure is no fault, and from then on it is one. A moment that is too far away counts for nothing, as with claims: no
+forgotten closure may silence a monitor for ever.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from edgeguard.edge import grace, policy
+from edgeguard.findings import Finding
+from edgeguard.health import Closure, Health, Page
+from edgeguard.moments import duration, rfc3339, unix
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from edgeguard.findings import Severity
+    from edgeguard.health import Limits, State
+    from edgeguard.health.look import Asked, Seen
+    from edgeguard.health.ranges import Range
+    from edgeguard.settings import EdgeOnlySettings, EdgeSettings
+
+_CLOSED = re.compile(r"\s*([^;]*?)\s*;\s*until=(\S+)\s*")
+_MAX_AGE = re.compile(r"(?<![\w-])(s-maxage|max-age)\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
+_UNCOVERED = ("closed", "down", "stale", "held")
+"""Findings that say that the origin doesn't answer, for whatever reason: now the runway counts."""
+_LONGEST = 60
+"""Of a word that somebody else says, in characters."""
+
+
+def judge(environment: str, settings: EdgeOnlySettings, seen: Seen, limits: Limits) -> Health:
+    """The verdict."""
+    view = _View(settings.edge, seen)
+    pages = tuple(Page(asked, view.runway(asked)) for asked in seen.pages)
+    runway = min((page.runway for page in pages if page.runway is not None), default=None)
+    found = [_front_door(view), *_pages(view), *_origins(view), _policy(view)]
+    covering = any(finding.name in _UNCOVERED for finding in found)
+    if covering:
+        found += _short(limits, runway)
+    state = _worst(found)
+    return Health(
+        environment=environment,
+        state=state,
+        summary=_summary(found, state, runway if covering else None),
+        closure=view.closure,
+        runway=runway,
+        pages=pages,
+        claims=view.claims,
+        findings=tuple(found),
+        expected_revision=view.expected,
+        limits=limits,
+        seen=seen,
+    )
+
+
+class _View:
+    """What all questions are judged by: the closure that the gate tells of, and what the edge grants."""
+
+    def __init__(self, edge: EdgeSettings, seen: Seen) -> None:
+        self.edge, self.seen = edge, seen
+        self.expected = policy.revision(edge)
+        told = (self.closed(asked) for asked in (seen.front, *seen.origins, *seen.pages))
+        self.closure = next((closure for closure in told if closure is not None), None)
+        claims = grace.parse_all(seen.status.slots) if seen.status else ()
+        self.claims = grace.live(claims, now=seen.now, ceiling=edge.ceiling)
+
+    def closed(self, asked: Asked) -> Closure | None:
+        """The closure that this answer tells of; None also where it names no moment, or one that can't be meant."""
+        found = _CLOSED.fullmatch(_refusal(asked) or "")
+        if found is None:
+            return None
+        try:
+            left = (until := unix(found[2])) - self.seen.now
+        except (ValueError, OverflowError):
+            return None
+        return None if left > self.edge.ceiling + grace.DAY else Closure(_word(found[1]), until, left)
+
+    @property
+    def excused(self) -> bool:
+        """Whether copies are served because somebody is at work: a closure as planned, or a deploy's hold."""
+        hold = self.seen.status is not None and self.seen.status.hold
+        return hold or (self.closure is not None and self.closure.seconds_left > 0)
+
+    def runway(self, asked: Asked) -> float | None:
+        """For how many seconds the page could be served without an origin; None where it can't be told."""
+        status, held = self.seen.status, asked.held
+        if asked.status >= HTTPStatus.INTERNAL_SERVER_ERROR or (held and not held.hit):
+            return 0.0  # there is no copy, or none that is served
+        if self.edge.mechanism == "settings":
+            base: int | None = self.edge.ceiling  # no request is held to less than what a page is stored with
+        else:
+            base = None if status is None else status.base
+        if base is None or held is None or held.ttl is None or held.stale_if_error is None:
+            return None
+        ttl = held.ttl or _since_its_end(asked)
+        if ttl is None:
+            return None
+        return grace.runway(
+            self.seen.now + ttl,
+            held.stale_if_error,
+            self.claims,
+            base=base,
+            ceiling=self.edge.ceiling,
+            now=self.seen.now,
+        )
+
+
+def _since_its_end(asked: Asked) -> float | None:
+    """How long ago a copy's TTL ended, as a negative number: the edge tells no TTL below 0.
+
+    It follows from the page's age, unless the page was purged softly: then it is younger than its TTL, and nothing
+    tells when that was.
+    """
+    headers = (asked.header("surrogate-control") or "", asked.header("cache-control") or "")
+    stated = [{name.lower(): int(value) for name, value in _MAX_AGE.findall(header)} for header in headers]
+    lifetime = next((said.get("s-maxage", said.get("max-age")) for said in stated if said), None)
+    age = asked.header("age") or ""
+    if lifetime is None or not age.isdecimal() or int(age) < lifetime:
+        return None
+    return float(lifetime - int(age))
+
+
+def _front_door(view: _View) -> Finding:
+    asked = view.seen.front
+    if asked.answer is None:
+        return Finding("down", "critical", asked.error, "")
+    if asked.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _refused(view, asked, "down")
+    if asked.stale is not None:
+        if view.excused:
+            return Finding("held", "note", f"{asked.url} is answered from a copy while a deploy is at work", "")
+        return _stale(asked)
+    if asked.status != HTTPStatus.OK:
+        return Finding("down", "critical", f"{asked.url} answers {asked.status}, not 200", "", asked.url)
+    return Finding("front-door", "ok", f"the front door answers 200 in {asked.answer.seconds:.3f} s", "", asked.url)
+
+
+def _refused(view: _View, asked: Asked, name: str) -> Finding:
+    """A 5xx: a closed gate's, or another."""
+    closure, said = view.closed(asked), _refusal(asked)
+    if closure is None:
+        but = "" if said is None else f", closed, but without an end that counts: {_word(said)}"
+        return Finding(name, "critical", f"{asked.url} answers {asked.status}{but}", "", asked.url)
+    until = rfc3339(closure.until)
+    if closure.seconds_left > 0:
+        left = duration(round(closure.seconds_left))
+        return Finding(
+            "closed", "note", f"closed for deploy {closure.deploy} until {until}, {left} left", "", asked.url
+        )
+    ago = duration(round(-closure.seconds_left))
+    text = f"still closed for deploy {closure.deploy}, which was to end at {until}, {ago} ago"
+    return Finding("closed", "critical", text, "edgeguard status ENV tells how far the deploy is.", asked.url)
+
+
+def _stale(asked: Asked) -> Finding:
+    text = f"{asked.url} is served stale, because the origin fails and no closure is planned"
+    return Finding("stale", "warning", text, "edgeguard grace extend ENV buys time.", asked.url)
+
+
+def _pages(view: _View) -> Iterator[Finding]:
+    for asked in view.seen.pages:
+        if asked.answer is None:
+            yield Finding("page", "critical", asked.error, "", asked.url)
+        elif asked.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            found = _refused(view, asked, "page")
+            if found.severity == "note":
+                text = f"{asked.url} has no copy at the edge: visitors see that the site is closed"
+                found = Finding(
+                    "page", "note", text, "edgeguard doctor ENV says why, before the next deploy.", asked.url
+                )
+            yield found
+        elif asked.stale is not None and not view.excused:
+            yield _stale(asked)
+        elif asked.status >= HTTPStatus.BAD_REQUEST:
+            yield Finding("page", "warning", f"{asked.url} answers {asked.status}", "", asked.url)
+
+
+def _origins(view: _View) -> Iterator[Finding]:
+    for asked in view.seen.origins:
+        if asked.answer is None:
+            yield Finding("origin", "warning", asked.error, "", asked.url)
+        elif view.closed(asked) is not None:
+            found = _refused(view, asked, "origin")
+            if found.severity == "critical":
+                yield found
+        elif asked.status >= HTTPStatus.BAD_REQUEST:
+            yield Finding("origin", "warning", f"the origin's {asked.url} answers {asked.status}", "", asked.url)
+
+
+def _policy(view: _View) -> Finding:
+    status, expected = view.seen.status, view.expected
+    if view.edge.mechanism == "settings":
+        return Finding("policy", "ok", "none: the service's own setting carries the grace", "")
+    if status is None:
+        remedy = "edgeguard edge diff ENV tells whether the policy is installed."
+        return Finding("policy", "warning", f"the edge shows no policy: {view.seen.status_error}", remedy)
+    if status.revision != expected:
+        text = f"the policy at {_word(status.node)} is {_word(status.revision)}, not {expected} as this file has it"
+        return Finding("policy", "warning", text, "edgeguard edge diff ENV tells what differs.")
+    return Finding("policy", "ok", f"{_word(status.node)} has the policy {expected}", "")
+
+
+def _short(limits: Limits, runway: float | None) -> Iterator[Finding]:
+    severities: tuple[tuple[Severity, Range | None], ...] = (
+        ("critical", limits.critical),
+        ("warning", limits.warning),
+    )
+    if runway is None:
+        if limits.critical or limits.warning:
+            remedy = "Name pages that are cached in visitors.anonymous."
+            yield Finding(
+                "runway", "warning", "the runway can't be told, so no threshold can be held against it", remedy
+            )
+        return
+    for severity, limit in severities:
+        if limit is not None and limit.alerts(runway):
+            text = f"the runway of {duration(round(runway))} is outside of {limit}"
+            yield Finding("runway", severity, text, "edgeguard grace extend ENV buys time.")
+            return
+
+
+def _worst(found: Sequence[Finding]) -> State:
+    severities = {finding.severity for finding in found}
+    return "critical" if "critical" in severities else "warning" if "warning" in severities else "ok"
+
+
+def _summary(found: Sequence[Finding], state: State, runway: float | None) -> str:
+    """The worst in a line; where all is well, how it stands at the front door."""
+    worst = [finding for finding in found if finding.severity == state and state != "ok"] or found[:1]
+    more = f" (and {len(worst) - 1} more)" if len(worst) > 1 else ""
+    left = "" if runway is None else f"; runway {duration(round(runway))}"
+    return f"{worst[0].text}{more}{left}"
+
+
+def _refusal(asked: Asked) -> str | None:
+    """What a closed gate says. In an answer that is no refusal it means nothing."""
+    return asked.header("edgeguard-closed") if asked.status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
+
+
+def _word(text: str) -> str:
+    """What somebody else said, fit to be printed on one line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:_LONGEST]

@@ -1,0 +1,197 @@
+"""Look at an environment as visitors meet it, all at once and within one time-out. Nothing is written anywhere.
+
+Asked are the policy's status at the edge, the health page as a sure miss, the pages of [visitors], and what [visitors]
+names of the origin. None of it needs a token.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from edgeguard.edge import shown
+from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy
+from edgeguard.front_door import sure_miss
+from edgeguard.pages import held
+from edgeguard.probe import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from edgeguard.edge import Status
+    from edgeguard.pages import Held
+    from edgeguard.probe import Answer
+    from edgeguard.settings import EdgeOnlySettings, EdgeSettings
+
+AT_ONCE = 8
+"""Questions; a small machine has few threads to give, and an edge no need of more."""
+ASKS = 3
+"""Of a page, until a node tells what it holds: one that had to fetch it, or has it from its neighbour, can't."""
+BYTES = 32 * 2**20
+"""Of an answer. What is longer is not read: a health check has no memory to give to it."""
+CLOCK_TOLERANCE = 2.0
+"""Seconds. The edge tells whole ones, so below this the clocks can't be told apart."""
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One URL, and what was answered. `error` says why there is no `answer`."""
+
+    url: str
+    answer: Answer | None
+    error: str = ""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status; 0 without an answer."""
+        return self.answer.status if self.answer else 0
+
+    @property
+    def stale(self) -> str | None:
+        """Why the answer is a stale copy ("hold", "error"); None where it is none."""
+        return self.header("edgeguard-stale")
+
+    @property
+    def held(self) -> Held | None:
+        """What the edge node tells of its copy."""
+        return held(self.header("fastly-debug-ttl") or "")
+
+    def header(self, name: str) -> str | None:
+        """The header's value; None where there is none, or no answer."""
+        return self.answer.headers.get(name) if self.answer else None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that was seen. `now` is the edge's clock where it was told (Unix time), else this machine's.
+
+    `status` is None where the edge gave none, and `status_error` says why (without a policy it isn't asked).
+    """
+
+    front: Asked
+    pages: tuple[Asked, ...]
+    origins: tuple[Asked, ...]
+    status: Status | None
+    status_error: str
+    now: float
+    seconds: float
+
+
+def look(settings: EdgeOnlySettings, *, timeout: float) -> Seen:
+    """Ask everything; what has not answered after `timeout` seconds counts as not answering."""
+    began = time.monotonic()
+    deadline = began + timeout
+    edge, visitors = settings.edge, settings.visitors
+    late = f"no answer within {timeout:g} s"
+
+    def question(url: str, act: Callable[[], Asked]) -> _Question[Asked]:
+        return _Question(act, Asked(url, None, f"{url} gives {late}"))
+
+    status: _Question[tuple[Status | None, str, float]] = _Question(
+        partial(_status, edge, deadline), (None, f"the edge gives {late}", 0.0)
+    )
+    policy = [status] if edge.mechanism == "vcl" else []
+    front = question(edge.health_url, partial(_front, edge, deadline))
+    origins = [question(url, partial(_once, url, {}, deadline)) for url in visitors.origin]
+    urls = [_absolute(page, edge) for page in visitors.anonymous]
+    pages = [question(url, partial(_page, url, edge, deadline)) for url in urls]
+    _together([*policy, front, *origins, *pages], deadline)
+
+    shows, status_error, ahead = status.result
+    return Seen(
+        front=front.result,
+        pages=tuple(page.result for page in pages),
+        origins=tuple(origin.result for origin in origins),
+        status=shows,
+        status_error=status_error,
+        now=time.time() + ahead,
+        seconds=time.monotonic() - began,
+    )
+
+
+class _Question(Generic[_Result]):
+    """Something to ask; `result` is what it brought, or until then (and after a bug) what it begins as."""
+
+    def __init__(self, act: Callable[[], _Result], result: _Result) -> None:
+        self.result = result
+        self.bug: Exception | None = None
+        self._act = act
+
+    def ask(self) -> None:
+        """In a thread, where an error that nobody takes would be lost."""
+        try:
+            self.result = self._act()
+        except Exception as exc:  # noqa: BLE001 - _together raises it
+            self.bug = exc
+
+
+def _together(questions: Sequence[_Question[Any]], deadline: float) -> None:
+    """Ask all, a few at a time, until the deadline. A thread that hangs beyond it (a name that isn't resolved, an
+    answer that comes byte by byte) is left alone, and ends with the process."""
+    waiting = list(reversed(questions))
+
+    def work() -> None:
+        while waiting and time.monotonic() < deadline:
+            try:
+                waiting.pop().ask()
+            except IndexError:  # another thread was quicker
+                return
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, len(questions)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    for question in questions:
+        if question.bug is not None:
+            raise question.bug
+
+
+def _status(edge: EdgeSettings, deadline: float) -> tuple[Status | None, str, float]:
+    """The node's word, or why there is none; and how far its clock is ahead of ours, in seconds."""
+    try:
+        found = shown.status(edge, partial(ask, at_most=BYTES), timeout=_left(deadline))
+    except EdgeUnavailable as exc:
+        return None, exc.message, 0.0
+    ahead = found.now - time.time()
+    return found, "", ahead if abs(ahead) > CLOCK_TOLERANCE else 0.0
+
+
+def _front(edge: EdgeSettings, deadline: float) -> Asked:
+    """The health page, named in the answer without the query that makes it a sure miss."""
+    url = sure_miss(edge)
+    asked = _once(url, {"Edgeguard-Show": edge.status_name}, deadline)
+    return replace(asked, url=edge.health_url, error=asked.error.replace(url, edge.health_url))
+
+
+def _page(url: str, edge: EdgeSettings, deadline: float) -> Asked:
+    """A page as anonymous visitors get it, asked for until a node tells what it holds, or it's clear that none will."""
+    headers = {"Fastly-Debug": "1", "Edgeguard-Show": edge.status_name}
+    for _ in range(ASKS):
+        asked = _once(url, headers, deadline)
+        told = asked.held
+        enough = told is None or (told.hit and told.ttl is not None)
+        if enough or asked.status >= HTTPStatus.BAD_REQUEST or time.monotonic() > deadline:
+            break
+    return asked
+
+
+def _once(url: str, headers: Mapping[str, str], deadline: float) -> Asked:
+    try:
+        return Asked(url, ask(url, headers=headers, timeout=_left(deadline), at_most=BYTES))
+    except OriginsUnhealthy as exc:
+        return Asked(url, None, exc.message)
+
+
+def _left(deadline: float) -> float:
+    return max(0.01, deadline - time.monotonic())
+
+
+def _absolute(page: str, edge: EdgeSettings) -> str:
+    return edge.url.rstrip("/") + page if page.startswith("/") else page
