@@ -11,17 +11,20 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from edgeguard import patterns
 from edgeguard.errors import UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 SURROGATE_KEY = r"[\x21-\x7e]{1,1024}"
 """What can be one: keys are separated by spaces, and have at most 1 KB (Fastly: reference/vcl/…/constraints)."""
 
+_PREFIX = "EDGEGUARD_"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -179,10 +182,8 @@ class DoctorSettings(Table):
     origin: str | None = None
 
 
-class EdgeOnlySettings(BaseSettings):
+class EdgeOnlySettings(Table):
     """One environment, as far as what stands on the edge alone needs it: the cluster may be missing."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix="EDGEGUARD_", env_nested_delimiter="__")
 
     application: ApplicationSettings | None = None
     cluster: ClusterSettings | None = None
@@ -191,18 +192,6 @@ class EdgeOnlySettings(BaseSettings):
     purge: PurgeSettings = PurgeSettings()
     visitors: VisitorsSettings = VisitorsSettings()
     doctor: DoctorSettings = DoctorSettings()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment variables win over the file (whose values arrive as init settings)."""
-        return env_settings, init_settings
 
 
 class Settings(EdgeOnlySettings):
@@ -263,20 +252,41 @@ def for_service(service: str, **found: Any) -> EdgeOnlySettings:  # noqa: ANN401
 
 def _checked(kind: type[_Settings], content: dict[str, Any], source: str) -> _Settings:
     """The settings from a file's content (of `source`, as errors call it) and from variables."""
-    for variable in os.environ:
-        table, levels, _ = variable.upper().removeprefix("EDGEGUARD_").partition("__")
-        if variable.upper().startswith("EDGEGUARD_") and levels and table.lower() not in Settings.model_fields:
-            raise UsageError(f"{variable}: unknown key", f"Settings are in {', '.join(Settings.model_fields)}.")
     try:
-        return kind(**content)
+        return kind(**_merged(content, _variables(kind)))
     except ValidationError as exc:
         raise UsageError(f"{source} can't be used: {_explain(exc)}", "Mend the file or the variable.") from exc
+
+
+def _variables(kind: type[_Settings]) -> dict[str, Any]:
+    """What the environment variables EDGEGUARD_<table>__<key> say. Others have a meaning of their own."""
+    names = [name.upper() for name in os.environ if name.upper().startswith(_PREFIX)]
+    tables = {name: name.removeprefix(_PREFIX).partition("__")[0].lower() for name in names}
+    if unknown := [name for name, table in tables.items() if "__" in name and table not in kind.model_fields]:
+        raise UsageError(f"{unknown[0]}: unknown key", f"Settings are in {', '.join(kind.model_fields)}.")
+    if not any(table in kind.model_fields for table in tables.values()):
+        return {}
+    # Heavy, and mostly there are no such variables: a health check that runs each minute does not pay for them.
+    from pydantic_settings import EnvSettingsSource, SettingsError  # noqa: PLC0415
+
+    try:
+        # It reads a class's fields and nothing else of it, so any model will do.
+        return EnvSettingsSource(kind, env_prefix=_PREFIX, env_nested_delimiter="__")()  # type: ignore[arg-type]
     except SettingsError as exc:  # says only to which table the variable belongs
-        table = next((field for field in Settings.model_fields if f'"{field}"' in str(exc)), "")
-        names = sorted(name for name in os.environ if name.upper().startswith(f"EDGEGUARD_{table.upper()}"))
+        table = next((field for field in kind.model_fields if f'"{field}"' in str(exc)), "")
+        said = " or ".join(sorted(name for name, of_table in tables.items() if of_table == table))
         raise UsageError(
-            f"{' or '.join(names)} can't be read", "In a variable a list or a table is JSON, such as '[\"web1\"]'."
+            f"{said} can't be read", "In a variable a list or a table is JSON, such as '[\"web1\"]'."
         ) from exc
+
+
+def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, table by table; `upper` wins where both say something."""
+    both = dict(lower)
+    for key, value in upper.items():
+        there = both.get(key)
+        both[key] = _merged(there, value) if isinstance(there, dict) and isinstance(value, dict) else value
+    return both
 
 
 def _beside(settings: _Settings, folder: Path) -> _Settings:

@@ -50,6 +50,7 @@ BORDERS = {
     "urllib3": ("edgeguard.edge.api",),
     "tenacity": ("edgeguard.edge.api",),
     "httpx": ("edgeguard.probe",),
+    "http.client": ("edgeguard.health.ask", "edgeguard.cluster.local.health"),
     "typer": ("edgeguard.cli",),
     "yaml": ("edgeguard.application", "edgeguard.standin"),
 }

@@ -1,4 +1,4 @@
-"""One question over HTTP, to servers that answer in every way."""
+"""One question over HTTP, to servers that answer in every way; the health check's way of asking does as the other."""
 
 from __future__ import annotations
 
@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard.errors import OriginsUnhealthy
-from edgeguard.probe import ask
+from edgeguard.health import ask as by_standard_library
+from edgeguard.probe import ask as by_httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from edgeguard.probe import Answer
+
+
+@pytest.fixture(params=[by_httpx, by_standard_library.ask], ids=["httpx", "standard library"])
+def ask(request: pytest.FixtureRequest) -> Callable[..., Answer]:
+    asks: Callable[..., Answer] = request.param
+    return asks
 
 
 @contextmanager
@@ -36,7 +45,7 @@ def answering(*parts: bytes) -> Iterator[tuple[str, list[bytes]]]:
         thread.join(10)
 
 
-def test_an_answer_is_told_whole() -> None:
+def test_an_answer_is_told_whole(ask: Callable[..., Answer]) -> None:
     with answering(b"HTTP/1.1 503 No\r\nA: 1\r\na: 2\r\nContent-Length: 4\r\n\r\nbody") as (url, heard):
         answer = ask(f"{url}/where?q=1", headers={"Edgeguard-Show": "x"}, timeout=5)
 
@@ -47,12 +56,12 @@ def test_an_answer_is_told_whole() -> None:
     assert b"\r\nConnection: close\r\n" in heard[0]
 
 
-def test_a_redirect_is_an_answer() -> None:
+def test_a_redirect_is_an_answer(ask: Callable[..., Answer]) -> None:
     with answering(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n") as (url, _):
         assert ask(url, headers={}, timeout=5).status == 302
 
 
-def test_what_was_compressed_is_told_plain() -> None:
+def test_what_was_compressed_is_told_plain(ask: Callable[..., Answer]) -> None:
     """Asked for as browsers ask, so that the copy which they get is the one that is looked at."""
     packed = gzip.compress(b"page" * 1000)
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n".encode()
@@ -62,7 +71,7 @@ def test_what_was_compressed_is_told_plain() -> None:
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_a_body_is_read_only_so_far(pack: type[bytes]) -> None:
+def test_a_body_is_read_only_so_far(ask: Callable[..., Answer], pack: type[bytes]) -> None:
     body = pack(b"0" * 1_000_000)
     encoding = b"Content-Encoding: gzip\r\n" if body[:2] == b"\x1f\x8b" else b""
     with (
@@ -72,7 +81,7 @@ def test_a_body_is_read_only_so_far(pack: type[bytes]) -> None:
         ask(url, headers={}, timeout=5, at_most=1000)
 
 
-def test_names_that_are_not_ascii_are_sent_as_uris_have_them() -> None:
+def test_names_that_are_not_ascii_are_sent_as_uris_have_them(ask: Callable[..., Answer]) -> None:
     with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (url, heard):
         ask(f"{url}/straße?q=a b&c=%C3%A4", headers={}, timeout=5)
 
@@ -88,18 +97,18 @@ def test_names_that_are_not_ascii_are_sent_as_uris_have_them() -> None:
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 7\r\n\r\nno gzip",
     ],
 )
-def test_what_is_no_answer_is_told_as_such(answer: bytes) -> None:
+def test_what_is_no_answer_is_told_as_such(ask: Callable[..., Answer], answer: bytes) -> None:
     with answering(answer) as (url, _), pytest.raises(OriginsUnhealthy, match=r"gives no answer: ."):
         ask(url, headers={}, timeout=5)
 
 
 @pytest.mark.parametrize("url", ["", "www.example.com", "ftp://127.0.0.1/", "http://", "http://[::1", "http://h:port/"])
-def test_what_is_no_address_gives_no_answer(url: str) -> None:
+def test_what_is_no_address_gives_no_answer(ask: Callable[..., Answer], url: str) -> None:
     with pytest.raises(OriginsUnhealthy, match=r"gives no answer: ."):
         ask(url, headers={}, timeout=5)
 
 
-def test_nobody_there_and_nobody_who_speaks() -> None:
+def test_nobody_there_and_nobody_who_speaks(ask: Callable[..., Answer]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(OriginsUnhealthy, match="timed out"):

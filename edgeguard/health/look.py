@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from edgeguard.edge import shown
 from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy
 from edgeguard.front_door import sure_miss
+from edgeguard.health.ask import ask
 from edgeguard.pages import held
-from edgeguard.probe import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
