@@ -55,6 +55,7 @@ class Origin:
 
     pages: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
     closed: bool = False
+    refusal: Mapping[str, str] = field(default_factory=lambda: CLOSED)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     port: int = 0
     _place: socket.socket | None = None
@@ -92,7 +93,7 @@ class Origin:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 origin.asked.append((self.path, headers))
                 known = self.path.partition("?edgeguard=")[0]  # the query of who wants no cached answer
-                status, said = (500, CLOSED) if origin.closed else origin.pages.get(known, (404, {}))
+                status, said = (500, origin.refusal) if origin.closed else origin.pages.get(known, (404, {}))
                 if status == 200 and said.get("ETag") and headers.get("if-none-match") == said["ETag"]:
                     status = 304
                 body = b"" if status == 304 else f"answer {len(origin.asked)}".encode()
@@ -212,6 +213,7 @@ class Stage(Cache):
         self.nodes()
         self.respect_must_revalidate, self.closed_page = False, None
         self.origin.closed = False
+        self.origin.refusal = CLOSED
         self.origin.up()
         self.origin.asked.clear()
 
