@@ -49,6 +49,10 @@ class Page:
         return self.headers.get("edgeguard-stale")
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128  # who is turned away here would see an outage that nobody meant
+
+
 @dataclass
 class Origin:
     """A real server. Every page says how often the origin was asked, so an old answer shows."""
@@ -60,7 +64,7 @@ class Origin:
     port: int = 0
     _place: socket.socket | None = None
     _numbers: Iterator[int] = field(default_factory=itertools.count)
-    _server: http.server.ThreadingHTTPServer | None = None
+    _server: _Server | None = None
     _thread: threading.Thread | None = None
 
     def page(self, status: int = 200, cache: str = "max-age=10", more: Mapping[str, str] | None = None) -> str:
@@ -107,7 +111,7 @@ class Origin:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Asked)
+        self._server = _Server(("127.0.0.1", self.port), Asked)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
