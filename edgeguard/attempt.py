@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgeguard import report
 from edgeguard.errors import EdgeguardError
 from edgeguard.journal import Journal
+from edgeguard.record import this_holder
 from edgeguard.signals import Stop
 from edgeguard.steps import Deployment
 from edgeguard.visitors import Visitors
@@ -74,13 +75,23 @@ def attempt(
         except EdgeguardError as exc:  # before anything of the story was done
             log.append("failed", step=None, error=exc.message)
             failure = exc
-        finally:
+        except BaseException:
             deployment.let_go()
+            raise
+        finally:
             visitors.stop()
         if visitors.lost:
             deployment.say("warning", text=f"not all visitors' samples could be written down: {visitors.lost}")
         _end(deployment, log, failure)
+        deployment.let_go(command=command, **_in_short(log, failure))
     return report.fold(log.entries, read_samples(folder / "samples.jsonl"))
+
+
+def _in_short(log: Log, failure: EdgeguardError | None) -> dict[str, Any]:
+    """A run in one line of the history, for whoever asks from another machine."""
+    found = report.fold(log.entries, ())
+    kept = ("release", "ref", "outcome", "exit_code", "started", "ended", "closed_seconds")
+    return {"who": this_holder(), "error": failure.message if failure else None, **{key: found[key] for key in kept}}
 
 
 def _end(deployment: Deployment, journal: Log, failure: EdgeguardError | None) -> None:

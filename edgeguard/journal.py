@@ -6,6 +6,7 @@ is what the servers and the edge hold.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
@@ -32,6 +33,7 @@ class Journal:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX)  # as long as this process lives: see `alive`
             folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
@@ -66,6 +68,16 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def alive(path: Path) -> bool:
+    """Whether the process that writes this journal still lives."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def read(path: Path) -> list[Entry]:

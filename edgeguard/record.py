@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 VERSION = 1
 LEASE = 15.0
 """Seconds without a renewal after which a holder is dead, where the environment says nothing else."""
+HISTORY = 50
+"""How many runs the record remembers."""
 RENEWALS = 3
 """How often a lease is renewed within its length."""
 _GLANCE = 1.0  # seconds between two looks at a lease that may be dead
@@ -44,7 +46,7 @@ class Record:
 
     On the servers it is one JSON object: `epoch` and `serial` (which of two copies is the newer), `lock`, `deploy` (the
     one that is under way, or was left unfinished), `closure` (by hand), `opened` and `before` (the generation that
-    serves, and the one that served before it, each {"generation", "release"}).
+    serves, and the one that served before it, each {"generation", "release"}), `history` (how runs ended).
     """
 
     def __init__(self, cluster: Cluster, environment: str, *, lease: float = LEASE) -> None:
@@ -133,9 +135,11 @@ class Record:
             lock = {**self._content["lock"], "counter": self._content["lock"]["counter"] + 1}
             self._write({**self._content, "lock": lock})
 
-    def release(self) -> None:
-        """Let go of the lock. The epoch stays, so that nothing of ours can act later."""
-        self.note(lock=None)
+    def release(self, ended: Mapping[str, Any] | None = None) -> None:
+        """Let go of the lock; add how a run `ended` to the history. The epoch stays, so that nothing of ours can act
+        later."""
+        history = [*self._content.get("history", []), *([ended] if ended else [])]
+        self.note(lock=None, history=history[-HISTORY:])
 
     def unlock(self, deploy: str, *, wait: Callable[[float], None], say: Callable[[str], None]) -> dict[str, Any]:
         """Free the lock of a holder that is dead, and shut that holder out. Returns the lock that was there.

@@ -6,6 +6,7 @@ what is open, and how the hook ended. The journal of the machine that died is no
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from edgeguard import deploy, saga, steps
@@ -40,6 +41,7 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
     """
     left = unfinished(environment)
     if left is None:
+        _free_dead_lock(environment, listen)
         return None
 
     def story(deployment: Deployment, log: Log) -> EdgeguardError | None:
@@ -73,11 +75,22 @@ def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], 
     def earlier(deployment: Deployment, log: Log) -> EdgeguardError | None:
         return deploy.run(deployment, log, *deploy.phases(deployment, earlier=True), wait=wish.wait)
 
+    if left is None:
+        _free_dead_lock(environment, listen)
     if left is not None and left["phase"] != "committed":
         return attempt(environment, wish, undo, command="rollback", of=left["id"], listen=listen)
     if left is not None:
         resume(environment, wish, listen=listen)
     return attempt(environment, wish, earlier, command="rollback", of=None, listen=listen)
+
+
+def _free_dead_lock(environment: Environment, listen: Callable[[Entry], None]) -> None:
+    """Who died before anything was under way, or after it was over, left nothing but the lock."""
+    record = Record(environment.cluster, environment.name, lease=environment.settings.cluster.lease)
+    if record.look().get("lock"):
+        say = lambda text: listen({"event": "warning", "at": time.time(), "text": text})  # noqa: E731 (one line)
+        record.take_over(wait=time.sleep, say=say)
+        record.release()
 
 
 def unfinished(environment: Environment) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ def status(environment: Environment, *, now: float) -> dict[str, Any]:
         "servers": [asdict(server) for server in environment.cluster.state()],
         "lock": record.get("lock"),
         "deploy": record.get("deploy"),
+        "closure": record.get("closure"),
         "opened": record.get("opened"),
         "grace": grace_status(environment, now=now),
     }
@@ -105,9 +106,34 @@ def text(found: dict[str, Any]) -> str:
     lines.append(
         f"  lock       {lock['deploy']} ({lock['holder']}, since {lock['since']})" if lock else "  lock       free"
     )
-    if found["deploy"]:
-        lines.append(f"  closed by  {found['deploy']['id']}")
-    return "\n".join([*lines, grace_text(found["grace"])])
+    return "\n".join([*lines, grace_text(found["grace"]), *_to_do(found)])
+
+
+def _to_do(found: dict[str, Any]) -> list[str]:
+    """What is unfinished or closed, and the commands that go on from there."""
+    name, deploy, closure = found["environment"], found["deploy"], found["closure"]
+    lines = []
+    if closure:
+        lines.append(
+            f"  closed by hand by {closure['who']}: {closure['why']} (planned until {closure['until']})\n"
+            f"  edgeguard cluster open {name} opens it"
+        )
+    if deploy:
+        how = "is held" if deploy.get("held") else "is under way, or was left unfinished"
+        hook = deploy["hook"]
+        lines.append(
+            f"  {deploy['id']} {how}: it reached {deploy['phase']}"
+            + (f"; its hook was started on {hook['server']}" if hook else "")
+        )
+        if deploy.get("held") or not found["lock"]:
+            lines.append(
+                f"  to go on: edgeguard resume {name} (with --hook=again or --hook=skip, if the hook failed)\n"
+                f"  to go back: edgeguard rollback {name}\n"
+                f"  to bring a fix: edgeguard deploy {name} --supersede {deploy['id']}"
+            )
+        else:
+            lines.append(f"  if its process is gone: edgeguard resume {name} or edgeguard rollback {name}")
+    return lines
 
 
 def servers_text(servers: list[dict[str, Any]]) -> list[str]:

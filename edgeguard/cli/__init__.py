@@ -14,7 +14,7 @@ from edgeguard.errors import EdgeguardError, Interrupted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FAMILIES = ("clusters", "deploys", "doctor", "edge", "grace", "hooks", "probe", "purge", "rehearsals")
+FAMILIES = ("cluster", "deploys", "doctor", "edge", "grace", "hooks", "probe", "purge", "rehearsals")
 
 app = typer.Typer(
     name="edgeguard",

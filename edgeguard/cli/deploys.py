@@ -184,6 +184,28 @@ def report(
         typer.echo(render(content))
 
 
+@app.command(epilog="Example: edgeguard history production")
+def history(
+    name: Name,
+    config: Config = None,
+    state: State = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """The last deploys, resumes and rollbacks, whatever machine ran them: the servers remember fifty."""
+    from edgeguard.environment import Environment  # noqa: PLC0415
+    from edgeguard.record import Record  # noqa: PLC0415
+    from edgeguard.report.text import history as render  # noqa: PLC0415
+
+    past = Record(Environment.open(name, config=config, state=state).cluster, name).look().get("history", [])
+    if as_json:
+        print_json({"environment": name, "history": past})
+    else:
+        typer.echo(render(past) or f"nothing was ever deployed in {name}")
+
+
 @app.command(epilog="Example: edgeguard unlock production 20261123-113749-d23b")
 def unlock(
     name: Name,

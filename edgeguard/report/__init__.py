@@ -22,7 +22,9 @@ _OUTCOMES = {0: "deployed", 12: "deployed", 10: "rolled-back", 11: "held", 1: "a
 
 def load(folder: Path) -> dict[str, Any]:
     """The report of the deploy whose journal is in this folder."""
-    return fold(journal.read(folder / "journal.jsonl"), visitors.read(folder / "samples.jsonl"))
+    path = folder / "journal.jsonl"
+    alive = journal.alive(path)  # before it is read: what ends meanwhile is written down by then
+    return fold(journal.read(path), visitors.read(folder / "samples.jsonl"), alive=alive)
 
 
 def closures(state: Path, *, last: int = 5) -> tuple[float, ...]:
@@ -42,8 +44,8 @@ def closures(state: Path, *, last: int = 5) -> tuple[float, ...]:
     return tuple(found)
 
 
-def fold(entries: Sequence[Entry], samples: Sequence[Sample]) -> dict[str, Any]:
-    """The report. Durations are seconds; times are RFC 3339."""
+def fold(entries: Sequence[Entry], samples: Sequence[Sample], *, alive: bool = True) -> dict[str, Any]:
+    """The report. Durations are seconds; times are RFC 3339. `alive`: a run without an end is still going on."""
     first = entries[0]
     end = next((entry for entry in entries if entry["event"] == "end"), None)
     done = {entry["step"]: entry for entry in entries if entry["event"] == "done"}
@@ -58,7 +60,7 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample]) -> dict[str, Any]:
         "release": release.get("release"),
         "previous": done.get("preflight", found).get("previous"),
         "ref": release.get("ref", first["ref"]),
-        "outcome": _outcome(code, first["command"]),
+        "outcome": _outcome(code, first["command"], alive=alive),
         "exit_code": code,
         "error": end["error"] if end else None,
         "remedy": end["remedy"] if end else None,
@@ -82,9 +84,9 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample]) -> dict[str, Any]:
     }
 
 
-def _outcome(code: int | None, command: str) -> str:
+def _outcome(code: int | None, command: str, *, alive: bool) -> str:
     if code is None:
-        return "running"
+        return "running" if alive else "abandoned"
     if code == 0 and command == "rollback":
         return "rolled-back"
     return _OUTCOMES.get(code, "refused")

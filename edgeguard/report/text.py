@@ -58,3 +58,18 @@ def _outcome(report: dict[str, Any]) -> str:
         lines.append(f"  {report['error']}.")
         lines.append(f"  {report['remedy']}" if report["remedy"] else "")
     return "\n".join(line for line in lines if line)
+
+
+def history(past: list[dict[str, Any]]) -> str:
+    """A line for each run, the newest last."""
+    lines = []
+    for run in past:
+        closed = f"closed {run['closed_seconds']:.1f} s" if run["closed_seconds"] is not None else "never closed"
+        release = run["release"][:12] if run["release"] else "none"
+        lines.append(
+            f"{run['started']}  {run['id']}  {run['command']:<8}  {run['outcome']:<11}  {release}  {closed}"
+            f"  {run['who']}"
+        )
+        if run["error"]:
+            lines.append(f"{'':<26}{run['error'].splitlines()[0]}")
+    return "\n".join(lines)

@@ -52,7 +52,7 @@ class ReleaseClaim(Step):
 
 
 class Finish(Step):
-    """Remove what nothing uses, let go of the lock."""
+    """Remove what nothing uses. Then nothing is under way any more."""
 
     name = "finish"
 
@@ -62,10 +62,8 @@ class Finish(Step):
         keep = [deployment.target.name, *([before["generation"]] if before else [])]
         try:
             self.environment.cluster.prune(deployment.epoch, keep)
-        finally:  # what can't be removed must not keep the lock
-            for renewal in deployment.renewals:
-                renewal.stop()
-            deployment.record.note(deploy=None, lock=None)
+        finally:  # what can't be removed must not stay in the next one's way
+            deployment.record.note(deploy=None)
         return {}
 
 

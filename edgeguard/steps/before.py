@@ -58,7 +58,10 @@ class Earlier(Step):
 
 
 class Lock(Step):
-    """Take the environment's lock on its servers, write down what is under way, and show that its holder lives."""
+    """Take the environment's lock on its servers, write down what is under way, and show that its holder lives.
+
+    It is let go of when the run ends, however it ends.
+    """
 
     name = "lock"
 
@@ -84,9 +87,8 @@ class Lock(Step):
 
     def undo(self, before: Facts) -> None:  # noqa: ARG002 (there is nothing to restore but "nobody's")
         if self.deployment.renewals:  # only where the lock was really taken
-            self.deployment.renewals[0].stop()
             left = None if self.deployment.closed else self._superseded
-            self.deployment.record.note(lock=None, deploy=left)
+            self.deployment.record.note(deploy=left)
 
 
 class Preflight(Step):

@@ -92,13 +92,14 @@ class Deployment:
             )
         return found
 
-    def let_go(self) -> None:
-        """End every renewal, and free the lock if this process still has it. What is unfinished stays written down."""
+    def let_go(self, **ended: Any) -> None:  # noqa: ANN401 (whatever JSON can say)
+        """End every renewal, and free the lock if this process still has it. What is unfinished stays written down, and
+        so does how this run `ended`, if that is said."""
         for renewal in self.renewals:
             renewal.stop()
         if self.record.held:
             try:
-                self.record.release()
+                self.record.release(ended and {"id": self.id, **ended})
             except ClusterError as exc:  # somebody else has it, or it dies by itself
                 self.say("warning", text=f"the lock could not be freed: {exc.message}")
 
