@@ -1,0 +1,177 @@
+"""A deploy that was killed or held, finished or undone from a machine that shares nothing with the first."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.days.world import come_from, eventually, repository, said
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.days.world import Ended, World
+
+STAYS = {"EDGEGUARD_CLUSTER__AFTER_HOOK_FAILURE": "stay-closed"}
+LEASE = {"EDGEGUARD_CLUSTER__LEASE": "1"}
+
+
+def elsewhere(world: World, folder: Path, *arguments: str, **variables: str) -> Ended:
+    """A command on another machine: it has the configuration and nothing else."""
+    verb, *others = arguments
+    return world.run(verb, "rehearsal", *others, "--json", "--state", str(folder / "elsewhere"), **LEASE, **variables)
+
+
+def releases(world: World) -> set[str]:
+    return {server["release"] for server in world.status()["servers"]}
+
+
+def killed(world: World, phase: str, site: Path, **variables: str) -> str:
+    """Deploy, and kill -9 as soon as a phase begins. Returns the deploy's id."""
+    deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **come_from(site), **variables)
+    name: str = deploy.seen(lambda event: event["event"] == "deploy")["deploy"]
+    deploy.begins(phase)
+    deploy.process.send_signal(signal.SIGKILL)
+    deploy.end()
+    return name
+
+
+def held(world: World, folder: Path, hook: str = "exit 1") -> tuple[str, Path]:
+    """A deploy whose hook fails, and that stays closed. Returns its id and its repository."""
+    site = repository(folder / "r", deploy=hook)
+    ended = world.deploy_of(site, **STAYS)
+    assert ended.code == 11, ended.err
+    assert ended.report["outcome"] == "held"
+    return str(ended.report["deploy"]), site
+
+
+@pytest.mark.parametrize("phase", ["claim", "close", "hook", "open"])
+@pytest.mark.parametrize("command", ["resume", "rollback"])
+def test_a_killed_deploy_is_finished_or_undone(world: World, tmp_path: Path, phase: str, command: str) -> None:
+    before, starts = releases(world), tmp_path / "starts"
+    name = killed(world, phase, repository(tmp_path / "r", deploy=f"echo >> {starts}; sleep 0.3"))
+    refused = world.deploy()
+    ended = elsewhere(world, tmp_path, command)
+    said(refused, 3, name, f"edgeguard {command} rehearsal")
+    assert ended.code == 0, ended.err
+    assert ended.report["deploy"] == name
+    assert ended.report["outcome"] == {"resume": "deployed", "rollback": "rolled-back"}[command]
+    assert releases(world) == ({ended.report["release"]} if command == "resume" else before)
+    assert not starts.exists() or starts.read_text() == "\n"
+
+
+def test_resume_of_what_was_never_staged_leaves_the_previous_release(world: World, tmp_path: Path) -> None:
+    before = releases(world)
+    killed(world, "preflight", repository(tmp_path / "r"))
+    ended = elsewhere(world, tmp_path, "resume")
+    said(ended, 10, "nothing was closed")
+    assert releases(world) == before
+
+
+def test_a_hook_whose_end_nobody_knows_is_asked_about(world: World, tmp_path: Path) -> None:
+    starts, alive = tmp_path / "starts", tmp_path / "alive"
+    site = repository(tmp_path / "r", deploy=f"echo $PPID >> {starts}; echo $$ > {alive}; exec sleep 1000")
+    deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **come_from(site))
+    deploy.begins("hook")
+    eventually(lambda: alive.exists() and alive.read_text().strip())
+    deploy.process.send_signal(signal.SIGKILL)
+    deploy.end()
+    runner, hook = int(starts.read_text()), int(alive.read_text())
+    for pid in (runner, hook):  # as if the server had been restarted
+        os.kill(pid, signal.SIGKILL)
+    asked = elsewhere(world, tmp_path, "resume")
+    said(asked, 11, "not known how the deploy hook", "--hook=again", "--hook=skip", "edgeguard rollback rehearsal")
+    assert starts.read_text() == f"{runner}\n"
+    ended = elsewhere(world, tmp_path, "resume", "--hook=skip")
+    assert ended.code == 0, ended.err
+    assert starts.read_text() == f"{runner}\n"
+
+
+def test_a_held_cluster_says_how_to_go_on_and_resume_with_again_does(world: World, tmp_path: Path) -> None:
+    mended = tmp_path / "mended"
+    name, _ = held(world, tmp_path, f"[ -e {mended} ]")
+    status = world.run("status", "rehearsal").out
+    still = elsewhere(world, tmp_path, "resume", **STAYS)
+    mended.touch()
+    ended = elsewhere(world, tmp_path, "resume", "--hook=again", **STAYS)
+    for part in (name, "is held", "resume rehearsal", "rollback rehearsal", f"--supersede {name}", "24.0 h"):
+        assert part in status
+    said(still, 11, "hook", "--hook=again")
+    assert ended.code == 0, ended.err
+
+
+def test_a_held_cluster_can_be_rolled_back(world: World, tmp_path: Path) -> None:
+    before = releases(world)
+    name, _ = held(world, tmp_path)
+    ended = elsewhere(world, tmp_path, "rollback")
+    assert (ended.code, ended.report["deploy"]) == (0, name), ended.err
+    assert releases(world) == before
+
+
+def test_a_fix_supersedes_a_held_deploy(world: World, tmp_path: Path) -> None:
+    before = releases(world)
+    name, _ = held(world, tmp_path)
+    fix = repository(tmp_path / "fix", deploy="echo fixed")
+    wrong = world.deploy_of(fix, "--supersede", "another")
+    ended = elsewhere(world, tmp_path, "deploy", "--supersede", name, **come_from(fix))
+    said(wrong, 3, name)
+    assert ended.code == 0, ended.err
+    assert {ended.report["previous"]} == before
+    assert releases(world) == {ended.report["release"]}
+
+
+def test_rollback_with_nothing_unfinished_deploys_the_release_before(world: World, tmp_path: Path) -> None:
+    first = releases(world)
+    assert world.deploy_of(repository(tmp_path / "r", start="exec true; echo other")).code != 0
+    deployed = world.deploy_of(repository(tmp_path / "s"))
+    assert deployed.code == 0, deployed.err
+    ended = elsewhere(world, tmp_path, "rollback")
+    assert (ended.code, ended.report["outcome"]) == (0, "rolled-back"), ended.err
+    assert releases(world) == first
+    told = json.loads(elsewhere(world, tmp_path, "history").out)["history"][-2:]
+    assert [(run["command"], run["outcome"]) for run in told] == [("deploy", "deployed"), ("rollback", "rolled-back")]
+
+
+def test_resume_with_nothing_unfinished_says_so(world: World, tmp_path: Path) -> None:
+    ended = elsewhere(world, tmp_path, "resume")
+    assert (ended.code, json.loads(ended.out)) == (0, {"environment": "rehearsal", "unfinished": None})
+
+
+def test_a_living_deploy_is_left_alone(world: World, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    site = repository(tmp_path / "r", deploy=f"until [ -e {go} ]; do sleep 0.02; done")
+    deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **come_from(site))
+    deploy.begins("hook")
+    refused = [elsewhere(world, tmp_path, command) for command in ("resume", "rollback")]
+    go.touch()
+    assert deploy.end().code == 0
+    for ended in refused:
+        said(ended, 3, "is alive", f"pid {deploy.process.pid}")
+
+
+def test_a_cluster_is_closed_and_opened_by_hand(world: World, tmp_path: Path) -> None:
+    closed = world.run("cluster", "close", "rehearsal", "--for", "2h", "--reason", "the database moves", "--json")
+    assert closed.code == 0, closed.err
+    status = world.status()
+    refused = world.deploy()
+    twice = world.run("cluster", "close", "rehearsal", "--for", "1h", "--reason", "again")
+    opened = world.run("cluster", "open", "rehearsal", "--state", str(tmp_path))
+    assert [server["open"] for server in status["servers"]] == [False] * 3
+    assert status["grace"]["in_force"] >= 7200
+    said(refused, 3, "by hand", "the database moves", "edgeguard cluster open rehearsal")
+    said(twice, 3, "by hand")
+    assert opened.code == 0, opened.err
+
+
+def test_a_person_can_wait_with_the_grace_renewed(world: World, tmp_path: Path) -> None:
+    site = repository(tmp_path / "r", deploy="exit 1")
+    waiting = world.start("deploy", "rehearsal", "--json", "--wait", **LEASE, **STAYS, **come_from(site))
+    waiting.seen(lambda event: event["event"] == "warning" and "waiting" in event["text"])
+    ended = elsewhere(world, tmp_path, "rollback")
+    assert ended.code == 0, ended.err
+    waited = waiting.end()
+    assert waited.code == 11

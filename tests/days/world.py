@@ -1,0 +1,216 @@
+"""A rehearsal's world, and real `edgeguard` processes in it, as whoever called them sees them."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EDGEGUARD = (sys.executable, "-m", "edgeguard")
+VARIABLE = "correct-horse-battery"
+DATABASE = "sesame-opens-it"
+QUICK = {
+    "EDGEGUARD_EDGE__PROPAGATION": "0.1",
+    "EDGEGUARD_CLUSTER__START_TIMEOUT": "2",
+    "EDGEGUARD_EDGE__HEALTHY_TIMEOUT": "3",
+}
+"""The world's dictionary is told to be as quick."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command's end, as whoever called it sees it."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        last: dict[str, Any] = json.loads(self.out.splitlines()[-1])
+        assert last["event"] == "report"
+        return last
+
+
+class Command:
+    """A running `edgeguard`. Whatever it says is searched for secrets, and so is its command line."""
+
+    def __init__(self, arguments: tuple[str, ...], environment: dict[str, str], secrets: tuple[str, ...]) -> None:
+        self._secrets = secrets
+        self.process = subprocess.Popen(
+            [*EDGEGUARD, *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def seen(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Read its events until the one that is wanted."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.public(line)
+            event: dict[str, Any] = json.loads(line)
+            if wanted(event):
+                return event
+        raise AssertionError(self.end().err)
+
+    def begins(self, phase: str) -> None:
+        self.seen(lambda event: event["event"] == "begin" and event["phase"] == phase)
+
+    def end(self) -> Ended:
+        out, err = self.process.communicate(timeout=60)
+        self.public(out + err)
+        return Ended(self.process.returncode, out, err)
+
+    def public(self, text: str) -> None:
+        assert not [secret for secret in self._secrets if secret in text], text
+
+
+@dataclass
+class World:
+    """Where everything is, and how to call edgeguard there."""
+
+    config: Path
+    state: Path
+    ready: dict[str, Any]
+    secrets: tuple[str, ...]
+
+    def start(self, *arguments: str, **variables: str) -> Command:
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("FASTLY_", "EDGEGUARD_"))
+        }
+        environment |= {"EDGEGUARD_CONFIG": str(self.config), "EDGEGUARD_STATE": str(self.state), **QUICK, **variables}
+        return Command(arguments, environment, self.secrets)
+
+    def run(self, *arguments: str, **variables: str) -> Ended:
+        return self.start(*arguments, **variables).end()
+
+    def deploy(self, *arguments: str, **variables: str) -> Ended:
+        return self.run("deploy", "rehearsal", "--json", *arguments, **variables)
+
+    def deploy_of(self, repository: Path, *arguments: str, **variables: str) -> Ended:
+        return self.deploy(*arguments, **come_from(repository), **variables)
+
+    def status(self) -> dict[str, Any]:
+        found = self.run("status", "rehearsal", "--json")
+        assert found.code == 0, found.err
+        status: dict[str, Any] = json.loads(found.out)
+        return status
+
+    def history(self) -> list[dict[str, Any]]:
+        with urllib.request.urlopen(f"{self.ready['control_url']}/history", timeout=10) as answer:
+            asked: list[dict[str, Any]] = json.load(answer)
+        return asked
+
+    def writes(self) -> list[dict[str, Any]]:
+        return [call for call in self.history() if call["method"] not in ("GET", "HEAD")]
+
+
+def come_from(repository: Path) -> dict[str, str]:
+    return {"EDGEGUARD_APPLICATION__REPOSITORY": str(repository), "EDGEGUARD_APPLICATION__BRANCH": "main"}
+
+
+def line(process: subprocess.Popen[str], seconds: float) -> str:
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        return process.stdout.readline() if selector.select(seconds) else ""
+
+
+def furnished(ready: dict[str, Any], folder: Path) -> World:
+    """The world with an environment's file that has secrets in it, and an edge that hears of writes at once."""
+    config = folder / "config"
+    config.mkdir()
+    text = (Path(ready["config"]) / "rehearsal.toml").read_text()
+    secret = f'"PASSWORD" = "{VARIABLE}"\n'
+    text = text.replace("[application.variables]\n", f"[application.variables]\n{secret}")
+    text += f'[application.relationships]\n"database" = "postgresql://user:{DATABASE}@127.0.0.1:1/main"\n'
+    (config / "rehearsal.toml").write_text(text)
+    body = json.dumps({"seconds": 0.05}).encode()
+    urllib.request.urlopen(
+        urllib.request.Request(f"{ready['control_url']}/propagation", data=body, method="POST"), timeout=10
+    ).close()
+    return World(config, folder / "state", ready, (ready["token"], VARIABLE, DATABASE))
+
+
+SERVER = """
+import http.server, os, signal
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *_): pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).serve_forever()
+"""
+
+
+def repository(folder: Path, application: str | None = None, **changes: str) -> Path:
+    """A repository on `main`, with an application's file: with these keys changed, this text, or none (empty)."""
+    folder.mkdir(parents=True)
+    keys = {
+        "start": f"exec {sys.executable} -S server.py",
+        "build": "true",
+        "deploy": "true",
+        **changes,
+    }
+    text = application
+    if application is None:
+        text = (
+            'name: site\ntype: "php:8.3"\nbuild:\n    flavor: none\n'
+            f"hooks:\n    build: {json.dumps(keys['build'])}\n    deploy: {json.dumps(keys['deploy'])}\n"
+            f"web:\n    commands:\n        start: {json.dumps(keys['start'])}\n"
+        )
+    if text:
+        (folder / ".platform.app.yaml").write_text(text)
+    (folder / "server.py").write_text(SERVER)
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", folder], check=True)
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    """Commit all there is."""
+    who = ("-c", "user.name=t", "-c", "user.email=t@example.invalid")
+    for arguments in (("add", "--all"), (*who, "commit", "--quiet", "--message=A site")):
+        subprocess.run(["git", "-C", str(folder), *arguments], check=True)
+
+
+def said(ended: Ended, code: int, *parts: str) -> None:
+    """It ended with this code and one message on stderr, which has these parts and says what to do."""
+    assert ended.code == code, ended.err
+    assert ended.err.count("edgeguard: ") == 1, ended.err
+    assert "Traceback" not in ended.err
+    message, _, remedy = ended.err.partition("edgeguard: ")[2].partition("\n  ")
+    for part in parts:
+        assert part in message + remedy, ended.err
+    assert remedy.strip(), f"says nothing of what to do: {ended.err}"
+
+
+def untouched(world: World, act: Callable[[], Ended]) -> Ended:
+    """Neither the servers nor the edge are changed by it."""
+    before, writes = world.status(), world.writes()
+    ended = act()
+    assert before["servers"] == world.status()["servers"]
+    assert writes == world.writes()
+    return ended
+
+
+def eventually(true: Callable[[], object]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
