@@ -295,6 +295,8 @@ def test_a_journal_that_cannot_grow_while_closed_does_not_stop_the_unwinding(wor
     deploy = world.start("deploy", "rehearsal", "--json", **come_from(site))
     deploy.begins("hook")
     journal = max(world.state.glob("rehearsal/*/journal.jsonl"), key=lambda path: path.stat().st_mtime)
+    with journal.open("a") as file:
+        file.write("\n" * 100_000)  # so that no other file reaches the limit before it
     resource.prlimit(deploy.process.pid, resource.RLIMIT_FSIZE, (journal.stat().st_size,) * 2)
     go_on.touch()
     ended = deploy.end()
