@@ -335,7 +335,7 @@ def test_what_changed_decides_what_is_purged(world: World, tmp_path: Path) -> No
     first = world.deploy_of(site, **by_rules)
     assert first.code == 0, first.err
     assert first.report["purged"]["requests"] == 32
-    assert "no rule is about " in first.report["purged"]["reasons"][0]
+    assert any("no rule is about " in reason for reason in first.report["purged"]["reasons"])
     (site / "content").mkdir()
     (site / "content" / "sea.md").write_text("The sea")
     (site / "server.py").write_text(SERVER + "\n")
