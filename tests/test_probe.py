@@ -558,3 +558,12 @@ def test_fifty_at_once(site: Site) -> None:
 
     assert [line for line in said if not line.startswith("EDGEGUARD OK - ")] == []
     assert {process.returncode for process in processes} == {0}
+
+
+def test_every_finding_is_explained() -> None:
+    source = (ROOT / "edgeguard" / "health" / "judge.py").read_text(encoding="utf-8")
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## For monitors")[2].partition("\n## ")[0]
+    found = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
+
+    assert found
+    assert {name for name in found if f"`{name}`" not in section} == set()
