@@ -1,0 +1,155 @@
+"""Kill a deploy at every moment there is: `scripts/crash`, or `python -m tests.crash`.
+
+First each kind of deploy lives, so that its moments are known. Then it dies at each of them, twice: once `resume`
+follows and once `rollback`. With --again what follows dies too, at a moment of its own, and is called once more; with
+--faults the edge's API fails meanwhile. What was played is in the results file and is not played again: a run that was
+broken off goes on where it was. Ends with a summary, and with 1 if anything was not as it must always be.
+"""
+
+# ruff: noqa: T201 (a program that prints)
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import threading
+from dataclasses import asdict, replace
+from itertools import count, product
+from pathlib import Path
+from queue import Empty, Queue
+from typing import TYPE_CHECKING, Any
+
+from tests.crash import choice
+from tests.crash.observer import Observer
+from tests.crash.scenario import KINDS, POLICIES, Outcome, Scenario, moments, play
+from tests.crash.world import world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FAULTS = ("503", "lost", "down")
+
+
+def main() -> None:
+    """Play all that is wanted, in as many worlds as are wanted."""
+    parser = argparse.ArgumentParser(prog="scripts/crash", description="Kill a deploy at every moment there is.")
+    parser.add_argument("--every", type=int, default=1, help="only every N-th moment")
+    parser.add_argument("--kind", choices=KINDS, action="append", help="only these deploys")
+    parser.add_argument("--again", action="store_true", help="what follows dies too")
+    parser.add_argument("--faults", action="store_true", help="the edge's API fails while it is finished or undone")
+    parser.add_argument("--worlds", type=int, default=2, help="how many at a time")
+    parser.add_argument("--results", type=Path, default=None, help="goes on where this file ends")
+    said = parser.parse_args()
+    results = said.results or Path(tempfile.mkdtemp(prefix="edgeguard-crash-")) / "results.jsonl"
+    known = _known(results)
+    with tempfile.TemporaryDirectory(prefix="edgeguard-crash-") as folder:
+        lived = _lived(Path(folder), tuple(said.kind or KINDS), known, results)
+        wanted: Queue[Scenario] = Queue()
+        for scenario in _wanted(said, lived):
+            if str(scenario) not in known:
+                wanted.put(scenario)
+        print(f"{wanted.qsize()} scenarios to play; results are in {results}", flush=True)
+        mutex = threading.Lock()
+        threads = [
+            threading.Thread(target=_play, args=(Path(folder) / f"world{number}", wanted, results, mutex))
+            for number in range(said.worlds)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    sys.exit(_summary(list(_known(results).values())))
+
+
+def _lived(
+    folder: Path, kinds: tuple[str, ...], known: dict[str, Any], results: Path
+) -> dict[tuple[str, str], list[str]]:
+    """Each kind of deploy lives once: its moments."""
+    lived = {(each["kind"], each["policy"]): each["moments"] for each in known.values() if "moments" in each}
+    missing = [pair for pair in product(kinds, POLICIES) if pair not in lived]
+    if not missing:
+        return lived
+    with world(folder / "alive") as here, Observer(here.ready["edge_url"], here.gate_url) as observer:
+        for kind, policy in missing:
+            outcome = play(here, observer, Scenario(kind, policy))
+            print(outcome, flush=True)
+            lived[kind, policy] = moments(here.folder / "acts")
+            _write(
+                results,
+                {"name": str(outcome.scenario), "kind": kind, "policy": policy, **_result(outcome)}
+                | {"moments": lived[kind, policy]},
+            )
+    return lived
+
+
+def _wanted(said: argparse.Namespace, lived: dict[tuple[str, str], list[str]]) -> Iterator[Scenario]:
+    faults, moment = count(), count(20, 37)
+    for scenario in choice.every(lived, said.every, tuple(said.kind or KINDS)):
+        if said.again:
+            yield replace(scenario, again=next(moment) % 400 + 1)
+        elif said.faults:
+            yield replace(scenario, fault=FAULTS[next(faults) % len(FAULTS)])
+        else:
+            yield scenario
+
+
+def _play(folder: Path, wanted: Queue[Scenario], results: Path, mutex: threading.Lock) -> None:
+    """In one world, until nothing is left. A world that a scenario has not left whole is replaced."""
+    for number in count():
+        if wanted.empty():
+            return
+        place = folder.with_name(f"{folder.name}-{number}")
+        with world(place) as here, Observer(here.ready["edge_url"], here.gate_url) as observer:
+            outcome: Outcome | None = None
+            while outcome is None or outcome.whole:
+                try:
+                    scenario = wanted.get_nowait()
+                except Empty:
+                    return
+                try:
+                    outcome = play(here, observer, scenario)
+                except Exception as exc:  # noqa: BLE001 (a trial that fails is a finding, and the next one goes on)
+                    outcome = Outcome(scenario, wrong=[f"{type(exc).__name__}: {exc}"])
+                with mutex:
+                    print(outcome, flush=True)
+                    _write(results, {"name": str(scenario), **_result(outcome)})
+
+
+def _result(outcome: Outcome) -> dict[str, Any]:
+    return {**asdict(outcome), "phase": outcome.phase}
+
+
+def _write(results: Path, line: dict[str, Any]) -> None:
+    with results.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _known(results: Path) -> dict[str, Any]:
+    """What was played, by its name; the last time counts."""
+    if not results.exists():
+        return {}
+    lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    return {line["name"]: line for line in lines}
+
+
+def _summary(played: list[dict[str, Any]]) -> int:
+    """Print it. Returns the exit code."""
+    died = [each for each in played if each["moment"]]
+    bad = [each for each in played if each["wrong"]]
+    points = {(each["scenario"]["kind"], each["scenario"]["policy"], each["scenario"]["at"]) for each in died}
+    twice = sum("the hook started" in wrong for each in bad for wrong in each["wrong"])
+    print(f"""
+  moments at which a deploy was killed    {len(points)}
+  scenarios                               {len(played)}
+  ended whole                             {len(played) - len(bad)}
+  longest outage of a cached page         {max((each["down"] for each in played), default=0.0):.2f} s
+  hooks that ran twice                    {twice}""")
+    for each in bad:
+        print(f"  not whole: {each['name']} [{each['moment']}]: {'; '.join(each['wrong'])}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    main()

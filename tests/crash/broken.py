@@ -1,0 +1,91 @@
+"""edgeguard with one of the things missing that make it safe: the proof has to see what follows from each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from edgeguard.steps import Deployment
+
+
+def _instead(owner: object, name: str, value: object) -> None:
+    setattr(owner, name, value)
+
+
+def _proof() -> None:
+    """The claim is given back whether the origins are healthy or not."""
+    from edgeguard.steps import Proof  # noqa: PLC0415
+
+    _instead(Proof, "undo", lambda _self, _before: None)
+
+
+def _ahead() -> None:
+    """That the close begins is written down after it, not before."""
+    from edgeguard.steps import Close, closure  # noqa: PLC0415
+
+    def do(self: Close) -> dict[str, Any]:
+        deployment = self.deployment
+        deployment.closed = True
+        self.environment.cluster.close(deployment.epoch, closure._closure(deployment))  # noqa: SLF001
+        deployment.record.note_deploy(phase="close", was_open=deployment.was_open)
+        return {}
+
+    _instead(Close, "do", do)
+
+
+def _fencing() -> None:
+    """An old holder of the lock may act on the servers like the new one."""
+    from edgeguard.cluster.local import host  # noqa: PLC0415
+
+    def locked(folder: Path, server: str, _epoch: int, *, after: int | None = None) -> object:  # noqa: ARG001
+        return host.locked(folder, server)
+
+    _instead(host, "fenced", locked)
+
+
+def _stay_closed() -> None:
+    """After the hook has begun everything is taken back, whatever the environment says."""
+    from edgeguard.steps import StayClosed  # noqa: PLC0415
+
+    _instead(StayClosed, "undo", lambda _self, _before: None)
+
+
+def _adoption() -> None:
+    """A resume that fails takes back only what it did itself."""
+    from edgeguard import recovery  # noqa: PLC0415
+
+    adopted = recovery._adopted  # noqa: SLF001
+
+    def own(deployment: Deployment) -> tuple[str, ...]:
+        return tuple(name for name in adopted(deployment) if name not in {"claim", "proof"})
+
+    _instead(recovery, "_adopted", own)
+
+
+def _ledger() -> None:
+    """What the ledger says of an earlier start of the hook counts for nothing."""
+    from edgeguard.cluster.local import LocalCluster  # noqa: PLC0415
+
+    _instead(LocalCluster, "hook_result", lambda *_arguments, **_named: None)
+    _instead(LocalCluster, "_refuse_second", lambda *_arguments: None)
+
+
+def _claim() -> None:
+    """A claim is made and confirmed, and gives nothing."""
+    from edgeguard.steps import ClaimGrace  # noqa: PLC0415
+
+    _instead(ClaimGrace, "do", lambda _self: {})
+
+
+WAYS: dict[str, Callable[[], None]] = {
+    "proof": _proof,
+    "ahead": _ahead,
+    "fencing": _fencing,
+    "stay-closed": _stay_closed,
+    "adoption": _adoption,
+    "ledger": _ledger,
+    "claim": _claim,
+}

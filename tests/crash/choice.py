@@ -1,0 +1,53 @@
+"""Which moments a deploy dies at: some that are known to be delicate, or all of them."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Literal
+
+from tests.crash.scenario import POLICIES, Scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+DELICATE: tuple[tuple[str, str, str, int, Literal["resume", "rollback"]], ...] = (
+    # kind, phase, the act's beginning, which of them, and what follows
+    ("good", "lock", "rename web1/", 1, "resume"),  # the lock is on one server only
+    ("good", "stage", "rename generations/.DEPLOY.tmp", 2, "rollback"),
+    ("good", "claim", 'ask {"items"', 1, "resume"),
+    ("good", "close", "rename gate/", 1, "rollback"),  # the close is written down, and not done
+    ("good", "close", "kill ", 1, "resume"),  # the gate has its order, and has not heard of it
+    ("good", "swap", "rename web2/current.next", 1, "rollback"),  # one server is swapped, or two
+    ("good", "swap", "rename web3/current.next", 1, "resume"),
+    ("good", "hook", "rename DEPLOY/.hook-deploy.json", 1, "resume"),
+    ("good", "hook", "start ", 1, "resume"),  # "started" is written down, and nothing started
+    ("good", "check", "write half of them", 1, "rollback"),
+    ("good", "open", "rename gate/", 1, "resume"),
+    ("good", "open", "ask ", 1, "rollback"),
+    ("good", "committed", "fsync", 1, "rollback"),
+    ("good", "purge", "answer unread", 1, "resume"),
+    ("good", "finish", "rename web2/", 1, "rollback"),
+    ("hook", "undoing stay-closed", "ask ", 1, "resume"),
+    ("check", "undoing swap", "rename web2/current.next", 1, "resume"),
+    ("healthy", "undoing open", "rename gate/", 1, "rollback"),
+    ("swap", "undoing swap", "rename ", 1, "rollback"),
+)
+
+
+def delicate() -> Iterator[Scenario]:
+    """A scenario for each; those that are unwound die under the policy under which they are."""
+    for kind, phase, act, which, then in DELICATE:
+        policy = "rollback" if phase.startswith("undoing") and kind != "hook" else "stay-closed"
+        yield Scenario(kind, policy, f"{phase}|{act}|{which}", then)
+
+
+def every(moments: Mapping[tuple[str, str], Sequence[str]], step: int, kinds: Collection[str]) -> Iterator[Scenario]:
+    """Each moment of a good deploy; of one that fails, each from shortly before its failure on, under both policies."""
+    for kind, policy in product(kinds, POLICIES):
+        if kind == "good" and policy != POLICIES[0]:
+            continue  # nothing depends on it
+        own = moments[kind, policy]
+        first = 1 if kind == "good" else next(n for n, moment in enumerate(own, 1) if moment.startswith("undoing")) - 6
+        for number in range(first, len(own) + 1, step):
+            for then in ("resume", "rollback"):
+                yield Scenario(kind, policy, number, then)

@@ -1,0 +1,162 @@
+"""`edgeguard` as a process that dies, or stops for a while, at a chosen moment: `python -m tests.crash.mortal …`.
+
+    [--die N | --pause N] [--acts FILE] [--api PORT] [--break NAME] -- ARGUMENTS OF EDGEGUARD
+
+What it does to the outside is counted, by the interpreter's own audit events and around the calls that have none: files
+that are made, renamed and removed, processes that are started and signalled, bytes written to files, fsync, and what is
+said to the edge's API. Each is a moment before an act and after the one before it. A write of bytes has one in its
+midst too (half a line in the journal), and so has a request to the API: half asked; asked, and the answer there but
+unread.
+
+At moment N the whole process group is killed (or stopped). N is a number, or PHASE|BEGINNING OF THE ACT|WHICH OF THESE.
+The product knows nothing of it. Threads that only renew are not counted, so that a moment is the same one in every run;
+they die with the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import select
+import signal
+import socket
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.crash import broken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_AUDITED = ("os.rename", "os.link", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.kill", "os.killpg")
+_DEPLOY = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+_BEGIN = re.compile(rb'"event":"(begin|undoing|committed)"(?:.*?"step":"([a-z-]+)")?')
+
+
+class Moments:
+    """Counts, writes down what is counted, and at one of them ends or stops everything."""
+
+    def __init__(self, at: str, number: signal.Signals, acts: Path | None, api: int) -> None:
+        self._at = int(at) if at.isdigit() else 0
+        self._phase_at, self._act_at, which = ("", "", "0") if at.isdigit() else at.split("|")
+        self._left = int(which)
+        self._signal = number
+        self._acts = None if acts is None else os.open(acts, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        self._api = api
+        self._mutex = threading.Lock()
+        self._count = 0
+        self._phase = "start"
+        self._write, self._killpg = os.write, os.killpg
+        self._inside = threading.local()
+
+    def moment(self, act: str, before_it_ends: Callable[[], object] = lambda: None) -> None:
+        """One moment. `before_it_ends` is done only if this is the last one."""
+        if threading.current_thread().name.startswith("renew") or getattr(self._inside, "now", False):
+            return
+        with self._mutex:
+            act = _DEPLOY.sub("DEPLOY", act)
+            self._count += 1
+            if self._acts is not None:
+                self._write(self._acts, f"{self._count}\t{self._phase}\t{act}\n".encode())
+            if self._is_it(act):
+                self._inside.now = True
+                before_it_ends()
+                self._killpg(os.getpgrp(), self._signal)
+                self._inside.now = False
+
+    def _is_it(self, act: str) -> bool:
+        if self._phase == self._phase_at and act.startswith(self._act_at):
+            self._left -= 1
+            return self._left == 0
+        return self._count == self._at
+
+    def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            if isinstance(path, str | os.PathLike) and flags & _WRITES and not str(path).endswith(("/lock", "/null")):
+                self.moment(f"open {_named(path)}")
+        elif event == "os.mkdir" and os.path.lexists(arguments[0]):  # nothing will be made
+            return
+        elif event in _AUDITED:
+            self.moment(f"{event.removeprefix('os.')} {' '.join(_named(each) for each in arguments[:2])}")
+        elif event == "subprocess.Popen":
+            self.moment(f"start {' '.join(_named(word) for word in arguments[1][:4])}")
+
+    def write(self, descriptor: int, content: bytes) -> int:
+        """As os.write."""
+        if found := _BEGIN.search(content):
+            self._phase = b" ".join(part for part in found.groups() if part).decode().removeprefix("begin ")
+        self.moment(f"write {len(content)} bytes")
+        self.moment("write half of them", lambda: self._write(descriptor, content[: len(content) // 2]))
+        return self._write(descriptor, content)
+
+    def sendall(self, sock: socket.socket, content: bytes, *flags: int) -> None:
+        """As socket.sendall."""
+        send = super(socket.socket, sock).sendall
+        if not self._to_the_api(sock):
+            send(content, *flags)
+            return
+        line = bytes(content).split(b"\r\n", 1)[0][:60].decode(errors="replace")
+        self.moment(f"ask {line}")
+        self.moment(f"ask half of {line}", lambda: send(content[: len(content) // 2]))
+        send(content, *flags)
+
+    def recv_into(self, sock: socket.socket, *arguments: Any) -> int:  # noqa: ANN401 (its own)
+        """As socket.recv_into."""
+        if self._to_the_api(sock):
+            self.moment("answer unread", lambda: select.select([sock], [], [], 5))
+        return super(socket.socket, sock).recv_into(*arguments)
+
+    def watch(self) -> None:
+        """From here on."""
+        fsync = os.fsync
+
+        def watched(descriptor: int) -> None:
+            self.moment("fsync")
+            fsync(descriptor)
+
+        os.write, os.fsync = self.write, watched  # type: ignore[assignment]
+        socket.socket.sendall = lambda sock, *said: self.sendall(sock, *said)  # type: ignore[method-assign]  # noqa: PLW0108 (the class has to bind it)
+        socket.socket.recv_into = lambda sock, *said: self.recv_into(sock, *said)  # type: ignore[method-assign]  # noqa: PLW0108 (as above)
+        sys.addaudithook(self.audit)
+
+    def _to_the_api(self, sock: socket.socket) -> bool:
+        with suppress(OSError):
+            return bool(sock.getpeername()[1] == self._api)
+        return False
+
+
+def _named(argument: object) -> str:
+    """The end of a path, or a word."""
+    return (
+        "/".join(str(argument).rsplit("/", 3)[-2:])[-60:] if isinstance(argument, str | os.PathLike) else str(argument)
+    )
+
+
+def main() -> None:
+    """Run the command, as mortal as was asked."""
+    split = sys.argv.index("--")
+    own, arguments = sys.argv[1:split], sys.argv[split + 1 :]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--die", default="0")
+    parser.add_argument("--pause", default="")
+    parser.add_argument("--acts", type=Path)
+    parser.add_argument("--api", type=int, default=0)
+    parser.add_argument("--break", dest="broken", choices=sorted(broken.WAYS))
+    said = parser.parse_args(own)
+    from edgeguard.cli import main as run  # noqa: PLC0415 (what it imports is imported before it is watched)
+
+    if said.broken:
+        broken.WAYS[said.broken]()
+    number = signal.SIGSTOP if said.pause else signal.SIGKILL
+    Moments(said.die or said.pause, number, said.acts, said.api).watch()
+    sys.exit(run(arguments))
+
+
+if __name__ == "__main__":
+    main()

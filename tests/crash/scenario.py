@@ -1,0 +1,218 @@
+"""A deploy that dies at one moment, and is finished or undone from elsewhere; and whether all was true meanwhile."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from tests.crash.observer import ask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.crash.observer import Observer, Seen
+    from tests.crash.world import Ended, World
+
+KINDS = ("good", "swap", "hook", "check", "healthy")
+POLICIES = ("stay-closed", "rollback")
+MOST_COMMANDS = 5
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What dies when, and what follows."""
+
+    kind: str = "good"
+    policy: str = "stay-closed"
+    at: int | str = 0
+    """The moment at which the deploy dies, as mortal.py takes it; 0: it lives."""
+    then: Literal["resume", "rollback"] = "resume"
+    again: int | str = 0
+    """The moment at which that dies, too, before it is called once more; 0: it lives."""
+    fault: str = ""
+    """What the edge's API does while that runs: "503", or "lost" answers, for some calls."""
+    broken: str = ""
+    """What is missing in edgeguard (broken.WAYS)."""
+    sick: bool = False
+    """The origin is sick, through the gate, from the death until the first command after it has ended."""
+
+    def __str__(self) -> str:
+        parts = [self.kind, self.policy, f"dies at {self.at}", self.then]
+        parts += [f"dies at {self.again} again"] if self.again else []
+        parts += [part for part in (self.fault and f"API: {self.fault}", self.broken and f"no {self.broken}") if part]
+        return ", ".join(parts)
+
+
+@dataclass
+class Outcome:
+    """What came of it."""
+
+    scenario: Scenario
+    new: str = ""
+    """The release that was deployed, by its name in the world."""
+    moment: str = ""
+    """The phase and the act before which the deploy died; empty where it did not."""
+    visible: str = ""
+    """What the gate answered when the deploy was dead: open, or closed."""
+    serves: str = ""
+    """What serves at the end: the new release, or the previous one."""
+    commands: list[tuple[str, int]] = field(default_factory=list)
+    """What was called, and how it ended."""
+    wrong: list[str] = field(default_factory=list)
+    down: float = 0.0
+    hooks: int = 0
+    seconds: float = 0.0
+
+    @property
+    def phase(self) -> str:
+        return self.moment.partition("\t")[0]
+
+    @property
+    def whole(self) -> bool:
+        return not self.wrong
+
+    def __str__(self) -> str:
+        said = " → ".join(f"{command} {code}" for command, code in self.commands)
+        where = f" [{self.moment.replace(chr(9), ': ')}]" if self.moment else ""
+        return f"{self.scenario}{where}: {said}" + "".join(f"\n    {wrong}" for wrong in self.wrong)
+
+
+def play(world: World, observer: Observer, scenario: Scenario) -> Outcome:
+    """Play it, and leave the world whole for the next one, whatever had to be done for that."""
+    outcome, began = Outcome(scenario, target(world, scenario.kind)), time.monotonic()
+    observer.begin()
+    hooks, asked = len(world.hooks()), len(world.control("GET", "history"))
+    try:
+        ended = _dies(world, scenario, outcome)
+        _recovered(world, scenario, outcome, ended)
+    finally:
+        world.clear()
+    _settled(world, outcome)
+    seen = observer.seen(world.hooks()[hooks:], world.control("GET", "history")[asked:])
+    outcome.wrong += dict.fromkeys(seen.broken_laws(sick=scenario.sick or scenario.kind == "healthy"))
+    outcome.wrong += _hooks_at_most_once(seen, outcome)
+    outcome.down, outcome.hooks, outcome.seconds = seen.down, len(seen.hook_runs), time.monotonic() - began
+    return outcome
+
+
+def _dies(world: World, scenario: Scenario, outcome: Outcome) -> Ended:
+    if scenario.kind == "swap":
+        world.obstruct()
+    acts = world.folder / "acts"
+    variant = ("--break", scenario.broken) if scenario.broken else ()
+    ended = world.run(
+        *("deploy", "rehearsal", "--json", "--ref", world.refs[outcome.new]),
+        mortal=("--die", str(scenario.at), "--acts", str(acts), *variant),
+        **_variables(scenario),
+    )
+    _note(world, outcome, ended)
+    if ended.code < 0:
+        outcome.moment, outcome.visible = last(acts), ask(world.gate_url).state
+    world.clear()
+    return ended
+
+
+def _recovered(world: World, scenario: Scenario, outcome: Outcome, ended: Ended) -> None:
+    if ended.code in {0, 10}:
+        return
+    variables = _variables(scenario)
+    variant = ("--break", scenario.broken) if scenario.broken else ()
+    arguments: list[str] = [scenario.then]
+    mortal = ("--die", str(scenario.again), *variant)
+    if scenario.sick:
+        world.sick(now=True)
+    _fault(world, scenario.fault)
+    for _ in range(MOST_COMMANDS):
+        ended = world.run(*arguments[:1], "rehearsal", "--json", *arguments[1:], mortal=mortal, **variables)
+        _note(world, outcome, ended)
+        world.clear()
+        if ended.code in {0, 10}:
+            return
+        mortal = ("--die", "0", *variant)
+        if ended.code == 11:
+            arguments = _as_a_person_would(ended)
+    outcome.wrong.append(f"not whole after {MOST_COMMANDS} commands")
+
+
+def _as_a_person_would(ended: Ended) -> list[str]:
+    """Look at what it said, and say what only a person can know; go back if that did not help."""
+    if "it is not known how" in ended.err:
+        return ["resume", "--hook=again"]
+    if re.search("deploy hook of .* failed", ended.err):
+        return ["resume", "--hook=skip"]
+    return ["rollback"]
+
+
+def _variables(scenario: Scenario) -> dict[str, str]:
+    variables = {"EDGEGUARD_CLUSTER__AFTER_HOOK_FAILURE": scenario.policy}
+    if scenario.kind == "check":
+        variables["EDGEGUARD_CLUSTER__START_TIMEOUT"] = "3"
+    if scenario.kind == "healthy":
+        variables["EDGEGUARD_EDGE__HEALTHY_TIMEOUT"] = "2"
+    return variables
+
+
+def _fault(world: World, fault: str) -> None:
+    if fault == "503":
+        world.control("POST", "faults", {"api": {"status": 503, "times": 4, "match": {"method": "PATCH"}}})
+    elif fault == "lost":
+        world.control("POST", "faults", {"api": {"drop": "after", "times": 2, "match": {"method": "PATCH"}}})
+    elif fault == "down":
+        world.control("POST", "faults", {"api": {"status": 503}})
+
+
+def _settled(world: World, outcome: Outcome) -> None:
+    """At the end: one release everywhere and open, nobody's lock, nothing unfinished, the base grace."""
+    records = world.records()
+    for key in ("lock", "deploy"):
+        if any(record.get(key) for record in records):
+            outcome.wrong.append(f"at the end a record has a {key}: {[record.get(key) for record in records]}")
+    if len({(record["epoch"], record["serial"]) for record in records}) != 1:
+        outcome.wrong.append("at the end the records differ")
+    status = world.run("status", "rehearsal", "--json")
+    world_is = json.loads(status.out) if status.code == 0 else {}
+    servers = world_is.get("servers", [])
+    if len({server["running"] for server in servers}) != 1 or not all(server["open"] for server in servers):
+        outcome.wrong.append(f"at the end: {servers}")
+    outcome.serves = "new" if world.serving() == world.digests[outcome.new] else "previous"
+    if world_is and world_is["grace"].get("in_force") != world_is["grace"].get("base"):
+        outcome.wrong.append(f"at the end the grace is {world_is['grace'].get('in_force')}")
+
+
+def _hooks_at_most_once(seen: Seen, outcome: Outcome) -> list[str]:
+    """For each release that was deployed, once; once more where a person said so."""
+    started = [line[-1] for line in seen.hooks if line[1] == "started"]
+    said = sum("--hook=again" in command for command, _ in outcome.commands)
+    twice = {tree: started.count(tree) for tree in started if started.count(tree) > 1 + said}
+    return [f"the hook started {times} times for {tree}" for tree, times in twice.items()]
+
+
+def target(world: World, kind: str) -> str:
+    """The release to deploy: one that is not the one that serves."""
+    if kind not in {"good", "swap"}:
+        return kind
+    return "second" if world.serving() == world.digests["first"] else "first"
+
+
+def last(acts: Path) -> str:
+    """The last moment that was counted: its phase and its act."""
+    lines = acts.read_text().splitlines()
+    return lines[-1].partition("\t")[2] if lines else ""
+
+
+def moments(acts: Path) -> list[str]:
+    """Every moment of a run: phase, act."""
+    return [line.partition("\t")[2] for line in acts.read_text().splitlines()]
+
+
+def _note(world: World, outcome: Outcome, ended: Ended) -> None:
+    outcome.commands.append(
+        (" ".join(word for word in ended.arguments if word not in {"rehearsal", "--json"}), ended.code)
+    )
+    if ended.code in {1, 2} or "Traceback" in ended.err:
+        outcome.wrong.append(f"{ended.arguments[0]} ended with {ended.code}: {ended.err[-600:]}")
+    if shown := [secret for secret in world.secrets if secret in ended.out + ended.err]:
+        outcome.wrong.append(f"{ended.arguments[0]} shows {len(shown)} secrets")

@@ -1,0 +1,24 @@
+"""A deploy that dies at any moment is finished or undone from another machine, and nobody notices but its owner.
+
+Here: the delicate moments. `scripts/crash` plays every moment there is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.crash import choice
+from tests.crash.scenario import Scenario, play
+
+if TYPE_CHECKING:
+    from tests.crash.observer import Observer
+    from tests.crash.world import World
+
+
+@pytest.mark.parametrize("scenario", list(choice.delicate()), ids=str)
+def test_a_deploy_that_dies(stage: tuple[World, Observer], scenario: Scenario) -> None:
+    outcome = play(*stage, scenario)
+    assert outcome.moment, "it did not die"
+    assert outcome.whole, outcome

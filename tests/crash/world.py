@@ -1,0 +1,252 @@
+"""A rehearsal's world that many deploys die in, one after another, and how to call edgeguard there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path(__file__).parent.parent.parent
+SERVERS = ("web1", "web2", "web3")
+VARIABLE = "correct-horse-battery"
+PATIENCE = 120.0  # seconds that a command may take on a machine that has much else to do
+LEASE = 0.6
+QUICK = {
+    "EDGEGUARD_EDGE__PROPAGATION": "0.05",
+    "EDGEGUARD_EDGE__HEALTHY_ROUNDS": "1",
+    "EDGEGUARD_EDGE__HEALTHY_TIMEOUT": "4",
+    "EDGEGUARD_CLUSTER__LEASE": str(LEASE),
+    "EDGEGUARD_PURGE__PACE": "0",
+    "EDGEGUARD_VISITORS__ANONYMOUS": "[]",
+    "EDGEGUARD_VISITORS__AUTHENTICATED": "[]",
+    "EDGEGUARD_VISITORS__ORIGIN": "[]",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONPATH": str(ROOT),
+}
+"""The world's dictionary is told to be as quick; visitors are the observer's."""
+_SICK = """
+    def do_GET(self) -> None:
+        if (Path(__file__).parent / "var" / "sick").exists() and self.headers.get("X-Forwarded-For"):
+            self.answer(500, "sick\\n", {"Cache-Control": "no-store"})
+        else:
+            self.serve()
+
+    def serve(self) -> None:
+"""
+"""What the bundled application is given: a file that makes it sick for whoever comes through the gate."""
+
+_NO_TOOLCHAIN = '"php:8.3"\nbuild:\n    flavor: none'
+"""A small image that is built at once: what kills in the midst of a build would show is not the point here."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command's end. `code` is negative where a signal ended it."""
+
+    arguments: tuple[str, ...]
+    code: int
+    out: str
+    err: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What it told at its end; empty where it told nothing."""
+        lines = self.out.splitlines()
+        last: dict[str, Any] = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+        return last if last.get("event") == "report" else {}
+
+
+@dataclass
+class World:
+    """Where everything is."""
+
+    folder: Path
+    ready: dict[str, Any]
+    config: Path
+    refs: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    """Of the releases that are built from these, by the same names."""
+    states: int = 0
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return self.ready["token"], VARIABLE
+
+    @property
+    def root(self) -> Path:
+        return Path(self.ready["config"]).parent / "cluster"
+
+    @property
+    def gate_url(self) -> str:
+        settings = tomllib.loads((self.config / "rehearsal.toml").read_text(encoding="utf-8"))
+        return f"http://127.0.0.1:{settings['cluster']['options']['gate_port']}"
+
+    def start(self, *arguments: str, mortal: tuple[str, ...] = (), **variables: str) -> subprocess.Popen[str]:
+        """A command on a machine of its own: nothing is in its state folder."""
+        self.states += 1
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("FASTLY_", "EDGEGUARD_"))}
+        environment |= QUICK | {"EDGEGUARD_CONFIG": str(self.config)} | variables
+        environment["EDGEGUARD_STATE"] = str(self.folder / "states" / str(self.states))
+        program: tuple[str, ...] = ("edgeguard",)
+        if mortal:
+            program = ("tests.crash.mortal", "--api", str(urlsplit(self.ready["api_url"]).port), *mortal, "--")
+        return subprocess.Popen(
+            [sys.executable, "-m", *program, *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def end(self, process: subprocess.Popen[str], *arguments: str) -> Ended:
+        """Wait for its end."""
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            err += f"did not end within {PATIENCE:g} s"
+        return Ended(arguments, process.returncode, out, err)
+
+    def run(self, *arguments: str, mortal: tuple[str, ...] = (), **variables: str) -> Ended:
+        return self.end(self.start(*arguments, mortal=mortal, **variables), *arguments)
+
+    def control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 (JSON)
+        """Ask the stand-in's control face."""
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.ready['control_url']}/{path}", data=content, method=method)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def hooks(self) -> list[list[str]]:
+        """What the applications' deploy hooks noted: [time, what, "on", server, "for", tree]."""
+        found = self.root / "mounts" / "var" / "hooks.log"
+        return [line.split() for line in found.read_text(encoding="utf-8").splitlines()]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Each server's record, read from its disk."""
+        return [json.loads((self.root / "servers" / name / "record.json").read_text()) for name in SERVERS]
+
+    def serving(self) -> str:
+        """The release that the servers say was opened last."""
+        return str(max(self.records(), key=lambda record: (record["epoch"], record["serial"]))["opened"]["release"])
+
+    def sick(self, *, now: bool) -> None:
+        """Make the origin sick for whoever comes through the gate, or well again."""
+        switch = self.root / "mounts" / "var" / "sick"
+        if now:
+            switch.touch()
+        else:
+            switch.unlink(missing_ok=True)
+
+    def obstruct(self) -> None:
+        """Put something in the way of the rename on the second server."""
+        (self.root / "servers" / "web2" / "current.next" / "in the way").mkdir(parents=True, exist_ok=True)
+
+    def clear(self) -> None:
+        """Take away whatever a scenario has put there."""
+        obstacle = self.root / "servers" / "web2" / "current.next"
+        if obstacle.is_dir() and not obstacle.is_symlink():
+            shutil.rmtree(obstacle)
+        self.sick(now=False)
+        self.control("DELETE", "faults")
+
+
+@contextmanager
+def world(folder: Path) -> Iterator[World]:
+    """A world with two good releases and each failing one, the first of them deployed."""
+    command = ["rehearse", "--stay", "--json", "--hook-seconds", "0.3"]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        (folder / "log").open("w+") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "edgeguard", *command], stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, (folder / "log").read_text()
+            yield _furnished(World(folder, json.loads(line), folder / "config"))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(PATIENCE)
+
+
+def _furnished(found: World) -> World:
+    found.config.mkdir()
+    text = (Path(found.ready["config"]) / "rehearsal.toml").read_text()
+    text = text.replace("[application.variables]\n", f'[application.variables]\n"PASSWORD" = "{VARIABLE}"\n')
+    (found.config / "rehearsal.toml").write_text(text)
+    found.control("POST", "propagation", {"seconds": 0.02})
+    repository = Path(found.ready["repository"])
+    server = repository / "server.py"
+    source = server.read_text().replace("    def do_GET(self) -> None:\n", _SICK.lstrip("\n"), 1)
+    server.write_text(source)
+    about = repository / ".platform.app.yaml"
+    quick = about.read_text().replace("python3 ", f"{sys.executable} -S ").replace('"python:3"', _NO_TOOLCHAIN)
+    about.write_text(quick)
+    found.refs["first"] = commit(repository, "A switch")
+    (repository / "motto.txt").write_text("Another motto\n")
+    found.refs["second"] = commit(repository, "Another motto")
+    _failing(found, repository)
+    for ref in found.refs.values():  # all images are built before anything dies
+        done = found.run("plan", "rehearsal", "--ref", ref, "--json")
+        assert done.code == 0, done.err
+    built = [json.loads(path.read_text()) for path in found.root.glob("releases/*/release.json")]
+    found.digests |= {
+        name: each["digest"] for name, ref in found.refs.items() for each in built if each["commit"] == ref
+    }
+    done = found.run("deploy", "rehearsal", "--ref", found.refs["first"], "--json")
+    assert done.code == 0, done.err
+    return found
+
+
+def _failing(found: World, repository: Path) -> None:
+    """Releases that fail in their hook, at the check on one server, and only through the gate."""
+    about, server = repository / ".platform.app.yaml", repository / "server.py"
+    application, source = about.read_text(), server.read_text()
+    exists = '(Path(__file__).parent / "var" / "sick").exists()'
+    assert exists in source
+    assert "migrate.py" in application
+    for kind, condition in (
+        ("hook", None),
+        ("check", 'os.environ.get("EDGEGUARD_SERVER") == "web2"'),
+        ("healthy", 'self.headers.get("X-Forwarded-For")'),
+    ):
+        if condition is None:
+            (repository / "migrate.py").write_text(
+                (repository / "migrate.py")
+                .read_text()
+                .replace('note("done")', 'note("failed")\n    raise SystemExit(3)')
+            )
+        else:
+            server.write_text(source.replace(f'{exists} and self.headers.get("X-Forwarded-For")', condition))
+        found.refs[kind] = commit(repository, f"A release that fails: {kind}")
+        git(repository, "checkout", "--quiet", found.refs["second"], "--", ".")
+
+
+def commit(repository: Path, message: str) -> str:
+    who = ("-c", "user.name=t", "-c", "user.email=t@example.invalid", "-c", "commit.gpgSign=false")
+    git(repository, "add", "--all")
+    git(repository, *who, "commit", "--quiet", "--no-verify", f"--message={message}")
+    return git(repository, "rev-parse", "HEAD").strip()
+
+
+def git(repository: Path, *arguments: str) -> str:
+    return subprocess.run(["git", "-C", str(repository), *arguments], check=True, capture_output=True, text=True).stdout
