@@ -97,7 +97,7 @@ def run(
 
 def finish(committed: list[saga.Step], journal: Log) -> EdgeguardError | None:
     """Forward only: each step is tried, and what failed is left to do."""
-    undone = []
+    undone, remedies = [], []
     for step in committed:
         journal.append("begin", step=step.name, before={})
         try:
@@ -105,10 +105,11 @@ def finish(committed: list[saga.Step], journal: Log) -> EdgeguardError | None:
         except EdgeguardError as exc:
             journal.append("failed", step=step.name, error=exc.message)
             undone.append(f"{step.name}: {exc.message}")
+            remedies.append(exc.remedy)
     if undone:
-        return CleanupUnfinished(
-            "deployed, but left to do: " + "; ".join(undone), "The claim ends by itself; purge by hand if need be."
-        )
+        left = "deployed, but left to do: " + "; ".join(undone)
+        remedies.append("The claim ends by itself; purge by hand if need be.")
+        return CleanupUnfinished(left, " ".join(dict.fromkeys(filter(None, remedies))))
     return None
 
 

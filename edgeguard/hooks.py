@@ -125,9 +125,9 @@ def find(environment: EdgeSide, seen: Seen, slot: str | None, nonce: str | None 
     if slot not in (None, *DEPLOY_SLOTS):
         raise UsageError(f"{slot!r} is not a deploy's claim", f"`hook pre` prints it: {' or '.join(DEPLOY_SLOTS)}.")
     alive = seen.live(DEPLOY_SLOTS, environment.settings.edge.ceiling)
-    if slot in alive and not _of_hook(alive[slot]):
+    if slot in alive and not alive[slot].of_pipeline:
         raise Locked(f"{slot} belongs to `edgeguard deploy`, which gives it back itself", "Wait until it has ended.")
-    there = {each: claim for each in DEPLOY_SLOTS if (claim := seen.claim(each)) and _of_hook(claim)}
+    there = {each: claim for each in DEPLOY_SLOTS if (claim := seen.claim(each)) and claim.of_pipeline}
     ours = {each: claim for each, claim in there.items() if each in alive}
     if slot is None and len(ours) > 1:
         raise UsageError(f"{len(ours)} claims of pipelines are in force", f"Say which: {' or '.join(ours)}.")
@@ -138,10 +138,6 @@ def find(environment: EdgeSide, seen: Seen, slot: str | None, nonce: str | None 
     if nonce is not None and slot in there and there[slot].nonce != nonce:
         return Found(slot, None, live=False)
     return Found(slot, there.get(slot), slot in ours)
-
-
-def _of_hook(claim: Claim) -> bool:
-    return claim.nonce.startswith((HOOK, KEPT))
 
 
 def _nothing_there(environment: EdgeSide, seen: Seen) -> UsageError:

@@ -20,6 +20,9 @@ SLOTS = DEPLOY_SLOTS + SUPPORT_SLOTS
 FREE = "0:0"
 """What a released slot holds. Deleting the item instead would answer 404 the second time."""
 
+HOOK, KEPT = "h", "k"
+"""What the nonce of a claim begins with that a pipeline's hook has made, and a hook may give back; and of one that was
+kept when that deploy had failed, so that the next one may take it over."""
 DAY = 86_400
 _VALUE = re.compile(r"([0-9]{10}):([0-9]{1,7})(?::([0-9]{10}))?:([a-z0-9]{4,12})")
 
@@ -47,10 +50,10 @@ class Claim:
         """The same claim, with the hold given back."""
         return replace(self, hold_until=0)
 
-
-HOOK, KEPT = "h", "k"
-"""What the nonce of a claim begins with that a pipeline's hook has made, and a hook may give back; and of one that was
-kept when that deploy had failed, so that the next one may take it over."""
+    @property
+    def of_pipeline(self) -> bool:
+        """Whether `hook` or `wrap` made it, for a deploy by other means, and gives it back."""
+        return self.nonce.startswith((HOOK, KEPT))
 
 
 def new_nonce(owner: str = "") -> str:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from edgeguard import front_door
 from edgeguard.edge import audit
 from edgeguard.edge.confirm import clock_difference, confirm
-from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, Claim, new_nonce
+from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, Claim, new_nonce, parse
 from edgeguard.errors import ClusterError, EdgeError, EdgeguardError, OriginsUnhealthy
 from edgeguard.moments import rfc3339
 from edgeguard.steps.after import purge
 from edgeguard.steps.deployment import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edgeguard.renewal import Renewal
     from edgeguard.saga import Facts
@@ -34,6 +34,7 @@ class ClaimGrace(Step):
         self._nonce = new_nonce()
         self._ahead = 0.0  # the edge's clock, by which claims end, of this machine's
         self._renewal: Renewal | None = None
+        self._beneath: Claim | None = None  # a pipeline's, which was in the slot before
 
     @property
     def slot(self) -> str:
@@ -44,7 +45,9 @@ class ClaimGrace(Step):
             return self._unclaimed()
         settings = self.environment.settings
         self._ahead = clock_difference(self.environment.edge) or 0.0
-        claim, items, why = self._claim(), self.environment.edge.items(), self.deployment.id
+        items, why = self.environment.edge.items(), self.deployment.id
+        self._beneath = _of_pipeline(items, self.slot)
+        claim = self._claim()
         line = audit.line(items, at=time.time() + self._ahead, did="deploy", why=why, slot=self.slot, claim=claim)
         self.environment.edge.write({self.slot: claim.value(), **line})
         confirmed = confirm(
@@ -141,7 +144,7 @@ class ClaimGrace(Step):
 
     def drop(self) -> None:
         """Whoever holds the lock may clear both deploy slots: one may be left from a deploy that died. Whoever lost
-        the lock may not, as the other slot may be its successor's."""
+        the lock may not, as the other slot may be its successor's. A pipeline's claim is given back by its own hook."""
         self._end_renewal()
         if self.deployment.claims:
             slots: tuple[str, ...] = DEPLOY_SLOTS
@@ -149,7 +152,11 @@ class ClaimGrace(Step):
                 self.deployment.record.renew()
             except ClusterError:
                 slots = (self.slot,)
-            self.environment.edge.write(dict.fromkeys(slots, FREE))
+            items = self.environment.edge.items()
+            freed = {slot: FREE for slot in slots if not _of_pipeline(items, slot)}
+            if self._beneath and self.slot in freed:
+                freed[self.slot] = self._beneath.without_hold().value()
+            self.environment.edge.write(freed)
 
     def undo(self, before: Facts) -> None:  # noqa: ARG002 (a slot of one's own was free)
         if self.deployment.sick and self.deployment.claims:
@@ -179,8 +186,16 @@ class ClaimGrace(Step):
             int(time.time() + self._ahead),
         )
         lasting = lasting or self._lasting
-        grace = min(edge.ceiling, edge.base_grace + lasting)
-        return Claim(self.slot, now + lasting, grace, self._nonce, hold_until=now + claim.hold)
+        until, grace = now + lasting, min(edge.ceiling, edge.base_grace + lasting)
+        if self._beneath:  # what a pipeline has claimed is not shortened meanwhile
+            until, grace = max(until, self._beneath.until), max(grace, self._beneath.grace)
+        return Claim(self.slot, until, grace, self._nonce, hold_until=now + claim.hold)
+
+
+def _of_pipeline(items: Mapping[str, str], slot: str) -> Claim | None:
+    """The claim in a slot, in force or over, if `hook` or `wrap` made it."""
+    claim = parse(slot, items.get(slot, ""))
+    return claim if claim is not None and claim.of_pipeline else None
 
 
 class Proof(Step):

@@ -11,12 +11,15 @@ import resource
 import signal
 import socket
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from edgeguard.cluster.local import LocalCluster
+from edgeguard.edge import grace
+from edgeguard.environment import EdgeSide
 from edgeguard.settings import load
 from tests.days.world import SERVER, World, come_from, commit, eventually, repository, said, untouched
 
@@ -279,12 +282,27 @@ def test_a_token_that_ends_while_closed_costs_no_visitor_anything(world: World) 
         after = deploy.end()
     finally:
         urllib.request.urlopen(urllib.request.Request(plants, method="DELETE"), timeout=10).close()
-    said(after, 12, "401")
+    said(after, 12, "401", "FASTLY_API_TOKEN")
     assert (after.report["outcome"], after.report["visitors"]["anonymous"]["errors"]) == ("deployed", 0)
     status = world.status()
     assert [server["open"] for server in status["servers"]] == [True] * 3
     assert status["grace"]["in_force"] > status["grace"]["base"]
     assert world.deploy().code == 0
+
+
+def test_a_pipeline_s_claims_outlive_a_deploy(world: World, tmp_path: Path) -> None:
+    """In the slot that this deploy uses, and in the other one."""
+    edge, until = EdgeSide.open("rehearsal", config=world.config, state=tmp_path).edge, int(time.time()) + 600
+    theirs = {slot: grace.Claim(slot, until, 5000, grace.new_nonce(grace.HOOK)) for slot in grace.DEPLOY_SLOTS}
+    edge.write({slot: claim.value() for slot, claim in theirs.items()})
+    deploy = world.start("deploy", "rehearsal", "--json")
+    deploy.begins("close")
+    meanwhile = world.status()["grace"]
+    ended, left = deploy.end(), edge.items()
+    edge.write(dict.fromkeys(grace.DEPLOY_SLOTS, grace.FREE))
+    assert ended.code == 0, ended.err
+    assert (meanwhile["in_force"], meanwhile["hold"]) == (5000, True)
+    assert {slot: left[slot] for slot in theirs} == {slot: claim.value() for slot, claim in theirs.items()}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a limit be set on a process that runs")
