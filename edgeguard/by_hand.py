@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard import front_door, steps
 from edgeguard.attempt import new_id
 from edgeguard.cluster import Closure
-from edgeguard.errors import EdgeError, Locked, NotConfirmed
+from edgeguard.errors import EdgeError, Locked, NotConfirmed, OriginsUnhealthy
 from edgeguard.moments import rfc3339
 from edgeguard.record import this_holder
 from edgeguard.signals import Stop
@@ -63,7 +63,13 @@ def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[st
         cluster.open(deployment.epoch, generation.name)
         record.note(closure=None)
         edge = environment.settings.edge
-        front_door.wait_healthy(edge, generation.release, sleep=deployment.stop.sleep)
+        try:
+            front_door.wait_healthy(edge, generation.release, sleep=deployment.stop.sleep)
+        except OriginsUnhealthy as exc:
+            raise OriginsUnhealthy(
+                f"the cluster is open, but {exc.message}; the grace stays long",
+                f"{exc.remedy} Once it is well: edgeguard cluster open {environment.name} gives the grace back.",
+            ) from exc
         steps.ClaimGrace(deployment).drop()
         return {"opened": generation.release, "servers": [server.name for server in cluster.state()]}
 

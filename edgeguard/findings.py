@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Severity = Literal["ok", "note", "warning", "critical"]
@@ -22,6 +22,10 @@ class Finding:
     text: str
     remedy: str
     url: str | None = None
+
+    def about(self, environment: str) -> Finding:
+        """The same, with the environment's name in the commands of its remedy, which are written with ENV."""
+        return replace(self, remedy=self.remedy.replace("ENV", environment))
 
     @property
     def bad(self) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 10.0
 PAUSE = 0.2
+_REMEDY = "Look at what the origin says, in its log, and asked without the edge."
 
 
 def wait_healthy(settings: EdgeSettings, release: str | None, *, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -59,14 +60,17 @@ def look(settings: EdgeSettings) -> Answer:
 def judge(settings: EdgeSettings, answer: Answer, release: str | None = None) -> None:
     """Raise OriginsUnhealthy if an answer to `look` is not a healthy origin's (of this release)."""
     if answer.status != 200:  # noqa: PLR2004 (HTTP)
-        raise OriginsUnhealthy(f"{settings.health_url} answers {answer.status} through the front door")
+        raise OriginsUnhealthy(f"{settings.health_url} answers {answer.status} through the front door", _REMEDY)
     if "edgeguard-stale" in answer.headers:
-        raise OriginsUnhealthy(f"{settings.health_url} is answered with a stale copy")
+        raise OriginsUnhealthy(f"{settings.health_url} is answered with a stale copy", _REMEDY)
     if release is not None and settings.release_header is not None:
         found = answer.headers.get(settings.release_header.lower())
         if found != release:
             said = found[:12] if found else "none"
-            raise OriginsUnhealthy(f"{settings.health_url} is answered by release {said}, not {release[:12]}")
+            raise OriginsUnhealthy(
+                f"{settings.health_url} is answered by release {said}, not {release[:12]}",
+                "Does something else answer there, or keep the page in spite of its query?",
+            )
 
 
 def sure_miss(settings: EdgeSettings) -> str:

@@ -213,22 +213,25 @@ def post(
     except Interrupted as exc:
         raise Interrupted(exc.message, f"Nothing is given back or purged yet: {again}") from exc
     stop.shield()  # the rest is done to its end, as after a deploy's commit
-    unfinished, purged = [], {}
+    unfinished: list[str] = []
+    remedies: list[str] = []
+    purged: dict[str, Any] = {}
     try:
         purged = _purge(environment, purge_keys, stop)
     except (EdgeError, OriginsUnhealthy) as exc:
         unfinished.append(f"purge ({exc.message})")
+        remedies.append(exc.remedy)
     try:
         if found.live:
             line = audit.line(seen.items, at=seen.now, did=did, why="the site is well", slot=found.slot)
             environment.edge.write({found.slot: FREE, **line})
     except EdgeError as exc:
         unfinished.append(f"release ({exc.message})")
+        remedies.append(exc.remedy)
     if unfinished:
-        raise CleanupUnfinished(
-            f"the site is well, but left to do: {'; '.join(unfinished)}",
-            f"Repeat it: {again}. The claim ends by itself in any case.",
-        )
+        remedies.append(f"Then repeat it: {again}. The claim ends by itself in any case.")
+        left = f"the site is well, but left to do: {'; '.join(unfinished)}"
+        raise CleanupUnfinished(left, " ".join(dict.fromkeys(filter(None, remedies))))
     outcome = "released" if found.live else "free" if found.claim is None else "ended"
     ended = rfc3339(found.claim.until) if outcome == "ended" and found.claim else None
     return {"id": found.slot, "outcome": outcome, "ended": ended, "purged": purged}

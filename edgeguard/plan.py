@@ -68,7 +68,7 @@ def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
         ],
         "healthy": [f"GET {edge.health_url}?edgeguard=<random>, {edge.healthy_rounds} good answers in a row"],
         "purge": _purge(deployment),
-        "release": [f"{items}: {' and '.join(DEPLOY_SLOTS)} = free"],
+        "release": [f"{items}: {' and '.join(DEPLOY_SLOTS)} = free, but for a pipeline's claim"],
     }
     if edge.mechanism == "settings" and phase in ("claim", "release"):
         covers = f"the service's own stale-if-error covers {edge.ceiling} s; no claim is written, nothing is confirmed"

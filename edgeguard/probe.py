@@ -46,7 +46,8 @@ def ask(url: str, *, headers: Mapping[str, str], timeout: float, at_most: int | 
                 if at_most is not None and len(body) > at_most:
                     raise OriginsUnhealthy(f"{url} answers with more than {at_most} bytes")
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
-        raise OriginsUnhealthy(f"{url} gives no answer: {str(exc) or type(exc).__name__}") from exc
+        said = f"{url} gives no answer: {str(exc) or type(exc).__name__}"
+        raise OriginsUnhealthy(said, "Is the address right, and does the site answer there?") from exc
     return Answer(answer.status_code, dict(answer.headers.items()), bytes(body), time.monotonic() - began)
 
 

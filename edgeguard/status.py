@@ -32,7 +32,8 @@ def grace_status(environment: EdgeSide, *, now: float, audit_lines: int = 0) -> 
     """What the dictionary holds, what follows from it, and what one edge node shows. Durations in seconds.
 
     A claim's end is judged by the edge's clock; `now` is this machine's, and counts where the edge does not answer.
-    What can't be asked is {"error": …}: all of it, or only the edge's part. `audit` has the newest lines first.
+    What can't be asked is {"error": …, "remedy": …}: all of it, or only the edge's part. `audit` has the newest lines
+    first.
     """
     settings = environment.settings.edge
     if settings.mechanism == "settings":
@@ -40,14 +41,14 @@ def grace_status(environment: EdgeSide, *, now: float, audit_lines: int = 0) -> 
     try:
         items = environment.edge.items()
     except EdgeguardError as exc:
-        return {"error": exc.message}
+        return _unknown(exc)
     try:
         shown = environment.edge.status()
         now = shown.now
         edge: dict[str, Any] = {"node": shown.node, "revision": shown.revision, "now": rfc3339(shown.now)}
         edge |= {"grace": shown.grace, "hold": shown.hold}
     except EdgeguardError as exc:
-        edge = {"error": exc.message}
+        edge = _unknown(exc)
     said = audit.lines(items)
     claims = grace.live(grace.parse_all(items), now=now, ceiling=settings.ceiling)
     force = grace.in_force(claims, base=settings.base_grace, ceiling=settings.ceiling, now=now)
@@ -73,6 +74,10 @@ def grace_status(environment: EdgeSide, *, now: float, audit_lines: int = 0) -> 
     }
 
 
+def _unknown(exc: EdgeguardError) -> dict[str, Any]:
+    return {"error": exc.message, "remedy": exc.remedy}
+
+
 def _readable(line: dict[str, Any]) -> dict[str, Any]:
     """A line of the audit with times as people write them."""
     times = {key: line[key] for key in ("at", "until") if isinstance(line.get(key), int | float)}
@@ -85,7 +90,7 @@ def _by_setting(environment: EdgeSide) -> dict[str, Any]:
     try:
         policy = environment.edge.policy()
     except EdgeguardError as exc:
-        return {"error": exc.message}
+        return _unknown(exc)
     return {
         "mechanism": "settings",
         "base": ceiling,

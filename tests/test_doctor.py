@@ -20,7 +20,7 @@ import pytest
 from edgeguard import environment, pages, readiness, sitemap
 from edgeguard.doctor import examine
 from edgeguard.doctor.text import render
-from edgeguard.edge.grace import SUPPORT_SLOTS
+from edgeguard.edge import grace
 from edgeguard.edge.health_checks import sick_after_opening
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.pages import Held, held
@@ -384,6 +384,18 @@ def test_a_deploys_claim_that_nobody_holds_is_named(world: World) -> None:
     assert not found.would_notice
 
 
+def test_a_pipelines_claim_needs_no_lock_and_is_given_back_by_its_hook(world: World) -> None:
+    until = world.stage.now() + 600
+    world.stage.write({"deploy1": grace.Claim("deploy1", until, 600, grace.new_nonce(grace.HOOK)).value()})
+    world.configure(with_cluster=True)
+    found = world.examine()
+
+    assert wrong(found) == {"deploy-claim"}
+    assert [each.remedy for each in found.findings if each.name == "deploy-claim"] == [
+        "edgeguard hook post site deploy1 gives it back, once that deploy is over."
+    ]
+
+
 def test_a_claim_of_supports_is_as_it_should_be(world: World) -> None:
     world.stage.claim("support1", grace=900)
     found = world.examine()
@@ -397,7 +409,7 @@ def test_a_claim_of_supports_is_as_it_should_be(world: World) -> None:
 
 def test_slots_that_are_all_taken_are_named(world: World) -> None:
     until = world.stage.now() + 500
-    world.stage.write(dict.fromkeys(SUPPORT_SLOTS, f"{until}:600:abcd1234"))
+    world.stage.write(dict.fromkeys(grace.SUPPORT_SLOTS, f"{until}:600:abcd1234"))
 
     assert wrong(world.examine()) == {"slots-full"}
 
@@ -427,6 +439,7 @@ def test_doctor_goes_as_far_as_the_token_goes(world: World, token: dict[str, Any
     assert wrong(found) == names
     assert {"nodes", "pages"} <= {finding.name for finding in found.findings}
     assert not found.would_notice
+    assert ("as far as could be looked" in render(found)) == ("api-unknown" in names)
 
 
 @contextmanager

@@ -93,7 +93,7 @@ def test_keys_and_pages_are_purged_softly_and_the_ids_are_told(site: Site) -> No
     assert done.returncode == 0, done.stderr
     assert [row.get("keys") for row in site.purged()] == [["news", "front"], None]
     assert all(row["soft"] for row in site.purged())
-    assert "purged 2 keys and 1 URLs softly in 2 requests; ids " in done.stdout
+    assert "purged 2 keys and 1 URL softly in 2 requests; ids " in done.stdout
     for page in (path, other):
         site.stage.get(page)
         assert site.stage.asked(page) == 2
@@ -127,7 +127,7 @@ def test_all_goes_by_the_groups_and_all_hard_takes_everything(site: Site, tmp_pa
     site.begin()
     done = site.purge("--all", "--hard")
     assert [row["path"].split("/")[-1] for row in site.purged()] == ["purge_all"]
-    assert done.stdout == "purged every page hard in 1 requests\n"
+    assert done.stdout == "purged every page hard in 1 request\n"
     listed = tmp_path / "keys"
     listed.write_text("news\n")
     site.begin()

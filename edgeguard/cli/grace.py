@@ -59,8 +59,9 @@ def show(
         print_json(found)
     elif "error" not in found:
         typer.echo(grace_text(found))
-    if error := found.get("error") or (found["edge"] or {}).get("error"):
-        raise EdgeError(error)
+    for part in (found, found.get("edge") or {}):
+        if "error" in part:
+            raise EdgeError(part["error"], part["remedy"])
 
 
 @grace.command(epilog='Example: edgeguard grace extend production --for 2h --reason "database moves"')

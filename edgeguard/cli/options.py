@@ -34,7 +34,7 @@ State = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout: one object, or one event a line for long work.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Only errors and results.")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Also the output of builds and hooks.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Also the output of builds and hooks, and `doctor`'s pages.")]
 Version = Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")]
 PurgeKey = Annotated[
     list[str] | None,

@@ -73,9 +73,13 @@ def _text(done: dict[str, Any], asked: Purge) -> str:
     """What was purged, for people; Fastly's support asks for the ids."""
     from edgeguard.purge import listed  # noqa: PLC0415
 
-    what = [f"{len(asked.keys)} keys"] if asked.keys else []
-    what += [f"{len(asked.urls)} URLs"] if asked.urls else []
+    what = [_counted(len(asked.keys), "key")] if asked.keys else []
+    what += [_counted(len(asked.urls), "URL")] if asked.urls else []
     what += ["every page"] if asked.groups or asked.everything else []
     twice = ", twice as the service may be shielded" if done["second_pass"] else ""
-    said = f"purged {' and '.join(what)} {'softly' if asked.soft else 'hard'} in {done['requests']} requests{twice}"
-    return said + (f"; ids {listed(done['ids'])}" if done["ids"] else "")
+    how = f"{'softly' if asked.soft else 'hard'} in {_counted(done['requests'], 'request')}{twice}"
+    return f"purged {' and '.join(what)} {how}" + (f"; ids {listed(done['ids'])}" if done["ids"] else "")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

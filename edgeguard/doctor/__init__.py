@@ -76,7 +76,7 @@ def examine(
     claims = environment.settings.edge.mechanism == "vcl"
     answers, trouble = _status_answers(environment) if claims else ([], "")
     ahead = answers[-1].now - time.time() if answers else 0.0
-    installed, about = _service(environment, cluster)
+    installed, about = _service(environment, cluster, now=time.time() + ahead)
     found += about
     if claims and installed != NONE:
         found += _nodes(answers, trouble, installed or policy.revision(environment.settings.edge))
@@ -94,7 +94,8 @@ def examine(
     found += [finding for _, about in looked for finding in about]
     found += _coverage(pages, measure)
     expected, known_from = readiness.expected_closure(environment)
-    return Diagnosis(environment.name, expected, known_from, tuple(found), pages)
+    findings = tuple(finding.about(environment.name) for finding in found)
+    return Diagnosis(environment.name, expected, known_from, findings, pages)
 
 
 # -- the service, as its API and its nodes have it ---------------------------------------------------------------
@@ -111,8 +112,9 @@ def _status_answers(environment: EdgeSide) -> tuple[list[Status], str]:
     return answers, ""
 
 
-def _service(environment: EdgeSide, cluster: Cluster | None) -> tuple[str | None, list[Finding]]:
-    """What the API tells; and the revision of the policy that is installed (NONE: none; None: it can't be told)."""
+def _service(environment: EdgeSide, cluster: Cluster | None, *, now: float) -> tuple[str | None, list[Finding]]:
+    """What the API tells; and the revision of the policy that is installed (NONE: none; None: it can't be told).
+    `now` is the edge's clock: by it claims end."""
     found: list[Finding] = []
     revision: str | None = None
     try:
@@ -126,7 +128,7 @@ def _service(environment: EdgeSide, cluster: Cluster | None) -> tuple[str | None
         if revision != NONE:
             found += _health_checks(environment, version)
             if environment.settings.edge.mechanism == "vcl":
-                found += _claims(environment, cluster, environment.edge.items())
+                found += _claims(environment, cluster, environment.edge.items(), now)
     except EdgeError as exc:
         text = f"Fastly's API doesn't tell all that is needed: {exc.message}"
         found.append(Finding("api-unknown", "warning", text, exc.remedy))
@@ -169,13 +171,16 @@ def _nodes(answers: Sequence[Status], trouble: str, expected: str) -> Iterator[F
         yield Finding("nodes", "ok", text, "")
 
 
-def _claims(environment: EdgeSide, cluster: Cluster | None, items: Mapping[str, str]) -> Iterator[Finding]:
-    now, ceiling = time.time(), environment.settings.edge.ceiling
+def _claims(environment: EdgeSide, cluster: Cluster | None, items: Mapping[str, str], now: float) -> Iterator[Finding]:
+    ceiling = environment.settings.edge.ceiling
     alive = grace.live(grace.parse_all(items), now=now, ceiling=ceiling)
     for claim in alive:
         said = f"{claim.slot} claims {claim.grace} s until {rfc3339(claim.until)}"
         if claim.slot in grace.SUPPORT_SLOTS:
             yield Finding("claim", "ok", said, "")
+        elif claim.of_pipeline:
+            remedy = f"edgeguard hook post ENV {claim.slot} gives it back, once that deploy is over."
+            yield Finding("deploy-claim", "note", f"{said}, for a deploy by other means", remedy)
         else:
             yield _deploys_claim(environment, cluster, said)
     for slots, whose in ((grace.DEPLOY_SLOTS, "a deploy"), (grace.SUPPORT_SLOTS, "support")):

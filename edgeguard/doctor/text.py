@@ -20,20 +20,23 @@ HEADINGS = {
 }
 SHOWN = 3
 """Of findings of one name and remedy; the others are counted."""
+UNSEEN = ("api-unknown", "no-pages")
+"""Findings that leave the answer open."""
 _INDENT, _WIDTH = 22, 118
 
 
 def render(found: Diagnosis, *, quiet: bool = False, verbose: bool = False) -> str:
     """The whole answer; `quiet` leaves out what needs nobody's attention, `verbose` adds a line for each page."""
-    verdict = (
-        "an anonymous visitor would notice a deploy now" if found.would_notice else "nobody would notice a deploy now"
-    )
+    verdict = "an anonymous visitor would notice a deploy now"
+    if not found.would_notice:
+        blind = any(finding.name in UNSEEN for finding in found.findings)
+        verdict = f"nobody would notice a deploy now{', as far as could be looked' if blind else ''}"
     lines = [f"{found.environment}: {verdict}"]
     lines.append(f"  a closure is expected to last {found.expected:g} s ({found.known_from})")
     for severity, heading in HEADINGS.items():
         of_it = [finding for finding in found.findings if finding.severity == severity]
         if of_it and not (quiet and severity in ("note", "ok")):
-            lines += ["", f"  {heading}:", *_group(found.environment, of_it)]
+            lines += ["", f"  {heading}:", *_group(of_it)]
     if verbose:
         lines += ["", "  pages, and their runway (under a deploy's claim):", *map(_page, found.pages)]
     return "\n".join(lines)
@@ -47,7 +50,7 @@ def _page(page: Page) -> str:
     return f"    {page.why or 'copy':<16}  {runway:<22}  {page.url}"
 
 
-def _group(environment: str, findings: Sequence[Finding]) -> Iterator[str]:
+def _group(findings: Sequence[Finding]) -> Iterator[str]:
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.name, finding.remedy), []).append(finding)
@@ -57,7 +60,7 @@ def _group(environment: str, findings: Sequence[Finding]) -> Iterator[str]:
         if len(alike) > SHOWN:
             yield from _wrapped(f"… and {len(alike) - SHOWN} more like these")
         if remedy:
-            yield from _wrapped(f"→ {remedy.replace('ENV', environment)}")
+            yield from _wrapped(f"→ {remedy}")
 
 
 def _wrapped(text: str, *, first: str = "") -> list[str]:

@@ -24,7 +24,7 @@ def text(health: Health) -> str:
     bad = [finding for finding in health.findings if finding.bad]
     for finding in bad:
         lines += [f"  {finding.severity:<10} {finding.text}"] if len(bad) > 1 else []
-        lines += [f"  {'':<10} {finding.remedy.replace('ENV', health.environment)}"] if finding.remedy else []
+        lines += [f"  {'':<10} {finding.remedy}"] if finding.remedy else []
     lines += _facts(health)
     return "\n".join(lines) + "\n"
 

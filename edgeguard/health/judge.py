@@ -51,7 +51,7 @@ def judge(environment: str, settings: EdgeOnlySettings, seen: Seen, limits: Limi
         runway=runway,
         pages=pages,
         claims=view.claims,
-        findings=tuple(found),
+        findings=tuple(finding.about(environment) for finding in found),
         expected_revision=view.expected,
         limits=limits,
         seen=seen,

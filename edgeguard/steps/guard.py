@@ -169,8 +169,8 @@ class ClaimGrace(Step):
         try:
             self.drop()
         except EdgeError as exc:  # a claim that stays does no harm: it ends by itself
-            lasting = self.environment.settings.claim.duration
-            self.deployment.say("warning", text=f"the claim stays for at most {lasting} s: {exc.message}")
+            text = f"a claim, if one was written, stays for at most {self._lasting} s: {exc.message}"
+            self.deployment.say("warning", text=text)
 
     def _end_renewal(self) -> None:
         if self._renewal is not None:

@@ -42,6 +42,7 @@ def test_a_wrong_token(world: World) -> None:
     said(ended, 5, "FASTLY_API_TOKEN")
     assert "of-somebody-else" not in ended.out + ended.err
     assert ended.report["outcome"] == "refused"
+    said(world.run("grace", "show", "rehearsal", FASTLY_API_TOKEN="of-somebody-else"), 5, "FASTLY_API_TOKEN")
 
 
 def test_a_missing_token(world: World, tmp_path: Path) -> None:
