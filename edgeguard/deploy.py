@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard import saga, steps
 from edgeguard.attempt import Wish, attempt
-from edgeguard.errors import CleanupUnfinished, EdgeguardError, Held, Interrupted, RolledBack
+from edgeguard.errors import CleanupUnfinished, EdgeguardError, Fenced, Held, Interrupted, Locked, RolledBack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,6 @@ def run(
     """The story forward: everything is done and committed, or taken back as far as it goes."""
     try:
         saga.run(until_committed, log, interrupt=deployment.stop.check, adopted=adopted)
-        steps.commit(deployment)
     except saga.Halt as exc:
         claim = next(step for step in until_committed if step.name == "claim")
         return _held(deployment, exc, claim, wait=wait)
@@ -91,6 +90,11 @@ def run(
             return exc
         left = "nothing serves, as before" if deployment.first else "the previous release serves again"
         return RolledBack(f"{exc.message}; {left}", exc.remedy)
+    try:
+        steps.commit(deployment)
+    except EdgeguardError as exc:
+        log.append("failed", step="commit", error=exc.message)
+        return _uncommitted(deployment, exc)
     log.append("committed")
     return finish(committed, log)
 
@@ -120,12 +124,33 @@ def _held(deployment: Deployment, halt: saga.Halt, claim: saga.Step, *, wait: bo
         deployment.stop.unshield()
         deployment.say("warning", text=f"{halt.message}; waiting, and renewing the claim. {halt.remedy}")
         with suppress(Interrupted):
-            claim.keep_long(until=lambda: deployment.record.look()["epoch"] != deployment.epoch)
+            claim.keep_long(until=lambda: deployment.record.lost)
     return Held(f"{_said(halt.__cause__)}; {halt.message}", halt.remedy)
 
 
-def stuck(deployment: Deployment, exc: saga.UndoFailed) -> Held:
+def _uncommitted(deployment: Deployment, exc: EdgeguardError) -> EdgeguardError:
+    """The new release is open and healthy, and that could not be written down on every server: nothing to take back."""
+    if isinstance(exc, Fenced):
+        return _replaced(deployment)
+    return CleanupUnfinished(
+        f"the new release serves, but that could not be written down: {exc.message}",
+        f"{exc.remedy} Then: edgeguard resume {deployment.environment.name}".lstrip(),
+    )
+
+
+def _replaced(deployment: Deployment) -> Locked:
+    """Somebody else took the lock meanwhile: what is unfinished is theirs."""
+    name = deployment.environment.name
+    return Locked(
+        f"somebody else took over {deployment.id} while this process did not show that it lived",
+        f"Leave it to them; edgeguard status {name} shows how it is.",
+    )
+
+
+def stuck(deployment: Deployment, exc: saga.UndoFailed) -> EdgeguardError:
     """An unwinding stopped half-way: what to tell the person who is needed now."""
+    if isinstance(exc.__cause__, Fenced):
+        return _replaced(deployment)
     name = deployment.environment.name
     return Held(
         f"{_said(exc.failure)}; and {exc.message}. The grace stays as long as it was claimed",

@@ -68,6 +68,14 @@ class Record:
         return bool(self._content.get("lock"))
 
     @property
+    def lost(self) -> bool:
+        """Whether somebody else took the lock since; False too where the servers can't be asked."""
+        try:
+            return bool(self.look().get("epoch", self.epoch) != self.epoch)
+        except ClusterError:
+            return False
+
+    @property
     def deploy(self) -> dict[str, Any]:
         """What is written down about the deploy that is under way."""
         return dict(self._content.get("deploy") or {})

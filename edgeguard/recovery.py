@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard import deploy, saga, steps
 from edgeguard.attempt import attempt
-from edgeguard.errors import EdgeError, HookRuns, HookUnknown, Locked, NotConfirmed, RolledBack
+from edgeguard.errors import EdgeError, Held, HookRuns, HookUnknown, Locked, NotConfirmed, RolledBack
 from edgeguard.record import Record
 
 if TYPE_CHECKING:
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 UNCLOSED = ("lock",)
 """Phases in the record of a deploy that has not begun to close."""
 _ASKED = RolledBack("a rollback was asked for")
-_NEVER_STAGED = (
-    "this deploy died before its image was on the servers: nothing was closed, and the previous release serves",
-    "Deploy again.",
-)
 
 
 def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None]) -> dict[str, Any] | None:
@@ -50,7 +46,7 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
         if left["phase"] == "committed":
             return deploy.finish(committed, log)
         if left["phase"] in UNCLOSED and deployment.generation is None:
-            return _undo(deployment, log, RolledBack(*_NEVER_STAGED))
+            return _undo(deployment, log, _never_staged(left, environment.name))
         _claim_again(until_committed, log, deployment)
         return deploy.run(deployment, log, until_committed, committed, adopted=_adopted(deployment), wait=wish.wait)
 
@@ -98,6 +94,17 @@ def unfinished(environment: Environment) -> dict[str, Any] | None:
     record = Record(environment.cluster, environment.name, lease=environment.settings.cluster.lease)
     found: dict[str, Any] | None = record.look().get("deploy")
     return found
+
+
+def _never_staged(left: dict[str, Any], environment: str) -> EdgeguardError:
+    died = "this deploy died before its image was on the servers"
+    if (before := left.get("superseded")) is None:
+        return RolledBack(f"{died}: nothing was closed, and the previous release serves", "Deploy again.")
+    return Held(
+        f"{died}; the cluster is as {before['id']} left it, which is unfinished as before",
+        f"edgeguard rollback {environment}, or the fix once more: edgeguard deploy {environment} --supersede "
+        f"{before['id']}",
+    )
 
 
 def _undo(deployment: Deployment, log: Log, failure: EdgeguardError | None) -> EdgeguardError | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeguard import application, front_door, image, readiness
 from edgeguard.cluster import Generation
@@ -65,13 +65,8 @@ class Lock(Step):
 
     name = "lock"
 
-    def __init__(self, deployment: Deployment) -> None:
-        super().__init__(deployment)
-        self._superseded: dict[str, Any] | None = None
-
     def do(self) -> Facts:
         deployment, record = self.deployment, self.deployment.record
-        self._superseded = record.look().get("deploy")
         under_way = {
             "id": deployment.id,
             "ref": deployment.ref,
@@ -80,15 +75,16 @@ class Lock(Step):
             "purge_keys": list(deployment.purge_keys),
             "phase": self.name,
             "hook": None,
+            "superseded": record.look().get("deploy") if deployment.supersede else None,
         }
         record.take(under_way, instead_of=deployment.supersede)
         deployment.renew("lock", record.renewal, record.renew)
         return {"epoch": record.epoch}
 
-    def undo(self, before: Facts) -> None:  # noqa: ARG002 (there is nothing to restore but "nobody's")
+    def undo(self, before: Facts) -> None:  # noqa: ARG002 (what was there is in the record)
         if self.deployment.renewals:  # only where the lock was really taken
-            left = None if self.deployment.closed else self._superseded
-            self.deployment.record.note(deploy=left)
+            record = self.deployment.record
+            record.note(deploy=None if self.deployment.closed else record.deploy.get("superseded"))
 
 
 class Preflight(Step):

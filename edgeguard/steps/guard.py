@@ -9,7 +9,7 @@ from edgeguard import front_door
 from edgeguard.edge import audit
 from edgeguard.edge.confirm import clock_difference, confirm
 from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, Claim, new_nonce, parse
-from edgeguard.errors import ClusterError, EdgeError, EdgeguardError, OriginsUnhealthy
+from edgeguard.errors import ClusterError, EdgeError, EdgeguardError, Fenced, OriginsUnhealthy
 from edgeguard.moments import rfc3339
 from edgeguard.steps.after import purge
 from edgeguard.steps.deployment import Step
@@ -45,6 +45,7 @@ class ClaimGrace(Step):
             return self._unclaimed()
         settings = self.environment.settings
         self._ahead = clock_difference(self.environment.edge) or 0.0
+        self._refuse_if_replaced()
         items, why = self.environment.edge.items(), self.deployment.id
         self._beneath = _of_pipeline(items, self.slot)
         claim = self._claim()
@@ -112,7 +113,7 @@ class ClaimGrace(Step):
         if self.deployment.claims:
             self._end_renewal()
             try:
-                self.environment.edge.write({self.slot: self._claim().without_hold().value()})
+                self._write(self._claim().without_hold())
             except EdgeError as exc:
                 lasting = self.environment.settings.claim.hold
                 self.deployment.say("warning", text=f"hold stays for at most {lasting} s: {exc.message}")
@@ -125,7 +126,7 @@ class ClaimGrace(Step):
         settings = self.environment.settings
         claim = self._claim(settings.claim.held)
         try:
-            self.environment.edge.write({self.slot: claim.value()})
+            self._write(claim)
         except EdgeError as exc:
             lasting = settings.claim.duration
             self.deployment.say("warning", text=f"the claim stays as it was, for at most {lasting} s: {exc.message}")
@@ -144,12 +145,15 @@ class ClaimGrace(Step):
 
     def drop(self) -> None:
         """Whoever holds the lock may clear both deploy slots: one may be left from a deploy that died. Whoever lost
-        the lock may not, as the other slot may be its successor's. A pipeline's claim is given back by its own hook."""
+        the lock may not (Fenced), as either may be a successor's; who can't tell clears its own. A pipeline's claim is
+        given back by its own hook."""
         self._end_renewal()
         if self.deployment.claims:
             slots: tuple[str, ...] = DEPLOY_SLOTS
             try:
                 self.deployment.record.renew()
+            except Fenced:
+                raise
             except ClusterError:
                 slots = (self.slot,)
             items = self.environment.edge.items()
@@ -176,8 +180,16 @@ class ClaimGrace(Step):
         if self._renewal is not None:
             self._renewal.stop()
 
-    def _write(self) -> None:
-        self.environment.edge.write({self.slot: self._claim().value()})
+    def _write(self, claim: Claim | None = None) -> None:
+        """Write this claim, or the one of now."""
+        self._refuse_if_replaced()
+        self.environment.edge.write({self.slot: (claim or self._claim()).value()})
+
+    def _refuse_if_replaced(self) -> None:
+        """Raise Fenced where somebody else took the lock: the edge is theirs, too, and a claim of ours would stay in
+        force after they have given theirs back."""
+        if self.deployment.record.lost:
+            raise Fenced("a newer holder of the lock is at work: the claim is theirs", "Leave it to them.")
 
     def _claim(self, lasting: int | None = None) -> Claim:
         claim, edge, now = (
