@@ -30,6 +30,10 @@ DELICATE: tuple[tuple[str, str, str, int, Literal["resume", "rollback"]], ...] =
     ("hook", "undoing stay-closed", "ask ", 1, "resume"),
     ("check", "undoing swap", "rename web2/current.next", 1, "resume"),
     ("healthy", "undoing open", "rename gate/", 1, "rollback"),
+    ("fix", "lock", "rename web2/", 1, "rollback"),
+    ("fix", "stage", "fsync", 1, "resume"),  # its image is nowhere yet
+    ("fix", "claim", "fsync", 1, "rollback"),
+    ("fix", "swap", "rename web2/current.next", 1, "resume"),
     ("swap", "undoing swap", "rename ", 1, "rollback"),
 )
 
@@ -44,10 +48,14 @@ def delicate() -> Iterator[Scenario]:
 def every(moments: Mapping[tuple[str, str], Sequence[str]], step: int, kinds: Collection[str]) -> Iterator[Scenario]:
     """Each moment of a good deploy; of one that fails, each from shortly before its failure on, under both policies."""
     for kind, policy in product(kinds, POLICIES):
-        if kind == "good" and policy != POLICIES[0]:
+        if kind in {"good", "fix"} and policy != POLICIES[0]:
             continue  # nothing depends on it
         own = moments[kind, policy]
-        first = 1 if kind == "good" else next(n for n, moment in enumerate(own, 1) if moment.startswith("undoing")) - 6
+        first = (
+            1
+            if kind in {"good", "fix"}
+            else next(n for n, moment in enumerate(own, 1) if moment.startswith("undoing")) - 6
+        )
         for number in range(first, len(own) + 1, step):
             for then in ("resume", "rollback"):
                 yield Scenario(kind, policy, number, then)

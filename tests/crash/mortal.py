@@ -154,7 +154,7 @@ def main() -> None:
     if said.broken:
         broken.WAYS[said.broken]()
     number = signal.SIGSTOP if said.pause else signal.SIGKILL
-    Moments(said.die or said.pause, number, said.acts, said.api).watch()
+    Moments(said.pause or said.die, number, said.acts, said.api).watch()
     sys.exit(run(arguments))
 
 

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tests.crash.observer import ask
+from tests.crash.world import Ended
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.crash.observer import Observer, Seen
-    from tests.crash.world import Ended, World
+    from tests.crash.world import World
 
-KINDS = ("good", "swap", "hook", "check", "healthy")
+KINDS = ("good", "swap", "hook", "check", "healthy", "fix")
+"""Deploys that succeed; that fail in a phase; and a good one, in place of one that failed in its hook."""
 POLICIES = ("stay-closed", "rollback")
 MOST_COMMANDS = 5
+WHOLE, HELD = (0, 10, 12), 11
+"""Exit codes: of who has left nothing to do but what does itself; and of who needs a person."""
+LATER = 3.0
+"""Seconds after which a page is too old for the base grace and its own time together."""
+LONG = 60.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,8 @@ class Scenario:
     at: int | str = 0
     """The moment at which the deploy dies, as mortal.py takes it; 0: it lives."""
     then: Literal["resume", "rollback"] = "resume"
+    paused: str = ""
+    """The moment at which it is paused instead, and goes on when all has been ended without it."""
     again: int | str = 0
     """The moment at which that dies, too, before it is called once more; 0: it lives."""
     fault: str = ""
@@ -37,10 +47,10 @@ class Scenario:
     broken: str = ""
     """What is missing in edgeguard (broken.WAYS)."""
     sick: bool = False
-    """The origin is sick, through the gate, from the death until the first command after it has ended."""
+    """The origin is sick, through the gate, from the death until the first command after it has ended, and LATER."""
 
     def __str__(self) -> str:
-        parts = [self.kind, self.policy, f"dies at {self.at}", self.then]
+        parts = [self.kind, self.policy, f"pauses at {self.paused}" if self.paused else f"dies at {self.at}", self.then]
         parts += [f"dies at {self.again} again"] if self.again else []
         parts += [part for part in (self.fault and f"API: {self.fault}", self.broken and f"no {self.broken}") if part]
         return ", ".join(parts)
@@ -86,8 +96,10 @@ def play(world: World, observer: Observer, scenario: Scenario) -> Outcome:
     observer.begin()
     hooks, asked = len(world.hooks()), len(world.control("GET", "history"))
     try:
-        ended = _dies(world, scenario, outcome)
-        _recovered(world, scenario, outcome, ended)
+        if scenario.paused:
+            _wakes(world, scenario, outcome)
+        else:
+            _recovered(world, scenario, outcome, _dies(world, scenario, outcome))
     finally:
         world.clear()
     _settled(world, outcome)
@@ -101,40 +113,94 @@ def play(world: World, observer: Observer, scenario: Scenario) -> Outcome:
 def _dies(world: World, scenario: Scenario, outcome: Outcome) -> Ended:
     if scenario.kind == "swap":
         world.obstruct()
+    supersede: tuple[str, ...] = ()
+    if scenario.kind == "fix":
+        held = world.run("deploy", "rehearsal", "--json", "--ref", world.refs["hook"])
+        _note(world, outcome, held)
+        supersede = ("--supersede", held.report["deploy"])
     acts = world.folder / "acts"
-    variant = ("--break", scenario.broken) if scenario.broken else ()
     ended = world.run(
-        *("deploy", "rehearsal", "--json", "--ref", world.refs[outcome.new]),
-        mortal=("--die", str(scenario.at), "--acts", str(acts), *variant),
+        *_deploy(world, outcome),
+        *supersede,
+        mortal=("--die", str(scenario.at), "--acts", str(acts), *_variant(scenario)),
         **_variables(scenario),
     )
     _note(world, outcome, ended)
     if ended.code < 0:
         outcome.moment, outcome.visible = last(acts), ask(world.gate_url).state
+    elif ended.code != _by_itself(scenario):
+        outcome.wrong.append(f"the deploy ended with {ended.code}, not {_by_itself(scenario)}: {ended.err[-600:]}")
     world.clear()
     return ended
 
 
+def _by_itself(scenario: Scenario) -> int:
+    """How a deploy of this kind ends if it lives."""
+    after_the_hook = 11 if scenario.policy == "stay-closed" else 10
+    return {"good": 0, "fix": 0, "swap": 10}.get(scenario.kind, after_the_hook)
+
+
 def _recovered(world: World, scenario: Scenario, outcome: Outcome, ended: Ended) -> None:
-    if ended.code in {0, 10}:
+    if ended.code in WHOLE:
         return
-    variables = _variables(scenario)
-    variant = ("--break", scenario.broken) if scenario.broken else ()
+    fix = scenario.kind == "fix"
     arguments: list[str] = [scenario.then]
-    mortal = ("--die", str(scenario.again), *variant)
+    mortal = ("--die", str(scenario.again), *_variant(scenario))
     if scenario.sick:
         world.sick(now=True)
     _fault(world, scenario.fault)
     for _ in range(MOST_COMMANDS):
-        ended = world.run(*arguments[:1], "rehearsal", "--json", *arguments[1:], mortal=mortal, **variables)
+        ended = world.run(*arguments[:1], "rehearsal", "--json", *arguments[1:], mortal=mortal, **_variables(scenario))
         _note(world, outcome, ended)
+        if scenario.sick and ended.code in WHOLE:
+            time.sleep(LATER)
         world.clear()
-        if ended.code in {0, 10}:
+        if ended.code in WHOLE and not (fix and world.unfinished()):
             return
-        mortal = ("--die", "0", *variant)
-        if ended.code == 11:
+        mortal = ("--die", "0", *_variant(scenario))
+        if ended.code in WHOLE:  # what it came in place of is unfinished as before
+            arguments, fix = ["rollback"], False
+        if ended.code == HELD:
             arguments = _as_a_person_would(ended)
     outcome.wrong.append(f"not whole after {MOST_COMMANDS} commands")
+
+
+def _wakes(world: World, scenario: Scenario, outcome: Outcome) -> None:
+    """The deploy is paused, somebody else takes over and ends what it left; then it goes on where it was."""
+    acts = world.folder / "acts"
+    mortal = ("--pause", scenario.paused, "--acts", str(acts), *_variant(scenario))
+    deploy = world.start(*_deploy(world, outcome), mortal=mortal, **_variables(scenario))
+    try:
+        deadline = time.monotonic() + LONG
+        while _state(deploy.pid) != "T":
+            assert deploy.poll() is None, "it was not paused"
+            assert time.monotonic() < deadline, "it is not paused"
+            time.sleep(0.02)
+        outcome.moment, outcome.visible = last(acts), ask(world.gate_url).state
+        _recovered(world, replace(scenario, broken=""), outcome, Ended((), -signal.SIGSTOP, "", ""))
+        epoch = [record["epoch"] for record in world.records()]
+    finally:
+        if deploy.poll() is None:
+            os.killpg(deploy.pid, signal.SIGCONT)
+        ended = world.end(deploy, "deploy")
+    _note(world, outcome, ended)
+    if ended.code in {0, 12}:
+        outcome.wrong.append(f"who had lost the lock ended with {ended.code}")
+    if epoch != [record["epoch"] for record in world.records()]:
+        outcome.wrong.append("who had lost the lock wrote on the servers")
+
+
+def _state(pid: int) -> str:
+    """Of a process, as Linux names it: T is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+
+
+def _deploy(world: World, outcome: Outcome) -> tuple[str, ...]:
+    return "deploy", "rehearsal", "--json", "--ref", world.refs[outcome.new]
+
+
+def _variant(scenario: Scenario) -> tuple[str, ...]:
+    return ("--break", scenario.broken) if scenario.broken else ()
 
 
 def _as_a_person_would(ended: Ended) -> list[str]:
@@ -166,18 +232,16 @@ def _fault(world: World, fault: str) -> None:
 
 def _settled(world: World, outcome: Outcome) -> None:
     """At the end: one release everywhere and open, nobody's lock, nothing unfinished, the base grace."""
-    records = world.records()
-    for key in ("lock", "deploy"):
-        if any(record.get(key) for record in records):
-            outcome.wrong.append(f"at the end a record has a {key}: {[record.get(key) for record in records]}")
-    if len({(record["epoch"], record["serial"]) for record in records}) != 1:
-        outcome.wrong.append("at the end the records differ")
+    newest = world.newest()
+    outcome.wrong += [f"at the end there is a {key}: {newest[key]}" for key in ("lock", "deploy") if newest.get(key)]
     status = world.run("status", "rehearsal", "--json")
     world_is = json.loads(status.out) if status.code == 0 else {}
     servers = world_is.get("servers", [])
     if len({server["running"] for server in servers}) != 1 or not all(server["open"] for server in servers):
         outcome.wrong.append(f"at the end: {servers}")
     outcome.serves = "new" if world.serving() == world.digests[outcome.new] else "previous"
+    if outcome.commands[-1][1] == 12:  # the claim ends by itself
+        return
     if world_is and world_is["grace"].get("in_force") != world_is["grace"].get("base"):
         outcome.wrong.append(f"at the end the grace is {world_is['grace'].get('in_force')}")
 
@@ -192,7 +256,7 @@ def _hooks_at_most_once(seen: Seen, outcome: Outcome) -> list[str]:
 
 def target(world: World, kind: str) -> str:
     """The release to deploy: one that is not the one that serves."""
-    if kind not in {"good", "swap"}:
+    if kind not in {"good", "swap", "fix"}:
         return kind
     return "second" if world.serving() == world.digests["first"] else "first"
 

@@ -142,9 +142,17 @@ class World:
         """Each server's record, read from its disk."""
         return [json.loads((self.root / "servers" / name / "record.json").read_text()) for name in SERVERS]
 
+    def unfinished(self) -> bool:
+        """Whether the servers know of a deploy that has not ended."""
+        return bool(self.newest().get("deploy"))
+
+    def newest(self) -> dict[str, Any]:
+        """The newest of the servers' records: what has not reached all of them counts."""
+        return max(self.records(), key=lambda record: (record["epoch"], record["serial"]))
+
     def serving(self) -> str:
         """The release that the servers say was opened last."""
-        return str(max(self.records(), key=lambda record: (record["epoch"], record["serial"]))["opened"]["release"])
+        return str(self.newest()["opened"]["release"])
 
     def sick(self, *, now: bool) -> None:
         """Make the origin sick for whoever comes through the gate, or well again."""
@@ -157,6 +165,15 @@ class World:
     def obstruct(self) -> None:
         """Put something in the way of the rename on the second server."""
         (self.root / "servers" / "web2" / "current.next" / "in the way").mkdir(parents=True, exist_ok=True)
+
+    def rescue(self) -> None:
+        """Make it whole by all means, after something that edgeguard would not have done was done to it."""
+        self.clear()
+        self.run("rollback", "rehearsal", "--json")
+        everything = ("mixed-releases", "origins-sick", "closed", "not-kept", "no-store", "short-runway")
+        accepted = [word for name in everything for word in ("--accept", name)]
+        done = self.run("deploy", "rehearsal", "--json", "--ref", self.refs["first"], *accepted)
+        assert done.code == 0, done.err
 
     def clear(self) -> None:
         """Take away whatever a scenario has put there."""

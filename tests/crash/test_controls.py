@@ -1,0 +1,67 @@
+"""The proof is worth something: with one thing taken out of edgeguard, it fails; with that in its place, it doesn't."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.crash.scenario import Scenario, play
+
+if TYPE_CHECKING:
+    from tests.crash.observer import Observer
+    from tests.crash.world import World
+
+CONTROLS = (
+    (
+        Scenario(broken="claim"),
+        "closed without a claim",
+    ),
+    (
+        Scenario(at="swap|rename web2/current.next|1", then="rollback", sick=True, broken="proof"),
+        "anonymous visitors got",
+    ),
+    (
+        Scenario(at="close|rename web1/|1", then="rollback", broken="ahead"),
+        "at the end: ",
+    ),
+    (
+        Scenario(kind="hook", broken="stay-closed"),
+        "the deploy ended with 10, not 11",
+    ),
+    (
+        Scenario(at="check|write |1", then="resume", fault="down", broken="adoption"),
+        "at the end: ",
+    ),
+    (
+        Scenario(at="check|write |1", then="resume", broken="ledger"),
+        "the hook started 2 times",
+    ),
+    pytest.param(
+        Scenario(paused="open|write |1", then="rollback", broken="fencing"),
+        "who had lost the lock",
+        marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux says in a file that a process is stopped"),
+    ),
+)
+
+
+@pytest.mark.parametrize(("scenario", "wrong"), CONTROLS, ids=str)
+def test_without_it_the_proof_fails(stage: tuple[World, Observer], scenario: Scenario, wrong: str) -> None:
+    world, _ = stage
+    try:
+        outcome = play(*stage, scenario)
+    finally:
+        world.rescue()
+    assert [found for found in outcome.wrong if wrong in found], outcome
+
+
+# A living deploy, and what dies where all others do, is in test_crash.py; these have what is only here.
+ONLY_HERE = (CONTROLS[1], CONTROLS[4], CONTROLS[6])
+
+
+@pytest.mark.parametrize(("scenario", "wrong"), ONLY_HERE, ids=str)
+def test_with_it_all_is_whole(stage: tuple[World, Observer], scenario: Scenario, wrong: str) -> None:
+    outcome = play(*stage, replace(scenario, broken=""))
+    assert outcome.whole, f"{wrong}? {outcome}"
