@@ -121,6 +121,9 @@ class EdgeSettings(Table):
     def _consistent(self) -> EdgeSettings:
         if not 0 < self.base_grace <= self.ceiling <= 30 * 86_400:
             raise ValueError("base_grace and ceiling: 0 < base_grace <= ceiling <= 30d is needed")
+        for name, address in (("url", self.url), ("health_url", self.health_url), ("api_url", self.api_url)):
+            if (address or name == "api_url") and not re.fullmatch(r"https?://[^/\s]+(/\S*)?", address):
+                raise ValueError(f"{name}: {address!r} is no address; write https://www.example.com/")
         return self
 
 

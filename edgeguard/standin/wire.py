@@ -105,6 +105,8 @@ class Listener:
         """Port 0 lets the system choose. Raises UsageError where the port is taken; `purpose` names it there."""
         try:
             self._server = await asyncio.start_server(self._converse, "127.0.0.1", port, backlog=512)
+        except OverflowError as exc:
+            raise UsageError(f"{port} (the stand-in's {purpose}) is no port", "Choose one from 0 to 65535.") from exc
         except OSError as exc:
             why = "is in use" if exc.errno == errno.EADDRINUSE else f"can't be listened on ({exc.strerror})"
             raise UsageError(

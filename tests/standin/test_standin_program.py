@@ -53,6 +53,11 @@ def test_a_port_that_is_taken_is_named(unused_port: int) -> None:
     assert f"port {unused_port} (the stand-in's edge) is in use" in process.stderr
 
 
+def test_a_port_that_there_is_not_is_bad_usage() -> None:
+    process = start("http://127.0.0.1:9", "--edge-port", "65536")
+    assert (process.communicate(timeout=20)[0], process.returncode) == ("", 2)
+
+
 def test_ports_can_be_chosen(unused_port: int) -> None:
     process = start("http://127.0.0.1:9", "--control-port", str(unused_port))
     standin = connect(process)
