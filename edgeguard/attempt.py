@@ -67,7 +67,8 @@ def attempt(
             hook=wish.hook,
         )
         log = Log(journal, deployment)
-        log.append("deploy", deploy=of or name, command=command, environment=environment.name, ref=wish.ref)
+        without = {"without": list(environment.cluster.left_out)} if environment.cluster.left_out else {}
+        log.append("deploy", deploy=of or name, command=command, environment=environment.name, ref=wish.ref, **without)
         visitors = Visitors(environment.settings.visitors, environment.settings.edge, folder / "samples.jsonl")
         visitors.start()
         try:

@@ -60,6 +60,7 @@ def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[st
         record, cluster = deployment.record, environment.cluster
         generation = deployment.previous_generation()
         cluster.check(generation)
+        record.note(without=deployment.without)
         cluster.open(deployment.epoch, generation.name)
         record.note(closure=None)
         edge = environment.settings.edge
@@ -71,7 +72,8 @@ def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[st
                 f"{exc.remedy} Once it is well: edgeguard cluster open {environment.name} gives the grace back.",
             ) from exc
         steps.ClaimGrace(deployment).drop()
-        return {"opened": generation.release, "servers": [server.name for server in cluster.state()]}
+        without = {"without": list(cluster.left_out)}
+        return {"opened": generation.release, "servers": [server.name for server in cluster.state()], **without}
 
 
 @contextmanager

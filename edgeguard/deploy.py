@@ -154,7 +154,8 @@ def stuck(deployment: Deployment, exc: saga.UndoFailed) -> EdgeguardError:
     name = deployment.environment.name
     return Held(
         f"{_said(exc.failure)}; and {exc.message}. The grace stays as long as it was claimed",
-        f"{exc.remedy} Mend what is named; then edgeguard rollback {name} or edgeguard resume {name}.".lstrip(),
+        f"{exc.remedy} Mend what is named; then edgeguard rollback {name} or edgeguard resume {name} (with --without "
+        "SERVER, if one is lost).".lstrip(),
     )
 
 

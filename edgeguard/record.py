@@ -12,13 +12,14 @@ import os
 import socket
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.errors import ClusterError, Fenced, Locked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from edgeguard.cluster import Cluster
 
@@ -41,12 +42,18 @@ def this_holder() -> str:
     return f"{user}@{socket.gethostname()} pid {os.getpid()}"
 
 
+def left_out(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """The servers without which things go on: what is under way says so, else what was opened last."""
+    return tuple((record.get("deploy") or record).get("without", ()))
+
+
 class Record:
     """The environment's record, as this process writes it. Threads may share one.
 
     On the servers it is one JSON object: `epoch` and `serial` (which of two copies is the newer), `lock`, `deploy` (the
     one that is under way, or was left unfinished), `closure` (by hand), `opened` and `before` (the generation that
-    serves, and the one that served before it, each {"generation", "release"}), `history` (how runs ended).
+    serves, and the one that served before it, each {"generation", "release"}), `without` (the servers that were left
+    out when it was opened; a deploy has its own), `history` (how runs ended).
     """
 
     def __init__(self, cluster: Cluster, environment: str, *, lease: float = LEASE) -> None:
@@ -95,10 +102,32 @@ class Record:
         """Seconds between two renewals."""
         return self._lease / RENEWALS
 
+    @property
+    def without(self) -> tuple[str, ...]:
+        """The servers that were left out when `opened` was opened: what is on them nobody knows."""
+        return tuple(self._content.get("without", ()))
+
     def look(self) -> dict[str, Any]:
-        """The newest record on the servers ({} before the first deploy)."""
-        records = [self._known(server, record) for server, record in self._cluster.read_record().items() if record]
-        return max(records, key=lambda record: (record["epoch"], record["serial"]), default={})
+        """The newest record on the servers ({} before the first deploy). One that it leaves out need not answer."""
+        newest, unreadable = self.read()
+        self._refuse_unreadable(unreadable, but=left_out(newest))
+        return newest
+
+    def read(self) -> tuple[dict[str, Any], dict[str, ClusterError]]:
+        """The newest record on the servers that can be read, and what was wrong with each of the others."""
+        records: dict[str, dict[str, Any] | None] = {}
+        unreadable: dict[str, ClusterError] = {}
+        try:
+            records = self._cluster.read_record()
+        except ClusterError:
+            for server in self._cluster.servers:
+                try:
+                    alone = self._cluster.without([other for other in self._cluster.servers if other != server])
+                    records |= alone.read_record()
+                except ClusterError as exc:
+                    unreadable[server] = exc
+        known = [self._known(server, record) for server, record in records.items() if record]
+        return max(known, key=lambda record: (record["epoch"], record["serial"]), default={}), unreadable
 
     def take(
         self, deploy: Mapping[str, Any] | None, *, instead_of: str | None = None, closed_by_hand: bool = False
@@ -109,7 +138,7 @@ class Record:
             Locked: somebody holds it, or took it at the same moment; or an unfinished deploy is in the way that isn't
                 the one to be superseded (`instead_of`); or the cluster was closed by hand, and that isn't accepted.
         """
-        newest = self.look()
+        newest = self._everywhere()
         if newest.get("lock"):
             raise self._locked(newest["lock"])
         self._refuse_unfinished(newest, instead_of, closed_by_hand=closed_by_hand)
@@ -121,7 +150,7 @@ class Record:
         Raises:
             Locked: its holder lives, or somebody else was quicker.
         """
-        newest = self.look()
+        newest = self._everywhere()
         if lock := newest.get("lock"):
             say(f"watching for {self._lease:g} s whether {lock['holder']} still renews its lock")
             self._watch(lock, wait)
@@ -185,6 +214,21 @@ class Record:
             if left <= 0:
                 return
 
+    def _everywhere(self) -> dict[str, Any]:
+        """The newest record, for who is about to write one on every server."""
+        newest, unreadable = self.read()
+        self._refuse_unreadable(unreadable)
+        return newest
+
+    def _refuse_unreadable(self, unreadable: Mapping[str, ClusterError], *, but: Iterable[str] = ()) -> None:
+        for server in sorted(set(unreadable) - set(but)):
+            failure = unreadable[server]
+            raise ClusterError(
+                f"{server}: {failure.message}",
+                f"{failure.remedy} If {server} is lost, deploy, resume, rollback or cluster open can go on --without "
+                f"{server}.".lstrip(),
+            ) from failure
+
     def _refuse_unfinished(self, newest: dict[str, Any], instead_of: str | None, *, closed_by_hand: bool) -> None:
         name, left, closure = self._environment, newest.get("deploy"), newest.get("closure")
         if closure and not closed_by_hand:
@@ -211,7 +255,7 @@ class Record:
             "environment": self._environment,
             "epoch": epoch + 1,
             "serial": newest.get("serial", 0) + 1,
-            "deploy": deploy,
+            "deploy": deploy and {**deploy, "without": list(self._cluster.left_out)},
             "lock": {
                 "deploy": (deploy or {}).get("id", "by hand"),
                 "holder": this_holder(),
@@ -226,6 +270,11 @@ class Record:
             raise self._locked(
                 holder or {"deploy": "another deploy", "holder": "somebody", "since": "just now"}
             ) from exc
+        except ClusterError:  # where it was taken it is given back, so that one full disk keeps nobody waiting
+            freed = {**content, "deploy": None, **newest, "epoch": epoch + 1, "serial": content["serial"] + 1}
+            with suppress(ClusterError):
+                self._cluster.write_record(epoch + 1, {**freed, "lock": None})
+            raise
         self._content = content
 
     def _write(self, content: dict[str, Any]) -> None:

@@ -140,6 +140,8 @@ def _take_over(deployment: Deployment, log: Log, will: str) -> None:
     deployment.was_open = left.get("was_open", True)
     deployment.opened = left["phase"] == "open"
     deployment.hook_begun = left["hook"] is not None
+    if deployment.closed:  # one that was lost since then
+        record.note(without=deployment.without)
     servers = deployment.environment.cluster.state()
     log.append(
         "found",
@@ -150,7 +152,7 @@ def _take_over(deployment: Deployment, log: Log, will: str) -> None:
         servers=[
             f"{server.name} {'open' if server.open else 'closed'}, {steps.short(server.running)}" for server in servers
         ],
-        closed=not all(server.open for server in servers),
+        closed=not all(server.open for server in deployment.serving.state()),
         will=will,
     )
 
@@ -163,7 +165,7 @@ def _claim_again(steps_: Sequence[saga.Step], log: Log, deployment: Deployment) 
     try:
         log.append("done", step=claim.name, **claim.do())
     except (EdgeError, NotConfirmed) as exc:
-        if not deployment.closed or all(server.open for server in deployment.environment.cluster.state()):
+        if not deployment.closed or all(server.open for server in deployment.serving.state()):
             raise
         deployment.say("warning", text=f"the grace could not be claimed again: {exc.message}")
 
@@ -181,7 +183,10 @@ def _adopted(deployment: Deployment) -> tuple[str, ...]:
     )
     if not serving:
         return always
-    return (*always, "stop-tasks", "close", "drain", "swap", "stay-closed", "hook", "check", "open")
+    adopted = (*always, "stop-tasks", "close", "drain", "swap", "stay-closed", "hook", "check")
+    if deployment.environment.cluster.left_out:  # opening it again takes who was lost since then out of the gate
+        return adopted
+    return (*adopted, "open")
 
 
 def _wait_for_the_hook(deployment: Deployment) -> None:

@@ -19,7 +19,7 @@ from edgeguard import patterns
 from edgeguard.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 SURROGATE_KEY = r"[\x21-\x7e]{1,1024}"
 """What can be one: keys are separated by spaces, and have at most 1 KB (Fastly: reference/vcl/…/constraints)."""
@@ -83,6 +83,10 @@ class ClusterSettings(Table):
     retry_after: WholeSeconds = 30
     edge_check_path: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
+
+    def hook_on(self, servers: Sequence[str]) -> str:
+        """On which of these servers hooks run: on `hook_server`, and where that one is left out, on the first."""
+        return self.hook_server if self.hook_server is not None and self.hook_server in servers else servers[0]
 
     @model_validator(mode="after")
     def _consistent(self) -> ClusterSettings:

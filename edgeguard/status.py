@@ -8,18 +8,28 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.edge import audit, grace
 from edgeguard.errors import EdgeguardError
 from edgeguard.moments import duration, rfc3339
-from edgeguard.record import Record
+from edgeguard.record import Record, left_out
 
 if TYPE_CHECKING:
     from edgeguard.environment import EdgeSide, Environment
 
 
 def status(environment: Environment, *, now: float) -> dict[str, Any]:
-    """Servers, lock, unfinished deploy and grace. The edge's part is {"error": …} when it can't be asked."""
-    record = Record(environment.cluster, environment.name, lease=environment.settings.cluster.lease).look()
+    """Servers, lock, unfinished deploy and grace. The edge's part is {"error": …} when it can't be asked.
+
+    `servers` are those that are driven and can be read; `without` those that are left out, `unreadable` the others,
+    each with what was wrong. If no server can be read there is nothing to tell: ClusterError.
+    """
+    cluster = environment.cluster
+    record, failures = Record(cluster, environment.name).read()
+    if set(failures) == set(cluster.servers):
+        raise next(iter(failures.values()))
+    without = left_out(record)
     return {
         "environment": environment.name,
-        "servers": [asdict(server) for server in environment.cluster.state()],
+        "servers": [asdict(server) for server in cluster.without({*without, *failures}).state()],
+        "without": list(without),
+        "unreadable": {name: failure.message for name, failure in failures.items() if name not in without},
         "lock": record.get("lock"),
         "deploy": record.get("deploy"),
         "closure": record.get("closure"),
@@ -107,6 +117,10 @@ def _by_setting(environment: EdgeSide) -> dict[str, Any]:
 def text(found: dict[str, Any]) -> str:
     """The same for people."""
     lines = [f"{found['environment']}:", *servers_text(found["servers"])]
+    lines += [
+        f"  {name:<10} left out: no request gets there until a deploy brings it back" for name in found["without"]
+    ]
+    lines += [f"  {name:<10} unknown: {failure}" for name, failure in found["unreadable"].items()]
     lock = found["lock"]
     lines.append(
         f"  lock       {lock['deploy']} ({lock['holder']}, since {lock['since']})" if lock else "  lock       free"

@@ -26,7 +26,7 @@ LAYERS = (
     ("cli",),
     ("standin",),
     ("environment",),
-    ("recovery", "plan", "wrap", "hooks", "claims", "status", "doctor", "health", "by_hand", "installation"),
+    ("recovery", "plan", "wrap", "hooks", "claims", "status", "lost", "doctor", "health", "by_hand", "installation"),
     ("deploy",),
     ("attempt",),
     ("steps",),

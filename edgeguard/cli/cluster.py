@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from edgeguard.cli import app
-from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version, whole_seconds
+from edgeguard.cli.options import Config, Fenced, Json, Name, Quiet, State, Verbose, Version, Without, whole_seconds
 from edgeguard.cli.output import listener, print_json
 
 cluster = typer.Typer(help="The cluster, by hand.", no_args_is_help=True, rich_markup_mode=None)
@@ -29,8 +29,9 @@ def close(
     """Lengthen the grace, see it confirmed at the edge, then close and drain. `deploy` refuses until it is open."""
     from edgeguard.by_hand import close as close_now  # noqa: PLC0415
     from edgeguard.environment import Environment  # noqa: PLC0415
+    from edgeguard.lost import as_it_is  # noqa: PLC0415
 
-    environment = Environment.open(name, config=config, state=state)
+    environment = as_it_is(Environment.open(name, config=config, state=state))
     say = _say(quiet=quiet or as_json)
     done = close_now(environment, lasting=whole_seconds(lasting), reason=reason, say=say)
     if as_json:
@@ -46,6 +47,8 @@ def close(
 @cluster.command("open", epilog="Example: edgeguard cluster open production")
 def open_(
     name: Name,
+    without: Without = None,
+    fenced: Fenced = None,
     config: Config = None,
     state: State = None,
     as_json: Json = False,
@@ -56,12 +59,17 @@ def open_(
     """Open the release that was open last, once every server is healthy; then give the grace back."""
     from edgeguard.by_hand import open_again  # noqa: PLC0415
     from edgeguard.environment import Environment  # noqa: PLC0415
+    from edgeguard.lost import as_it_is  # noqa: PLC0415
 
-    done = open_again(Environment.open(name, config=config, state=state), say=_say(quiet=quiet or as_json))
+    environment = Environment.open(name, config=config, state=state)
+    environment = as_it_is(environment, without=without or (), fenced=fenced or ())
+    done = open_again(environment, say=_say(quiet=quiet or as_json))
     if as_json:
         print_json(done)
     else:
         typer.echo(f"{name} is open, healthy, and on {done['opened'][:12]}; the grace is given back")
+        for server in done["without"]:
+            typer.echo(f"{server} is left out until a deploy brings it back")
 
 
 def _say(*, quiet: bool) -> Any:  # noqa: ANN401 (a listener of events)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from edgeguard.cli import app
-from edgeguard.cli.options import Config, Json, Name, PurgeKey, Quiet, State, Verbose, Version
+from edgeguard.cli.options import Config, Fenced, Json, Name, PurgeKey, Quiet, State, Verbose, Version, Without
 from edgeguard.cli.output import listener, print_json
 
 Accept = Annotated[list[str] | None, typer.Option("--accept", help="Go on although preflight names this; repeatable.")]
@@ -61,6 +61,8 @@ def deploy(
     supersede: Annotated[
         str | None, typer.Option(metavar="DEPLOY", help="Come in place of this unfinished deploy, with a fix.")
     ] = None,
+    without: Without = None,
+    fenced: Fenced = None,
     wait: Wait = False,
     config: Config = None,
     state: State = None,
@@ -70,11 +72,13 @@ def deploy(
     version: Version = False,
 ) -> None:
     """Deploy, with visitors of cached pages kept served meanwhile. Ends with a report."""
+    from edgeguard import lost  # noqa: PLC0415
     from edgeguard.deploy import Wish  # noqa: PLC0415
     from edgeguard.deploy import deploy as run  # noqa: PLC0415
     from edgeguard.environment import Environment  # noqa: PLC0415
 
     environment = Environment.open(name, config=config, state=state)
+    environment = lost.whole(environment, without=without or (), fenced=fenced or ())
     wish = Wish(ref, tuple(purge_key or ()), accepted(accept), supersede, wait=wait)
     end(run(environment, wish, listen=listener(as_json=as_json, quiet=quiet, verbose=verbose)), as_json=as_json)
 
@@ -83,6 +87,8 @@ def deploy(
 def resume(
     name: Name,
     hook: Hook = None,
+    without: Without = None,
+    fenced: Fenced = None,
     wait: Wait = False,
     config: Config = None,
     state: State = None,
@@ -92,11 +98,12 @@ def resume(
     version: Version = False,
 ) -> None:
     """Finish the deploy that a crash, a cancelled job or a failed hook left unfinished; from any machine."""
-    from edgeguard import recovery  # noqa: PLC0415
+    from edgeguard import lost, recovery  # noqa: PLC0415
     from edgeguard.attempt import Wish  # noqa: PLC0415
     from edgeguard.environment import Environment  # noqa: PLC0415
 
     environment = Environment.open(name, config=config, state=state)
+    environment = lost.as_it_is(environment, without=without or (), fenced=fenced or ())
     listen = listener(as_json=as_json, quiet=quiet, verbose=verbose)
     content = recovery.resume(environment, Wish(hook=hook, wait=wait), listen=listen)
     if content is not None:
@@ -111,6 +118,8 @@ def resume(
 def rollback(
     name: Name,
     accept: Accept = None,
+    without: Without = None,
+    fenced: Fenced = None,
     config: Config = None,
     state: State = None,
     as_json: Json = False,
@@ -119,11 +128,12 @@ def rollback(
     version: Version = False,
 ) -> None:
     """Undo the deploy that was left unfinished; if none was, deploy the release before. From any machine."""
-    from edgeguard import recovery  # noqa: PLC0415
+    from edgeguard import lost, recovery  # noqa: PLC0415
     from edgeguard.attempt import Wish  # noqa: PLC0415
     from edgeguard.environment import Environment  # noqa: PLC0415
 
     environment = Environment.open(name, config=config, state=state)
+    environment = lost.as_it_is(environment, without=without or (), fenced=fenced or ())
     listen = listener(as_json=as_json, quiet=quiet, verbose=verbose)
     end(recovery.rollback(environment, Wish(accept=accepted(accept)), listen=listen), as_json=as_json)
 
@@ -219,11 +229,12 @@ def unlock(
 ) -> None:
     """Free the lock of a deploy whose process is gone. Watches for 15 s that it really is; changes nothing else."""
     from edgeguard.environment import Environment  # noqa: PLC0415
+    from edgeguard.lost import as_it_is  # noqa: PLC0415
     from edgeguard.record import Record  # noqa: PLC0415
     from edgeguard.status import servers_text  # noqa: PLC0415
     from edgeguard.status import status as look  # noqa: PLC0415
 
-    environment = Environment.open(name, config=config, state=state)
+    environment = as_it_is(Environment.open(name, config=config, state=state))
 
     def say(text: str) -> None:
         if not quiet:

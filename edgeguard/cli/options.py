@@ -36,6 +36,18 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on stdout: one object, 
 Quiet = Annotated[bool, typer.Option("--quiet", help="Only errors and results.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Also the output of builds and hooks, and `doctor`'s pages.")]
 Version = Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")]
+Without = Annotated[
+    list[str] | None,
+    typer.Option("--without", metavar="SERVER", help="Go on without this server, which is lost; may be repeated."),
+]
+Fenced = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--i-have-fenced",
+        metavar="SERVER",
+        help="With --without: nothing runs there any more, and nobody can reach it.",
+    ),
+]
 PurgeKey = Annotated[
     list[str] | None,
     typer.Option("--purge-key", callback=_surrogate_keys, help="Soft-purge this surrogate key; may be repeated."),

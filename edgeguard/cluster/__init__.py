@@ -7,7 +7,7 @@ must survive a crash of the caller is on the servers.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from edgeguard.errors import UsageError
 
@@ -76,6 +76,14 @@ class Cluster(Protocol):
     """
 
     servers: tuple[str, ...]
+    """Those that are driven: all of them, but for those that are left out."""
+
+    left_out: tuple[str, ...]
+    """Those that a person said to go on without. No call asks them anything, or waits for them."""
+
+    one_gate: bool
+    """Whether one gate stands in front of all servers, so that a server can be left out without its help. Where each
+    host has a gate of its own, only a person can see to it that nobody reaches a server that was lost."""
 
     def __init__(self, environment: str, settings: ClusterSettings, *, ceiling: int = 0) -> None:
         """Open nothing yet. A driver's own options are `settings.options`; unknown ones are a UsageError.
@@ -83,6 +91,9 @@ class Cluster(Protocol):
         A gate that is the driver's own adds `stale-if-error=<ceiling>` (seconds; 0: nothing) to the Surrogate-Control
         of cacheable answers, 200 and 304, since the edge's policy does not see a 304.
         """
+
+    def without(self, servers: Collection[str]) -> Self:
+        """The same cluster, of which these servers are left out too. Asks nobody anything."""
 
     # The record: a small JSON object on every server. It survives everything but the server's disk.
     def read_record(self) -> dict[str, dict[str, Any] | None]:
@@ -121,7 +132,8 @@ class Cluster(Protocol):
         starts again before `open`."""
 
     def close(self, epoch: int, closure: Closure) -> None:
-        """The gate refuses on every server. When this returns, no request that comes later is let through."""
+        """The gate refuses on every server. When this returns, no request that comes later is let through: where one
+        gate stands in front, not to a server that is left out either."""
 
     def drain(self, epoch: int, limit: float) -> int:
         """Wait until the requests let through before the close are answered; after `limit` seconds cut the rest.
@@ -150,8 +162,8 @@ class Cluster(Protocol):
         is staged, swapped or opened. Raises as hook_result."""
 
     def open(self, epoch: int, generation: str) -> None:
-        """The gate lets requests through to servers of this generation; on all servers, or on none (ClusterError).
-        Background tasks start last."""
+        """The gate lets requests through to `servers`, all of this generation, and to no other; or to none
+        (ClusterError). Background tasks start last."""
 
     def prune(self, epoch: int, keep: Collection[str]) -> None:
         """Remove generations that are not current and not named, and images that no generation uses."""

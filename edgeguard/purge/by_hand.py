@@ -9,6 +9,7 @@ from edgeguard.errors import EdgeUnauthorized, Refused
 from edgeguard.purge.closed import Gate
 from edgeguard.purge.given import strangers
 from edgeguard.purge.run import Run
+from edgeguard.record import Record, left_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -34,6 +35,8 @@ def by_hand(
     """
     began = time.monotonic()
     edge, settings = environment.edge, environment.settings
+    if cluster is not None:
+        cluster = cluster.without(left_out(Record(cluster, environment.name).look()))
     gate = Gate(edge, settings.edge, cluster, accept=accept)
     gate.check()
     warnings = [

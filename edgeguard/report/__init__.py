@@ -70,6 +70,7 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample], *, alive: bool = T
         "closed_seconds": _closed(entries),
         "hook_seconds": next((step["seconds"] for step in steps if step["name"] == "hook"), None),
         "servers": end["servers"] if end else [],
+        "without": first.get("without", []),
         "grace": {
             "base": claim.get("base"),
             "claimed": claim.get("claimed"),

@@ -49,6 +49,8 @@ def _outcome(report: dict[str, Any]) -> str:
             for server in report["servers"]
         )
         lines.append("  servers: " + ", ".join(serving))
+    if report["without"]:
+        lines.append(f"  without {', '.join(report['without'])}, as was said: no request gets there")
     purged = report["purged"]
     if purged["requests"]:
         lines.append(

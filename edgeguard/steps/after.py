@@ -71,7 +71,12 @@ def commit(deployment: Deployment) -> None:
     """From here on only forward: the new release is the one that serves, on every server's record."""
     target, record = deployment.target, deployment.record
     opened = {"generation": target.name, "release": target.release}
-    record.note(opened=opened, before=record.opened, deploy={**record.deploy, "phase": "committed"})
+    record.note(
+        opened=opened,
+        before=record.opened,
+        without=list(deployment.environment.cluster.left_out),
+        deploy={**record.deploy, "phase": "committed"},
+    )
 
 
 def wanted(deployment: Deployment) -> Purging:

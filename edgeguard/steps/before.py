@@ -93,7 +93,7 @@ class Preflight(Step):
     name = "preflight"
 
     def do(self) -> Facts:
-        servers = self.environment.cluster.state()
+        servers = self.deployment.serving.state()
         self.deployment.generations = {server.generation for server in servers}
         if not self.deployment.supersede:  # else the one in whose place this comes had found it open
             self.deployment.was_open = all(server.open for server in servers)
@@ -157,11 +157,13 @@ class Preflight(Step):
 
 
 class Stage(Step):
-    """Put the image and the variables beside what runs."""
+    """Put the image and the variables beside what runs. On a server that comes back, nothing old runs from here on."""
 
     name = "stage"
 
     def do(self) -> Facts:
+        if self.deployment.back_again.servers:
+            self.deployment.back_again.swap(self.deployment.epoch, None)
         self.environment.cluster.stage(self.deployment.epoch, self.deployment.target)
         return {}
 

@@ -34,15 +34,16 @@ class Close(Step):
 
     def do(self) -> Facts:
         self.deployment.closed = True
-        self.deployment.record.note_deploy(phase=self.name, was_open=self.deployment.was_open)
+        record, was_open = self.deployment.record, self.deployment.was_open
+        record.note(without=self.deployment.without, deploy={**record.deploy, "phase": self.name, "was_open": was_open})
         self.environment.cluster.close(self.deployment.epoch, _closure(self.deployment))
         return {}
 
     def undo(self, before: Facts) -> None:
         if before["open"] and not self.deployment.first:
             previous = self.deployment.previous_generation()
-            self.environment.cluster.check(previous)
-            self.environment.cluster.open(self.deployment.epoch, previous.name)
+            self.deployment.serving.check(previous)
+            self.deployment.serving.open(self.deployment.epoch, previous.name)
 
 
 class Drain(Step):
@@ -68,8 +69,11 @@ class Swap(Step):
         return {}
 
     def undo(self, before: Facts) -> None:  # noqa: ARG002 (the servers say what the previous one is made of)
-        previous = None if self.deployment.first else self.deployment.previous_generation().name
-        self.environment.cluster.swap(self.deployment.epoch, previous)
+        deployment = self.deployment
+        previous = None if deployment.first else deployment.previous_generation().name
+        deployment.serving.swap(deployment.epoch, previous)
+        if deployment.back_again.servers:  # they have nothing that they could go back to
+            deployment.back_again.swap(deployment.epoch, None)
 
 
 class StayClosed(Step):

@@ -12,7 +12,7 @@ from edgeguard.renewal import Renewal
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from edgeguard.cluster import Generation
+    from edgeguard.cluster import Cluster, Generation
     from edgeguard.environment import Environment
     from edgeguard.errors import EdgeguardError
     from edgeguard.image import Release
@@ -73,6 +73,22 @@ class Deployment:
         return self.guarded and self.environment.settings.edge.mechanism == "vcl"
 
     @property
+    def serving(self) -> Cluster:
+        """The servers that `previous` was opened on, and that are there: those that it can be opened on again."""
+        return self.environment.cluster.without(self.record.without)
+
+    @property
+    def back_again(self) -> Cluster:
+        """The servers that come back with this deploy: what is on them is of another time."""
+        return self.environment.cluster.without(self.serving.servers)
+
+    @property
+    def without(self) -> list[str]:
+        """The servers that this deploy leaves out, and those that were left out before: the gate knows none of them
+        from the close on, and those that come back not until they are opened."""
+        return sorted({*self.record.without, *self.environment.cluster.left_out})
+
+    @property
     def epoch(self) -> int:
         return self.record.epoch
 
@@ -84,7 +100,7 @@ class Deployment:
 
     def previous_generation(self) -> Generation:
         """The generation that was opened last, as the servers hold it."""
-        found = None if self.previous is None else self.environment.cluster.generation(self.previous)
+        found = None if self.previous is None else self.serving.generation(self.previous)
         if found is None:
             raise ClusterError(
                 f"the previous release ({self.previous or 'none'}) is not on every server, so it can't be put back",

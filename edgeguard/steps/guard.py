@@ -92,7 +92,7 @@ class ClaimGrace(Step):
 
     def _moved(self) -> bool:
         """The cheap part of preflight once more: whether the servers are not as they were then."""
-        return {server.generation for server in self.environment.cluster.state()} != self.deployment.generations
+        return {server.generation for server in self.deployment.serving.state()} != self.deployment.generations
 
     def hold(self) -> None:
         """Renew claim and hold from now on."""

@@ -52,7 +52,7 @@ class PostDeploy(Step):
 
     def _start(self, *, again: bool) -> HookResult:
         settings = self.environment.settings.cluster
-        server = settings.hook_server or settings.servers[0]
+        server = settings.hook_on(self.environment.cluster.servers)
         self._claimed(server)
         return self.environment.cluster.run_hook(
             self.deployment.epoch,

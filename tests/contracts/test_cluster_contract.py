@@ -608,3 +608,49 @@ def test_nothing_is_staged_while_a_deploy_hook_still_runs(world: World, tmp_path
             go_on.touch()
         assert hook.result().code == 0
     world.again().stage(1, world.generation("three"))
+
+
+def test_a_server_that_is_left_out_is_neither_asked_nor_changed_nor_opened(world: World, tmp_path: Path) -> None:
+    """And it gets no request, though it still runs what it ran."""
+    one = opened(world)
+    fewer = world.cluster.without(["web3"])
+    assert (fewer.servers, fewer.left_out) == (("web1", "web2"), ("web3",))
+    assert world.cluster.left_out == ()
+    fewer.write_record(2, {"version": 1}, expected=1)
+    two = world.generation("two", hooks={"deploy": f"echo >> {tmp_path}/ran"})
+    deploy(world, 2, two, fewer)
+    assert [(state.name, state.generation, state.open) for state in world.cluster.state()] == [
+        *(("web1", "two", True), ("web2", "two", True), ("web3", "one", False)),
+    ]
+    assert {ask(world.port)[2] for _ in range(12)} == {"two"}
+    assert (world.cluster.read_record()["web3"] or {})["epoch"] == 1
+    assert fewer.read_record().keys() == {"web1", "web2"}
+    assert fewer.generation("two") is not None
+    assert world.cluster.generation("two") is None
+    assert one.release != two.release
+
+
+def test_a_server_that_was_left_out_comes_back_with_the_release_of_all(world: World) -> None:
+    opened(world)
+    fewer = world.cluster.without(["web3"])
+    fewer.write_record(2, {"version": 1}, expected=1)
+    deploy(world, 2, world.generation("two"), fewer)
+    with pytest.raises(ClusterError, match="web3 does not run two"):
+        world.cluster.write_record(3, {"version": 1}, expected=2)
+        world.cluster.open(3, "two")
+    world.cluster.without(fewer.servers).swap(3, None)  # while the others are open
+    deploy(world, 3, world.generation("three"))
+    assert [(state.generation, state.open) for state in world.cluster.state()] == [("three", True)] * 3
+
+
+def test_an_old_holder_changes_no_server_that_visitors_reach(world: World) -> None:
+    """Who lost the lock to one who left a server out may still reach that server; the gate does not."""
+    one = opened(world)
+    old = world.again()
+    fewer = world.cluster.without(["web3"])
+    fewer.write_record(2, {"version": 1}, expected=1)
+    deploy(world, 2, world.generation("two"), fewer)
+    for act in (lambda: old.close(1, CLOSURE), lambda: old.open(1, one.name), lambda: old.swap(1, None)):
+        with pytest.raises(Fenced):
+            act()
+    assert {ask(world.port)[2] for _ in range(12)} == {"two"}

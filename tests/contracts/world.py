@@ -154,9 +154,9 @@ def lock(world: World, epoch: int = 1) -> int:
     return epoch
 
 
-def deploy(world: World, epoch: int, generation: Generation) -> None:
-    """All that a deploy does to a cluster, but the hook."""
-    cluster = world.cluster
+def deploy(world: World, epoch: int, generation: Generation, cluster: Cluster | None = None) -> None:
+    """All that a deploy does to a cluster (the world's own, if no other is given), but the hook."""
+    cluster = cluster or world.cluster
     cluster.stage(epoch, generation)
     cluster.stop_tasks(epoch)
     cluster.close(epoch, CLOSURE)

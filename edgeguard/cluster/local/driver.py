@@ -10,12 +10,13 @@ changes the gate happens under all locks.
 
 from __future__ import annotations
 
+import copy
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from edgeguard import application as applications
 from edgeguard import image
@@ -38,8 +39,11 @@ _POLL = 0.002
 class LocalCluster:
     """The driver `local`; edgeguard.cluster.Cluster says what its methods do. Threads may share one."""
 
+    one_gate = True
+
     def __init__(self, environment: str, settings: ClusterSettings, *, ceiling: int = 0) -> None:
         self.servers = settings.servers
+        self.left_out: tuple[str, ...] = ()
         self._environment = environment
         self._ceiling = ceiling
         self._settings = settings
@@ -48,6 +52,13 @@ class LocalCluster:
         self._ports = ports.Ports(options)
         self._gate_port = options.gate_port
         self._gate = Daemon("the gate", "edgeguard.cluster.local.gate", self._root / "gate")
+
+    def without(self, servers: Collection[str]) -> Self:
+        """The gate hears of servers only when it is opened, so to leave one out is not to name it then."""
+        fewer = copy.copy(self)
+        fewer.servers = tuple(server for server in self.servers if server not in servers)
+        fewer.left_out = tuple(server for server in self._settings.servers if server not in fewer.servers)
+        return fewer
 
     # The record
 
@@ -161,7 +172,7 @@ class LocalCluster:
                 folder, supervisor = self._folder(server), self._supervisor(server)
                 if self._runs_it(server, generation):
                     return
-                self._refuse_while_open("swap")
+                self._refuse_while_open("swap", server)
                 self._refuse_while_a_hook_runs()
                 order = {"server": server, "port": self._port(server)}
                 flips = generations.current(folder) != generation
@@ -261,9 +272,7 @@ class LocalCluster:
                 f"{server}: SIGTERM, SIGKILL 2 s later; rename current → generations/{generation.name}; start"
                 for server in self.servers
             ],
-            "hook": [
-                f"{settings.hook_server or self.servers[0]}: the deploy hook, at most {settings.hook_timeout:g} s"
-            ],
+            "hook": [f"{settings.hook_on(self.servers)}: the deploy hook, at most {settings.hook_timeout:g} s"],
             "check": [
                 f"{server}: GET {settings.health_path} is 200 within {settings.start_timeout:g} s, from this release"
                 for server in self.servers
@@ -342,8 +351,10 @@ class LocalCluster:
         settled = actual["number"] == supervisor.desired()["number"]
         return bool(settled and actual["generation"] == generation and actual["running"] == (generation is not None))
 
-    def _refuse_while_open(self, act: str) -> None:
-        if self._gate.desired().get("open", False):
+    def _refuse_while_open(self, act: str, server: str | None = None) -> None:
+        """With a server: while the gate lets requests through to it. One that was left out gets none."""
+        gate = self._gate.desired()
+        if gate.get("open", False) and (server is None or server in gate["servers"]):
             raise ClusterError(f"the gate is open: refused to {act}", "Close it first.")
 
     def _refuse_while_a_hook_runs(self) -> None:
@@ -380,7 +391,7 @@ class LocalCluster:
         }
 
     def _port(self, server: str) -> int:
-        return self._ports.of(self._folder(server), self.servers.index(server))
+        return self._ports.of(self._folder(server), self._settings.servers.index(server))
 
     def _runs(self, generation: Generation) -> dict[str, Any]:
         """What the generation's image runs. The mounts of its application are made on the way."""

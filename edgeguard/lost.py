@@ -1,0 +1,72 @@
+"""Going on without a server that was lost, because a person says so; and only where nobody can reach it meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.errors import Refused, UsageError
+from edgeguard.record import Record, left_out
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from edgeguard.cluster import Cluster
+    from edgeguard.environment import Environment
+
+
+def as_it_is(environment: Environment, *, without: Collection[str] = (), fenced: Collection[str] = ()) -> Environment:
+    """The environment without the servers that its record leaves out, and those that a person says are lost.
+
+    `fenced`: those of which the same person says that nobody can reach them, and that nothing runs there any more.
+
+    Raises:
+        UsageError: that is no server, or none would be left.
+        Refused: a server's own gate, or a hook that may still run there, could do harm as long as it is not fenced.
+        ClusterError: another server can't be read.
+    """
+    found = _judged(environment, without, fenced)
+    return replace(environment, cluster=environment.cluster.without({*left_out(found), *without}))
+
+
+def whole(environment: Environment, *, without: Collection[str] = (), fenced: Collection[str] = ()) -> Environment:
+    """The environment with all servers, those too that its record leaves out, but for those that a person says are
+    lost. So a deploy brings back who is back. Raises as `as_it_is`, and ClusterError where one is still away."""
+    if without or fenced:
+        _judged(environment, without, fenced)
+    return replace(environment, cluster=environment.cluster.without(without))
+
+
+def _judged(environment: Environment, without: Collection[str], fenced: Collection[str]) -> dict[str, Any]:
+    """The record, if it is safe to go on without these servers."""
+    cluster = environment.cluster
+    _refuse_nonsense(cluster, without, fenced)
+    found = Record(cluster.without(without), environment.name).look()
+    refused = [] if cluster.one_gate else sorted(set(without) - set(fenced))
+    if refused:
+        raise Refused(
+            f"{', '.join(refused)}: no gate stands in front, and its own may still let visitors through to an old release",
+            _fence(refused),
+        )
+    deploy = found.get("deploy") or {}
+    hook = (deploy.get("hook") or {}).get("server")
+    if deploy.get("phase") == "hook" and hook in set(without) - set(fenced):
+        raise Refused(f"{hook}: the deploy hook of {deploy['id']} was started there, and may still run", _fence([hook]))
+    return found
+
+
+def _refuse_nonsense(cluster: Cluster, without: Collection[str], fenced: Collection[str]) -> None:
+    for option, names in (("--without", without), ("--i-have-fenced", fenced)):
+        if unknown := sorted(set(names) - {*cluster.servers, *cluster.left_out}):
+            raise UsageError(
+                f"{option} {unknown[0]}: no server has this name", f"They are {', '.join(cluster.servers)}."
+            )
+    if alone := sorted(set(fenced) - set(without)):
+        raise UsageError(f"--i-have-fenced {alone[0]} says nothing alone", f"Add --without {alone[0]}.")
+    if not set(cluster.servers) - set(without):
+        raise UsageError("--without every server leaves none to open", "At least one has to be there.")
+
+
+def _fence(servers: list[str]) -> str:
+    options = " ".join(f"--i-have-fenced {server}" for server in servers)
+    return f"Switch it off, or cut it off from its visitors and its databases; then say so: {options}"
