@@ -45,7 +45,7 @@ def _judged(environment: Environment, without: Collection[str], fenced: Collecti
     refused = [] if cluster.one_gate else sorted(set(without) - set(fenced))
     if refused:
         raise Refused(
-            f"{', '.join(refused)}: no gate stands in front, and its own may still let visitors through to an old release",
+            f"{', '.join(refused)}: no gate stands in front; its own may still let visitors through to what it runs",
             _fence(refused),
         )
     deploy = found.get("deploy") or {}

@@ -53,8 +53,8 @@ def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
             f"release {steps.short(deployment.target.release)} of {deployment.ref or settings.application.branch}"
         ],
         "lock": [
-            f"write the record on {', '.join(environment.cluster.servers)}; "
-            f"renew it every {deployment.record.renewal:g} s"
+            f"write the record on {', '.join(environment.cluster.servers)}",
+            f"renew it every {deployment.record.renewal:g} s",
         ],
         "preflight": [
             "read the servers' state",

@@ -635,8 +635,8 @@ def test_a_server_that_was_left_out_comes_back_with_the_release_of_all(world: Wo
     fewer = world.cluster.without(["web3"])
     fewer.write_record(2, {"version": 1}, expected=1)
     deploy(world, 2, world.generation("two"), fewer)
+    world.cluster.write_record(3, {"version": 1}, expected=2)
     with pytest.raises(ClusterError, match="web3 does not run two"):
-        world.cluster.write_record(3, {"version": 1}, expected=2)
         world.cluster.open(3, "two")
     world.cluster.without(fewer.servers).swap(3, None)  # while the others are open
     deploy(world, 3, world.generation("three"))
@@ -650,7 +650,12 @@ def test_an_old_holder_changes_no_server_that_visitors_reach(world: World) -> No
     fewer = world.cluster.without(["web3"])
     fewer.write_record(2, {"version": 1}, expected=1)
     deploy(world, 2, world.generation("two"), fewer)
-    for act in (lambda: old.close(1, CLOSURE), lambda: old.open(1, one.name), lambda: old.swap(1, None)):
+    acts: list[Callable[[], None]] = [
+        lambda: old.close(1, CLOSURE),
+        lambda: old.open(1, one.name),
+        lambda: old.swap(1, None),
+    ]
+    for act in acts:
         with pytest.raises(Fenced):
             act()
     assert {ask(world.port)[2] for _ in range(12)} == {"two"}

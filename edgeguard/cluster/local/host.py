@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.errors import ClusterError, Fenced
@@ -55,7 +55,8 @@ def write(path: Path, content: Mapping[str, Any], *, durable: bool = True, mode:
         if durable:
             sync(path.parent)
     except OSError as exc:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):  # the disk may be gone
+            fresh.unlink()
         raise ClusterError(
             f"{path} can't be written: {exc.strerror}", "Make room, or give edgeguard's user the right."
         ) from exc

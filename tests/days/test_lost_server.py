@@ -1,0 +1,153 @@
+"""A server that is gone before or while the cluster is closed: its folder is, and nobody supervises what runs there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tomllib
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edgeguard.cluster.local import LocalCluster
+from edgeguard.environment import Environment
+from edgeguard.errors import Refused
+from edgeguard.lost import as_it_is
+from tests.days.world import come_from, repository, said, untouched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.days.world import World
+
+LEASE = {"EDGEGUARD_CLUSTER__LEASE": "1"}
+STAYS = {"EDGEGUARD_CLUSTER__AFTER_HOOK_FAILURE": "stay-closed"}
+
+
+@contextmanager
+def lost(world: World, server: str) -> Iterator[None]:
+    """Nobody can reach this server's host; the old release runs on there. Then it is back, as it was."""
+    root = Path(tomllib.loads((world.config / "rehearsal.toml").read_text())["cluster"]["root"])
+    folder, aside = root / "servers" / server, root / f"{server}-is-away"
+    os.kill(int((folder / "supervisor" / "daemon.lock").read_text()), signal.SIGKILL)
+    folder.rename(aside)
+    folder.write_text("in the way")
+    try:
+        yield
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+
+
+def servers(world: World) -> list[tuple[str, bool]]:
+    return [(server["name"], server["open"]) for server in world.status()["servers"]]
+
+
+def test_a_server_lost_before_a_deploy_is_left_out_by_a_person_and_comes_back_with_all(
+    world: World, tmp_path: Path
+) -> None:
+    site = repository(tmp_path / "r", deploy="true")
+    failing = repository(tmp_path / "f", deploy="exit 1")
+    with lost(world, "web3"):
+        refused = untouched(world, lambda: world.deploy_of(site))
+        away = world.status()
+        deployed = world.deploy_of(site, "--without", "web3")
+        text = world.run("status", "rehearsal").out
+        closed = world.run("cluster", "close", "rehearsal", "--for", "1m", "--reason", "a disk")
+        opened = world.run("cluster", "open", "rehearsal", "--json")
+        purged = world.run("purge", "rehearsal", "--key", "news")
+        still = world.deploy_of(site)
+    said(refused, 6, "web3", "--without web3")
+    assert ([*away["unreadable"]], away["without"], away["lock"], away["deploy"]) == (["web3"], [], None, None)
+    assert deployed.code == 0, deployed.err
+    assert deployed.report["without"] == ["web3"]
+    assert deployed.report["visitors"]["anonymous"]["errors"] == 0
+    assert "web3       left out" in text
+    assert "without web3" in world.run("report", "rehearsal", deployed.report["deploy"]).out
+    assert (closed.code, opened.code, purged.code) == (0, 0, 0), closed.err + opened.err + purged.err
+    assert json.loads(opened.out)["without"] == ["web3"]
+    said(still, 6, "web3", "--without web3")
+    assert servers(world) == [("web1", True), ("web2", True)]
+    back = world.deploy_of(failing)
+    said(back, 10, "the previous release serves again")
+    assert servers(world) == [("web1", True), ("web2", True)]
+    whole = world.deploy_of(site)
+    assert (whole.code, whole.report["without"]) == (0, []), whole.err
+    assert world.status()["without"] == []
+
+
+@pytest.mark.parametrize("command", ["resume", "rollback"])
+def test_a_server_lost_while_closed_keeps_all_closed_until_a_person_says_so(
+    world: World, tmp_path: Path, command: str
+) -> None:
+    go = tmp_path / "go"
+    site = repository(tmp_path / "r", deploy=f"until [ -e {go} ]; do sleep 0.02; done")
+    before = {server["release"] for server in world.status()["servers"]}
+    deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **STAYS, **come_from(site))
+    deploy.begins("hook")
+    with lost(world, "web3"):
+        go.touch()
+        held = deploy.end()
+        waits = world.run(command, "rehearsal", "--json", **LEASE)
+        closed = servers(world)
+        ended = world.run(command, "rehearsal", "--json", "--without", "web3", **LEASE)
+    said(held, 11, "web3")
+    said(waits, 6, "web3", "--without web3")
+    assert closed == [("web1", False), ("web2", False)]
+    assert ended.code == 0, ended.err
+    after = world.status()
+    assert (after["without"], [server["open"] for server in after["servers"]]) == (["web3"], [True, True])
+    assert ({server["release"] for server in after["servers"]} == before) == (command == "rollback")
+    back = world.deploy()
+    assert back.code == 0, back.err
+
+
+def test_a_server_lost_while_the_hook_runs_there_has_to_be_fenced(world: World, tmp_path: Path) -> None:
+    site = repository(tmp_path / "r", deploy="sleep 1000")
+    deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **come_from(site))
+    deploy.begins("hook")
+    deploy.process.send_signal(signal.SIGKILL)
+    deploy.end()
+    with lost(world, "web1"):
+        refused = world.run("rollback", "rehearsal", "--json", "--without", "web1", **LEASE)
+        fenced = ("--without", "web1", "--i-have-fenced", "web1")
+        asked = world.run("resume", "rehearsal", "--json", *fenced, **LEASE)
+        ended = world.run("resume", "rehearsal", "--json", *fenced, "--hook=skip", **LEASE)
+    said(refused, 4, "web1: the deploy hook", "--i-have-fenced web1")
+    said(asked, 11, "web1", "--hook=again", "--hook=skip")
+    assert ended.code == 0, ended.err
+    assert servers(world) == [("web2", True), ("web3", True)]
+    here = Environment.open("rehearsal", config=world.config)
+    LocalCluster(here.name, here.settings.cluster).without(["web2", "web3"]).dismantle()  # the hook still ran
+    assert world.deploy().code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (("--without", "web9"), "web9"),
+        (("--i-have-fenced", "web3"), "--without web3"),
+        (("--without", "web1", "--without", "web2", "--without", "web3"), "none to open"),
+    ],
+)
+def test_nonsense_about_lost_servers(world: World, options: tuple[str, ...], part: str) -> None:
+    said(world.deploy(*options), 2, part)
+
+
+class OwnGates(LocalCluster):
+    """A gate on each host."""
+
+    one_gate = False
+
+
+def test_a_server_with_a_gate_of_its_own_has_to_be_fenced(world: World) -> None:
+    here = Environment.open("rehearsal", config=world.config)
+    environment = replace(here, cluster=OwnGates(here.name, here.settings.cluster))
+    with pytest.raises(Refused, match="web3: no gate stands in front") as caught:
+        as_it_is(environment, without=["web3"])
+    assert "--i-have-fenced web3" in caught.value.remedy
+    assert as_it_is(environment, without=["web3"], fenced=["web3"]).cluster.left_out == ("web3",)
