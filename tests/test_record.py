@@ -15,24 +15,40 @@ from edgeguard.record import Record
 from edgeguard.renewal import Renewal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from edgeguard.cluster import Cluster
 
 SERVERS = ("web1", "web2", "web3")
 
 
 class Servers:
-    """Three servers that hold a record each, and nothing else."""
+    """Three servers that hold a record each, and nothing else. Some may be unreadable, or full."""
 
     def __init__(self) -> None:
+        self.servers: tuple[str, ...] = SERVERS
+        self.left_out: tuple[str, ...] = ()
         self.records: dict[str, dict[str, Any] | None] = dict.fromkeys(SERVERS)
+        self.unreadable: set[str] = set()
+        self.full: set[str] = set()
         self._mutex = threading.Lock()
 
+    def without(self, servers: Collection[str]) -> Servers:
+        fewer = copy.copy(self)
+        fewer.servers = tuple(server for server in self.servers if server not in servers)
+        fewer.left_out = tuple(server for server in SERVERS if server not in fewer.servers)
+        return fewer
+
     def read_record(self) -> dict[str, dict[str, Any] | None]:
-        return copy.deepcopy(self.records)
+        if torn := self.unreadable & set(self.servers):
+            raise ClusterError(f"the record of {min(torn)} is torn", "Mend it.")
+        return {server: copy.deepcopy(self.records[server]) for server in self.servers}
 
     def write_record(self, epoch: int, record: dict[str, Any], *, expected: int | None = None) -> None:
-        for server in SERVERS:
+        for server in self.servers:
             with self._mutex:
+                if server in self.full:
+                    raise ClusterError(f"{server}: no space left", "Make room.")
                 found = (self.records[server] or {}).get("epoch", 0)
                 if found != epoch if expected is None else found > expected:
                     raise Fenced(f"{server}: a newer holder has taken over")
@@ -145,7 +161,7 @@ def test_a_dead_holder_is_watched_and_then_replaced_with_what_it_left() -> None:
     dead.note_deploy(phase="close")
     heir = record(servers)
     heir.take_over(wait=time.sleep, say=said.append)
-    assert (heir.epoch, heir.deploy) == (2, {"id": "d1", "phase": "close"})
+    assert (heir.epoch, heir.deploy) == (2, {"id": "d1", "phase": "close", "without": []})
     assert "0.2 s" in said[0]
     with pytest.raises(Fenced):
         dead.renew()
@@ -211,6 +227,98 @@ def test_a_record_of_a_newer_edgeguard_is_left_alone() -> None:
     with pytest.raises(ClusterError, match="web2: its record has version 99"):
         record(servers).take(under_way("d1"))
     assert servers.records["web1"] is None
+
+
+def test_a_record_that_one_server_lost_is_told_by_the_others_and_written_there_again() -> None:
+    servers = Servers()
+    mine = record(servers)
+    mine.take(under_way("d1"))
+    mine.note(opened={"release": "abc"}, deploy=None)
+    mine.release()
+    servers.records["web2"] = None
+    assert record(servers).look()["opened"] == {"release": "abc"}
+    record(servers).take(under_way("d2"))
+    found = servers.records["web2"] or {}
+    assert (found["epoch"], found["opened"]) == (2, {"release": "abc"})
+
+
+def test_a_server_that_cannot_be_read_is_named_with_what_to_do() -> None:
+    servers = Servers()
+    record(servers).take(under_way("d1"))
+    servers.unreadable = {"web2"}
+    before = copy.deepcopy(servers.records)
+    acts: list[Callable[[Record], object]] = [
+        Record.look,
+        lambda mine: mine.take(under_way("d2")),
+        lambda mine: mine.take_over(wait=time.sleep, say=lambda _: None),
+    ]
+    for act in acts:
+        with pytest.raises(ClusterError, match="web2: the record of web2 is torn") as caught:
+            act(record(servers))
+        assert caught.value.remedy.startswith("Mend it. If web2 is lost")
+        assert "--without web2" in caught.value.remedy
+    assert servers.records == before
+
+
+def test_a_lock_that_could_not_be_taken_everywhere_is_given_back() -> None:
+    """A full disk on one server leaves nobody waiting for a lock that nobody has."""
+    servers = Servers()
+    first = record(servers)
+    first.take(under_way("d1"))
+    first.note(deploy=None)
+    first.release()
+    servers.full = {"web3"}
+    with pytest.raises(ClusterError, match="web3: no space left"):
+        record(servers).take(under_way("d2"))
+    servers.full = set()
+    assert (record(servers).look()["lock"], record(servers).look()["deploy"]) == (None, None)
+    record(servers).take(under_way("d3"))
+    assert {(found or {})["lock"]["deploy"] for found in servers.records.values()} == {"d3"}
+
+
+def test_a_server_that_is_left_out_is_written_down_and_not_asked() -> None:
+    servers = Servers()
+    first = record(servers)
+    first.take(under_way("d1"))
+    first.note(deploy=None)
+    first.release()
+    servers.unreadable = servers.full = {"web3"}
+    fewer = servers.without(["web3"])
+    second = record(fewer)
+    second.take(under_way("d2"))
+    assert second.look()["deploy"]["without"] == ["web3"]
+    assert record(servers).look()["deploy"]["id"] == "d2"  # whoever looks knows then not to ask it
+    with pytest.raises(ClusterError, match="web3"):
+        record(servers).take_over(wait=time.sleep, say=lambda _: None)
+    second.note(deploy=None, without=["web3"])
+    second.release()
+    servers.unreadable = servers.full = set()
+    whole = record(servers)
+    whole.take(under_way("d3"))  # it is back, with an old record
+    assert (whole.epoch, whole.without, whole.deploy["without"]) == (3, ("web3",), [])
+    assert servers.records["web1"] == servers.records["web3"]
+
+
+def test_a_wall_clock_that_jumps_kills_no_lease() -> None:
+    """Times in a record are for people. Whether its holder lives is seen on the reader's own monotonic clock."""
+    servers = Servers()
+    record(servers).take(under_way("d1"))
+
+    def jump(year: int) -> None:
+        for found in servers.records.values():
+            assert found is not None
+            found["lock"]["since"] = f"{year}-01-01T00:00:00+00:00"
+            found["lock"]["counter"] += 1
+
+    renewal = Renewal("lock", 0.02, lambda: jump(1999), failed=lambda *_: None).start()
+    try:
+        with pytest.raises(Locked, match="d1 is alive"):
+            record(servers).take_over(wait=time.sleep, say=lambda _: None)
+    finally:
+        renewal.stop()
+    jump(2099)  # and dies
+    record(servers).take_over(wait=time.sleep, say=lambda _: None)
+    assert record(servers).look()["epoch"] == 2
 
 
 def test_a_renewal_goes_on_after_it_failed_until_it_is_stopped() -> None:

@@ -19,7 +19,8 @@ Told = tuple[float, str, dict[str, Any]]
 SERVERS = [{"name": "web1", "release": "b" * 64, "open": True}]
 KEYS = {
     *("deploy", "command", "environment", "release", "previous", "ref", "outcome", "exit_code", "error", "remedy"),
-    *("started", "ended", "phases", "closed_seconds", "hook_seconds", "servers", "grace", "purged", "visitors"),
+    *("started", "ended", "phases", "closed_seconds", "hook_seconds", "servers", "without", "grace", "purged"),
+    "visitors",
 }
 
 
