@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeguard.cluster.local import LocalCluster
+from edgeguard.cluster.local import LocalCluster, hooks
 from edgeguard.environment import Environment
 from edgeguard.errors import Refused
 from edgeguard.lost import as_it_is
-from tests.days.world import come_from, repository, said, untouched
+from tests.days.world import come_from, eventually, repository, said, untouched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +28,14 @@ LEASE = {"EDGEGUARD_CLUSTER__LEASE": "1"}
 STAYS = {"EDGEGUARD_CLUSTER__AFTER_HOOK_FAILURE": "stay-closed"}
 
 
+def cluster(world: World) -> Path:
+    return Path(tomllib.loads((world.config / "rehearsal.toml").read_text())["cluster"]["root"])
+
+
 @contextmanager
 def lost(world: World, server: str) -> Iterator[None]:
     """Nobody can reach this server's host; the old release runs on there. Then it is back, as it was."""
-    root = Path(tomllib.loads((world.config / "rehearsal.toml").read_text())["cluster"]["root"])
-    folder, aside = root / "servers" / server, root / f"{server}-is-away"
+    folder, aside = cluster(world) / "servers" / server, cluster(world) / f"{server}-is-away"
     os.kill(int((folder / "supervisor" / "daemon.lock").read_text()), signal.SIGKILL)
     folder.rename(aside)
     folder.write_text("in the way")
@@ -84,11 +87,11 @@ def test_a_server_lost_before_a_deploy_is_left_out_by_a_person_and_comes_back_wi
 def test_a_server_lost_while_closed_keeps_all_closed_until_a_person_says_so(
     world: World, tmp_path: Path, command: str
 ) -> None:
-    go = tmp_path / "go"
-    site = repository(tmp_path / "r", deploy=f"until [ -e {go} ]; do sleep 0.02; done")
+    go, started = tmp_path / "go", tmp_path / "started"
+    site = repository(tmp_path / "r", deploy=f"touch {started}; until [ -e {go} ]; do sleep 0.02; done")
     before = {server["release"] for server in world.status()["servers"]}
     deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **STAYS, **come_from(site))
-    deploy.begins("hook")
+    eventually(started.exists)
     with lost(world, "web3"):
         go.touch()
         held = deploy.end()
@@ -107,9 +110,10 @@ def test_a_server_lost_while_closed_keeps_all_closed_until_a_person_says_so(
 
 
 def test_a_server_lost_while_the_hook_runs_there_has_to_be_fenced(world: World, tmp_path: Path) -> None:
-    site = repository(tmp_path / "r", deploy="sleep 1000")
+    started = tmp_path / "started"
+    site = repository(tmp_path / "r", deploy=f"touch {started}; sleep 1000")
     deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **come_from(site))
-    deploy.begins("hook")
+    eventually(started.exists)
     deploy.process.send_signal(signal.SIGKILL)
     deploy.end()
     with lost(world, "web1"):
@@ -121,8 +125,7 @@ def test_a_server_lost_while_the_hook_runs_there_has_to_be_fenced(world: World, 
     said(asked, 11, "web1", "--hook=again", "--hook=skip")
     assert ended.code == 0, ended.err
     assert servers(world) == [("web2", True), ("web3", True)]
-    here = Environment.open("rehearsal", config=world.config)
-    LocalCluster(here.name, here.settings.cluster).without(["web2", "web3"]).dismantle()  # the hook still ran
+    hooks.end(cluster(world) / "servers" / "web1")  # it still ran
     assert world.deploy().code == 0
 
 
