@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgeguard import report
 from edgeguard.errors import EdgeguardError
-from edgeguard.journal import Journal
+from edgeguard.journal import VERSION, Journal
 from edgeguard.record import this_holder
 from edgeguard.signals import Stop
 from edgeguard.steps import Deployment
@@ -68,7 +68,15 @@ def attempt(
         )
         log = Log(journal, deployment)
         without = {"without": list(environment.cluster.left_out)} if environment.cluster.left_out else {}
-        log.append("deploy", deploy=of or name, command=command, environment=environment.name, ref=wish.ref, **without)
+        log.append(
+            "deploy",
+            version=VERSION,
+            deploy=of or name,
+            command=command,
+            environment=environment.name,
+            ref=wish.ref,
+            **without,
+        )
         visitors = Visitors(environment.settings.visitors, environment.settings.edge, folder / "samples.jsonl")
         visitors.start()
         try:

@@ -13,20 +13,26 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from edgeguard.errors import EdgeguardError
+from edgeguard.errors import EdgeguardError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 Entry = dict[str, Any]
+VERSION = 1
+"""Of what entries mean. It stands in the first one; where none does, the journal is of version 1."""
 
 
 class Journal:
     """An append-only file. `append` returns only when the line is durable; threads may share one journal."""
 
     def __init__(self, path: Path, *, listen: Callable[[Entry], None] = lambda _: None) -> None:
-        """Create the file (its folder too). `listen` hears each entry after it is durable."""
+        """Create the file (its folder too). `listen` hears each entry after it is durable.
+
+        Raises:
+            UsageError: it can't be made there.
+        """
         self.path = path
         self._listen = listen
         self._mutex = threading.Lock()
@@ -40,7 +46,7 @@ class Journal:
             finally:
                 os.close(folder)
         except OSError as exc:
-            raise _unwritable(path, exc) from exc
+            raise UsageError(*_unwritable(path, exc)) from exc
 
     def append(self, event: str, **facts: Any) -> Entry:  # noqa: ANN401 (whatever JSON can say)
         """Write one entry durably. `at` (Unix time, seconds) is added.
@@ -55,7 +61,7 @@ class Journal:
                 _write_all(self._file, line.encode())
                 os.fsync(self._file)
             except OSError as exc:
-                raise _unwritable(self.path, exc) from exc
+                raise EdgeguardError(*_unwritable(self.path, exc)) from exc
             self._listen(entry)
         return entry
 
@@ -81,15 +87,30 @@ def alive(path: Path) -> bool:
 
 
 def read(path: Path) -> list[Entry]:
-    """All whole entries. A torn last line, left by a machine that died while it wrote, is passed over."""
+    """All whole entries. A torn last line, left by a machine that died while it wrote, is passed over.
+
+    Raises:
+        UsageError: there is none, it can't be read, or a newer edgeguard wrote it.
+    """
     entries: list[Entry] = []
-    for line in path.read_bytes().splitlines(keepends=True):
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise UsageError(f"the journal {path} can't be read: {exc.strerror}", "--state names another folder.") from exc
+    for line in content.splitlines(keepends=True):
         try:
             entry = json.loads(line)
         except ValueError:
             continue
         if line.endswith(b"\n") and isinstance(entry, dict) and isinstance(entry.get("event"), str):
             entries.append(entry)
+    if not entries:
+        raise UsageError(f"the journal {path} has no whole entry", "What died then had done nothing yet; remove it.")
+    if (version := entries[0].get("version", VERSION)) != VERSION:
+        raise UsageError(
+            f"the journal {path} is of version {version!r}, this edgeguard knows {VERSION}",
+            "Use the edgeguard that wrote it, or a newer one. `edgeguard history` tells of the same deploy in short.",
+        )
     return entries
 
 
@@ -98,8 +119,8 @@ def _write_all(file: int, content: bytes) -> None:
         content = content[os.write(file, content) :]
 
 
-def _unwritable(path: Path, exc: OSError) -> EdgeguardError:
-    return EdgeguardError(
+def _unwritable(path: Path, exc: OSError) -> tuple[str, str]:
+    return (
         f"the journal {path} can't be written: {exc.strerror}",
         "Free space or make the state folder writable (--state names another).",
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeguard.errors import EdgeguardError
+from edgeguard.errors import EdgeguardError, UsageError
 from edgeguard.journal import Journal, read
 
 if TYPE_CHECKING:
@@ -42,6 +42,24 @@ def test_a_torn_last_line_is_passed_over(tmp_path: Path, torn: bytes) -> None:
     with path.open("ab") as file:
         file.write(torn)
     assert read(path) == [whole]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"event":"deploy","at":1,"version":2}\n{"event":"teleported","at":2}\n', "version 2"),
+        ('{"event":"dep', "no whole entry"),
+        (None, "can't be read"),
+    ],
+)
+def test_a_journal_that_tells_nothing_says_why(tmp_path: Path, content: str | None, said: str) -> None:
+    """A newer edgeguard wrote it, who wrote it died at once, or it isn't there."""
+    path = tmp_path / "journal"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=said) as caught:
+        read(path)
+    assert caught.value.remedy
 
 
 def test_a_killed_writer_leaves_whole_entries(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import signal
 import socket
 import sys
 import time
+import tomllib
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,6 +24,9 @@ from edgeguard.edge import grace
 from edgeguard.environment import EdgeSide
 from edgeguard.settings import load
 from tests.days.world import SERVER, World, come_from, commit, eventually, repository, said, untouched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Bad input
 
@@ -326,7 +331,41 @@ def test_a_journal_that_cannot_grow_while_closed_does_not_stop_the_unwinding(wor
 def test_a_state_folder_that_cannot_be_written(world: World, tmp_path: Path) -> None:
     (tmp_path / "rehearsal").write_text("no folder")
     ended = untouched(world, lambda: world.deploy("--state", str(tmp_path)))
-    said(ended, 1, "journal", "--state")
+    said(ended, 2, "journal", "--state")
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda text: text[: len(text) // 2], "torn"),
+        (lambda text: json.dumps({**json.loads(text), "version": 99}), "version 99"),
+        (lambda text: json.dumps({**json.loads(text), "environment": "staging"}), "'staging'"),
+    ],
+)
+def test_a_record_that_is_not_what_it_should_be_on_one_server(
+    world: World, change: Callable[[str], str], part: str
+) -> None:
+    """Nothing is written anywhere, that one included."""
+    root = Path(tomllib.loads((world.config / "rehearsal.toml").read_text())["cluster"]["root"])
+    paths = [root / "servers" / server / "record.json" for server in ("web1", "web2", "web3")]
+    whole = paths[1].read_text()
+    paths[1].write_text(change(whole))
+    before = [path.read_text() for path in paths]
+    try:
+        ended = world.deploy()
+        after = [path.read_text() for path in paths]
+    finally:
+        paths[1].write_text(whole)
+    said(ended, 6, "web2", part)
+    assert ended.report["outcome"] == "refused"
+    assert before == after
+
+
+def test_a_report_of_a_newer_edgeguard_s_journal(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "rehearsal" / "20990101-000000-aaaa"
+    folder.mkdir(parents=True)
+    (folder / "journal.jsonl").write_text('{"event":"deploy","at":1,"version":2,"deploy":"d"}\n')
+    said(world.run("report", "rehearsal", "--state", str(tmp_path)), 2, "version 2", "newer", "edgeguard history")
 
 
 # What is asked, and changes nothing
