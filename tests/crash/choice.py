@@ -18,23 +18,16 @@ DELICATE: tuple[tuple[str, str, str, int, Literal["resume", "rollback"]], ...] =
     ("good", "close", "rename gate/", 1, "rollback"),  # the close is written down, and not done
     ("good", "close", "kill ", 1, "resume"),  # the gate has its order, and has not heard of it
     ("good", "swap", "rename web2/current.next", 1, "rollback"),  # one server is swapped, or two
-    ("good", "swap", "rename web3/current.next", 1, "resume"),
-    ("good", "hook", "rename DEPLOY/.hook-deploy.json", 1, "resume"),
     ("good", "hook", "start ", 1, "resume"),  # "started" is written down, and nothing started
-    ("good", "check", "write half of them", 1, "rollback"),
     ("good", "open", "rename gate/", 1, "resume"),
-    ("good", "open", "ask ", 1, "rollback"),
     ("good", "committed", "fsync", 1, "rollback"),
     ("good", "purge", "answer unread", 1, "resume"),
     ("good", "finish", "rename web2/", 1, "rollback"),
     ("hook", "undoing stay-closed", "ask ", 1, "resume"),
     ("check", "undoing swap", "rename web2/current.next", 1, "resume"),
     ("healthy", "undoing open", "rename gate/", 1, "rollback"),
-    ("fix", "lock", "rename web2/", 1, "rollback"),
     ("fix", "stage", "fsync", 1, "resume"),  # its image is nowhere yet
-    ("fix", "claim", "fsync", 1, "rollback"),
     ("fix", "swap", "rename web2/current.next", 1, "resume"),
-    ("swap", "undoing swap", "rename ", 1, "rollback"),
 )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash import choice
+from tests.crash import choice, readme
 from tests.crash.scenario import Scenario, play
 
 if TYPE_CHECKING:
@@ -22,3 +22,8 @@ def test_a_deploy_that_dies(stage: tuple[World, Observer], scenario: Scenario) -
     outcome = play(*stage, scenario)
     assert outcome.moment, "it did not die"
     assert outcome.whole, outcome
+
+
+def test_readme_has_a_row_for_every_phase() -> None:
+    phases = ("build", "lock", "preflight", "stage", "claim", "stop-tasks", "close", "drain", "swap", "hook", "check")
+    assert list(readme.rows()) == [*phases, "open", "healthy", "purge", "release", "post-deploy"]
