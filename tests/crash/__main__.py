@@ -23,13 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 from tests.crash import choice
 from tests.crash.observer import Observer
-from tests.crash.scenario import KINDS, POLICIES, Outcome, Scenario, moments, play
+from tests.crash.scenario import FAULTS, KINDS, POLICIES, Outcome, Scenario, moments, play
 from tests.crash.world import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-FAULTS = ("503", "lost", "down")
 
 
 def main() -> None:

@@ -23,6 +23,8 @@ KINDS = ("good", "swap", "hook", "check", "healthy", "fix")
 """Deploys that succeed; that fail in a phase; and a good one, in place of one that failed in its hook."""
 POLICIES = ("stay-closed", "rollback")
 MOST_COMMANDS = 5
+FAULTS = ("503", "lost", "down")
+"""Of the edge's API: it fails some writes; it does them and loses the answers; it fails every call."""
 WHOLE, HELD = (0, 10, 12), 11
 """Exit codes: of who has left nothing to do but what does itself; and of who needs a person."""
 LATER = 3.0
@@ -150,7 +152,7 @@ def _recovered(world: World, scenario: Scenario, outcome: Outcome, ended: Ended)
     mortal = ("--die", str(scenario.again), *_variant(scenario))
     if scenario.sick:
         world.sick(now=True)
-    _fault(world, scenario.fault)
+    fault(world, scenario.fault)
     for _ in range(MOST_COMMANDS):
         ended = world.run(*arguments[:1], "rehearsal", "--json", *arguments[1:], mortal=mortal, **_variables(scenario))
         _note(world, outcome, ended)
@@ -163,7 +165,7 @@ def _recovered(world: World, scenario: Scenario, outcome: Outcome, ended: Ended)
         if ended.code in WHOLE:  # what it came in place of is unfinished as before
             arguments, fix = ["rollback"], False
         if ended.code == HELD:
-            arguments = _as_a_person_would(ended)
+            arguments = as_a_person_would(ended)
     outcome.wrong.append(f"not whole after {MOST_COMMANDS} commands")
 
 
@@ -174,7 +176,7 @@ def _wakes(world: World, scenario: Scenario, outcome: Outcome) -> None:
     deploy = world.start(*_deploy(world, outcome), mortal=mortal, **_variables(scenario))
     try:
         deadline = time.monotonic() + LONG
-        while _state(deploy.pid) != "T":
+        while not stopped(deploy.pid):
             assert deploy.poll() is None, "it was not paused"
             assert time.monotonic() < deadline, "it is not paused"
             time.sleep(0.02)
@@ -192,9 +194,9 @@ def _wakes(world: World, scenario: Scenario, outcome: Outcome) -> None:
         outcome.wrong.append("who had lost the lock wrote on the servers")
 
 
-def _state(pid: int) -> str:
-    """Of a process, as Linux names it: T is stopped."""
-    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+def stopped(pid: int) -> bool:
+    """Whether a process is paused. Linux only."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T"
 
 
 def _deploy(world: World, outcome: Outcome) -> tuple[str, ...]:
@@ -205,7 +207,7 @@ def _variant(scenario: Scenario) -> tuple[str, ...]:
     return ("--break", scenario.broken) if scenario.broken else ()
 
 
-def _as_a_person_would(ended: Ended) -> list[str]:
+def as_a_person_would(ended: Ended) -> list[str]:
     """Look at what it said, and say what only a person can know; go back if that did not help."""
     if "it is not known how" in ended.err:
         return ["resume", "--hook=again"]
@@ -223,12 +225,13 @@ def _variables(scenario: Scenario) -> dict[str, str]:
     return variables
 
 
-def _fault(world: World, fault: str) -> None:
-    if fault == "503":
+def fault(world: World, what: str) -> None:
+    """Let the edge's API fail as one of FAULTS says."""
+    if what == "503":
         world.control("POST", "faults", {"api": {"status": 503, "times": 4, "match": {"method": "PATCH"}}})
-    elif fault == "lost":
+    elif what == "lost":
         world.control("POST", "faults", {"api": {"drop": "after", "times": 2, "match": {"method": "PATCH"}}})
-    elif fault == "down":
+    elif what == "down":
         world.control("POST", "faults", {"api": {"status": 503}})
 
 

@@ -1,0 +1,177 @@
+"""Two operators, who deploy, resume and roll back in any order, and die, sleep and wake while they do; an edge whose
+API fails and loses answers; and support, who claim grace meanwhile. Whatever they do, one of them can end it, and all
+was true meanwhile that must always be.
+
+`EXAMPLES=100 pytest tests/crash/test_machine.py` plays more of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from tests.crash.scenario import FAULTS, HELD, MOST_COMMANDS, as_a_person_would, fault, stopped
+from tests.crash.world import PATIENCE
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from tests.crash.observer import Observer
+    from tests.crash.world import Ended, World
+
+EXAMPLES = int(os.environ.get("EXAMPLES", "2"))
+STEPS = 5
+MOMENTS = st.one_of(st.just(0), st.integers(10, 400))
+"""At which a command dies; 0: it lives."""
+
+
+class Site(RuleBasedStateMachine):
+    """One environment, and what may happen to it. Each operator has a machine; none keeps anything."""
+
+    world: World
+    observer: Observer
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asleep: subprocess.Popen[str] | None = None
+        self._said: list[str] = []
+        self._again = 0
+        self._claims: list[str] = []
+
+    @initialize()
+    def begins(self) -> None:
+        self.observer.begin()
+        self._hooks, self._asked = len(self.world.hooks()), len(self.world.control("GET", "history"))
+
+    @rule(release=st.sampled_from(("first", "second", "hook", "healthy")), dies=MOMENTS)
+    def deploys(self, release: str, dies: int) -> None:
+        unfinished = self.world.unfinished()
+        ended = self._run("deploy", "--ref", self.world.refs[release], dies=dies)
+        if unfinished:
+            assert ended.code in {3, -signal.SIGKILL}, ended.err
+
+    @rule(hook=st.sampled_from(("", "--hook=skip")), dies=MOMENTS)
+    def resumes(self, hook: str, dies: int) -> None:
+        self._run("resume", *([hook] if hook else []), dies=dies)
+
+    @precondition(lambda self: self.world.unfinished())
+    @rule(dies=MOMENTS)
+    def rolls_back(self, dies: int) -> None:
+        self._run("rollback", dies=dies)
+
+    @precondition(lambda self: self._asleep is None and sys.platform == "linux")
+    @rule(release=st.sampled_from(("first", "second")), phase=st.sampled_from(("claim", "swap", "check", "open")))
+    def falls_asleep(self, release: str, phase: str) -> None:
+        """While it writes in its journal: so it holds no server's lock."""
+        arguments = ("deploy", "rehearsal", "--json", "--ref", self.world.refs[release])
+        process = self.world.start(*arguments, mortal=("--pause", f"{phase}|write |1"))
+        deadline = time.monotonic() + PATIENCE
+        while process.poll() is None and not stopped(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if process.poll() is None:
+            self._asleep = process
+        self._said.append(f"{' '.join(arguments[:1])} falls asleep: {process.poll() is None}")
+        if self._asleep is None:
+            self._judge(self.world.end(process, *arguments))
+
+    @precondition(lambda self: self._asleep is not None)
+    @rule()
+    def wakes(self) -> None:
+        assert self._asleep is not None
+        process, self._asleep = self._asleep, None
+        os.killpg(process.pid, signal.SIGCONT)
+        self._judge(self.world.end(process, "wakes"))
+
+    @rule(what=st.sampled_from(FAULTS))
+    def the_api_fails(self, what: str) -> None:
+        self._said.append(f"the API: {what}")
+        fault(self.world, what)
+
+    @rule()
+    def the_api_is_mended(self) -> None:
+        self.world.control("DELETE", "faults")
+
+    @precondition(lambda self: not self._claims)
+    @rule()
+    def support_claims(self) -> None:
+        ended = self._run("grace", "extend", "--for", "10m", "--reason", "a storm")
+        if ended.code == 0:
+            self._claims.append(json.loads(ended.out)["id"])
+
+    @precondition(lambda self: self._claims)
+    @rule()
+    def support_releases(self) -> None:
+        if self._run("grace", "release", self._claims[-1]).code == 0:
+            self._claims.clear()
+
+    def teardown(self) -> None:
+        if hasattr(self, "_hooks"):
+            try:
+                self._ends()
+            except BaseException:
+                self.world.rescue()
+                raise
+
+    def _ends(self) -> None:
+        """A person comes, and everything can be ended; then it is as it should be, and was all the time."""
+        self.world.clear()
+        if self._asleep is not None:
+            self.wakes()
+        arguments = ["resume"]
+        for _ in range(MOST_COMMANDS):
+            if not self.world.unfinished():
+                break
+            ended = self._run(*arguments)
+            arguments = as_a_person_would(ended) if ended.code == HELD else ["rollback"]
+        assert not self.world.unfinished(), self._said
+        there = [claim["id"] for claim in json.loads(self._run("status").out)["grace"]["claims"]]
+        assert set(self._claims) <= set(there), f"a claim of support is gone: {self._said}"
+        for claim in there:
+            if claim.startswith("support"):  # also one whose answer was lost
+                assert self._run("grace", "release", claim).code == 0, self._said
+        seen = self.observer.seen(
+            self.world.hooks()[self._hooks :], self.world.control("GET", "history")[self._asked :]
+        )
+        assert {answer.state for gate in seen.gates for answer in gate[-1:]} == {"open"}, self._said
+        assert list(seen.broken_laws(sick=True)) == [], self._said
+        for (_, before), (after, _) in zip(seen.hook_runs, seen.hook_runs[1:], strict=False):
+            assert before <= after, f"two hooks at one time: {self._said}"
+
+    def _run(self, *arguments: str, dies: int = 0) -> Ended:
+        verb, rest = (arguments[:2], arguments[2:]) if arguments[0] == "grace" else (arguments[:1], arguments[1:])
+        mortal = ("--die", str(dies)) if dies else ()
+        ended = self.world.run(*verb, "rehearsal", "--json", *rest, mortal=mortal)
+        self._judge(ended)
+        return ended
+
+    def _judge(self, ended: Ended) -> None:
+        self._said.append(f"{' '.join(word for word in ended.arguments if word != 'rehearsal')}: {ended.code}")
+        assert "Traceback" not in ended.err, ended.err
+        assert ended.code not in {1, 2}, (self._said, ended.err)
+        assert not [secret for secret in self.world.secrets if secret in ended.out + ended.err], self._said
+
+
+def test_whatever_they_do(stage: tuple[World, Observer]) -> None:
+    class Here(Site):
+        world, observer = stage
+
+    run_state_machine_as_test(
+        Here,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            derandomize=EXAMPLES <= 2,
+            database=None,
+            phases=[Phase.generate],  # each example takes seconds: the first one that fails is told as it is
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
