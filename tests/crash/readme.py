@@ -43,7 +43,8 @@ def codes(cell: str) -> set[int]:
 def unkept(outcome: Outcome) -> list[str]:
     """What came otherwise than README has it. For good deploys that were killed, and recovered in peace."""
     scenario = outcome.scenario
-    if scenario.kind != "good" or not outcome.moment or scenario.again or scenario.fault or scenario.paused:
+    disturbed = scenario.again or scenario.fault or scenario.paused or scenario.sick or scenario.broken
+    if scenario.kind != "good" or not outcome.moment or disturbed:
         return []
     phase = {"start": "build", "proof": "claim", "stay-closed": "swap", "committed": "purge", "finish": "post-deploy"}
     row = rows()[phase.get(outcome.phase, outcome.phase)]
