@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 DELICATE: tuple[tuple[str, str, str, int, Literal["resume", "rollback"]], ...] = (
     # kind, phase, the act's beginning, which of them, and what follows
     ("good", "lock", "rename web1/", 1, "resume"),  # the lock is on one server only
-    ("good", "stage", "rename generations/.DEPLOY.tmp", 2, "rollback"),
     ("good", "claim", 'ask {"items"', 1, "resume"),
     ("good", "close", "rename gate/", 1, "rollback"),  # the close is written down, and not done
     ("good", "close", "kill ", 1, "resume"),  # the gate has its order, and has not heard of it
@@ -22,12 +21,9 @@ DELICATE: tuple[tuple[str, str, str, int, Literal["resume", "rollback"]], ...] =
     ("good", "open", "rename gate/", 1, "resume"),
     ("good", "committed", "fsync", 1, "rollback"),
     ("good", "purge", "answer unread", 1, "resume"),
-    ("good", "finish", "rename web2/", 1, "rollback"),
     ("hook", "undoing stay-closed", "ask ", 1, "resume"),
-    ("check", "undoing swap", "rename web2/current.next", 1, "resume"),
     ("healthy", "undoing open", "rename gate/", 1, "rollback"),
     ("fix", "stage", "fsync", 1, "resume"),  # its image is nowhere yet
-    ("fix", "swap", "rename web2/current.next", 1, "resume"),
 )
 
 
