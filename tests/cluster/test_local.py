@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -80,8 +81,18 @@ def test_looking_writes_nothing_and_starts_nothing(world: LocalWorld) -> None:
     assert not world.root.exists()
 
 
+def three_free_ports() -> int:
+    """The first of three neighbours that nobody listens on."""
+    while True:
+        first = free_port()
+        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+            for port in range(first, first + 3):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
+
+
 def test_ports_may_be_named(world: LocalWorld) -> None:
-    first = free_port()
+    first = three_free_ports()
     cluster = world.again(options={"gate_port": world.port, "first_port": first})
     lock(world)
     one = world.generation("one")
