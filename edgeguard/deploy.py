@@ -15,14 +15,13 @@ from edgeguard.errors import CleanupUnfinished, EdgeguardError, Fenced, Held, In
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from edgeguard.attempt import Log
     from edgeguard.environment import Environment
     from edgeguard.journal import Entry
     from edgeguard.steps import Deployment
 
-__all__ = ["Wish", "deploy", "finish", "journals", "phases", "run", "stuck"]
+__all__ = ["Wish", "deploy", "finish", "phases", "run", "stuck"]
 
 
 def phases(deployment: Deployment, *, earlier: bool = False) -> tuple[list[saga.Step], list[saga.Step]]:
@@ -61,11 +60,6 @@ def deploy(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
         return run(deployment, log, *phases(deployment), wait=wish.wait)
 
     return attempt(environment, wish, story, command="deploy", of=None, listen=listen)
-
-
-def journals(state: Path) -> list[Path]:
-    """The folders of the deploys that this machine ran, oldest first."""
-    return sorted(path.parent for path in state.glob("*/journal.jsonl"))
 
 
 def run(

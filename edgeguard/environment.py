@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgeguard import cluster as drivers
 from edgeguard import settings as files
 from edgeguard.probe import ask
+from edgeguard.record import Record
 
 if TYPE_CHECKING:
     from edgeguard.cluster import Cluster
@@ -127,6 +128,10 @@ class Environment(EdgeSide):
             state=state_folder(state) / name,
             secrets=_secrets(settings, token),
         )
+
+    def record(self) -> Record:
+        """The record on this environment's servers."""
+        return Record(self.cluster, self.name, lease=self.settings.cluster.lease)
 
 
 def as_far_as_it_goes(name: str, *, config: Path | None, state: Path | None) -> tuple[EdgeSide, Cluster | None]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from edgeguard import deploy, saga, steps
 from edgeguard.attempt import attempt
 from edgeguard.errors import EdgeError, Held, HookRuns, HookUnknown, Locked, NotConfirmed, RolledBack
-from edgeguard.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,17 +81,17 @@ def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], 
 
 def _free_dead_lock(environment: Environment, listen: Callable[[Entry], None]) -> None:
     """Who died before anything was under way, or after it was over, left nothing but the lock."""
-    record = Record(environment.cluster, environment.name, lease=environment.settings.cluster.lease)
+    record = environment.record()
     if record.look().get("lock"):
-        say = lambda text: listen({"event": "warning", "at": time.time(), "text": text})  # noqa: E731 (one line)
-        record.take_over(wait=time.sleep, say=say)
+        record.take_over(
+            wait=time.sleep, say=lambda text: listen({"event": "warning", "at": time.time(), "text": text})
+        )
         record.release()
 
 
 def unfinished(environment: Environment) -> dict[str, Any] | None:
     """What the servers say of a deploy that is under way or was left unfinished."""
-    record = Record(environment.cluster, environment.name, lease=environment.settings.cluster.lease)
-    found: dict[str, Any] | None = record.look().get("deploy")
+    found: dict[str, Any] | None = environment.record().look().get("deploy")
     return found
 
 

@@ -173,10 +173,9 @@ def report(
 ) -> None:
     """One deploy of this machine: how it ended, its phases, and what visitors saw."""
     from edgeguard import settings  # noqa: PLC0415
-    from edgeguard.deploy import journals  # noqa: PLC0415
     from edgeguard.environment import config_folder, state_folder  # noqa: PLC0415
     from edgeguard.errors import UsageError  # noqa: PLC0415
-    from edgeguard.report import load  # noqa: PLC0415
+    from edgeguard.report import journals, load  # noqa: PLC0415
     from edgeguard.report.text import render  # noqa: PLC0415
 
     settings.load(name, config_folder(config))
@@ -206,10 +205,9 @@ def history(
 ) -> None:
     """The last deploys, resumes and rollbacks, whatever machine ran them: the servers remember fifty."""
     from edgeguard.environment import Environment  # noqa: PLC0415
-    from edgeguard.record import Record  # noqa: PLC0415
     from edgeguard.report.text import history as render  # noqa: PLC0415
 
-    past = Record(Environment.open(name, config=config, state=state).cluster, name).look().get("history", [])
+    past = Environment.open(name, config=config, state=state).record().look().get("history", [])
     if as_json:
         print_json({"environment": name, "history": past})
     else:
@@ -230,7 +228,6 @@ def unlock(
     """Free the lock of a deploy whose process is gone. Watches for 15 s that it really is; changes nothing else."""
     from edgeguard.environment import Environment  # noqa: PLC0415
     from edgeguard.lost import as_it_is  # noqa: PLC0415
-    from edgeguard.record import Record  # noqa: PLC0415
     from edgeguard.status import servers_text  # noqa: PLC0415
     from edgeguard.status import status as look  # noqa: PLC0415
 
@@ -240,8 +237,7 @@ def unlock(
         if not quiet:
             typer.echo(text, err=True)
 
-    record = Record(environment.cluster, name, lease=environment.settings.cluster.lease)
-    freed = record.unlock(deploy_id, wait=time.sleep, say=say)
+    freed = environment.record().unlock(deploy_id, wait=time.sleep, say=say)
     left = look(environment, now=time.time())
     if as_json:
         print_json({"unlocked": freed, **left})

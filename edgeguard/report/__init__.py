@@ -27,13 +27,18 @@ def load(folder: Path) -> dict[str, Any]:
     return fold(journal.read(path), visitors.read(folder / "samples.jsonl"), alive=alive)
 
 
+def journals(state: Path) -> list[Path]:
+    """The folders of the runs that this machine knows of, oldest first."""
+    return sorted(path.parent for path in state.glob("*/journal.jsonl"))
+
+
 def closures(state: Path, *, last: int = 5) -> tuple[float, ...]:
     """For how many seconds each of this machine's last good deploys kept the cluster closed. A journal that can't be
     read is passed over."""
     found = []
-    for path in sorted(state.glob("*/journal.jsonl"), reverse=True):
+    for folder in reversed(journals(state)):
         try:
-            entries = journal.read(path)
+            entries = journal.read(folder / "journal.jsonl")
         except (EdgeguardError, OSError):
             continue
         good = any(entry["event"] == "end" and _OUTCOMES.get(entry["exit_code"]) == "deployed" for entry in entries)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeguard.errors import ClusterError
-from edgeguard.record import Record
 from edgeguard.renewal import Renewal
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from edgeguard.environment import Environment
     from edgeguard.errors import EdgeguardError
     from edgeguard.image import Release
+    from edgeguard.record import Record
     from edgeguard.saga import Facts
     from edgeguard.signals import Stop
 
@@ -49,8 +49,7 @@ class Deployment:
     renewals: list[Renewal] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        lease = self.environment.settings.cluster.lease
-        self.record = Record(self.environment.cluster, self.environment.name, lease=lease)
+        self.record = self.environment.record()
 
     @property
     def first(self) -> bool:
