@@ -246,6 +246,31 @@ def test_check_and_open_notice_a_process_of_another_release(world: LocalWorld) -
     world.cluster.check(one)
 
 
+IN_A_NAMESPACE = """
+import json, os, subprocess, sys, time
+from pathlib import Path
+from edgeguard.cluster.local import processes
+
+marked = {**os.environ, processes.MARK: f"{sys.argv[1]}/generations/one"}
+with subprocess.Popen(["sleep", "60"], env=marked) as process:
+    while processes.MARK not in Path("/proc", str(process.pid), "environ").read_text():
+        time.sleep(0.01)
+    found = processes.running(Path(sys.argv[1]))
+    print(json.dumps({"session": os.getsid(0), "only": list(found) == [process.pid]}))
+    process.kill()
+"""
+
+
+@pytest.mark.skipif(not processes.VISIBLE, reason="only Linux has PID namespaces")
+def test_a_session_that_began_outside_the_namespace_neither_hides_a_process_nor_draws_others_in(tmp_path: Path) -> None:
+    """As in a container that is entered from outside: its processes' session is 0 there."""
+    inside = ["unshare", "--pid", "--fork", "--mount-proc", "--map-root-user", sys.executable, "-c", IN_A_NAMESPACE]
+    ran = subprocess.run([*inside, tmp_path], capture_output=True, text=True, check=False)
+    if ran.stderr.startswith("unshare:"):
+        pytest.skip(f"this machine gives no PID namespace: {ran.stderr.strip()}")
+    assert json.loads(ran.stdout) == {"session": 0, "only": True}, ran.stderr
+
+
 def test_a_killed_supervisor_s_application_serves_on_until_the_next_call(world: LocalWorld) -> None:
     lock(world)
     one = world.generation("one")

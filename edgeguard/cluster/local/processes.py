@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MARK = "EDGEGUARD_GENERATION"
 TERM_SECONDS = 2.0  # between SIGTERM and SIGKILL
 VISIBLE = Path("/proc/self/stat").exists()
+_KERNEL_THREAD = 0x0020_0000  # PF_KTHREAD of Linux's include/linux/sched.h, in the flags that proc_pid_stat(5) names
 _POLL = 0.005
 
 
@@ -29,6 +30,7 @@ class _Process:
     pid: int
     parent: int
     session: int
+    """0: it began outside this PID namespace, and whoever else is in it may be anybody's."""
     generation: str | None
 
 
@@ -43,7 +45,9 @@ def running(folder: Path, *, parent: int = 0) -> dict[int, Path | None]:
     sessions: dict[int, Path] = {}
     for process in every:
         if process.generation is not None and process.generation.startswith(inside):
-            found[process.pid] = sessions[process.session] = Path(process.generation)
+            found[process.pid] = Path(process.generation)
+            if process.session:
+                sessions[process.session] = Path(process.generation)
         elif parent and process.parent == parent:
             found[process.pid] = None
     grown = True
@@ -102,8 +106,8 @@ def _processes() -> Iterable[_Process]:
             continue
         with suppress(OSError):  # it has just ended, or belongs to another user
             stat = Path("/proc", name, "stat").read_bytes()
-            state, parent, _group, session = stat.rpartition(b")")[2].split()[:4]
-            if state in b"ZX" or session == b"0":  # ended, or a thread of the kernel
+            state, parent, _group, session, _tty, _foreground, flags = stat.rpartition(b")")[2].split()[:7]
+            if state in b"ZX" or int(flags) & _KERNEL_THREAD:  # zombies have ended
                 continue
             generation = None
             with suppress(OSError):
