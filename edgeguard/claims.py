@@ -161,13 +161,11 @@ def take(environment: EdgeSide, seen: Seen, slot: str, wish: Wish, *, sleep: Cal
         if status.slots.get(slot, "") not in ours_or_older:
             _still_ours(environment, slot, ours_or_older)
 
-    written_at = time.monotonic()
     environment.edge.write({slot: claim.value(), **line})
     _still_ours(environment, slot, ours_or_older)
     confirmed = confirm(
         environment.edge,
         {slot: claim.value()},
-        written_at=written_at,
         propagation=settings.propagation,
         timeout=settings.confirm_timeout,
         sleep=sleep,
@@ -275,13 +273,11 @@ def release(environment: EdgeSide, slot: str, *, reason: str) -> dict[str, Any]:
     if slot not in seen.live(grace.SUPPORT_SLOTS, environment.settings.edge.ceiling):
         return {"id": slot, "released": False}
     line = audit.line(seen.items, at=seen.now, did="grace release", why=reason, slot=slot)
-    written_at = time.monotonic()
     environment.edge.write({slot: grace.FREE, **line})
     try:
         confirmed = confirm(
             environment.edge,
             {slot: grace.FREE},
-            written_at=written_at,
             propagation=environment.settings.edge.propagation,
             timeout=environment.settings.edge.confirm_timeout,
         )

@@ -10,21 +10,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from edgeguard import saga, steps
-from edgeguard.attempt import Wish, attempt
+from edgeguard.attempt import attempt
 from edgeguard.errors import CleanupUnfinished, EdgeguardError, Fenced, Held, Interrupted, Locked, RolledBack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgeguard.attempt import Log
+    from edgeguard.attempt import Log, Wish
     from edgeguard.environment import Environment
     from edgeguard.journal import Entry
     from edgeguard.steps import Deployment
 
-__all__ = ["Wish", "deploy", "finish", "phases", "run", "stuck"]
 
-
-def phases(deployment: Deployment, *, earlier: bool = False) -> tuple[list[saga.Step], list[saga.Step]]:
+def phases(deployment: Deployment, *, earlier: bool = False) -> tuple[list[saga.Step], list[steps.Step]]:
     """All steps: those that are taken back when one fails, and those that come after the commit."""
     claim = steps.ClaimGrace(deployment)
     until_committed: list[saga.Step] = [
@@ -44,7 +42,7 @@ def phases(deployment: Deployment, *, earlier: bool = False) -> tuple[list[saga.
         steps.Open(deployment, claim),  # until here
         steps.Healthy(deployment),
     ]
-    committed: list[saga.Step] = [
+    committed: list[steps.Step] = [
         steps.Purge(deployment),
         steps.ReleaseClaim(deployment, claim),
         steps.PostDeploy(deployment),
@@ -66,7 +64,7 @@ def run(
     deployment: Deployment,
     log: Log,
     until_committed: list[saga.Step],
-    committed: list[saga.Step],
+    committed: list[steps.Step],
     *,
     adopted: tuple[str, ...] = (),
     wait: bool = False,
@@ -93,7 +91,7 @@ def run(
     return finish(committed, log)
 
 
-def finish(committed: list[saga.Step], journal: Log) -> EdgeguardError | None:
+def finish(committed: list[steps.Step], journal: Log) -> EdgeguardError | None:
     """Forward only: each step is tried, and what failed is left to do."""
     undone, remedies = [], []
     for step in committed:
@@ -103,10 +101,9 @@ def finish(committed: list[saga.Step], journal: Log) -> EdgeguardError | None:
         except EdgeguardError as exc:
             journal.append("failed", step=step.name, error=exc.message)
             undone.append(f"{step.name}: {exc.message}")
-            remedies.append(exc.remedy)
+            remedies += [exc.remedy, step.left]
     if undone:
         left = "deployed, but left to do: " + "; ".join(undone)
-        remedies.append("The claim ends by itself; purge by hand if need be.")
         return CleanupUnfinished(left, " ".join(dict.fromkeys(filter(None, remedies))))
     return None
 
@@ -116,7 +113,8 @@ def _held(deployment: Deployment, halt: saga.Halt, claim: saga.Step, *, wait: bo
     if wait and isinstance(claim, steps.ClaimGrace):
         deployment.let_go()
         deployment.stop.unshield()
-        deployment.say("warning", text=f"{halt.message}; waiting, and renewing the claim. {halt.remedy}")
+        waiting = "waiting, and renewing the claim" if deployment.claims else "waiting, without a claim to renew"
+        deployment.say("warning", text=f"{halt.message}; {waiting}. {halt.remedy}")
         with suppress(Interrupted):
             claim.keep_long(until=lambda: deployment.record.lost)
     return Held(f"{_said(halt.__cause__)}; {halt.message}", halt.remedy)

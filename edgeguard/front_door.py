@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from edgeguard.errors import OriginsUnhealthy
+from edgeguard.moments import short
 from edgeguard.probe import ask
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ PAUSE = 0.2
 _REMEDY = "Look at what the origin says, in its log, and asked without the edge."
 
 
-def wait_healthy(settings: EdgeSettings, release: str | None, *, sleep: Callable[[float], None] = time.sleep) -> None:
+def wait_healthy(settings: EdgeSettings, release: str | None, *, sleep: Callable[[float], None]) -> None:
     """Wait for `edge.healthy_rounds` good answers in a row (see ask_once). What `sleep` raises passes through.
 
     Raises:
@@ -66,9 +67,8 @@ def judge(settings: EdgeSettings, answer: Answer, release: str | None = None) ->
     if release is not None and settings.release_header is not None:
         found = answer.headers.get(settings.release_header.lower())
         if found != release:
-            said = found[:12] if found else "none"
             raise OriginsUnhealthy(
-                f"{settings.health_url} is answered by release {said}, not {release[:12]}",
+                f"{settings.health_url} is answered by release {short(found)}, not {short(release)}",
                 "Does something else answer there, or keep the page in spite of its query?",
             )
 

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from edgeguard.errors import EdgeguardError, UsageError
+from edgeguard.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ class Journal:
         """Write one entry durably. `at` (Unix time, seconds) is added.
 
         Raises:
-            EdgeguardError: the disk is full or gone; nothing may be done then that isn't written down.
+            UsageError: the disk is full or gone; nothing may be done then that isn't written down.
         """
         entry: Entry = {"event": event, "at": time.time(), **facts}
         line = json.dumps(entry, separators=(",", ":"), ensure_ascii=False) + "\n"
@@ -61,7 +61,7 @@ class Journal:
                 _write_all(self._file, line.encode())
                 os.fsync(self._file)
             except OSError as exc:
-                raise EdgeguardError(*_unwritable(self.path, exc)) from exc
+                raise UsageError(*_unwritable(self.path, exc)) from exc
             self._listen(entry)
         return entry
 

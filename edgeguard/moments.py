@@ -1,4 +1,4 @@
-"""Moments and durations, as people and other programs read them."""
+"""Moments, durations and digests, as people and other programs read them."""
 
 from __future__ import annotations
 
@@ -30,3 +30,8 @@ def duration(seconds: float) -> str:
     if seconds >= 3600:  # noqa: PLR2004
         return f"{seconds / 3600:.1f} h"
     return f"{seconds:.0f} s"
+
+
+def short(digest: str | None) -> str:
+    """A release's digest as people read it."""
+    return digest[:12] if digest else "none"

@@ -6,9 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edgeguard import deploy, readiness, report, steps
+from edgeguard.edge.confirm import ANSWERS
 from edgeguard.edge.grace import DEPLOY_SLOTS
 from edgeguard.edge.policy import GROUPS
 from edgeguard.edge.purges import batches
+from edgeguard.moments import short
 from edgeguard.purge import listed
 from edgeguard.purge.run import SLICE
 from edgeguard.signals import Stop
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from edgeguard.environment import Environment
     from edgeguard.journal import Entry
+    from edgeguard.saga import Step
 
 
 def plan(
@@ -38,7 +41,8 @@ def plan(
     )
     steps.Build(deployment).do()
     until_committed, committed = deploy.phases(deployment)
-    names = [step.name for step in (*until_committed, *committed) if step.name not in report.INTERNAL]
+    every: list[Step] = [*until_committed, *committed]
+    names = [step.name for step in every if step.name not in report.INTERNAL]
     epoch = int(deployment.record.look().get("epoch", 0)) + 1
     return [{"name": name, "acts": _acts(name, deployment, DEPLOY_SLOTS[epoch % 2])} for name in names]
 
@@ -49,9 +53,7 @@ def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
     items = f"PATCH {edge.api_url}/service/{edge.service}/dictionary/<{edge.dictionary}>/items"
     grace = min(edge.ceiling, edge.base_grace + claim.duration)
     own: dict[str, list[str]] = {
-        "build": [
-            f"release {steps.short(deployment.target.release)} of {deployment.ref or settings.application.branch}"
-        ],
+        "build": [f"release {short(deployment.target.release)} of {deployment.ref or settings.application.branch}"],
         "lock": [
             f"write the record on {', '.join(environment.cluster.servers)}",
             f"renew it every {deployment.record.renewal:g} s",
@@ -64,7 +66,7 @@ def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
         ],
         "claim": [
             f"{items}: {slot} = now+{claim.duration}:{grace}:now+{claim.hold}",
-            f"wait {edge.propagation:.0f} s, then ten answers of {edge.url}/{edge.status_name} that show it",
+            f"wait {edge.propagation:.0f} s, and for {ANSWERS} answers of {edge.url}/{edge.status_name} that show it",
             f"renew it every {claim.hold / 3:.0f} s until the cluster is open",
         ],
         "healthy": [f"GET {edge.health_url}?edgeguard=<random>, {edge.healthy_rounds} good answers in a row"],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard import deploy, saga, steps
 from edgeguard.attempt import attempt
 from edgeguard.errors import EdgeError, Held, HookRuns, HookUnknown, Locked, NotConfirmed, RolledBack
+from edgeguard.moments import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from edgeguard.errors import EdgeguardError
     from edgeguard.journal import Entry
     from edgeguard.steps import Deployment
-
-UNCLOSED = ("lock",)
-"""Phases in the record of a deploy that has not begun to close."""
-_ASKED = RolledBack("a rollback was asked for")
 
 
 def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None]) -> dict[str, Any] | None:
@@ -44,7 +41,7 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
         _take_over(deployment, log, "finish it")
         if left["phase"] == "committed":
             return deploy.finish(committed, log)
-        if left["phase"] in UNCLOSED and deployment.generation is None:
+        if left["phase"] == "lock" and deployment.generation is None:
             return _undo(deployment, log, _never_staged(left, environment.name))
         _claim_again(until_committed, log, deployment)
         return deploy.run(deployment, log, until_committed, committed, adopted=_adopted(deployment), wait=wish.wait)
@@ -114,10 +111,15 @@ def _undo(deployment: Deployment, log: Log, failure: EdgeguardError | None) -> E
     if deployment.opened:
         begun += ["open"]
     until_committed, _ = deploy.phases(deployment)
+    why = failure or RolledBack("a rollback was asked for")
     if deployment.closed:
         _claim_again(until_committed, log, deployment)
     try:
-        saga.unwind([(step, step.before()) for step in until_committed if step.name in begun], log, failure or _ASKED)
+        saga.unwind(
+            [(step, step.before()) for step in until_committed if step.name in begun],
+            log,
+            why,
+        )
     except saga.UndoFailed as exc:
         return deploy.stuck(deployment, exc)
     return failure
@@ -130,12 +132,12 @@ def _take_over(deployment: Deployment, log: Log, will: str) -> None:
     deployment.renew("lock", record.renewal, record.renew)
     left = record.deploy
     if left.get("id") != deployment.id:
-        raise Locked(f"{deployment.id} is not unfinished any more", "Somebody was quicker; see `edgeguard status`.")
+        raise Locked(f"{deployment.id} is not unfinished now: another process took over", "See `edgeguard status`.")
     deployment.ref = left["ref"]
     deployment.purge_keys = tuple(left["purge_keys"])
-    deployment.accept = () if left["guarded"] else ("unguarded",)
+    deployment.accept = () if left["guarded"] else (steps.UNGUARDED,)
     deployment.generation = deployment.environment.cluster.generation(deployment.id)
-    deployment.closed = left["phase"] not in UNCLOSED
+    deployment.closed = left["phase"] != "lock"  # not begun to close
     deployment.was_open = left.get("was_open", True)
     deployment.opened = left["phase"] == "open"
     deployment.hook_begun = left["hook"] is not None
@@ -148,9 +150,7 @@ def _take_over(deployment: Deployment, log: Log, will: str) -> None:
         release=left["release"],
         previous=deployment.record.opened["release"] if deployment.record.opened else None,
         ref=left["ref"],
-        servers=[
-            f"{server.name} {'open' if server.open else 'closed'}, {steps.short(server.running)}" for server in servers
-        ],
+        servers=[f"{server.name} {'open' if server.open else 'closed'}, {short(server.running)}" for server in servers],
         closed=not all(server.open for server in deployment.serving.state()),
         will=will,
     )

@@ -128,6 +128,8 @@ class EdgeSettings(Table):
         for name, address in (("url", self.url), ("health_url", self.health_url), ("api_url", self.api_url)):
             if (address or name == "api_url") and not re.fullmatch(r"https?://[^/\s]+(/\S*)?", address):
                 raise ValueError(f"{name}: {address!r} is no address; write https://www.example.com/")
+        if self.url and not re.fullmatch(r"https?://[^/?#]+/?", self.url):
+            raise ValueError(f"url: {self.url!r} is more than a site's address; write https://www.example.com")
         return self
 
 

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-_POLL = 0.02
-
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_POLL = 0.02
+_SECOND = b"edgeguard: what began is being finished or taken back; kill -9 would leave it as it is at that moment\n"
+"""What whoever asks twice is told."""
 
 
 class Stop:
@@ -28,7 +28,6 @@ class Stop:
         self._asked = False  # no Event: its lock may be held by the very thread in which the signal's handler runs
         self._shielded = False
         self._signal = ""
-        self.left_behind = "what began is being taken back; kill -9 would leave it as it is at that moment"
 
     def asked(self) -> bool:
         """True when what is going on should be given up (never while shielded)."""
@@ -37,7 +36,7 @@ class Stop:
     def check(self) -> None:
         """Raise Interrupted if a stop was asked for."""
         if self.asked():
-            raise Interrupted(f"interrupted by {self._signal}", "Deploy again when it suits.")
+            raise Interrupted(f"interrupted by {self._signal}", "Run it again when it suits.")
 
     def sleep(self, seconds: float) -> None:
         """Wait; Interrupted soon after a stop is asked for."""
@@ -76,6 +75,6 @@ class Stop:
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         if self._asked:  # not print: this may be in the midst of one
-            os.write(2, f"edgeguard: {self.left_behind}\n".encode())
+            os.write(2, _SECOND)
         self._signal = signal.Signals(number).name
         self._asked = True

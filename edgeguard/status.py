@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge import audit, grace
 from edgeguard.errors import EdgeguardError
-from edgeguard.moments import duration, rfc3339
-from edgeguard.record import Record, left_out
+from edgeguard.moments import duration, rfc3339, short
+from edgeguard.record import left_out
+from edgeguard.steps import ways_on
 
 if TYPE_CHECKING:
     from edgeguard.environment import EdgeSide, Environment
@@ -21,7 +22,7 @@ def status(environment: Environment, *, now: float) -> dict[str, Any]:
     each with what was wrong. If no server can be read there is nothing to tell: ClusterError.
     """
     cluster = environment.cluster
-    record, failures = Record(cluster, environment.name).read()
+    record, failures = environment.record().read()
     if set(failures) == set(cluster.servers):
         raise next(iter(failures.values()))
     without = left_out(record)
@@ -145,11 +146,7 @@ def _to_do(found: dict[str, Any]) -> list[str]:
             + (f"; its hook was started on {hook['server']}" if hook else "")
         )
         if deploy.get("held") or not found["lock"]:
-            lines.append(
-                f"  to go on: edgeguard resume {name} (with --hook=again or --hook=skip, if the hook failed)\n"
-                f"  to go back: edgeguard rollback {name}\n"
-                f"  to bring a fix: edgeguard deploy {name} --supersede {deploy['id']}"
-            )
+            lines.append(f"  {ways_on(name, deploy['id'])}")
         else:
             lines.append(f"  if its process is gone: edgeguard resume {name} or edgeguard rollback {name}")
     return lines
@@ -160,7 +157,7 @@ def servers_text(servers: list[dict[str, Any]]) -> list[str]:
     lines = []
     for server in servers:
         state = "open" if server["open"] else "closed"
-        release, running = (server[key][:12] if server[key] else "none" for key in ("release", "running"))
+        release, running = short(server["release"]), short(server["running"])
         lines.append(f"  {server['name']:<10} {state:<7} release {release}, runs {running}")
     return lines
 

@@ -93,7 +93,7 @@ def test_keys_and_pages_are_purged_softly_and_the_ids_are_told(site: Site) -> No
     assert done.returncode == 0, done.stderr
     assert [row.get("keys") for row in site.purged()] == [["news", "front"], None]
     assert all(row["soft"] for row in site.purged())
-    assert "purged 2 keys and 1 URL softly in 2 requests; ids " in done.stdout
+    assert "soft-purged 2 keys and 1 URL in 2 requests; ids " in done.stdout
     for page in (path, other):
         site.stage.get(page)
         assert site.stage.asked(page) == 2
@@ -123,11 +123,11 @@ def test_all_goes_by_the_groups_and_all_hard_takes_everything(site: Site, tmp_pa
     rows = site.purged()
     assert len({key for row in rows for key in row["keys"]}) == 256
     assert all(row["soft"] for row in rows)
-    assert done.stdout.startswith("purged every page softly in 32 requests")
+    assert done.stdout.startswith("soft-purged every page in 32 requests")
     site.begin()
     done = site.purge("--all", "--hard")
     assert [row["path"].split("/")[-1] for row in site.purged()] == ["purge_all"]
-    assert done.stdout == "purged every page hard in 1 request\n"
+    assert done.stdout == "hard-purged every page in 1 request\n"
     listed = tmp_path / "keys"
     listed.write_text("news\n")
     site.begin()

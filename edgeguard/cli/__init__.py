@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     verb = next((word for word in arguments if not word.startswith("-")), "")
     import_families(verb)
     if verb == "probe":  # by the rules of monitors, in which 1 and 2 are verdicts
-        from edgeguard.cli.probe import guarded  # noqa: PLC0415
+        from edgeguard.cli.probe import guarded
 
         return guarded(lambda: app(args=list(arguments), prog_name="edgeguard", standalone_mode=False) or 0, arguments)
     try:

@@ -10,7 +10,7 @@ from edgeguard.cli import app
 from edgeguard.cli.options import Config, Fenced, Json, Name, Quiet, State, Verbose, Version, Without, whole_seconds
 from edgeguard.cli.output import listener, print_json
 
-cluster = typer.Typer(help="The cluster, by hand.", no_args_is_help=True, rich_markup_mode=None)
+cluster = typer.Typer(help="Close and open the cluster by hand.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(cluster, name="cluster")
 
 
@@ -18,7 +18,7 @@ app.add_typer(cluster, name="cluster")
 def close(
     name: Name,
     lasting: Annotated[str, typer.Option("--for", help="How long it is planned to last: 90s, 30m, 2h, 1d.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; whoever is refused meanwhile is told.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, as whoever is refused meanwhile is told.")],
     config: Config = None,
     state: State = None,
     as_json: Json = False,
@@ -27,12 +27,12 @@ def close(
     version: Version = False,
 ) -> None:
     """Lengthen the grace, see it confirmed at the edge, then close and drain. `deploy` refuses until it is open."""
-    from edgeguard.by_hand import close as close_now  # noqa: PLC0415
-    from edgeguard.environment import Environment  # noqa: PLC0415
-    from edgeguard.lost import as_it_is  # noqa: PLC0415
+    from edgeguard.by_hand import close as close_now
+    from edgeguard.environment import Environment
+    from edgeguard.lost import as_it_is
 
     environment = as_it_is(Environment.open(name, config=config, state=state))
-    say = _say(quiet=quiet or as_json)
+    say = _say(quiet=quiet or as_json, verbose=verbose)
     done = close_now(environment, lasting=whole_seconds(lasting), reason=reason, say=say)
     if as_json:
         print_json(done)
@@ -57,21 +57,22 @@ def open_(
     version: Version = False,
 ) -> None:
     """Open the release that was open last, once every server is healthy; then give the grace back."""
-    from edgeguard.by_hand import open_again  # noqa: PLC0415
-    from edgeguard.environment import Environment  # noqa: PLC0415
-    from edgeguard.lost import as_it_is  # noqa: PLC0415
+    from edgeguard.by_hand import open_again
+    from edgeguard.environment import Environment
+    from edgeguard.lost import as_it_is
+    from edgeguard.moments import short
 
     environment = Environment.open(name, config=config, state=state)
     environment = as_it_is(environment, without=without or (), fenced=fenced or ())
-    done = open_again(environment, say=_say(quiet=quiet or as_json))
+    done = open_again(environment, say=_say(quiet=quiet or as_json, verbose=verbose))
     if as_json:
         print_json(done)
     else:
-        typer.echo(f"{name} is open, healthy, and on {done['opened'][:12]}; the grace is given back")
+        typer.echo(f"{name} is open, healthy, and on {short(done['opened'])}; the grace is given back")
         for server in done["without"]:
             typer.echo(f"{server} is left out until a deploy brings it back")
 
 
-def _say(*, quiet: bool) -> Any:  # noqa: ANN401 (a listener of events)
-    hear = listener(as_json=False, quiet=quiet, verbose=False)
+def _say(*, quiet: bool, verbose: bool) -> Any:  # noqa: ANN401 (a listener of events)
+    hear = listener(as_json=False, quiet=quiet, verbose=verbose)
     return lambda event, **facts: hear({"event": event, **facts})

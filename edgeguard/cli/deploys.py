@@ -1,4 +1,4 @@
-"""The verbs around a deploy: plan, deploy, resume, rollback, status, report, unlock."""
+"""The verbs around a deploy: plan, deploy, resume, rollback, status, report, history, unlock."""
 
 from __future__ import annotations
 
@@ -8,8 +8,20 @@ from typing import Annotated, Literal
 import typer
 
 from edgeguard.cli import app
-from edgeguard.cli.options import Config, Fenced, Json, Name, PurgeKey, Quiet, State, Verbose, Version, Without
-from edgeguard.cli.output import listener, print_json
+from edgeguard.cli.options import (
+    Config,
+    Fenced,
+    Json,
+    Name,
+    PurgeKey,
+    Quiet,
+    State,
+    Verbose,
+    Version,
+    Without,
+    accepted,
+)
+from edgeguard.cli.output import listener, print_json, teller
 
 Accept = Annotated[list[str] | None, typer.Option("--accept", help="Go on although preflight names this; repeatable.")]
 Hook = Annotated[
@@ -36,8 +48,8 @@ def plan(
     version: Version = False,
 ) -> None:
     """What a deploy would do, phase by phase. Builds the image; touches nothing else."""
-    from edgeguard.environment import Environment  # noqa: PLC0415
-    from edgeguard.plan import plan as planned  # noqa: PLC0415
+    from edgeguard.environment import Environment
+    from edgeguard.plan import plan as planned
 
     environment = Environment.open(name, config=config, state=state)
     listen = listener(as_json=False, quiet=quiet or as_json, verbose=verbose)
@@ -72,14 +84,15 @@ def deploy(
     version: Version = False,
 ) -> None:
     """Deploy, with visitors of cached pages kept served meanwhile. Ends with a report."""
-    from edgeguard import lost  # noqa: PLC0415
-    from edgeguard.deploy import Wish  # noqa: PLC0415
-    from edgeguard.deploy import deploy as run  # noqa: PLC0415
-    from edgeguard.environment import Environment  # noqa: PLC0415
+    from edgeguard import lost
+    from edgeguard.attempt import Wish
+    from edgeguard.deploy import deploy as run
+    from edgeguard.environment import Environment
+    from edgeguard.steps import ACCEPTABLE
 
     environment = Environment.open(name, config=config, state=state)
     environment = lost.whole(environment, without=without or (), fenced=fenced or ())
-    wish = Wish(ref, tuple(purge_key or ()), accepted(accept), supersede, wait=wait)
+    wish = Wish(ref, tuple(purge_key or ()), accepted(accept, ACCEPTABLE), supersede, wait=wait)
     end(run(environment, wish, listen=listener(as_json=as_json, quiet=quiet, verbose=verbose)), as_json=as_json)
 
 
@@ -98,9 +111,9 @@ def resume(
     version: Version = False,
 ) -> None:
     """Finish the deploy that a crash, a cancelled job or a failed hook left unfinished; from any machine."""
-    from edgeguard import lost, recovery  # noqa: PLC0415
-    from edgeguard.attempt import Wish  # noqa: PLC0415
-    from edgeguard.environment import Environment  # noqa: PLC0415
+    from edgeguard import lost, recovery
+    from edgeguard.attempt import Wish
+    from edgeguard.environment import Environment
 
     environment = Environment.open(name, config=config, state=state)
     environment = lost.as_it_is(environment, without=without or (), fenced=fenced or ())
@@ -128,14 +141,15 @@ def rollback(
     version: Version = False,
 ) -> None:
     """Undo the deploy that was left unfinished; if none was, deploy the release before. From any machine."""
-    from edgeguard import lost, recovery  # noqa: PLC0415
-    from edgeguard.attempt import Wish  # noqa: PLC0415
-    from edgeguard.environment import Environment  # noqa: PLC0415
+    from edgeguard import lost, recovery
+    from edgeguard.attempt import Wish
+    from edgeguard.environment import Environment
+    from edgeguard.steps import ACCEPTABLE
 
     environment = Environment.open(name, config=config, state=state)
     environment = lost.as_it_is(environment, without=without or (), fenced=fenced or ())
     listen = listener(as_json=as_json, quiet=quiet, verbose=verbose)
-    end(recovery.rollback(environment, Wish(accept=accepted(accept)), listen=listen), as_json=as_json)
+    end(recovery.rollback(environment, Wish(accept=accepted(accept, ACCEPTABLE)), listen=listen), as_json=as_json)
 
 
 @app.command(epilog="Example: edgeguard status production --json")
@@ -149,9 +163,9 @@ def status(
     version: Version = False,
 ) -> None:
     """What is in force now: the servers, the lock, and the grace as the edge shows it."""
-    from edgeguard.environment import Environment  # noqa: PLC0415
-    from edgeguard.status import status as look  # noqa: PLC0415
-    from edgeguard.status import text  # noqa: PLC0415
+    from edgeguard.environment import Environment
+    from edgeguard.status import status as look
+    from edgeguard.status import text
 
     found = look(Environment.open(name, config=config, state=state), now=time.time())
     if as_json:
@@ -172,11 +186,11 @@ def report(
     version: Version = False,
 ) -> None:
     """One deploy of this machine: how it ended, its phases, and what visitors saw."""
-    from edgeguard import settings  # noqa: PLC0415
-    from edgeguard.environment import config_folder, state_folder  # noqa: PLC0415
-    from edgeguard.errors import UsageError  # noqa: PLC0415
-    from edgeguard.report import journals, load  # noqa: PLC0415
-    from edgeguard.report.text import render  # noqa: PLC0415
+    from edgeguard import settings
+    from edgeguard.environment import config_folder, state_folder
+    from edgeguard.errors import UsageError
+    from edgeguard.report import journals, load
+    from edgeguard.report.text import render
 
     settings.load(name, config_folder(config))
     folder = state_folder(state) / name
@@ -204,8 +218,8 @@ def history(
     version: Version = False,
 ) -> None:
     """The last deploys, resumes and rollbacks, whatever machine ran them: the servers remember fifty."""
-    from edgeguard.environment import Environment  # noqa: PLC0415
-    from edgeguard.report.text import history as render  # noqa: PLC0415
+    from edgeguard.environment import Environment
+    from edgeguard.report.text import history as render
 
     past = Environment.open(name, config=config, state=state).record().look().get("history", [])
     if as_json:
@@ -225,19 +239,14 @@ def unlock(
     verbose: Verbose = False,
     version: Version = False,
 ) -> None:
-    """Free the lock of a deploy whose process is gone. Watches for 15 s that it really is; changes nothing else."""
-    from edgeguard.environment import Environment  # noqa: PLC0415
-    from edgeguard.lost import as_it_is  # noqa: PLC0415
-    from edgeguard.status import servers_text  # noqa: PLC0415
-    from edgeguard.status import status as look  # noqa: PLC0415
+    """Free the lock of a deploy whose process is gone. Watches for cluster.lease that it is; changes nothing else."""
+    from edgeguard.environment import Environment
+    from edgeguard.lost import as_it_is
+    from edgeguard.status import servers_text
+    from edgeguard.status import status as look
 
     environment = as_it_is(Environment.open(name, config=config, state=state))
-
-    def say(text: str) -> None:
-        if not quiet:
-            typer.echo(text, err=True)
-
-    freed = environment.record().unlock(deploy_id, wait=time.sleep, say=say)
+    freed = environment.record().unlock(deploy_id, wait=time.sleep, say=teller(quiet=quiet))
     left = look(environment, now=time.time())
     if as_json:
         print_json({"unlocked": freed, **left})
@@ -246,19 +255,9 @@ def unlock(
         typer.echo("\n".join(servers_text(left["servers"])))
 
 
-def accepted(names: list[str] | None) -> tuple[str, ...]:
-    """The refusals that a person accepts, each of them one that there is."""
-    from edgeguard.errors import UsageError  # noqa: PLC0415
-    from edgeguard.steps import ACCEPTABLE  # noqa: PLC0415
-
-    if unknown := set(names or ()) - set(ACCEPTABLE):
-        raise UsageError(f"--accept {min(unknown)}: no refusal has this name", f"One of: {', '.join(ACCEPTABLE)}.")
-    return tuple(names or ())
-
-
 def end(content: dict[str, object], *, as_json: bool) -> None:
     """End a deploy's command: its report, its error, its exit code."""
-    from edgeguard.report.text import render  # noqa: PLC0415
+    from edgeguard.report.text import render
 
     if as_json:
         print_json({"event": "report", **content})

@@ -25,10 +25,10 @@ def doctor(
     version: Version = False,
 ) -> None:
     """Would an anonymous visitor notice a deploy now? Every reason why, and what to do."""
-    from edgeguard.doctor import examine  # noqa: PLC0415
-    from edgeguard.doctor.text import render  # noqa: PLC0415
-    from edgeguard.environment import as_far_as_it_goes  # noqa: PLC0415
-    from edgeguard.errors import Refused  # noqa: PLC0415
+    from edgeguard.doctor import examine
+    from edgeguard.doctor.text import render
+    from edgeguard.environment import as_far_as_it_goes
+    from edgeguard.errors import Refused
 
     environment, cluster = as_far_as_it_goes(name, config=config, state=state)
     found = examine(environment, cluster, warm=warm)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeguard.cli import app
-from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version
+from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version, accepted
 from edgeguard.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def install(
     version: Version = False,
 ) -> None:
     """Put the policy into the service: a new version from the active one, validated, shown and activated."""
-    from edgeguard import installation  # noqa: PLC0415
+    from edgeguard import installation
 
     environment, cluster = _open(name, config, state, accept)
     try:
@@ -70,7 +70,7 @@ def diff(
     version: Version = False,
 ) -> None:
     """What `edge install` would change. Exit code 4 where there is any difference, 0 where there is none."""
-    from edgeguard.errors import Refused  # noqa: PLC0415
+    from edgeguard.errors import Refused
 
     environment, _ = _open(name, config, state)
     found = environment.edge.policy()
@@ -101,7 +101,7 @@ def remove(
     version: Version = False,
 ) -> None:
     """Take the policy out of the service, the same way. Its dictionary stays, unless you ask; other VCL always does."""
-    from edgeguard import installation  # noqa: PLC0415
+    from edgeguard import installation
 
     environment, cluster = _open(name, config, state, accept)
     try:
@@ -119,20 +119,14 @@ def remove(
 
 
 def _open(
-    name: str, config: Path | None, state: Path | None, accept: Iterable[str] | None = None
+    name: str, config: Path | None, state: Path | None, accept: list[str] | None = None
 ) -> tuple[EdgeSide, Cluster | None]:
     """The environment, and its cluster if its file has one."""
-    from edgeguard.environment import EdgeSide, Environment  # noqa: PLC0415
-    from edgeguard.errors import UsageError  # noqa: PLC0415
-    from edgeguard.installation import ACCEPTABLE  # noqa: PLC0415
+    from edgeguard.environment import as_far_as_it_goes
+    from edgeguard.installation import ACCEPTABLE
 
-    if unknown := set(accept or ()) - set(ACCEPTABLE):
-        raise UsageError(f"--accept {min(unknown)}: no refusal has this name", f"One of: {', '.join(ACCEPTABLE)}.")
-    alone = EdgeSide.open(name, config=config, state=state)
-    if alone.settings.cluster is None or alone.settings.application is None:
-        return alone, None
-    whole = Environment.open(name, config=config, state=state)
-    return whole, whole.cluster
+    accepted(accept, ACCEPTABLE)
+    return as_far_as_it_goes(name, config=config, state=state)
 
 
 def _content(environment: EdgeSide, policy: Policy) -> dict[str, Any]:

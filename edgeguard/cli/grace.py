@@ -9,7 +9,7 @@ import typer
 
 from edgeguard.cli import app
 from edgeguard.cli.options import Config, Json, Quiet, State, Verbose, Version, whole_seconds
-from edgeguard.cli.output import print_json
+from edgeguard.cli.output import print_json, teller
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ Service = Annotated[
 
 
 def _edge_side(name: str | None, service: str | None, config: Path | None, state: Path | None) -> EdgeSide:
-    from edgeguard.environment import EdgeSide, ServiceOnly  # noqa: PLC0415
+    from edgeguard.environment import EdgeSide, ServiceOnly
 
     if service is None and name is not None:
         return EdgeSide.open(name, config=config, state=state)
@@ -42,7 +42,7 @@ def _edge_side(name: str | None, service: str | None, config: Path | None, state
 def show(
     name: EdgeName = None,
     service: Service = None,
-    audit: Annotated[int, typer.Option("--audit", min=0, help="Also the last so many lines of the audit.")] = 0,
+    audit: Annotated[int, typer.Option("--audit", min=0, help="Also the last N lines of the audit.")] = 0,
     config: Config = None,
     state: State = None,
     as_json: Json = False,
@@ -51,8 +51,8 @@ def show(
     version: Version = False,
 ) -> None:
     """The grace in force, every live claim and its end, and what the edge says."""
-    from edgeguard.errors import EdgeError  # noqa: PLC0415
-    from edgeguard.status import grace_status, grace_text  # noqa: PLC0415
+    from edgeguard.errors import EdgeError
+    from edgeguard.status import grace_status, grace_text
 
     found = grace_status(_edge_side(name, service, config, state), now=time.time(), audit_lines=audit)
     if as_json:
@@ -79,17 +79,12 @@ def extend(
     version: Version = False,
 ) -> None:
     """Lengthen the grace: one write, confirmed at the edge, over by itself, untouched by deploys."""
-    from edgeguard.claims import extend as claim  # noqa: PLC0415
-    from edgeguard.moments import duration  # noqa: PLC0415
+    from edgeguard.claims import extend as claim
+    from edgeguard.moments import duration
 
     seconds, stale_seconds = whole_seconds(lasting), None if stale is None else whole_seconds(stale)
     environment = _edge_side(name, service, config, state)
-
-    def say(text: str) -> None:
-        if not quiet:
-            typer.echo(text, err=True)
-
-    made = claim(environment, lasting=seconds, reason=reason, stale=stale_seconds, say=say)
+    made = claim(environment, lasting=seconds, reason=reason, stale=stale_seconds, say=teller(quiet=quiet))
     if as_json:
         print_json(made)
     else:
@@ -114,11 +109,11 @@ def release(
     version: Version = False,
 ) -> None:
     """Give one claim back before its time."""
-    from edgeguard.claims import release as give_back  # noqa: PLC0415
+    from edgeguard.claims import release as give_back
 
     *names, slot = named
     if len(names) > 1:
-        raise typer.BadParameter(f"one claim at a time; {' and '.join(names[1:])}: what is that?")
+        raise typer.BadParameter(f"expected [ENV] ID; what is {' and '.join(names[1:])}?")
     environment = _edge_side(names[0] if names else None, service, config, state)
     done = give_back(environment, slot, reason=reason)
     if as_json:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from edgeguard.cli import app
 from edgeguard.cli.options import Config, Json, Name, PurgeKey, Quiet, State, Verbose, Version, whole_seconds
-from edgeguard.cli.output import print_json
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from edgeguard.cli.output import print_json, teller
 
 hook = typer.Typer(
     help="Before and after a deploy by other means: claim the grace, give it back.",
@@ -40,10 +37,10 @@ def pre(
     version: Version = False,
 ) -> None:
     """Before a deploy: claim the grace, wait until the edge shows it, print the claim's id."""
-    from edgeguard.environment import EdgeSide  # noqa: PLC0415
-    from edgeguard.hooks import pre as claim  # noqa: PLC0415
-    from edgeguard.moments import duration  # noqa: PLC0415
-    from edgeguard.signals import Stop  # noqa: PLC0415
+    from edgeguard.environment import EdgeSide
+    from edgeguard.hooks import pre as claim
+    from edgeguard.moments import duration
+    from edgeguard.signals import Stop
 
     environment = EdgeSide.open(name, config=config, state=state)
     stop = Stop()
@@ -53,7 +50,7 @@ def pre(
     if as_json:
         print_json(made)
         return
-    _teller(quiet=quiet)(
+    teller(quiet=quiet)(
         f"pages of {name} may be served {duration(made['grace'])} stale, until {made['until']}; "
         f"confirmed after {made['confirmed_seconds']} s by {', '.join(made['nodes'])}"
     )
@@ -76,9 +73,9 @@ def post(
     version: Version = False,
 ) -> None:
     """After a deploy: prove the site healthy, purge softly, give the claim back. Not healthy: exit 7, claim kept."""
-    from edgeguard import hooks  # noqa: PLC0415
-    from edgeguard.environment import EdgeSide  # noqa: PLC0415
-    from edgeguard.signals import Stop  # noqa: PLC0415
+    from edgeguard import hooks
+    from edgeguard.environment import EdgeSide
+    from edgeguard.signals import Stop
 
     if failed and purge_key:
         raise typer.BadParameter("nothing is purged after a deploy that failed; leave --purge-key out")
@@ -112,12 +109,12 @@ def wrap(
     version: Version = False,
 ) -> None:
     """`hook pre`, the command, `hook post`. Signals go on to the command; its exit code comes back."""
-    from edgeguard import hooks  # noqa: PLC0415
-    from edgeguard.environment import EdgeSide  # noqa: PLC0415
-    from edgeguard.wrap import wrap as run  # noqa: PLC0415
+    from edgeguard import hooks
+    from edgeguard.environment import EdgeSide
+    from edgeguard.wrap import wrap as run
 
     environment = EdgeSide.open(name, config=config, state=state)
-    say = _teller(quiet=quiet)
+    say = teller(quiet=quiet)
     seconds = None if lasting is None else whole_seconds(lasting)
     done = run(environment, command, lasting=seconds, renews=renews, purge_keys=purge_key or (), say=say)
     if as_json:
@@ -125,13 +122,3 @@ def wrap(
     elif done["command_exit_code"] == 0:
         say(hooks.text(done))
     raise typer.Exit(done["command_exit_code"])
-
-
-def _teller(*, quiet: bool) -> Callable[[str], None]:
-    """Words for people, beside a stdout that carries data or belongs to somebody else."""
-
-    def say(text: str) -> None:
-        if not quiet:
-            typer.echo(f"edgeguard: {text}", err=True)
-
-    return say

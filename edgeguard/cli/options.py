@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import edgeguard
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 def _version(wanted: bool) -> None:
@@ -19,7 +22,7 @@ def _version(wanted: bool) -> None:
 def _surrogate_keys(keys: list[str] | None) -> list[str] | None:
     """Refuse what can't be a key now, and not when everything else is done."""
     if keys:
-        from edgeguard.edge.purges import batches  # noqa: PLC0415
+        from edgeguard.edge.purges import batches
 
         list(batches(keys))
     return keys
@@ -54,9 +57,18 @@ PurgeKey = Annotated[
 ]
 
 
+def accepted(names: list[str] | None, acceptable: Collection[str]) -> tuple[str, ...]:
+    """The refusals that a person accepts by name. UsageError where one has no such name."""
+    from edgeguard.errors import UsageError
+
+    if unknown := set(names or ()) - set(acceptable):
+        raise UsageError(f"--accept {min(unknown)}: no refusal has this name", f"One of: {', '.join(acceptable)}.")
+    return tuple(names or ())
+
+
 def whole_seconds(text: str) -> int:
     """A duration of the command line, such as 90s, 30m, 2h, 1d. What is no duration is bad usage."""
-    from edgeguard.settings import seconds  # noqa: PLC0415
+    from edgeguard.settings import seconds
 
     try:
         return int(seconds(text))

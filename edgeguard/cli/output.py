@@ -22,6 +22,17 @@ def print_json(content: object) -> None:
     sys.stdout.flush()
 
 
+def teller(*, quiet: bool) -> Callable[[str], None]:
+    """Words for people on stderr, beside a stdout that carries data or belongs to somebody else."""
+
+    def say(text: str) -> None:
+        if not quiet:
+            sys.stderr.write(f"edgeguard: {text}\n")
+            sys.stderr.flush()
+
+    return say
+
+
 def listener(*, as_json: bool, quiet: bool, verbose: bool) -> Callable[[Entry], None]:
     """What hears the events of long work. It never fails: a closed pipe or a lost terminal must not end a deploy."""
     if as_json:

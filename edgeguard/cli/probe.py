@@ -59,11 +59,11 @@ def probe(
     if as_json and how not in (Format.text, Format.json):
         raise UsageError(f"--json and --format {how} are two answers", "Give one of them.")
     limits = _limits(warning, critical, timeout)
-    from edgeguard.environment import config_folder  # noqa: PLC0415
-    from edgeguard.health.formats import FORMATS  # noqa: PLC0415
-    from edgeguard.health.judge import judge  # noqa: PLC0415
-    from edgeguard.health.look import look  # noqa: PLC0415
-    from edgeguard.settings import load_edge_only  # noqa: PLC0415
+    from edgeguard.environment import config_folder
+    from edgeguard.health.formats import FORMATS
+    from edgeguard.health.judge import judge
+    from edgeguard.health.look import look
+    from edgeguard.settings import load_edge_only
 
     settings = load_edge_only(name, config_folder(config))
     health = judge(name, settings, look(settings, timeout=limits.timeout), limits)
@@ -71,9 +71,9 @@ def probe(
 
 
 def _limits(warning: str | None, critical: str | None, timeout: str) -> Limits:
-    from edgeguard.health import Limits  # noqa: PLC0415
-    from edgeguard.health.ranges import parse  # noqa: PLC0415
-    from edgeguard.settings import seconds  # noqa: PLC0415
+    from edgeguard.health import Limits
+    from edgeguard.health.ranges import parse
+    from edgeguard.settings import seconds
 
     try:
         low, lower = (None if said is None else parse(said) for said in (warning, critical))
@@ -116,7 +116,7 @@ def _reason(exc: BaseException) -> str:
     if isinstance(exc, KeyboardInterrupt):
         return "interrupted"
     if not isinstance(exc, _EndedBySignal):
-        import traceback  # noqa: PLC0415 (heavy)
+        import traceback
 
         traceback.print_exception(exc)
     return str(exc) if isinstance(exc, _EndedBySignal) else f"a bug: {type(exc).__name__}: {exc}"
@@ -125,7 +125,7 @@ def _reason(exc: BaseException) -> str:
 def _say(message: str, arguments: Sequence[str]) -> None:
     """In the format that was asked for, as far as that can be told. Monitors read what is on stdout."""
     words = [word for word in arguments if not word.startswith("-")]
-    from edgeguard.health.formats import unknown  # noqa: PLC0415
+    from edgeguard.health.formats import unknown
 
     _write(unknown(_format(arguments), words[1] if len(words) > 1 else "", message))
 

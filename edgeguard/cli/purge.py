@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeguard.cli import app
-from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version
+from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version, accepted
 from edgeguard.cli.output import listener, print_json
 
 if TYPE_CHECKING:
@@ -44,23 +44,23 @@ def purge(
     --all --hard is Fastly's purge of everything: every page is asked of the origin at once, and if the origin fails
     then, there is nothing to serve.
     """
-    from edgeguard.environment import EdgeSide, Environment  # noqa: PLC0415
-    from edgeguard.errors import UsageError  # noqa: PLC0415
-    from edgeguard.purge.by_hand import by_hand  # noqa: PLC0415
-    from edgeguard.purge.closed import ACCEPTABLE  # noqa: PLC0415
-    from edgeguard.purge.given import wanted  # noqa: PLC0415
+    from edgeguard.environment import as_far_as_it_goes
+    from edgeguard.purge.by_hand import by_hand
+    from edgeguard.purge.closed import ACCEPTABLE
+    from edgeguard.purge.given import wanted
+    from edgeguard.signals import Stop
 
-    if unknown := set(accept or ()) - set(ACCEPTABLE):
-        raise UsageError(f"--accept {min(unknown)}: no refusal has this name", f"One of: {', '.join(ACCEPTABLE)}.")
+    passed_over = accepted(accept, ACCEPTABLE)
     asked = wanted(keys=key or (), urls=url or (), file=file, every=every, hard=hard)
-    environment = EdgeSide.open(name, config=config, state=state)
-    cluster = Environment.open(name, config=config, state=state).cluster if environment.settings.cluster else None
+    environment, cluster = as_far_as_it_goes(name, config=config, state=state)
+    stop = Stop()
     tell = listener(as_json=False, quiet=quiet or as_json, verbose=verbose)
 
     def told(text: str) -> None:
         tell({"event": "progress", "at": time.time(), "step": "purge", "text": text})
 
-    done = by_hand(environment, cluster, asked, accept=accept or (), told=told)
+    with stop.listening():
+        done = by_hand(environment, cluster, asked, accept=passed_over, told=told, stop=stop)
     if as_json:
         print_json({"environment": name, **done})
         return
@@ -71,14 +71,16 @@ def purge(
 
 def _text(done: dict[str, Any], asked: Purge) -> str:
     """What was purged, for people; Fastly's support asks for the ids."""
-    from edgeguard.purge import listed  # noqa: PLC0415
+    from edgeguard.purge import listed
 
     what = [_counted(len(asked.keys), "key")] if asked.keys else []
     what += [_counted(len(asked.urls), "URL")] if asked.urls else []
     what += ["every page"] if asked.groups or asked.everything else []
     twice = ", twice as the service may be shielded" if done["second_pass"] else ""
-    how = f"{'softly' if asked.soft else 'hard'} in {_counted(done['requests'], 'request')}{twice}"
-    return f"purged {' and '.join(what)} {how}" + (f"; ids {listed(done['ids'])}" if done["ids"] else "")
+    how = f"in {_counted(done['requests'], 'request')}{twice}"
+    return f"{'soft' if asked.soft else 'hard'}-purged {' and '.join(what)} {how}" + (
+        f"; ids {listed(done['ids'])}" if done["ids"] else ""
+    )
 
 
 def _counted(number: int, what: str) -> str:

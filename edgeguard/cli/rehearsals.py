@@ -40,8 +40,8 @@ def rehearse(
     version: Version = False,
 ) -> None:
     """A whole guarded deploy on this machine: a stand-in for Fastly, real servers, live visitors."""
-    from edgeguard.errors import UsageError  # noqa: PLC0415
-    from edgeguard.standin.rehearsal import Scene, World  # noqa: PLC0415
+    from edgeguard.errors import UsageError
+    from edgeguard.standin.rehearsal import Scene, World
 
     if ref is not None and repository is None:
         raise UsageError("--ref names a commit of REPO, and no REPO is given", "Name the repository too.")
@@ -81,7 +81,7 @@ def standin(
     version: Version = False,
 ) -> None:
     """The stand-in for Fastly alone, on loopback, until it is told to stop."""
-    from edgeguard.standin.program import run  # noqa: PLC0415
+    from edgeguard.standin.program import run
 
     run(
         origin,

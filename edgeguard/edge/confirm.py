@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from edgeguard.edge import Edge, Status
 
+ANSWERS = 10
+"""In a row, which have to show what was written."""
 LONGEST_PAUSE, SHORTEST_PAUSE = 0.5, 0.05
 
 
@@ -20,8 +22,8 @@ LONGEST_PAUSE, SHORTEST_PAUSE = 0.5, 0.05
 class Confirmed:
     """The edge shows what was written.
 
-    `seconds` since the write; the `nodes` that answered (the others are covered by time alone); how far the edge's
-    clock is ahead of this machine's, in seconds, to within a second or so.
+    `seconds` since then; the `nodes` that answered (the others are covered by time alone); how far the edge's clock is
+    ahead of this machine's, in seconds, to within a second or so.
     """
 
     seconds: float
@@ -29,34 +31,32 @@ class Confirmed:
     clock_difference: float
 
 
-def clock_difference(edge: Edge, *, wall: Callable[[], float] = time.time) -> float | None:
+def clock_difference(edge: Edge) -> float | None:
     """How far the edge's clock is ahead of this machine's, in seconds, to within a second or so; None: no answer.
 
     A claim's end is judged by the edge's clock, so it has to be said in that clock's time. One status question.
     """
-    asked = wall()
+    asked = time.time()
     seen = _ask(edge)
-    return None if isinstance(seen, str) else (seen.now + seen.now + 1 - asked - wall()) / 2
+    return None if isinstance(seen, str) else (seen.now + seen.now + 1 - asked - time.time()) / 2
 
 
 def confirm(
     edge: Edge,
     expected: Mapping[str, str],
     *,
-    written_at: float,
     propagation: float,
     timeout: float,
-    answers: int = 10,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     wall: Callable[[], float] = time.time,
     see: Callable[[Status], None] = lambda _: None,
 ) -> Confirmed:
-    """Wait until `propagation` seconds have passed since the write, and the last `answers` status answers in a row,
-    each over a new connection, show every slot in `expected` exactly so.
+    """Called when the write has been answered. Wait until `propagation` seconds have passed since then, and the last
+    ANSWERS status answers in a row, each over a new connection, show every slot in `expected` exactly so.
 
-    `written_at` is of `clock`; `timeout` counts from this call. `see` is shown every answer. What it raises, and what
-    `sleep` raises (an interruption), passes through.
+    `timeout` counts from this call, too. `see` is shown every answer. What it raises, and what `sleep` raises (an
+    interruption), passes through.
 
     Raises:
         NotConfirmed: not so within `timeout`, with what the edge showed last.
@@ -78,10 +78,10 @@ def confirm(
             see(seen)
             wrong = _difference(expected, seen)
         in_a_row = 0 if wrong else in_a_row + 1
-        passed = clock() - written_at
-        if in_a_row >= answers and passed >= propagation:
+        passed = clock() - began
+        if in_a_row >= ANSWERS and passed >= propagation:
             return Confirmed(passed, tuple(sorted(nodes)), (earliest + latest) / 2)
-        if clock() - began >= timeout:
+        if passed >= timeout:
             wrong = (
                 wrong or f"only {in_a_row} answers in a row showed it, and {passed:.1f} s had passed since the write"
             )

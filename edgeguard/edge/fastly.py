@@ -109,7 +109,7 @@ class Fastly:
         if self._dictionary is None:
             raise EdgeError(
                 f"the service has no dictionary {self._settings.dictionary!r}",
-                "Install the policy first: edgeguard edge install ENV.",
+                "Install the policy first: edgeguard edge install.",
             )
         return {"service_id": self._settings.service, "dictionary_id": self._dictionary}
 

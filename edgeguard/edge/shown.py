@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgeguard.settings import EdgeSettings
 
 TIMEOUT = 5.0
-_REMEDY = "Is the policy installed (edgeguard edge diff ENV), and edge.url the front door?"
+_REMEDY = "Is the policy installed (`edgeguard edge diff` tells), and edge.url the front door?"
 
 
 class Answer(Protocol):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgeguard.cluster import Cluster
     from edgeguard.environment import EdgeSide
     from edgeguard.purge import Purge
+    from edgeguard.signals import Stop
 
 
 def by_hand(
@@ -24,27 +25,34 @@ def by_hand(
     cluster: Cluster | None,
     wanted: Purge,
     *,
-    accept: Collection[str] = (),
-    told: Callable[[str], None] = lambda _: None,
+    accept: Collection[str],
+    told: Callable[[str], None],
+    stop: Stop,
 ) -> dict[str, Any]:
     """Purge it, unless the cluster is closed. Returns what Run.purge does, and "soft", "seconds" and "warnings".
 
     Raises:
         Locked, Refused: the cluster is closed, or may be; or no page has a group to be purged by.
-        Whatever Run.purge raises.
+        Interrupted: somebody asked it to stop.
+        Whatever Run.purge raises; each says how far it came.
     """
     began = time.monotonic()
     edge, settings = environment.edge, environment.settings
     if cluster is not None:
         cluster = cluster.without(left_out(Record(cluster, environment.name).look()))
     gate = Gate(edge, settings.edge, cluster, accept=accept)
-    gate.check()
+
+    def may() -> None:
+        stop.check()
+        gate.check()
+
+    may()
     warnings = [
         f"{url} is of another host than edge.url: it is purged if that is a domain of the service too"
         for url in strangers(wanted.urls, settings.edge)
     ]
     warnings += _without_groups(environment) if wanted.groups else []
-    done = Run(edge, settings.purge, settings.edge, told=told, may=gate.check).purge(wanted)
+    done = Run(edge, settings.purge, settings.edge, sleep=stop.sleep, told=told, may=may).purge(wanted)
     return {**done, "soft": wanted.soft, "seconds": round(time.monotonic() - began, 3), "warnings": warnings}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgeguard.moments import short
+
 
 def render(report: dict[str, Any]) -> str:
     """The timeline, the visitors' table, and the outcome."""
@@ -40,17 +42,16 @@ def _visitors(figures: dict[str, Any]) -> str:
 
 
 def _outcome(report: dict[str, Any]) -> str:
-    release = report["release"][:12] if report["release"] else "none"
     lines = [f"  {report['deploy']} of {report['environment']}: {report['outcome']} (exit {report['exit_code']})"]
-    lines.append(f"  release {release} from {report['ref']}")
+    lines.append(f"  release {short(report['release'])} from {report['ref']}")
     if report["servers"]:
         serving = (
-            f"{server['name']} {(server['release'] or 'none')[:12]} {'open' if server['open'] else 'closed'}"
+            f"{server['name']} {short(server['release'])} {'open' if server['open'] else 'closed'}"
             for server in report["servers"]
         )
         lines.append("  servers: " + ", ".join(serving))
     if report["without"]:
-        lines.append(f"  without {', '.join(report['without'])}, as was said: no request gets there")
+        lines.append(f"  without {', '.join(report['without'])}, which no request reaches")
     purged = report["purged"]
     if purged["requests"]:
         lines.append(
@@ -67,7 +68,7 @@ def history(past: list[dict[str, Any]]) -> str:
     lines = []
     for run in past:
         closed = f"closed {run['closed_seconds']:.1f} s" if run["closed_seconds"] is not None else "never closed"
-        release = run["release"][:12] if run["release"] else "none"
+        release = short(run["release"])
         lines.append(
             f"{run['started']}  {run['id']}  {run['command']:<8}  {run['outcome']:<11}  {release}  {closed}"
             f"  {run['who']}"

@@ -74,9 +74,6 @@ class Limits:
     sie: float = UNLIMITED
 
 
-NO_LIMITS = Limits()
-
-
 class Freshness(Enum):
     """What may be done with an object."""
 

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeguard import manifest, readiness
+from edgeguard.attempt import Wish
 from edgeguard.cluster.local import LocalCluster
-from edgeguard.deploy import Wish, deploy
+from edgeguard.deploy import deploy
 from edgeguard.environment import Environment
 from edgeguard.errors import EdgeguardError, UsageError
 from edgeguard.standin import repository as repositories
+from edgeguard.steps import UNGUARDED
 from edgeguard.visitors import Visitors
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ class World:
             self.environment.edge.install("rehearsal")
         self._say("the first release is deployed")
         quiet = Environment.open(NAME, config=self.config, state=self.folder / "first")
-        report = deploy(quiet, Wish(ref=first, accept=("no-previous-release", "unguarded")), listen=self._only_output)
+        report = deploy(quiet, Wish(ref=first, accept=("no-previous-release", UNGUARDED)), listen=self._only_output)
         if report["exit_code"] != 0:
             error = UsageError if report["exit_code"] == UsageError.exit_code else EdgeguardError
             failure = error(f"the first release can't be deployed: {report['error']}", report["remedy"] or "")
@@ -98,7 +100,7 @@ class World:
         threading.Event().wait(len(settings.anonymous) / settings.rate + 0.5)
         early.stop()
         self._plant()
-        accept: tuple[str, ...] = () if self.scene.unguarded is None else ("unguarded",)
+        accept: tuple[str, ...] = () if self.scene.unguarded is None else (UNGUARDED,)
         if self.scene.repository is not None:  # what a page of theirs lacks is to be seen, not to be in the way
             accept += readiness.REFUSED
         return deploy(environment, Wish(ref=self.ref, accept=accept), listen=self._listen)
@@ -191,7 +193,7 @@ class World:
                 "after_hook_failure": self.scene.after_hook_failure,
                 "lease": 3,
                 "health_path": health,
-                "start_timeout": 10,
+                "start_timeout": 30,
                 "planned_closure": self.scene.hook_seconds + 30,
                 "options": {"gate_port": gate_port},
             },
@@ -204,7 +206,7 @@ class World:
                 "base_grace": 1,  # shorter than the closure, so that a claim that does nothing is seen
                 "propagation": 1,
                 "confirm_timeout": 20,
-                "healthy_timeout": 5,
+                "healthy_timeout": 10,
                 "release_header": "Edgeguard-Release",
             },
             "claim": {"duration": self.scene.hook_seconds + 115, "hold": 10},
@@ -251,7 +253,7 @@ class World:
         self._listen({"event": "scene", "at": time.time(), "text": text})
 
     def _only_output(self, entry: Entry) -> None:
-        if entry["event"] in ("output", "warning") and "as accepted" not in entry["text"]:
+        if entry["event"] in ("output", "warning") and entry.get("name") != UNGUARDED:
             self._listen(entry)
 
 

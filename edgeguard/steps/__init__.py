@@ -6,12 +6,13 @@ In the order of their phases: before.py, guard.py, closure.py, hook.py, after.py
 from edgeguard.steps.after import Finish, Healthy, Purge, ReleaseClaim, commit, wanted
 from edgeguard.steps.before import ACCEPTABLE, Build, Earlier, Lock, Preflight, Stage
 from edgeguard.steps.closure import Check, Close, Drain, Open, StayClosed, StopTasks, Swap
-from edgeguard.steps.deployment import Deployment, Step, short
+from edgeguard.steps.deployment import UNGUARDED, Deployment, Step
 from edgeguard.steps.guard import ClaimGrace, Proof
-from edgeguard.steps.hook import Hook, PostDeploy, unknown
+from edgeguard.steps.hook import Hook, PostDeploy, unknown, ways_on
 
 __all__ = [
     "ACCEPTABLE",
+    "UNGUARDED",
     "Build",
     "Check",
     "ClaimGrace",
@@ -35,7 +36,7 @@ __all__ = [
     "StopTasks",
     "Swap",
     "commit",
-    "short",
     "unknown",
     "wanted",
+    "ways_on",
 ]

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from edgeguard import front_door, image
 from edgeguard.errors import UsageError
+from edgeguard.moments import short
 from edgeguard.purge import Changes, of_deploy
 from edgeguard.purge.run import Run
-from edgeguard.steps.deployment import Step, short
+from edgeguard.steps.deployment import Step
 
 if TYPE_CHECKING:
     from edgeguard.purge import Purge as Purging
@@ -32,6 +33,7 @@ class Purge(Step):
     """Softly purge what is named, what is derived from what changed, or every page at the origin's pace."""
 
     name = "purge"
+    left = "Purge by hand: edgeguard purge."
 
     def do(self) -> Facts:
         return purge(self.deployment)
@@ -41,6 +43,7 @@ class ReleaseClaim(Step):
     """Drop this deploy's claim, and no other."""
 
     name = "release"
+    left = "The claim ends by itself."
 
     def __init__(self, deployment: Deployment, claim: ClaimGrace) -> None:
         super().__init__(deployment)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from edgeguard import application, front_door, image, readiness
 from edgeguard.cluster import Generation
 from edgeguard.errors import OriginsUnhealthy, Refused, UsageError
-from edgeguard.steps.deployment import Step, agreed, short
+from edgeguard.moments import short
+from edgeguard.steps.deployment import UNGUARDED, Step, agreed
 
 if TYPE_CHECKING:
     from edgeguard.cluster import ServerState
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from edgeguard.saga import Facts
     from edgeguard.steps.deployment import Deployment
 
-ACCEPTABLE = ("no-previous-release", "mixed-releases", "origins-sick", "closed", "unguarded", *readiness.REFUSED)
+ACCEPTABLE = ("no-previous-release", "mixed-releases", "origins-sick", "closed", UNGUARDED, *readiness.REFUSED)
 """Refusals of preflight that a person may accept by name."""
 
 
@@ -51,7 +52,7 @@ class Earlier(Step):
         if before is None or found is None:
             raise UsageError(
                 "no earlier release is on every server, so there is nothing to roll back to",
-                "Deploy the commit that you want: edgeguard deploy ENV --ref REF",
+                f"Deploy the commit that you want: edgeguard deploy {self.environment.name} --ref REF",
             )
         _target(deployment, image.load(found.image))
         return {"release": found.release, "ref": before["generation"], "commit": None, "reused": True}
@@ -81,9 +82,9 @@ class Lock(Step):
         deployment.renew("lock", record.renewal, record.renew)
         return {"epoch": record.epoch}
 
-    def undo(self, before: Facts) -> None:  # noqa: ARG002 (what was there is in the record)
-        if self.deployment.renewals:  # only where the lock was really taken
-            record = self.deployment.record
+    def undo(self, before: Facts) -> None:
+        record = self.deployment.record
+        if record.held:
             record.note(deploy=None if self.deployment.closed else record.deploy.get("superseded"))
 
 
@@ -128,10 +129,10 @@ class Preflight(Step):
             return []
         policy = self.environment.edge.policy()
         if policy.revision is None:
-            return [("unguarded", "the policy is not installed in the service, so visitors would see the closure")]
+            return [(UNGUARDED, "the policy is not installed in the service, so visitors would see the closure")]
         if policy.differences:
             return [
-                ("unguarded", f"the policy in the service is not this environment's: {', '.join(policy.differences)}")
+                (UNGUARDED, f"the policy in the service is not this environment's: {', '.join(policy.differences)}")
             ]
         return []
 

@@ -68,7 +68,7 @@ class Swap(Step):
         self.environment.cluster.swap(self.deployment.epoch, self.deployment.target.name)
         return {}
 
-    def undo(self, before: Facts) -> None:  # noqa: ARG002 (the servers say what the previous one is made of)
+    def undo(self, before: Facts) -> None:
         deployment = self.deployment
         previous = None if deployment.first else deployment.previous_generation().name
         deployment.serving.swap(deployment.epoch, previous)
@@ -86,10 +86,7 @@ class StayClosed(Step):
         super().__init__(deployment)
         self._claim = claim
 
-    def do(self) -> Facts:
-        return {}
-
-    def undo(self, before: Facts) -> None:  # noqa: ARG002
+    def undo(self, before: Facts) -> None:
         deployment = self.deployment
         if deployment.hook_begun and not deployment.by_hand and self._stays():
             raise halt(deployment, self._claim)
@@ -124,7 +121,7 @@ class Open(Step):
         self._claim.let_go_of_hold()
         return {}
 
-    def undo(self, before: Facts) -> None:  # noqa: ARG002
+    def undo(self, before: Facts) -> None:
         self._claim.hold_again()
         self.environment.cluster.close(self.deployment.epoch, _closure(self.deployment))
         self.environment.cluster.drain(self.deployment.epoch, self.environment.settings.cluster.drain_timeout)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from edgeguard.saga import Facts
     from edgeguard.signals import Stop
 
+UNGUARDED = "unguarded"
+"""What a person accepts who deploys without a claim."""
+
 
 @dataclass
 class Deployment:
@@ -64,7 +67,7 @@ class Deployment:
     @property
     def guarded(self) -> bool:
         """Whether this deploy claims grace; a person can accept to go without."""
-        return "unguarded" not in self.accept
+        return UNGUARDED not in self.accept
 
     @property
     def claims(self) -> bool:
@@ -130,13 +133,18 @@ class Deployment:
 
 @dataclass
 class Step:
-    """A step without memory: nothing to see before, nothing to restore."""
+    """A step without memory: nothing to see before, nothing to do or restore unless a step says so."""
 
     deployment: Deployment
 
     name = ""
+    left = ""
+    """What a person does if it fails after the commit, when nothing is taken back any more."""
 
     def before(self) -> Facts:
+        return {}
+
+    def do(self) -> Facts:
         return {}
 
     def undo(self, before: Facts) -> None:
@@ -145,11 +153,6 @@ class Step:
     @property
     def environment(self) -> Environment:
         return self.deployment.environment
-
-
-def short(release: str | None) -> str:
-    """A digest as people read it."""
-    return release[:12] if release else "none"
 
 
 def agreed(values: Any) -> str | None:  # noqa: ANN401 (any iterable of names)

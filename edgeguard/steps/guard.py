@@ -12,7 +12,7 @@ from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, Claim, new_nonce, parse
 from edgeguard.errors import ClusterError, EdgeError, EdgeguardError, Fenced, OriginsUnhealthy
 from edgeguard.moments import rfc3339
 from edgeguard.steps.after import purge
-from edgeguard.steps.deployment import Step
+from edgeguard.steps.deployment import UNGUARDED, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -54,10 +54,8 @@ class ClaimGrace(Step):
         confirmed = confirm(
             self.environment.edge,
             {self.slot: claim.value()},
-            written_at=time.monotonic(),
             propagation=settings.edge.propagation,
             timeout=settings.edge.confirm_timeout,
-            clock=time.monotonic,
             sleep=self.deployment.stop.sleep,
         )
         self._write()  # confirming has taken part of the hold's life
@@ -76,7 +74,8 @@ class ClaimGrace(Step):
         """Nothing is written, and nothing can be confirmed. EdgeError where the setting is not as it has to be."""
         edge = self.environment.settings.edge
         if not self.deployment.guarded:
-            self.deployment.say("warning", text="no grace is claimed, as accepted: visitors will see the closure")
+            text = "no grace is claimed (--accept unguarded): visitors will see the closure"
+            self.deployment.say("warning", name=UNGUARDED, text=text)
             return {}
         if wrong := self.environment.edge.policy().differences:
             raise EdgeError(
@@ -162,7 +161,7 @@ class ClaimGrace(Step):
                 freed[self.slot] = self._beneath.without_hold().value()
             self.environment.edge.write(freed)
 
-    def undo(self, before: Facts) -> None:  # noqa: ARG002 (a slot of one's own was free)
+    def undo(self, before: Facts) -> None:
         if self.deployment.sick and self.deployment.claims:
             self._end_renewal()
             lasting = self.environment.settings.claim.duration
@@ -215,10 +214,7 @@ class Proof(Step):
 
     name = "proof"
 
-    def do(self) -> Facts:
-        return {}
-
-    def undo(self, before: Facts) -> None:  # noqa: ARG002
+    def undo(self, before: Facts) -> None:
         if self.deployment.first:
             return
         if not self.deployment.was_open:  # closed before this deploy, and closed again: nothing to prove

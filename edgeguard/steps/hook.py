@@ -86,7 +86,7 @@ class Hook(PostDeploy):
         super().__init__(deployment)
         self._claim = claim
 
-    def undo(self, before: Facts) -> None:  # noqa: ARG002
+    def undo(self, before: Facts) -> None:
         try:
             self._result(lambda: True)
         except HookRuns as exc:
@@ -99,15 +99,21 @@ class Hook(PostDeploy):
 
 
 def halt(deployment: Deployment, claim: ClaimGrace) -> Halt:
-    """Let the cluster stay closed behind one long claim, let go of the lock, and say what a person can do."""
+    """Let the cluster stay closed behind one long claim, write that down, and say what a person can do."""
     until = claim.lengthen()
     deployment.record.note_deploy(held=True)
-    name = deployment.environment.name
     return Halt(
-        "the cluster stays closed; " + (f"the edge serves the copies it has until {until}" if until else ""),
-        f"To go on: edgeguard resume {name} (with --hook=again or --hook=skip, if the hook failed)\n"
-        f"  To go back: edgeguard rollback {name}\n"
-        f"  To bring a fix: edgeguard deploy {name} --supersede {deployment.id}",
+        "the cluster stays closed" + (f"; the edge serves the copies it has until {until}" if until else ""),
+        ways_on(deployment.environment.name, deployment.id),
+    )
+
+
+def ways_on(environment: str, deploy: str) -> str:
+    """The three commands that go on from a cluster that stays closed, a line each."""
+    return (
+        f"To go on: edgeguard resume {environment} (with --hook=again or --hook=skip, if the hook failed)\n"
+        f"  To go back: edgeguard rollback {environment}\n"
+        f"  To bring a fix: edgeguard deploy {environment} --supersede {deploy}"
     )
 
 

@@ -1,4 +1,4 @@
-"""One world, and one observer in it, for everything in this folder that dies."""
+"""One world, and an observer in it, for everything in this folder that dies."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Observer]]:
-    with (
-        world(tmp_path_factory.mktemp("crash") / "world") as found,
-        Observer(found.ready["edge_url"], found.gate_url) as observer,
-    ):
-        yield found, observer
+def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("crash") / "world") as found:
+        yield found
+
+
+@pytest.fixture
+def stage(_world: World) -> Iterator[tuple[World, Observer]]:
+    """The world, watched while the test runs."""
+    with Observer(_world.ready["edge_url"], _world.gate_url) as observer:
+        yield _world, observer
