@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +57,8 @@ BORDERS = {
     "yaml": ("edgeguard.application", "edgeguard.standin"),
 }
 
+IMPORTED_AS = {"yaml": "pyyaml"}  # a package by another name
+
 # Programs that live as long as their servers carry nothing that they don't need for years.
 LONG_LIVED = ("edgeguard.cluster.local.gate", "edgeguard.cluster.local.supervisor")
 HEAVY = ("fastly", "httpx", "pydantic", "typer", "urllib3", "yaml")
@@ -97,6 +101,15 @@ def test_arrows_point_down() -> None:
     turned = [f"{module} → {name}" for module in MODULES for name in ours(module) if layer(name) < layer(module)]
 
     assert turned == []
+
+
+def test_what_is_imported_is_declared() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[<>=]", need)[0].replace("-", "_") for need in project["dependencies"]}
+    own = {*sys.stdlib_module_names, "edgeguard"}
+    imported = {name.partition(".")[0] for module in MODULES for name in imports(module, types=True)} - own
+
+    assert {IMPORTED_AS.get(name, name) for name in imported} == declared
 
 
 def test_the_engine_knows_nothing_of_deploys() -> None:

@@ -17,6 +17,7 @@ import edgeguard
 from edgeguard import errors, installation, settings
 from edgeguard.cli import app, import_families
 from edgeguard.cluster.local.ports import Options as LocalOptions
+from edgeguard.purge import closed
 from edgeguard.settings import Settings
 from edgeguard.steps import ACCEPTABLE
 
@@ -148,17 +149,14 @@ def test_the_readme_names_no_command_that_is_not_there() -> None:
     assert named == {name for name, _ in commands()}
 
 
-def test_refusals_of_preflight_can_be_accepted_by_name() -> None:
-    """The message of a refusal names its override; the help of `deploy` says how it is given."""
-    assert "`--accept NAME`" in README
-    assert len(set(ACCEPTABLE)) == len(ACCEPTABLE)
+def test_refusals_that_can_be_passed_over_are_explained() -> None:
+    """A refusal's own message names the option; README says, in two tables, what each name stands for."""
+    tables = re.findall(r"^\| `--accept` \| found \|\n\|[-|]+\|\n((?:\|.*\n)+)", README, flags=re.MULTILINE)
+    explained = [set(re.findall(r"`([a-z-]+)`", re.sub(r"(?m)^\|(.*?)\|.*$", r"\1", table))) for table in tables]
 
-
-@pytest.mark.parametrize("name", installation.ACCEPTABLE)
-def test_refusals_of_edge_install_are_explained(name: str) -> None:
-    """`doctor` explains those that it finds, too."""
-    [row] = [line for line in README.splitlines() if re.match(rf"\|.*`{name}`.*\|", line)]
-    assert len(row) > len(name) + 20
+    assert explained == [set(installation.ACCEPTABLE), set(ACCEPTABLE)]
+    of_purge = README.partition("`purge` refuses")[2].partition("\n\n")[0]
+    assert set(closed.ACCEPTABLE) <= set(re.findall(r"`([a-z-]+)`", of_purge))
 
 
 def test_links_lead_somewhere() -> None:

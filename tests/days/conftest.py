@@ -33,13 +33,22 @@ def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def world(_world: World) -> Iterator[World]:
     """The world, which a test has to leave as it was: open, on one release, with nobody's lock and the base grace."""
     yield _world
-    after = _world.status()
+    try:
+        _left_whole(_world)
+    except BaseException:
+        _world.rescue()
+        raise
+    _world.commands.clear()
+
+
+def _left_whole(world: World) -> None:
+    after = world.status()
     assert after["lock"] is None
     assert after["deploy"] is None
     assert [server["open"] for server in after["servers"]] == [True] * 3
     assert len({server["release"] for server in after["servers"]}) == 1
     assert [server["release"] for server in after["servers"]] == [server["running"] for server in after["servers"]]
     assert after["grace"]["in_force"] == after["grace"]["base"]
-    for path in _world.state.rglob("*.jsonl"):
+    for path in world.state.rglob("*.jsonl"):
         content = path.read_text()
-        assert not [secret for secret in _world.secrets if secret in content], path
+        assert not [secret for secret in world.secrets if secret in content], path

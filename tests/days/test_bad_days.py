@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import time
-import tomllib
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -346,7 +345,7 @@ def test_a_record_that_is_not_what_it_should_be_on_one_server(
     world: World, change: Callable[[str], str], part: str
 ) -> None:
     """Nothing is written anywhere, that one included."""
-    root = Path(tomllib.loads((world.config / "rehearsal.toml").read_text())["cluster"]["root"])
+    root = world.root
     paths = [root / "servers" / server / "record.json" for server in ("web1", "web2", "web3")]
     whole = paths[1].read_text()
     paths[1].write_text(change(whole))

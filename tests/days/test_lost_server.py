@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import tomllib
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +19,7 @@ from tests.days.world import come_from, eventually, repository, said, untouched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.days.world import World
 
@@ -28,14 +27,10 @@ LEASE = {"EDGEGUARD_CLUSTER__LEASE": "1"}
 STAYS = {"EDGEGUARD_CLUSTER__AFTER_HOOK_FAILURE": "stay-closed"}
 
 
-def cluster(world: World) -> Path:
-    return Path(tomllib.loads((world.config / "rehearsal.toml").read_text())["cluster"]["root"])
-
-
 @contextmanager
 def lost(world: World, server: str) -> Iterator[None]:
     """Nobody can reach this server's host; the old release runs on there. Then it is back, as it was."""
-    folder, aside = cluster(world) / "servers" / server, cluster(world) / f"{server}-is-away"
+    folder, aside = world.root / "servers" / server, world.root / f"{server}-is-away"
     os.kill(int((folder / "supervisor" / "daemon.lock").read_text()), signal.SIGKILL)
     folder.rename(aside)
     folder.write_text("in the way")
@@ -122,7 +117,7 @@ def test_a_server_lost_while_the_hook_runs_there_has_to_be_fenced(world: World, 
     said(asked, 11, "web1", "--hook=again", "--hook=skip")
     assert ended.code == 0, ended.err
     assert servers(world) == [("web2", True), ("web3", True)]
-    hooks.end(cluster(world) / "servers" / "web1")  # it still ran
+    hooks.end(world.root / "servers" / "web1")  # it still ran
     assert world.deploy().code == 0
 
 

@@ -8,14 +8,18 @@ import selectors
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from edgeguard.cluster.local import hooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+PATIENCE = 60.0  # seconds that a command may take on a machine that has much else to do
 EDGEGUARD = (sys.executable, "-m", "edgeguard")
 VARIABLE = "correct-horse-battery"
 DATABASE = "sesame-opens-it"
@@ -70,7 +74,7 @@ class Command:
         self.seen(lambda event: event["event"] == "begin" and event["phase"] == phase)
 
     def end(self) -> Ended:
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=PATIENCE)
         self.public(out + err)
         return Ended(self.process.returncode, out, err)
 
@@ -86,13 +90,20 @@ class World:
     state: Path
     ready: dict[str, Any]
     secrets: tuple[str, ...]
+    commands: list[Command] = field(default_factory=list)
+
+    @property
+    def root(self) -> Path:
+        """The cluster's folder."""
+        return Path(tomllib.loads((self.config / "rehearsal.toml").read_text())["cluster"]["root"])
 
     def start(self, *arguments: str, **variables: str) -> Command:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("FASTLY_", "EDGEGUARD_"))
         }
         environment |= {"EDGEGUARD_CONFIG": str(self.config), "EDGEGUARD_STATE": str(self.state), **QUICK, **variables}
-        return Command(arguments, environment, self.secrets)
+        self.commands.append(Command(arguments, environment, self.secrets))
+        return self.commands[-1]
 
     def run(self, *arguments: str, **variables: str) -> Ended:
         return self.start(*arguments, **variables).end()
@@ -102,6 +113,19 @@ class World:
 
     def deploy_of(self, repository: Path, *arguments: str, **variables: str) -> Ended:
         return self.deploy(*arguments, **come_from(repository), **variables)
+
+    def rescue(self) -> None:
+        """What a failed test left must not make others fail: end its commands, and take back its deploy."""
+        while self.commands:
+            process = self.commands.pop().process
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+        left = self.status()
+        if left["lock"] or left["deploy"]:
+            for server in (self.root / "servers").glob("*"):
+                hooks.end(server)
+            self.run("rollback", "rehearsal", EDGEGUARD_CLUSTER__LEASE="1")
 
     def status(self) -> dict[str, Any]:
         found = self.run("status", "rehearsal", "--json")
@@ -210,7 +234,7 @@ def untouched(world: World, act: Callable[[], Ended]) -> Ended:
 
 
 def eventually(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end
         time.sleep(0.01)

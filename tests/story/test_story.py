@@ -152,6 +152,24 @@ def test_releases_never_mix(notes: Notes) -> None:
     assert chapters(notes.authenticated.answers) == [notes.old, CLOSED, notes.new]
 
 
+def test_the_environment_s_file_is_as_it_is_documented(here: World) -> None:
+    """config/rehearsal.toml explains why its settings are as they are. What differs is where it is."""
+    of_a_world = {"repository", "root", "gate_port", "service", "url", "health_url", "api_url", "token_file"}
+    of_its_options = {"env:HOOK_SECONDS", "planned_closure", "duration", "anonymous", "origin"}
+
+    def leaves(table: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+        for key, value in table.items():
+            if isinstance(value, dict):
+                yield from leaves(value, f"{path}{key}.")
+            else:
+                yield f"{path}{key}", ... if key in of_a_world | of_its_options else value
+
+    written = Path(here.ready["config"]) / "rehearsal.toml"
+    documented = Path(__file__).parents[2] / "config" / "rehearsal.toml"
+    one, other = (dict(leaves(tomllib.loads(path.read_text(encoding="utf-8")))) for path in (written, documented))
+    assert one == other
+
+
 def test_a_refusal_says_so_properly(notes: Notes) -> None:
     refusals = [answer for answer in notes.gate.answers if answer.release == CLOSED]
 
