@@ -93,6 +93,8 @@ def attempt(
             deployment.say("warning", text=f"not all visitors' samples could be written down: {visitors.lost}")
         _end(deployment, log, failure)
         deployment.let_go(command=command, **_in_short(log, failure))
+        for act in deployment.afterwards:
+            act()
     return report.fold(log.entries, read_samples(folder / "samples.jsonl"))
 
 
@@ -121,7 +123,8 @@ def _end(deployment: Deployment, journal: Log, failure: EdgeguardError | None) -
 
 class Log:
     """The journal of a run. Once something has failed, and after the commit, there is no way but on: signals wait,
-    and a journal that can't be written any more is told instead of raised. The servers are the truth.
+    and a journal that can't be written any more is told instead of raised. So it is once the cluster has been opened:
+    to close it again for that would help nobody. The servers are the truth.
     """
 
     def __init__(self, journal: Journal, deployment: Deployment) -> None:
@@ -139,7 +142,7 @@ class Log:
         try:
             self.entries.append(self._journal.append(event, **facts))
         except EdgeguardError as exc:
-            if not self._only_on:
+            if not self._only_on and not self._deployment.opened:
                 raise
             self.entries.append({"event": event, "at": time.time(), **facts})
             if not self._told:

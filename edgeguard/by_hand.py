@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard import front_door, steps
 from edgeguard.attempt import new_id
+from edgeguard.claims import within_limits
 from edgeguard.cluster import Closure
-from edgeguard.errors import EdgeError, Locked, NotConfirmed, OriginsUnhealthy
+from edgeguard.errors import EdgeguardError, Locked, OriginsUnhealthy
 from edgeguard.moments import rfc3339
 from edgeguard.record import this_holder
 from edgeguard.signals import Stop
@@ -26,9 +27,13 @@ def close(environment: Environment, *, lasting: int, reason: str, say: Callable[
     A closed gate tells that it is planned for `lasting` seconds; the claim lasts longer (claim.held).
 
     Raises:
+        UsageError: no claim can last for so long.
         Locked: somebody is at work, or the cluster is closed already.
         EdgeError, NotConfirmed: the grace could not be claimed; nothing was closed.
     """
+    if environment.settings.edge.mechanism == "vcl":
+        edge = environment.settings.edge
+        within_limits(environment, lasting, min(edge.ceiling, edge.base_grace + lasting))
     until = time.time() + lasting
     with _locked(environment, say) as deployment:
         record, cluster = deployment.record, environment.cluster
@@ -37,7 +42,7 @@ def close(environment: Environment, *, lasting: int, reason: str, say: Callable[
         claim = steps.ClaimGrace(deployment, lasting=max(lasting, environment.settings.claim.held))
         try:
             claimed = claim.do()
-        except (EdgeError, NotConfirmed):
+        except EdgeguardError:
             claim.undo({})
             raise
         closure = {"id": deployment.id, "who": this_holder(), "why": reason, "until": rfc3339(until)}
@@ -82,8 +87,13 @@ def _locked(environment: Environment, say: Callable[..., None], *, closed: bool 
     stop = Stop()
     deployment = steps.Deployment(id=new_id(), environment=environment, stop=stop, say=say)
     with stop.listening():
-        deployment.record.take(None, closed_by_hand=closed)
-        deployment.renew("lock", deployment.record.renewal, deployment.record.renew)
+        record = deployment.record
+        lock = record.look().get("lock")
+        if closed and lock and lock.get("by_hand"):  # whoever closed or opened it died doing so
+            record.take_over(wait=stop.sleep, say=lambda text: say("warning", text=text))
+        else:
+            record.take(None, by_hand=deployment.id, closed_by_hand=closed)
+        deployment.renew("lock", record.renewal, record.renew)
         try:
             yield deployment
         finally:

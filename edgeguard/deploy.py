@@ -14,7 +14,7 @@ from edgeguard.attempt import attempt
 from edgeguard.errors import CleanupUnfinished, EdgeguardError, Fenced, Held, Interrupted, Locked, RolledBack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from edgeguard.attempt import Log, Wish
     from edgeguard.environment import Environment
@@ -33,10 +33,9 @@ def phases(deployment: Deployment, *, earlier: bool = False) -> tuple[list[saga.
         claim,
         steps.Proof(deployment),
         steps.StopTasks(deployment),
-        steps.Close(deployment),  # from here on visitors depend on the edge
+        steps.Close(deployment, claim),  # from here on visitors depend on the edge
         steps.Drain(deployment),
-        steps.Swap(deployment),
-        steps.StayClosed(deployment, claim),
+        steps.Swap(deployment, claim),
         steps.Hook(deployment, claim),
         steps.Check(deployment),
         steps.Open(deployment, claim),  # until here
@@ -73,10 +72,9 @@ def run(
     try:
         saga.run(until_committed, log, interrupt=deployment.stop.check, adopted=adopted)
     except saga.Halt as exc:
-        claim = next(step for step in until_committed if step.name == "claim")
-        return _held(deployment, exc, claim, wait=wait)
+        return _held(deployment, exc, claim_of(until_committed), wait=wait)
     except saga.UndoFailed as exc:
-        return stuck(deployment, exc)
+        return stuck(deployment, exc, claim_of(until_committed))
     except EdgeguardError as exc:
         if not deployment.closed:
             return exc
@@ -88,16 +86,23 @@ def run(
         log.append("failed", step="commit", error=exc.message)
         return _uncommitted(deployment, exc)
     log.append("committed")
-    return finish(committed, log)
+    return finish(deployment, committed, log)
 
 
-def finish(committed: list[steps.Step], journal: Log) -> EdgeguardError | None:
+def claim_of(until_committed: Sequence[saga.Step]) -> steps.ClaimGrace:
+    """The step that claims the grace, of those that `phases` gives."""
+    return next(step for step in until_committed if isinstance(step, steps.ClaimGrace))
+
+
+def finish(deployment: Deployment, committed: list[steps.Step], journal: Log) -> EdgeguardError | None:
     """Forward only: each step is tried, and what failed is left to do."""
     undone, remedies = [], []
     for step in committed:
         journal.append("begin", step=step.name, before={})
         try:
             journal.append("done", step=step.name, **step.do())
+        except Fenced:
+            return _replaced(deployment)
         except EdgeguardError as exc:
             journal.append("failed", step=step.name, error=exc.message)
             undone.append(f"{step.name}: {exc.message}")
@@ -108,15 +113,18 @@ def finish(committed: list[steps.Step], journal: Log) -> EdgeguardError | None:
     return None
 
 
-def _held(deployment: Deployment, halt: saga.Halt, claim: saga.Step, *, wait: bool) -> Held:
+def _held(deployment: Deployment, halt: saga.Halt, claim: steps.ClaimGrace, *, wait: bool) -> Held:
     """A person is needed. With `wait` the claim is renewed until somebody else takes over, or a signal comes."""
-    if wait and isinstance(claim, steps.ClaimGrace):
-        deployment.let_go()
+
+    def stay() -> None:
         deployment.stop.unshield()
         waiting = "waiting, and renewing the claim" if deployment.claims else "waiting, without a claim to renew"
         deployment.say("warning", text=f"{halt.message}; {waiting}. {halt.remedy}")
         with suppress(Interrupted):
             claim.keep_long(until=lambda: deployment.record.lost)
+
+    if wait:
+        deployment.afterwards.append(stay)
     return Held(f"{_said(halt.__cause__)}; {halt.message}", halt.remedy)
 
 
@@ -139,13 +147,20 @@ def _replaced(deployment: Deployment) -> Locked:
     )
 
 
-def stuck(deployment: Deployment, exc: saga.UndoFailed) -> EdgeguardError:
+def stuck(deployment: Deployment, exc: saga.UndoFailed, claim: steps.ClaimGrace) -> EdgeguardError:
     """An unwinding stopped half-way: what to tell the person who is needed now."""
     if isinstance(exc.__cause__, Fenced):
         return _replaced(deployment)
+    if not deployment.closed and isinstance(
+        exc.failure, EdgeguardError
+    ):  # nothing but the record is as it should not be
+        exc.failure.message += f"; and {exc.message}"
+        return exc.failure
     name = deployment.environment.name
+    until = claim.lengthen() if deployment.closed else None
     return Held(
-        f"{_said(exc.failure)}; and {exc.message}. The grace stays as long as it was claimed",
+        f"{_said(exc.failure)}; and {exc.message}"
+        + (f". The edge serves the copies it has until {until}" if until else ""),
         f"{exc.remedy} Mend what is named; then edgeguard rollback {name} or edgeguard resume {name} (with --without "
         "SERVER, if one is lost).".lstrip(),
     )

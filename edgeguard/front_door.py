@@ -62,6 +62,8 @@ def judge(settings: EdgeSettings, answer: Answer, release: str | None = None) ->
     """Raise OriginsUnhealthy if an answer to `look` is not a healthy origin's (of this release)."""
     if answer.status != 200:  # noqa: PLR2004 (HTTP)
         raise OriginsUnhealthy(f"{settings.health_url} answers {answer.status} through the front door", _REMEDY)
+    if closure := answer.headers.get("edgeguard-closed"):
+        raise OriginsUnhealthy(f"{settings.health_url} is answered by a closed gate ({closure})", _REMEDY)
     if "edgeguard-stale" in answer.headers:
         raise OriginsUnhealthy(f"{settings.health_url} is answered with a stale copy", _REMEDY)
     if release is not None and settings.release_header is not None:

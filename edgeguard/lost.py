@@ -48,10 +48,13 @@ def _judged(environment: Environment, without: Collection[str], fenced: Collecti
             f"{', '.join(refused)}: no gate stands in front; its own may still let visitors through to what it runs",
             _fence(refused),
         )
-    deploy = found.get("deploy") or {}
-    hook = (deploy.get("hook") or {}).get("server")
-    if deploy.get("phase") == "hook" and hook in set(without) - set(fenced):
-        raise Refused(f"{hook}: the deploy hook of {deploy['id']} was started there, and may still run", _fence([hook]))
+    deploy = found.get("deploy")
+    while deploy:  # and the one in whose place it came, whose hook may run as well
+        hook = (deploy["hook"] or {}).get("server")
+        if deploy["phase"] == "hook" and hook in set(without) - set(fenced):
+            text = f"{hook}: the deploy hook of {deploy['id']} was started there, and may still run"
+            raise Refused(text, _fence([hook]))
+        deploy = deploy.get("superseded")
     return found
 
 

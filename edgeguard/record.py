@@ -53,7 +53,7 @@ class Record:
     On the servers it is one JSON object: `epoch` and `serial` (which of two copies is the newer), `lock`, `deploy` (the
     one that is under way, or was left unfinished), `closure` (by hand), `opened` and `before` (the generation that
     serves, and the one that served before it, each {"generation", "release"}), `without` (the servers that were left
-    out when it was opened; a deploy has its own), `history` (how runs ended).
+    out when it was opened; a deploy has its own), `beneath` (pipelines' claims), `history` (how runs ended).
     """
 
     def __init__(self, cluster: Cluster, environment: str, *, lease: float = LEASE) -> None:
@@ -98,6 +98,11 @@ class Record:
         return self._content.get("before")
 
     @property
+    def beneath(self) -> dict[str, str]:
+        """The pipelines' claims over which a deploy wrote its own, and that come back with its end: slot and value."""
+        return dict(self._content.get("beneath") or {})
+
+    @property
     def renewal(self) -> float:
         """Seconds between two renewals."""
         return self._lease / RENEWALS
@@ -130,9 +135,15 @@ class Record:
         return max(known, key=lambda record: (record["epoch"], record["serial"]), default={}), unreadable
 
     def take(
-        self, deploy: Mapping[str, Any] | None, *, instead_of: str | None = None, closed_by_hand: bool = False
+        self,
+        deploy: Mapping[str, Any] | None,
+        *,
+        by_hand: str | None = None,
+        instead_of: str | None = None,
+        closed_by_hand: bool = False,
     ) -> None:
-        """Take the lock on all servers, in their order, and write down which deploy is under way (None: none is).
+        """Take the lock on all servers, in their order, and write down which deploy is under way, or (None) which act
+        `by_hand`: its id.
 
         Raises:
             Locked: somebody holds it, or took it at the same moment; or an unfinished deploy is in the way that isn't
@@ -142,7 +153,7 @@ class Record:
         if newest.get("lock"):
             raise self._locked(newest["lock"])
         self._refuse_unfinished(newest, instead_of, closed_by_hand=closed_by_hand)
-        self._write_lock(newest, deploy)
+        self._write_lock(newest, deploy, by_hand)
 
     def take_over(self, *, wait: Callable[[float], None], say: Callable[[str], None]) -> None:
         """Take the lock from a holder that is dead, or that let go of it, and keep what it left unfinished.
@@ -153,8 +164,9 @@ class Record:
         newest = self._everywhere()
         if lock := newest.get("lock"):
             say(f"watching for {self._lease:g} s whether {lock['holder']} still renews its lock")
-            self._watch(lock, wait)
-        self._write_lock(newest, newest.get("deploy"))
+            self._watch(newest, wait)
+        by_hand = lock["deploy"] if lock and lock.get("by_hand") else None
+        self._write_lock(newest, newest.get("deploy"), by_hand)
 
     def note(self, **facts: Any) -> None:  # noqa: ANN401 (whatever JSON can say)
         """Write these facts down on every server, beside those that are there."""
@@ -194,19 +206,23 @@ class Record:
                 f"If that is the one you mean: edgeguard unlock {self._environment} {lock['deploy']}",
             )
         say(f"watching for {self._lease:g} s whether {lock['holder']} still renews its lock")
-        self._watch(lock, wait)
+        self._watch(found, wait)
         epoch = found["epoch"]
         freed = {**found, "epoch": epoch + 1, "serial": found["serial"] + 1, "lock": None}
         self._cluster.write_record(epoch + 1, freed, expected=epoch)
         return lock
 
-    def _watch(self, lock: dict[str, Any], wait: Callable[[float], None]) -> None:
-        """Look at a lock for as long as its lease lasts, on this machine's own clock: servers' may be wrong."""
+    def _watch(self, found: dict[str, Any], wait: Callable[[float], None]) -> None:
+        """Look at a record for as long as its lock's lease lasts, on this machine's own clock: servers' may be wrong.
+
+        Whatever is written meanwhile shows that its holder lives; so what was found is still so when this returns.
+        """
+        lock = found["lock"]
         began = time.monotonic()
         while True:
             left = self._lease - (time.monotonic() - began)
             wait(max(0.0, min(_GLANCE, left)))
-            if self.look().get("lock") != lock:
+            if self.look() != found:
                 raise Locked(
                     f"{lock['deploy']} is alive: {lock['holder']} renews its lock, or let go of it just now",
                     "Wait until it has ended, or end it.",
@@ -245,7 +261,7 @@ class Record:
         if instead_of is not None and not left:
             raise Locked(f"{instead_of} is not unfinished: there is nothing to supersede", "Deploy without it.")
 
-    def _write_lock(self, newest: dict[str, Any], deploy: Mapping[str, Any] | None) -> None:
+    def _write_lock(self, newest: dict[str, Any], deploy: Mapping[str, Any] | None, by_hand: str | None = None) -> None:
         epoch = newest.get("epoch", 0)
         content = {
             "opened": None,
@@ -257,7 +273,8 @@ class Record:
             "serial": newest.get("serial", 0) + 1,
             "deploy": deploy and {**deploy, "without": list(self._cluster.left_out)},
             "lock": {
-                "deploy": (deploy or {}).get("id", "by hand"),
+                "deploy": by_hand or (deploy or {}).get("id", "none"),
+                "by_hand": by_hand is not None,
                 "holder": this_holder(),
                 "since": datetime.now(UTC).isoformat(timespec="seconds"),
                 "counter": 0,
@@ -283,11 +300,14 @@ class Record:
         self._content = content
 
     def _locked(self, lock: dict[str, Any]) -> Locked:
+        name = self._environment
+        look = f"Wait until it has ended; `edgeguard status {name}` shows what it is doing."
+        ways = f"edgeguard resume {name} finishes what it left, edgeguard rollback {name} undoes it."
+        if lock.get("by_hand"):
+            ways = f"edgeguard cluster open {name} opens what it closed."
         return Locked(
             f"{lock['deploy']} holds the lock: {lock['holder']}, since {lock['since']}",
-            f"Wait until it has ended; `edgeguard status {self._environment}` shows what it is doing. If its process "
-            f"is gone: edgeguard resume {self._environment} finishes what it left, edgeguard rollback "
-            f"{self._environment} undoes it.",
+            f"{look} If its process is gone: {ways}",
         )
 
     def _known(self, server: str, record: dict[str, Any]) -> dict[str, Any]:

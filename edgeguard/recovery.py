@@ -11,15 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard import deploy, saga, steps
 from edgeguard.attempt import attempt
-from edgeguard.errors import EdgeError, Held, HookRuns, HookUnknown, Locked, NotConfirmed, RolledBack
+from edgeguard.errors import (
+    CleanupUnfinished,
+    ClusterError,
+    EdgeError,
+    EdgeguardError,
+    Held,
+    HookRuns,
+    HookUnknown,
+    Locked,
+    NotConfirmed,
+    RolledBack,
+)
 from edgeguard.moments import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edgeguard.attempt import Log, Wish
+    from edgeguard.attempt import Log, Story, Wish
     from edgeguard.environment import Environment
-    from edgeguard.errors import EdgeguardError
     from edgeguard.journal import Entry
     from edgeguard.steps import Deployment
 
@@ -39,47 +49,90 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
     def story(deployment: Deployment, log: Log) -> EdgeguardError | None:
         until_committed, committed = deploy.phases(deployment)
         _take_over(deployment, log, "finish it")
-        if left["phase"] == "committed":
-            return deploy.finish(committed, log)
-        if left["phase"] == "lock" and deployment.generation is None:
-            return _undo(deployment, log, _never_staged(left, environment.name))
+        record = deployment.record.deploy
+        if record["phase"] == "committed":
+            return deploy.finish(deployment, committed, log)
+        if record["phase"] == "lock" and deployment.generation is None:
+            return _undo(deployment, log, _never_staged(record, environment.name))
+        _refuse_guess(environment, record, wish)
         _claim_again(until_committed, log, deployment)
+        _wait_for_the_hook(deployment)
         return deploy.run(deployment, log, until_committed, committed, adopted=_adopted(deployment), wait=wish.wait)
 
     _refuse_guess(environment, left, wish)
-    return attempt(environment, wish, story, command="resume", of=left["id"], listen=listen)
+    return attempt(environment, wish, _held_while_closed(story), command="resume", of=left["id"], listen=listen)
 
 
 def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None]) -> dict[str, Any]:
-    """Undo the deploy that was left unfinished; where there is none, or it had committed, deploy the release before.
+    """Undo the deploy that was left unfinished, and the one in whose place it came; where there is none, or it had
+    committed, deploy the release before.
 
     Raises:
-        Locked: somebody is at work.
+        Locked: somebody is at work, or has closed the cluster by hand.
     """
-    left = unfinished(environment)
 
     def undo(deployment: Deployment, log: Log) -> EdgeguardError | None:
         _take_over(deployment, log, "undo it")
+        if deployment.record.deploy["phase"] == "committed":
+            raise Locked(f"{deployment.id} has committed meanwhile", "Look again: edgeguard status.")
         deployment.by_hand = True
+        _claim_again(deploy.phases(deployment)[0], log, deployment)
         _wait_for_the_hook(deployment)
         return _undo(deployment, log, None)
 
     def earlier(deployment: Deployment, log: Log) -> EdgeguardError | None:
         return deploy.run(deployment, log, *deploy.phases(deployment, earlier=True), wait=wish.wait)
 
+    report = None
+    while (left := unfinished(environment)) is not None and left["phase"] != "committed":
+        report = attempt(environment, wish, _held_while_closed(undo), command="rollback", of=left["id"], listen=listen)
+        if report["exit_code"] != 0:
+            break
+    if report is not None:
+        return report
     if left is None:
-        _free_dead_lock(environment, listen)
-    if left is not None and left["phase"] != "committed":
-        return attempt(environment, wish, undo, command="rollback", of=left["id"], listen=listen)
-    if left is not None:
+        _free_dead_lock(environment, listen, refuse_by_hand=True)
+    else:
         resume(environment, wish, listen=listen)
     return attempt(environment, wish, earlier, command="rollback", of=None, listen=listen)
 
 
-def _free_dead_lock(environment: Environment, listen: Callable[[Entry], None]) -> None:
-    """Who died before anything was under way, or after it was over, left nothing but the lock."""
+def _held_while_closed(story: Story) -> Story:
+    """Whatever ends it, as long as the cluster is closed a person is needed, who is told the ways on."""
+
+    def told(deployment: Deployment, log: Log) -> EdgeguardError | None:
+        try:
+            failure = story(deployment, log)
+        except EdgeguardError as exc:
+            log.append("failed", step=None, error=exc.message)
+            failure = exc
+        if failure is None or isinstance(failure, (Locked, RolledBack, Held, CleanupUnfinished)):
+            return failure
+        if not deployment.closed or _open(deployment):
+            return failure
+        ways = steps.ways_on(deployment.environment.name, deployment.id)
+        return Held(f"{failure.message}; the cluster is still closed", f"{failure.remedy}\n  {ways}".lstrip())
+
+    return told
+
+
+def _open(deployment: Deployment) -> bool:
+    try:
+        return all(server.open for server in deployment.serving.state())
+    except ClusterError:
+        return False
+
+
+def _free_dead_lock(environment: Environment, listen: Callable[[Entry], None], *, refuse_by_hand: bool = False) -> None:
+    """Who died before anything was under way, or after it was over, left nothing but the lock. One that was taken to
+    close or open by hand may have left more than that."""
     record = environment.record()
-    if record.look().get("lock"):
+    if lock := record.look().get("lock"):
+        if refuse_by_hand and lock.get("by_hand"):
+            raise Locked(
+                f"{lock['holder']} closes or opens the cluster by hand, or died doing so",
+                f"If its process is gone: edgeguard cluster open {environment.name}",
+            )
         record.take_over(
             wait=time.sleep, say=lambda text: listen({"event": "warning", "at": time.time(), "text": text})
         )
@@ -112,16 +165,10 @@ def _undo(deployment: Deployment, log: Log, failure: EdgeguardError | None) -> E
         begun += ["open"]
     until_committed, _ = deploy.phases(deployment)
     why = failure or RolledBack("a rollback was asked for")
-    if deployment.closed:
-        _claim_again(until_committed, log, deployment)
     try:
-        saga.unwind(
-            [(step, step.before()) for step in until_committed if step.name in begun],
-            log,
-            why,
-        )
+        saga.unwind([(step, step.before()) for step in until_committed if step.name in begun], log, why)
     except saga.UndoFailed as exc:
-        return deploy.stuck(deployment, exc)
+        return deploy.stuck(deployment, exc, deploy.claim_of(until_committed))
     return failure
 
 
@@ -140,7 +187,8 @@ def _take_over(deployment: Deployment, log: Log, will: str) -> None:
     deployment.closed = left["phase"] != "lock"  # not begun to close
     deployment.was_open = left.get("was_open", True)
     deployment.opened = left["phase"] == "open"
-    deployment.hook_begun = left["hook"] is not None
+    deployment.hook_begun = left["hook"] is not None or left.get("after_hook", False)
+    deployment.hook_server = left["hook"]["server"] if left["hook"] else None
     if deployment.closed:  # one that was lost since then
         record.note(without=deployment.without)
     servers = deployment.environment.cluster.state()
@@ -156,15 +204,17 @@ def _take_over(deployment: Deployment, log: Log, will: str) -> None:
     )
 
 
-def _claim_again(steps_: Sequence[saga.Step], log: Log, deployment: Deployment) -> None:
+def _claim_again(until_committed: Sequence[saga.Step], log: Log, deployment: Deployment) -> None:
     """Claim before anything else, since nobody renewed the claim meanwhile. Where the cluster is closed, to go on is
-    better than to wait for the edge."""
-    claim = next(step for step in steps_ if step.name == "claim")
+    better than to wait for the edge. Where nothing was closed, whoever goes back needs none."""
+    if deployment.by_hand and not deployment.closed:
+        return
+    claim = deploy.claim_of(until_committed)
     log.append("begin", step=claim.name, before={})
     try:
         log.append("done", step=claim.name, **claim.do())
     except (EdgeError, NotConfirmed) as exc:
-        if not deployment.closed or all(server.open for server in deployment.serving.state()):
+        if not deployment.closed or _open(deployment):
             raise
         deployment.say("warning", text=f"the grace could not be claimed again: {exc.message}")
 
@@ -182,36 +232,30 @@ def _adopted(deployment: Deployment) -> tuple[str, ...]:
     )
     if not serving:
         return always
-    adopted = (*always, "stop-tasks", "close", "drain", "swap", "stay-closed", "hook", "check")
+    adopted = (*always, "stop-tasks", "close", "drain", "swap", "hook", "check")
     if deployment.environment.cluster.left_out:  # opening it again takes who was lost since then out of the gate
         return adopted
     return (*adopted, "open")
 
 
 def _wait_for_the_hook(deployment: Deployment) -> None:
-    """What it runs from can't be taken away while it runs. How it ended matters to nobody who goes back."""
+    """What it runs from can't be taken away while it runs. What its end means is for who needs to know."""
     try:
         deployment.environment.cluster.hook_result(deployment.id, "deploy", cancelled=deployment.stop.asked)
     except HookUnknown as exc:
-        deployment.say("warning", text=exc.message)
+        if deployment.by_hand:
+            deployment.say("warning", text=exc.message)
 
 
 def _refuse_guess(environment: Environment, left: dict[str, Any], wish: Wish) -> None:
     """Raise Held where only a person can know whether the hook may start again, and has not said."""
-    if left["hook"] is None or left["phase"] == "committed" or wish.hook is not None:
+    if left["hook"] is None or left["phase"] not in ("lock", "close", "hook") or wish.hook is not None:
         return
-    server, cluster = left["hook"]["server"], environment.cluster
     try:
-        result = cluster.hook_result(left["id"], "deploy", cancelled=lambda: True)
+        result = steps.end_of(environment.cluster, left["id"], left["hook"]["server"], lambda: True)
     except HookRuns:
         return
     except HookUnknown as exc:
         raise steps.unknown(environment.name, exc) from exc
-    # Its start is written down on its own server before it starts. One whose disk is another now can't tell.
-    own = (cluster.read_record().get(server) or {}).get("deploy") or {}
-    if result is None and not own.get("hook"):
-        raise steps.unknown(
-            environment.name, HookUnknown(f"{server} does not know any more whether the hook ran there")
-        )
     if result is not None and result.code != 0 and environment.settings.cluster.after_hook_failure == "stay-closed":
         raise steps.unknown(environment.name, HookUnknown(f"the deploy hook of {left['id']} failed on {result.server}"))

@@ -12,6 +12,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -201,6 +202,21 @@ class EdgeOnlySettings(Table):
     purge: PurgeSettings = PurgeSettings()
     visitors: VisitorsSettings = VisitorsSettings()
     doctor: DoctorSettings = DoctorSettings()
+
+    @model_validator(mode="after")
+    def _agree(self) -> EdgeOnlySettings:
+        longest = max(
+            self.edge.ceiling, 86_400
+        )  # later ends than a day beyond the ceiling count for nothing at the edge
+        for name in ("duration", "held"):
+            if getattr(self.claim, name) > longest:
+                raise ValueError(f"claim.{name}: no claim lasts longer than edge.ceiling, or a day: {longest} s")
+        green = self.cluster and self.cluster.edge_check_path
+        if green and green == urlsplit(self.edge.health_url).path:
+            raise ValueError(
+                f"cluster.edge_check_path: {green} is the page of edge.health_url, which has to fail while it is closed"
+            )
+        return self
 
 
 class Settings(EdgeOnlySettings):

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL = 0.02
-_SECOND = b"edgeguard: what began is being finished or taken back; kill -9 would leave it as it is at that moment\n"
-"""What whoever asks twice is told."""
 
 
 class Stop:
@@ -28,6 +26,8 @@ class Stop:
         self._asked = False  # no Event: its lock may be held by the very thread in which the signal's handler runs
         self._shielded = False
         self._signal = ""
+        self.left_behind = "what began is being finished or taken back; kill -9 would leave it as it is at that moment"
+        """What whoever asks twice is told."""
 
     def asked(self) -> bool:
         """True when what is going on should be given up (never while shielded)."""
@@ -75,6 +75,6 @@ class Stop:
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         if self._asked:  # not print: this may be in the midst of one
-            os.write(2, _SECOND)
+            os.write(2, f"edgeguard: {self.left_behind}\n".encode())
         self._signal = signal.Signals(number).name
         self._asked = True

@@ -7,13 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeguard import hooks
+from edgeguard.edge.confirm import edge_clock
 from edgeguard.edge.grace import parse
 from edgeguard.errors import EdgeError, EdgeguardError
 from edgeguard.moments import duration, rfc3339
@@ -80,9 +80,10 @@ def wrap(
 def _renewed(environment: EdgeSide, made: Made, lasting: int | None, say: Callable[[str], None]) -> Iterator[None]:
     """Renew the claim and its hold while the block runs: each time the whole claim, with later ends."""
     edge, settings, claim = environment.edge, environment.settings.claim, made.claim
+    clock = edge_clock(edge)
 
     def renew() -> None:
-        now = int(time.time() + made.confirmed.clock_difference)
+        now = int(clock())
         there = parse(claim.slot, edge.items().get(claim.slot, ""))
         if there is not None and there.nonce != claim.nonce and there.until > now:
             raise EdgeError(f"{claim.slot} is somebody else's now, in force until {rfc3339(there.until)}")

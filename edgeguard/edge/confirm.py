@@ -41,12 +41,26 @@ def clock_difference(edge: Edge) -> float | None:
     return None if isinstance(seen, str) else (seen.now + seen.now + 1 - asked - time.time()) / 2
 
 
+def edge_clock(edge: Edge) -> Callable[[], float]:
+    """The edge's time from now on (Unix time), whatever becomes of this machine's wall clock meanwhile: one that jumps
+    must not end a claim, or let it last for days. One status question; where it isn't answered, the clocks agree."""
+    ahead, began = clock_difference(edge) or 0.0, _steady()
+    at = time.time() + ahead
+    return lambda: at + _steady() - began
+
+
+def _steady() -> float:
+    """Seconds on a clock that nobody sets; where there is one that goes on while the machine sleeps, on that."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def confirm(
     edge: Edge,
     expected: Mapping[str, str],
     *,
     propagation: float,
     timeout: float,
+    grace: int = 0,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     wall: Callable[[], float] = time.time,
@@ -55,11 +69,11 @@ def confirm(
     """Called when the write has been answered. Wait until `propagation` seconds have passed since then, and the last
     ANSWERS status answers in a row, each over a new connection, show every slot in `expected` exactly so.
 
-    `timeout` counts from this call, too. `see` is shown every answer. What it raises, and what `sleep` raises (an
-    interruption), passes through.
+    At least `grace` seconds have to be in force then. `timeout` counts from this call, too. `see` is shown every
+    answer. What it raises, and what `sleep` raises (an interruption), passes through.
 
     Raises:
-        NotConfirmed: not so within `timeout`, with what the edge showed last.
+        NotConfirmed: not so within `timeout`, with what the edge showed last; or the edge grants less.
     """
     began = clock()
     pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, propagation / 20))
@@ -77,6 +91,11 @@ def confirm(
             nodes.add(seen.node)
             see(seen)
             wrong = _difference(expected, seen)
+            if not wrong and seen.grace < grace:
+                raise NotConfirmed(
+                    f"written, but {seen.node} grants {seen.grace} s instead of {grace} s",
+                    "The policy in the service has another ceiling than edge.ceiling: edgeguard edge diff.",
+                )
         in_a_row = 0 if wrong else in_a_row + 1
         passed = clock() - began
         if in_a_row >= ANSWERS and passed >= propagation:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgeguard.journal import Entry
     from edgeguard.visitors import Sample
 
-INTERNAL = ("proof", "stay-closed", "finish")
+INTERNAL = ("proof", "finish")
 _PURGED = ("keys", "requests", "ids", "reasons")
 _OUTCOMES = {0: "deployed", 12: "deployed", 10: "rolled-back", 11: "held", 1: "abandoned"}
 

@@ -5,13 +5,14 @@ In the order of their phases: before.py, guard.py, closure.py, hook.py, after.py
 
 from edgeguard.steps.after import Finish, Healthy, Purge, ReleaseClaim, commit, wanted
 from edgeguard.steps.before import ACCEPTABLE, Build, Earlier, Lock, Preflight, Stage
-from edgeguard.steps.closure import Check, Close, Drain, Open, StayClosed, StopTasks, Swap
-from edgeguard.steps.deployment import UNGUARDED, Deployment, Step
+from edgeguard.steps.closure import Check, Close, Drain, Open, StopTasks, Swap
+from edgeguard.steps.deployment import PHASES, UNGUARDED, Deployment, Step
 from edgeguard.steps.guard import ClaimGrace, Proof
-from edgeguard.steps.hook import Hook, PostDeploy, unknown, ways_on
+from edgeguard.steps.hook import Hook, PostDeploy, end_of, unknown, ways_on
 
 __all__ = [
     "ACCEPTABLE",
+    "PHASES",
     "UNGUARDED",
     "Build",
     "Check",
@@ -31,11 +32,11 @@ __all__ = [
     "Purge",
     "ReleaseClaim",
     "Stage",
-    "StayClosed",
     "Step",
     "StopTasks",
     "Swap",
     "commit",
+    "end_of",
     "unknown",
     "wanted",
     "ways_on",

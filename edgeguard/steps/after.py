@@ -55,7 +55,7 @@ class ReleaseClaim(Step):
 
 
 class Finish(Step):
-    """Remove what nothing uses. Then nothing is under way any more."""
+    """Remove what nothing uses. Then nothing is under way any more, unless a person has to say how the hook ended."""
 
     name = "finish"
 
@@ -66,7 +66,8 @@ class Finish(Step):
         try:
             self.environment.cluster.prune(deployment.epoch, keep)
         finally:  # what can't be removed must not stay in the next one's way
-            deployment.record.note(deploy=None)
+            if not deployment.unsettled:
+                deployment.record.note(deploy=None)
         return {}
 
 

@@ -68,6 +68,8 @@ class Lock(Step):
 
     def do(self) -> Facts:
         deployment, record = self.deployment, self.deployment.record
+        superseded = (record.look().get("deploy") or {}) if deployment.supersede else {}
+        deployment.hook_begun = bool(superseded.get("hook") or superseded.get("after_hook"))
         under_way = {
             "id": deployment.id,
             "ref": deployment.ref,
@@ -76,7 +78,8 @@ class Lock(Step):
             "purge_keys": list(deployment.purge_keys),
             "phase": self.name,
             "hook": None,
-            "superseded": record.look().get("deploy") if deployment.supersede else None,
+            "after_hook": deployment.hook_begun,
+            "superseded": superseded or None,
         }
         record.take(under_way, instead_of=deployment.supersede)
         deployment.renew("lock", record.renewal, record.renew)
@@ -92,14 +95,17 @@ class Preflight(Step):
     """Look at everything that could make this deploy visible, before anything is touched."""
 
     name = "preflight"
+    _mends = False  # a cluster that an unfinished deploy has closed
 
     def do(self) -> Facts:
         servers = self.deployment.serving.state()
         self.deployment.generations = {server.generation for server in servers}
-        if not self.deployment.supersede:  # else the one in whose place this comes had found it open
-            self.deployment.was_open = all(server.open for server in servers)
+        now_open = all(server.open for server in servers)
+        superseded = self.deployment.record.deploy.get("superseded") or {}
+        self._mends = bool(superseded) and not now_open
+        self.deployment.was_open = superseded.get("was_open", True) if self._mends else now_open
         reasons = [*self._cluster(servers), *self._edge()]
-        if not reasons and not self.deployment.supersede and "origins-sick" not in self.deployment.accept:
+        if not reasons and not self._mends and "origins-sick" not in self.deployment.accept:
             reasons += self._visitors()
         refused = [(name, text) for name, text in reasons if name not in self.deployment.accept]
         if refused:
@@ -111,7 +117,7 @@ class Preflight(Step):
         return {"previous": opened["release"] if opened else None, "servers": [server.name for server in servers]}
 
     def _cluster(self, servers: tuple[ServerState, ...]) -> list[tuple[str, str]]:
-        if self.deployment.supersede:
+        if self._mends:
             return []  # closed, and perhaps half-way, is just what it is to be brought out of
         if self.deployment.first:
             return [("no-previous-release", "nothing was ever deployed here, so there is nothing to go back to")]

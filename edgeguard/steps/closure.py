@@ -29,17 +29,26 @@ class Close(Step):
 
     name = "close"
 
+    def __init__(self, deployment: Deployment, claim: ClaimGrace) -> None:
+        super().__init__(deployment)
+        self._claim = claim
+
     def before(self) -> Facts:
         return {"open": self.deployment.was_open}
 
     def do(self) -> Facts:
         self.deployment.closed = True
-        record, was_open = self.deployment.record, self.deployment.was_open
-        record.note(without=self.deployment.without, deploy={**record.deploy, "phase": self.name, "was_open": was_open})
+        self.deployment.stop.left_behind = (
+            "what was closed is being put back; kill -9 now would leave it closed behind the claim, until somebody "
+            f"calls edgeguard resume or rollback {self.environment.name}, from any machine"
+        )
+        self.deployment.record.note(without=self.deployment.without)
+        self.deployment.reached(self.name, was_open=self.deployment.was_open)
         self.environment.cluster.close(self.deployment.epoch, _closure(self.deployment))
         return {}
 
     def undo(self, before: Facts) -> None:
+        stay_closed(self.deployment, self._claim)
         if before["open"] and not self.deployment.first:
             previous = self.deployment.previous_generation()
             self.deployment.serving.check(previous)
@@ -61,6 +70,10 @@ class Swap(Step):
 
     name = "swap"
 
+    def __init__(self, deployment: Deployment, claim: ClaimGrace) -> None:
+        super().__init__(deployment)
+        self._claim = claim
+
     def before(self) -> Facts:
         return {"generation": self.deployment.previous}
 
@@ -70,29 +83,11 @@ class Swap(Step):
 
     def undo(self, before: Facts) -> None:
         deployment = self.deployment
+        stay_closed(deployment, self._claim)
         previous = None if deployment.first else deployment.previous_generation().name
         deployment.serving.swap(deployment.epoch, previous)
         if deployment.back_again.servers:  # they have nothing that they could go back to
             deployment.back_again.swap(deployment.epoch, None)
-
-
-class StayClosed(Step):
-    """Does nothing. Taking it back, once the hook has begun, is where a cluster stays closed on purpose: one long
-    claim, and a person decides. An environment that prefers to be rolled back passes through."""
-
-    name = "stay-closed"
-
-    def __init__(self, deployment: Deployment, claim: ClaimGrace) -> None:
-        super().__init__(deployment)
-        self._claim = claim
-
-    def undo(self, before: Facts) -> None:
-        deployment = self.deployment
-        if deployment.hook_begun and not deployment.by_hand and self._stays():
-            raise halt(deployment, self._claim)
-
-    def _stays(self) -> bool:
-        return self.environment.settings.cluster.after_hook_failure == "stay-closed"
 
 
 class Check(Step):
@@ -116,7 +111,7 @@ class Open(Step):
 
     def do(self) -> Facts:
         self.deployment.opened = True
-        self.deployment.record.note_deploy(phase=self.name)
+        self.deployment.reached(self.name)
         self.environment.cluster.open(self.deployment.epoch, self.deployment.target.name)
         self._claim.let_go_of_hold()
         return {}
@@ -125,6 +120,17 @@ class Open(Step):
         self._claim.hold_again()
         self.environment.cluster.close(self.deployment.epoch, _closure(self.deployment))
         self.environment.cluster.drain(self.deployment.epoch, self.environment.settings.cluster.drain_timeout)
+
+
+def stay_closed(deployment: Deployment, claim: ClaimGrace) -> None:
+    """Once a hook has begun, no more is taken back where the environment wants that: one long claim; a person decides.
+
+    Raises:
+        Halt: the cluster stays closed.
+    """
+    wanted = deployment.environment.settings.cluster.after_hook_failure == "stay-closed"
+    if wanted and deployment.hook_begun and not deployment.by_hand:
+        raise halt(deployment, claim)
 
 
 def _closure(deployment: Deployment) -> Closure:

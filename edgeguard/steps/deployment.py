@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from edgeguard.saga import Facts
     from edgeguard.signals import Stop
 
+PHASES = ("lock", "close", "hook", "open", "committed")
+"""Those that the record tells, in their order: what may have happened, for whoever finishes or undoes it."""
 UNGUARDED = "unguarded"
 """What a person accepts who deploys without a claim."""
 
@@ -46,8 +48,12 @@ class Deployment:
     was_open: bool = True  # when this deploy began, or the one that it supersedes
     closed: bool = False  # whether the close has begun
     opened: bool = False  # whether the opening has begun
-    hook_begun: bool = False
+    hook_begun: bool = False  # of this deploy, or of one in whose place it came
+    hook_server: str | None = None  # where an earlier run of this deploy has claimed it
+    unsettled: bool = False  # only a person can know how the post-deploy hook ended
+    afterwards: list[Callable[[], None]] = field(default_factory=list)  # what is done when all is written down
     by_hand: bool = False  # a person asked for a rollback: nothing stays closed for another one
+    proved: bool = False  # an unwinding has seen that the origins are healthy, so a claim may go
     sick: bool = False  # the origins were not healthy when an unwinding looked, and nothing had been closed
     renewals: list[Renewal] = field(default_factory=list)
 
@@ -109,6 +115,13 @@ class Deployment:
                 "Deploy a release that works.",
             )
         return found
+
+    def reached(self, phase: str, **facts: Any) -> None:  # noqa: ANN401 (whatever JSON can say)
+        """Write down that a phase begins, before its first act. One that an earlier run has reached stays: what may
+        have happened counts."""
+        there = self.record.deploy["phase"]
+        furthest = max(there, phase, key=PHASES.index)
+        self.record.note_deploy(phase=furthest, **facts)
 
     def let_go(self, **ended: Any) -> None:  # noqa: ANN401 (whatever JSON can say)
         """End every renewal, and free the lock if this process still has it. What is unfinished stays written down, and

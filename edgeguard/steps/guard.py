@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgeguard import front_door
 from edgeguard.edge import audit
-from edgeguard.edge.confirm import clock_difference, confirm
-from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, Claim, new_nonce, parse
+from edgeguard.edge.confirm import confirm, edge_clock
+from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, Claim, live, new_nonce, parse
 from edgeguard.errors import ClusterError, EdgeError, EdgeguardError, Fenced, OriginsUnhealthy
 from edgeguard.moments import rfc3339
 from edgeguard.steps.after import purge
@@ -32,9 +33,10 @@ class ClaimGrace(Step):
         super().__init__(deployment)
         self._lasting = lasting or deployment.environment.settings.claim.duration
         self._nonce = new_nonce()
-        self._ahead = 0.0  # the edge's clock, by which claims end, of this machine's
+        self._now: Callable[[], float] = time.time  # the edge's clock, by which claims end
         self._renewal: Renewal | None = None
-        self._beneath: Claim | None = None  # a pipeline's, which was in the slot before
+        self._found: dict[str, str] = {}  # what the deploy slots held before
+        self._least: Claim | None = None  # what was in this slot, or was claimed since: it is never shortened
 
     @property
     def slot(self) -> str:
@@ -44,18 +46,19 @@ class ClaimGrace(Step):
         if not self.deployment.claims:
             return self._unclaimed()
         settings = self.environment.settings
-        self._ahead = clock_difference(self.environment.edge) or 0.0
+        self._now = edge_clock(self.environment.edge)
         self._refuse_if_replaced()
         items, why = self.environment.edge.items(), self.deployment.id
-        self._beneath = _of_pipeline(items, self.slot)
+        self._look(items)
         claim = self._claim()
-        line = audit.line(items, at=time.time() + self._ahead, did="deploy", why=why, slot=self.slot, claim=claim)
+        line = audit.line(items, at=self._now(), did="deploy", why=why, slot=self.slot, claim=claim)
         self.environment.edge.write({self.slot: claim.value(), **line})
         confirmed = confirm(
             self.environment.edge,
             {self.slot: claim.value()},
             propagation=settings.edge.propagation,
             timeout=settings.edge.confirm_timeout,
+            grace=claim.grace,
             sleep=self.deployment.stop.sleep,
         )
         self._write()  # confirming has taken part of the hold's life
@@ -89,6 +92,17 @@ class ClaimGrace(Step):
         )
         return {"mechanism": edge.mechanism, "base": edge.ceiling}
 
+    def _look(self, items: Mapping[str, str]) -> None:
+        """See what the deploy slots hold, once: no more than that is given back later. A pipeline's claim that will be
+        written over goes into the record, so that it comes back whoever ends this deploy."""
+        if self._found:
+            return
+        self._found = {slot: items.get(slot, "") for slot in DEPLOY_SLOTS}
+        self._least = parse(self.slot, self._found[self.slot])
+        if self._least is not None and self._least.of_pipeline:
+            record = self.deployment.record
+            record.note(beneath={**record.beneath, self.slot: self._least.without_hold().value()})
+
     def _moved(self) -> bool:
         """The cheap part of preflight once more: whether the servers are not as they were then."""
         return {server.generation for server in self.deployment.serving.state()} != self.deployment.generations
@@ -118,14 +132,21 @@ class ClaimGrace(Step):
                 self.deployment.say("warning", text=f"hold stays for at most {lasting} s: {exc.message}")
 
     def lengthen(self) -> str | None:
-        """One long claim instead of the renewed one, since a person is needed. Returns until when (RFC 3339)."""
+        """One long claim instead of the renewed one, since a person is needed. Returns until when (RFC 3339).
+
+        Nobody will be there to write it anew. So it is in both slots (but over no pipeline's claim): a late write of a
+        process that lost the lock can take away one of them.
+        """
         if not self.deployment.claims:
             return None
         self._end_renewal()
         settings = self.environment.settings
-        claim = self._claim(settings.claim.held)
         try:
-            self._write(claim)
+            items = self.environment.edge.items()
+            self._look(items)
+            slots = [slot for slot in DEPLOY_SLOTS if slot == self.slot or not _of_pipeline(items, slot)]
+            claim = self._claim(settings.claim.held)
+            self._write(claim, *slots)
         except EdgeError as exc:
             lasting = settings.claim.duration
             self.deployment.say("warning", text=f"the claim stays as it was, for at most {lasting} s: {exc.message}")
@@ -143,23 +164,36 @@ class ClaimGrace(Step):
                 renewed = time.monotonic()
 
     def drop(self) -> None:
-        """Whoever holds the lock may clear both deploy slots: one may be left from a deploy that died. Whoever lost
-        the lock may not (Fenced), as either may be a successor's; who can't tell clears its own. A pipeline's claim is
-        given back by its own hook."""
+        """Give back this deploy's claim, and those that it found: one may be left from a deploy that died. Whoever lost
+        the lock may not (Fenced). A claim that came since is a successor's, and stays. A pipeline's is given back by
+        its own hook, and comes back where this deploy wrote over it."""
         self._end_renewal()
-        if self.deployment.claims:
-            slots: tuple[str, ...] = DEPLOY_SLOTS
-            try:
-                self.deployment.record.renew()
-            except Fenced:
-                raise
-            except ClusterError:
-                slots = (self.slot,)
-            items = self.environment.edge.items()
-            freed = {slot: FREE for slot in slots if not _of_pipeline(items, slot)}
-            if self._beneath and self.slot in freed:
-                freed[self.slot] = self._beneath.without_hold().value()
+        if not self.deployment.claims:
+            return
+        self._refuse_if_replaced()
+        items = self.environment.edge.items()
+        self._look(items)
+        ours = {self._nonce, *(claim.nonce for slot in DEPLOY_SLOTS if (claim := parse(slot, self._found[slot])))}
+        there = {slot: claim for slot in DEPLOY_SLOTS if (claim := parse(slot, items.get(slot, "")))}
+        record = self.deployment.record
+        freed = {
+            slot: record.beneath.get(slot, FREE)
+            for slot, claim in there.items()
+            if claim.nonce in ours and not claim.of_pipeline
+        }
+        if freed:
             self.environment.edge.write(freed)
+        if record.beneath:
+            record.note(beneath={})
+
+    def _restore(self) -> None:
+        """Put back what this slot held before, if it was not this deploy's own to give back: nothing was proved yet."""
+        self._end_renewal()
+        if self.deployment.claims and self._found:
+            self._refuse_if_replaced()
+            before = parse(self.slot, self._found[self.slot])
+            alive = before is not None and before.until > self._now()
+            self.environment.edge.write({self.slot: before.without_hold().value() if before and alive else FREE})
 
     def undo(self, before: Facts) -> None:
         if self.deployment.sick and self.deployment.claims:
@@ -170,7 +204,10 @@ class ClaimGrace(Step):
             )
             return
         try:
-            self.drop()
+            if self.deployment.proved:
+                self.drop()
+            else:
+                self._restore()
         except EdgeError as exc:  # a claim that stays does no harm: it ends by itself
             text = f"a claim, if one was written, stays for at most {self._lasting} s: {exc.message}"
             self.deployment.say("warning", text=text)
@@ -179,10 +216,11 @@ class ClaimGrace(Step):
         if self._renewal is not None:
             self._renewal.stop()
 
-    def _write(self, claim: Claim | None = None) -> None:
-        """Write this claim, or the one of now."""
+    def _write(self, claim: Claim | None = None, *slots: str) -> None:
+        """Write this claim, or the one of now, to these slots, or to its own."""
         self._refuse_if_replaced()
-        self.environment.edge.write({self.slot: (claim or self._claim()).value()})
+        claim = self._least = claim or self._claim()
+        self.environment.edge.write({slot: replace(claim, slot=slot).value() for slot in slots or (self.slot,)})
 
     def _refuse_if_replaced(self) -> None:
         """Raise Fenced where somebody else took the lock: the edge is theirs, too, and a claim of ours would stay in
@@ -191,22 +229,19 @@ class ClaimGrace(Step):
             raise Fenced("a newer holder of the lock is at work: the claim is theirs", "Leave it to them.")
 
     def _claim(self, lasting: int | None = None) -> Claim:
-        claim, edge, now = (
-            self.environment.settings.claim,
-            self.environment.settings.edge,
-            int(time.time() + self._ahead),
-        )
+        """The claim from now on; it ends no sooner, and grants no less, than what was in the slot."""
+        settings, now = self.environment.settings, int(self._now())
         lasting = lasting or self._lasting
-        until, grace = now + lasting, min(edge.ceiling, edge.base_grace + lasting)
-        if self._beneath:  # what a pipeline has claimed is not shortened meanwhile
-            until, grace = max(until, self._beneath.until), max(grace, self._beneath.grace)
-        return Claim(self.slot, until, grace, self._nonce, hold_until=now + claim.hold)
+        until, grace = now + lasting, min(settings.edge.ceiling, settings.edge.base_grace + lasting)
+        for least in live([self._least] if self._least else [], now=now, ceiling=settings.edge.ceiling):
+            until, grace = max(until, least.until), max(grace, least.grace)
+        return Claim(self.slot, until, grace, self._nonce, hold_until=now + settings.claim.hold)
 
 
-def _of_pipeline(items: Mapping[str, str], slot: str) -> Claim | None:
-    """The claim in a slot, in force or over, if `hook` or `wrap` made it."""
+def _of_pipeline(items: Mapping[str, str], slot: str) -> bool:
+    """Whether a slot has the claim, in force or over, that a pipeline's hook made."""
     claim = parse(slot, items.get(slot, ""))
-    return claim if claim is not None and claim.of_pipeline else None
+    return claim is not None and claim.of_pipeline
 
 
 class Proof(Step):
@@ -216,6 +251,7 @@ class Proof(Step):
 
     def undo(self, before: Facts) -> None:
         if self.deployment.first:
+            self.deployment.proved = True  # nothing was ever served
             return
         if not self.deployment.was_open:  # closed before this deploy, and closed again: nothing to prove
             self.deployment.sick = True
@@ -223,10 +259,12 @@ class Proof(Step):
         if not self.deployment.closed:  # sick origins are not of this deploy's making, and waiting would not help
             try:
                 front_door.ask_once(self.environment.settings.edge, None)
+                self.deployment.proved = True
             except OriginsUnhealthy:
                 self.deployment.sick = True
             return
         front_door.wait_healthy(self.environment.settings.edge, None, sleep=self.deployment.stop.sleep)
+        self.deployment.proved = True
         if self.deployment.opened:  # pages of the release that failed may be cached; visitors come before that
             try:
                 purge(self.deployment)

@@ -11,7 +11,7 @@ from edgeguard.steps.deployment import Step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgeguard.cluster import HookResult
+    from edgeguard.cluster import Cluster, HookResult
     from edgeguard.saga import Facts
     from edgeguard.steps.deployment import Deployment
     from edgeguard.steps.guard import ClaimGrace
@@ -24,12 +24,19 @@ class PostDeploy(Step):
     hook = "post_deploy"
 
     def do(self) -> Facts:
-        choice = self.deployment.hook
-        result = self._ended(choice)
-        if choice == "skip" and (result is None or result.code != 0):
-            self.deployment.say("warning", text=f"the {self.hook} hook is taken as done, as was said")
+        choice, unknown_end = self.deployment.hook, None
+        result = None
+        try:
+            result = self._result(self.deployment.stop.asked)
+        except HookUnknown as exc:
+            unknown_end = exc
+        if unknown_end is not None and choice is None:
+            raise self._unsettled(unknown_end) from unknown_end
+        failed = result is not None and result.code != 0
+        if choice == "skip" and (unknown_end or failed):
+            self.deployment.say("warning", text=f"the {self.hook} hook is taken as done (--hook=skip)")
             return {"server": None, "skipped": True}
-        if result is None or (choice == "again" and result.code != 0):
+        if result is None or (failed and choice == "again"):
             result = self._start(again=choice == "again")
         output = self.environment.redact(result.output)
         for line in output.splitlines():
@@ -38,17 +45,13 @@ class PostDeploy(Step):
             raise self._failed(result, output)
         return {"server": result.server}
 
-    def _ended(self, choice: str | None) -> HookResult | None:
-        """How it ended, if it was started before; None too where a person has decided over a hook of unknown end."""
-        try:
-            return self._result(self.deployment.stop.asked)
-        except HookUnknown as exc:
-            if choice is None:
-                raise unknown(self.environment.name, exc) from exc
-            return None
-
     def _result(self, cancelled: Callable[[], bool]) -> HookResult | None:
+        """How it ended, if it was started before. Raises HookRuns, HookUnknown."""
         return self.environment.cluster.hook_result(self.deployment.target.name, self.hook, cancelled=cancelled)
+
+    def _unsettled(self, exc: HookUnknown) -> Held:
+        self.deployment.unsettled = True
+        return unknown(self.environment.name, exc)
 
     def _start(self, *, again: bool) -> HookResult:
         settings = self.environment.settings.cluster
@@ -91,11 +94,37 @@ class Hook(PostDeploy):
             self._result(lambda: True)
         except HookRuns as exc:
             raise halt(self.deployment, self._claim) from exc
+        except HookUnknown:
+            return  # whether the cluster stays closed is told where it would be put back
+
+    def _result(self, cancelled: Callable[[], bool]) -> HookResult | None:
+        return end_of(self.environment.cluster, self.deployment.target.name, self.deployment.hook_server, cancelled)
 
     def _claimed(self, server: str) -> None:
         self.deployment.stop.check()
-        self.deployment.record.note_deploy(phase=self.name, hook={"server": server})
+        self.deployment.reached(self.name, hook={"server": server})
         self.deployment.hook_begun = True
+        self.deployment.stop.left_behind = (
+            "the deploy hook goes on by itself, and the cluster stays closed behind the claim, whatever ends this "
+            f"process; then, from any machine: edgeguard resume or rollback {self.environment.name}"
+        )
+
+
+def end_of(
+    cluster: Cluster, generation: str, claimed_on: str | None, cancelled: Callable[[], bool]
+) -> HookResult | None:
+    """How the deploy hook of a generation ended; None: it was never started. `claimed_on`: the server for which it was.
+
+    Raises:
+        HookRuns, HookUnknown: as Cluster.hook_result; unknown also where that server can't tell any more.
+    """
+    result = cluster.hook_result(generation, "deploy", cancelled=cancelled)
+    if result is None and claimed_on is not None:
+        # Its claim is written down on its own server before it starts. One whose disk is another now can't tell.
+        own = {} if claimed_on in cluster.left_out else cluster.read_record().get(claimed_on) or {}
+        if not (own.get("deploy") or {}).get("hook"):
+            raise HookUnknown(f"{claimed_on} does not know any more whether the hook ran there")
+    return result
 
 
 def halt(deployment: Deployment, claim: ClaimGrace) -> Halt:

@@ -48,9 +48,9 @@ def _fencing() -> None:
 
 def _stay_closed() -> None:
     """After the hook has begun everything is taken back, whatever the environment says."""
-    from edgeguard.steps import StayClosed  # noqa: PLC0415
+    from edgeguard.steps import closure  # noqa: PLC0415
 
-    _instead(StayClosed, "undo", lambda _self, _before: None)
+    _instead(closure, "stay_closed", lambda _deployment, _claim: None)
 
 
 def _adoption() -> None:

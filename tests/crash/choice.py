@@ -21,7 +21,7 @@ DELICATE: tuple[tuple[str, str, str, int, Literal["resume", "rollback"]], ...] =
     ("good", "open", "rename gate/", 1, "resume"),
     ("good", "committed", "fsync", 1, "rollback"),
     ("good", "purge", "answer unread", 1, "resume"),
-    ("hook", "undoing stay-closed", "ask ", 1, "resume"),
+    ("hook", "undoing swap", "ask ", 1, "resume"),
     ("healthy", "undoing open", "rename gate/", 1, "rollback"),
     ("fix", "stage", "fsync", 1, "resume"),  # its image is nowhere yet
 )

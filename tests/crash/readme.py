@@ -46,7 +46,7 @@ def unkept(outcome: Outcome) -> list[str]:
     disturbed = scenario.again or scenario.fault or scenario.paused or scenario.sick or scenario.broken
     if scenario.kind != "good" or not outcome.moment or disturbed:
         return []
-    phase = {"start": "build", "proof": "claim", "stay-closed": "swap", "committed": "purge", "finish": "post-deploy"}
+    phase = {"start": "build", "proof": "claim", "committed": "purge", "finish": "post-deploy"}
     row = rows()[phase.get(outcome.phase, outcome.phase)]
     wrong = []
     if outcome.visible not in row.cluster:

@@ -169,8 +169,8 @@ class Doorway:
         rules = self.rules
         keep = request.keep_alive and not request.expects and isinstance(request.body, int) and request.body < DISCARDED
         green = rules.check_path is not None and request.target.partition(b"?")[0] == rules.check_path
-        status, more, text = (200, (), "closed for a deploy") if green else (rules.status, rules.closed, "closed")
-        _write(writer, status, text, *more, keep=keep, body=request.method != b"HEAD")
+        status = 200 if green else rules.status
+        _write(writer, status, "closed", *rules.closed, keep=keep, body=request.method != b"HEAD")
         await writer.drain()
         if not keep:
             await _linger(reader, writer)
