@@ -321,6 +321,24 @@ def test_a_wall_clock_that_jumps_kills_no_lease() -> None:
     assert record(servers).look()["epoch"] == 2
 
 
+def test_whatever_is_written_while_a_lock_is_watched_shows_that_its_holder_lives() -> None:
+    """Else what it wrote last, after its last renewal, would be written over by what was read before the watch."""
+    servers = Servers()
+    holder = record(servers)
+    holder.take(under_way("d1"))
+
+    def wait(seconds: float) -> None:
+        if holder.deploy["phase"] != "close":
+            holder.note_deploy(phase="close")  # and dies
+        time.sleep(seconds)
+
+    with pytest.raises(Locked, match="d1 is alive"):
+        record(servers).take_over(wait=wait, say=lambda _: None)
+    later = record(servers)
+    later.take_over(wait=time.sleep, say=lambda _: None)
+    assert later.deploy["phase"] == "close"
+
+
 def test_a_renewal_goes_on_after_it_failed_until_it_is_stopped() -> None:
     told: list[tuple[str, str]] = []
     turns = []

@@ -242,8 +242,8 @@ def unlock(
     """Free the lock of a deploy whose process is gone. Watches for cluster.lease that it is; changes nothing else."""
     from edgeguard.environment import Environment
     from edgeguard.lost import as_it_is
-    from edgeguard.status import servers_text
     from edgeguard.status import status as look
+    from edgeguard.status import text
 
     environment = as_it_is(Environment.open(name, config=config, state=state))
     freed = environment.record().unlock(deploy_id, wait=time.sleep, say=teller(quiet=quiet))
@@ -251,8 +251,8 @@ def unlock(
     if as_json:
         print_json({"unlocked": freed, **left})
     else:
-        typer.echo(f"the lock of {deploy_id} ({freed['holder']}) is free; it left behind:")
-        typer.echo("\n".join(servers_text(left["servers"])))
+        typer.echo(f"the lock of {deploy_id} ({freed['holder']}) is free; this is what it left behind")
+        typer.echo(text(left))
 
 
 def end(content: dict[str, object], *, as_json: bool) -> None:

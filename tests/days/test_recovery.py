@@ -175,3 +175,91 @@ def test_a_person_can_wait_with_the_grace_renewed(world: World, tmp_path: Path) 
     assert ended.code == 0, ended.err
     waited = waiting.end()
     assert waited.code == 11
+
+
+def test_a_fix_that_fails_too_leaves_the_cluster_closed_and_its_grace_long(world: World, tmp_path: Path) -> None:
+    """In its claim, before anything of it is seen; and by a signal, in the midst of the swap."""
+    before = releases(world)
+    name, _ = held(world, tmp_path)
+    grace = world.status()["grace"]["in_force"]
+    fix = come_from(repository(tmp_path / "fix", deploy="true"))
+    unconfirmed = elsewhere(
+        world, tmp_path, "deploy", "--supersede", name, EDGEGUARD_EDGE__CONFIRM_TIMEOUT="0", **fix, **STAYS
+    )
+    between = world.status()
+    deploy = world.start("deploy", "rehearsal", "--json", "--supersede", name, **LEASE, **fix, **STAYS)
+    deploy.begins("swap")
+    deploy.process.send_signal(signal.SIGINT)
+    interrupted = deploy.end()
+    after = world.status()
+    ended = elsewhere(world, tmp_path, "rollback")
+    assert unconfirmed.code == 9, unconfirmed.err
+    assert (between["deploy"]["id"], between["grace"]["in_force"]) == (name, grace)
+    said(interrupted, 11, "stays closed", f"--supersede {interrupted.report['deploy']}")
+    assert [server["open"] for server in after["servers"]] == [False] * 3
+    assert after["grace"]["in_force"] == grace
+    assert ended.code == 0, ended.err
+    assert releases(world) == before
+
+
+def test_a_resume_that_is_stopped_says_that_it_is_still_closed_and_skips_no_hook_that_never_began(
+    world: World, tmp_path: Path
+) -> None:
+    """And a pipeline's claim, over which the deploy wrote its own, is there again at the end."""
+    starts = tmp_path / "starts"
+    assert world.run("hook", "pre", "rehearsal", "--for", "10m", "--id", "deploy0").code == 0
+    for phase in ("build", "swap"):  # the first one makes the epoch odd or even, so that one of them is deploy0's
+        killed(world, phase, repository(tmp_path / phase, deploy=f"echo >> {starts}"))
+        if phase == "build":
+            elsewhere(world, tmp_path, "resume")
+    stopped = world.start("resume", "rehearsal", "--json", **LEASE, EDGEGUARD_EDGE__PROPAGATION="30")
+    stopped.begins("claim")
+    stopped.process.send_signal(signal.SIGTERM)
+    interrupted = stopped.end()
+    ended = elsewhere(world, tmp_path, "resume", "--hook=skip")
+    claims = world.status()["grace"]["claims"]
+    given_back = world.run("hook", "post", "rehearsal", "deploy0")
+    said(interrupted, 11, "still closed", "edgeguard rollback rehearsal")
+    assert ended.code == 0, ended.err
+    assert starts.read_text() == "\n"
+    assert [claim["id"] for claim in claims] == ["deploy0"]
+    assert given_back.code == 0, given_back.err
+
+
+def test_a_wall_clock_that_jumps_while_closed_ends_no_claim(world: World, tmp_path: Path) -> None:
+    flag, go, shift = tmp_path / "flag", tmp_path / "go", tmp_path / "shift"
+    shift.mkdir()
+    (shift / "sitecustomize.py").write_text(
+        "import os, time\nnow = time.time\n"
+        f"time.time = lambda: now() - (18_000 if os.path.exists({str(flag)!r}) else 0)\n"
+    )
+    site = come_from(repository(tmp_path / "r", deploy=f"until [ -e {go} ]; do sleep 0.02; done"))
+    hold = {"EDGEGUARD_CLAIM__HOLD": "3"}  # renewed each second
+    deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **hold, **site, PYTHONPATH=str(shift))
+    deploy.begins("hook")
+    before = world.status()["grace"]
+    flag.touch()
+    eventually(lambda: world.status()["grace"]["claims"] != before["claims"])
+    after = world.status()["grace"]
+    go.touch()
+    ended = deploy.end()
+    assert (after["in_force"], after["hold"]) == (before["in_force"], True)
+    assert after["claims"][0]["until"] > before["claims"][0]["until"]
+    assert ended.code == 0, ended.err
+
+
+def test_who_died_closing_by_hand_is_followed_by_who_opens(world: World, tmp_path: Path) -> None:
+    before = releases(world)
+    too_long = world.run("cluster", "close", "rehearsal", "--for", "9d", "--reason", "the database moves")
+    closing = ("cluster", "close", "rehearsal", "--for", "1h", "--reason", "the database moves")
+    close = world.start(*closing, **LEASE, EDGEGUARD_EDGE__PROPAGATION="30")
+    eventually(lambda: world.status()["grace"]["claims"])
+    close.process.send_signal(signal.SIGKILL)
+    close.end()
+    refused = [world.deploy(**LEASE), elsewhere(world, tmp_path, "rollback")]
+    opened = world.run("cluster", "open", "rehearsal", **LEASE)
+    said(too_long, 2, "777600 s", "ceiling")
+    for ended in refused:
+        said(ended, 3, "edgeguard cluster open rehearsal")
+    assert opened.code == 0, opened.err
+    assert releases(world) == before
