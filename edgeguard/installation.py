@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeguard import readiness
-from edgeguard.edge import conflicts, grace
+from edgeguard.edge import conflicts, grace, policy
+from edgeguard.edge.confirm import clock_difference
 from edgeguard.errors import ActiveChanged, ClusterError, OriginsUnhealthy, Refused
 from edgeguard.findings import Finding
 from edgeguard.probe import ask
@@ -89,6 +91,7 @@ def against_installing(environment: EdgeSide, cluster: Cluster | None) -> Iterat
     active = environment.edge.active_version()
     yield from conflicts.find(active, environment.settings.edge)
     if active.kind == "vcl":
+        yield from _shortened(environment, active)
         yield from _promises(environment)
         yield from _at_work(environment, active, cluster, claims=False)
 
@@ -128,18 +131,54 @@ def _promises(environment: EdgeSide) -> Iterator[Finding]:
 def _at_work(
     environment: EdgeSide, active: ActiveVersion, cluster: Cluster | None, *, claims: bool
 ) -> Iterator[Finding]:
-    """A deploy under way, by what the servers hold or its claim at the edge; with `claims` also those of people."""
+    """A deploy under way, by what the servers hold or its claim at the edge; and claims of people that would be lost,
+    or with `claims` all of them. They are where the installed policy looks for them, and end by the edge's clock."""
     if cluster is not None:
         yield from _on_the_servers(environment.name, cluster)
-    settings = environment.settings.edge
-    if settings.dictionary not in {row["name"] for row in active.dictionaries}:
+    wanted, was = environment.settings.edge, _installed(active)
+    if was is None or was.dictionary not in {row["name"] for row in active.dictionaries}:
         return
-    for claim in grace.live(grace.parse_all(environment.edge.items()), now=time.time(), ceiling=settings.ceiling):
-        text = f"the claim in {claim.slot} is in force for another {claim.until - int(time.time())} s"
+    now = time.time() + (clock_difference(environment.edge) or 0.0)
+    items = environment.edge.items(was.dictionary)
+    for claim in grace.live(grace.parse_all(items), now=now, ceiling=was.ceiling):
+        text = f"the claim in {claim.slot} is in force for another {claim.until - int(now)} s"
+        lost = was.dictionary != wanted.dictionary or claim.grace > wanted.ceiling
+        lost = lost or not grace.live([claim], now=now, ceiling=wanted.ceiling)
         if claim.slot in grace.DEPLOY_SLOTS:
             yield Finding("deploy-under-way", "critical", f"a deploy is under way: {text}", _WAIT)
-        elif claims:
+        elif claims or lost:
             yield Finding("claims-in-force", "critical", text, "Wait until it ends, or `edgeguard grace release` it.")
+
+
+@dataclass(frozen=True)
+class _Literals:
+    """Of the policy that is installed."""
+
+    dictionary: str
+    status_name: str
+    base_grace: int
+    ceiling: int
+
+
+def _installed(active: ActiveVersion) -> _Literals | None:
+    """None where there is no policy, or none that this edgeguard can read."""
+    try:
+        return _Literals(**policy.literals_in({str(row["name"]): str(row["content"]) for row in active.snippets}))  # type: ignore[arg-type]  # each of its own type
+    except ValueError:
+        return None
+
+
+def _shortened(environment: EdgeSide, active: ActiveVersion) -> Iterator[Finding]:
+    """What the installed policy grants, and the one of these settings would not."""
+    wanted, was = environment.settings.edge, _installed(active)
+    if was is not None and (was.base_grace > wanted.base_grace or was.ceiling > wanted.ceiling):
+        yield Finding(
+            "shortens",
+            "critical",
+            f"the policy in the service has a base grace of {was.base_grace} s and a ceiling of {was.ceiling} s; these "
+            f"settings have {wanted.base_grace} s and {wanted.ceiling} s",
+            "Raise edge.base_grace and edge.ceiling, if that was not meant.",
+        )
 
 
 def _on_the_servers(name: str, cluster: Cluster) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from edgeguard.edge.grace import runway
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.findings import Finding
 from edgeguard.probe import ask
@@ -20,6 +21,7 @@ from edgeguard.probe import ask
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from edgeguard.edge.grace import Claim
     from edgeguard.probe import Answer
     from edgeguard.settings import EdgeSettings
 
@@ -38,12 +40,19 @@ _GROUP = re.compile(r"\(?\b([HM])\s+(\S+)\s+(-|-?[0-9.]+)\s+(-|-?[0-9.]+)\s+(-|-
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What a runway is measured with, all in seconds: the grace that is in force, the grace that a deploy's claim will
-    give, and how long a closure is expected to last."""
+    """What a runway is measured with, in seconds: the base grace and the ceiling, the grace that a deploy's claim will
+    give, and how long a closure is expected to last; and the claims that are in force `now` (the edge's clock)."""
 
-    grace: float
+    base: int
+    ceiling: int
     claimed: float
     closure: float
+    claims: tuple[Claim, ...] = ()
+    now: float = 0.0
+
+    def runway(self, ttl: float, stale_if_error: float) -> float:
+        """How long such a copy could be served if the origin failed now, as claims end one after the other."""
+        return runway(self.now + ttl, stale_if_error, self.claims, base=self.base, ceiling=self.ceiling, now=self.now)
 
 
 @dataclass(frozen=True)
@@ -194,8 +203,10 @@ def _measured(page: Page, told: Held | None, yardstick: Yardstick) -> Page:
     if told is None or told.ttl is None or told.stale_if_error is None:
         return replace(page, cached=True)
     ttl, stale = told.ttl, told.stale_if_error
-    now, claimed = (round(max(0.0, ttl + min(stale, limit)), 3) for limit in (yardstick.grace, yardstick.claimed))
-    return replace(page, cached=True, ttl=ttl, stale_if_error=stale, runway=now, runway_claimed=claimed)
+    now, claimed = yardstick.runway(ttl, stale), max(0.0, ttl + min(stale, yardstick.claimed))
+    return replace(
+        page, cached=True, ttl=ttl, stale_if_error=stale, runway=round(now, 3), runway_claimed=round(claimed, 3)
+    )
 
 
 def _judge_copy(page: Page, edge: EdgeSettings, yardstick: Yardstick, headers: Mapping[str, str]) -> Page:

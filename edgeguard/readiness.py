@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from edgeguard import pages, report, revalidation
-from edgeguard.edge import token
+from edgeguard import pages, revalidation
+from edgeguard.edge import conflicts, grace, health_checks, token
+from edgeguard.errors import ClusterError
+from edgeguard.record import Record
 from edgeguard.settings import ClusterSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from edgeguard.cluster import Cluster
+    from edgeguard.edge import ActiveVersion
+    from edgeguard.edge.grace import Claim
     from edgeguard.environment import EdgeSide
     from edgeguard.findings import Finding
     from edgeguard.pages import Page, Yardstick
     from edgeguard.settings import EdgeOnlySettings
 
+OF_SERVICE = (*(name for name in conflicts.ACCEPTABLE if name != "shortens"), "backend-stays-sick")
+"""Findings about the service with which a deploy does not begin where they are critical."""
 REFUSED = (
     *("page-error", "not-kept", "set-cookie", "private", "no-store", "no-ttl", "passed", "vary", "short-runway"),
     *("revalidates", "token-scope", "token-expires"),
+    *OF_SERVICE,
 )
 """Findings with which a deploy does not begin, unless a person accepts them by name. What was cold is not among them:
 preflight has fetched it."""
+LAST = 5
+"""Deploys of the past that say how long the next closure will last."""
 QUICK = 8
 """Pages that preflight looks at."""
 PLANNED_CLOSURE = ClusterSettings.model_fields["planned_closure"].default
 """Seconds, where neither a history nor a [cluster] says more."""
 
 
-def expected_closure(environment: EdgeSide) -> tuple[float, str]:
-    """How long a closure will last, in seconds, and how that is known."""
-    if closures := report.closures(environment.state):
+def expected_closure(environment: EdgeSide, past: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
+    """How long a closure will last, in seconds, and how that is known. `past`: the history that the servers keep."""
+    closures = [run["closed_seconds"] for run in past if run["outcome"] == "deployed" and run["closed_seconds"]]
+    if closures := closures[-LAST:]:
         return max(closures), f"the longest of the last {len(closures)} deploys"
     cluster = environment.settings.cluster
     if cluster is not None:
@@ -40,14 +51,25 @@ def expected_closure(environment: EdgeSide) -> tuple[float, str]:
     return PLANNED_CLOSURE, "assumed"
 
 
-def yardstick(environment: EdgeSide, *, grace: float | None = None) -> Yardstick:
-    """`grace` is what is in force now, in seconds; the base, where that is not known."""
+def history(environment: EdgeSide, cluster: Cluster | None) -> list[dict[str, Any]]:
+    """The past runs that the servers remember; [] where there are no servers, or they can't be read."""
+    try:
+        found = Record(cluster, environment.name).look() if cluster is not None else {}
+    except ClusterError:
+        return []
+    past: list[dict[str, Any]] = found.get("history", [])
+    return past
+
+
+def yardstick(environment: EdgeSide, closure: float, *, claims: Iterable[Claim] = (), now: float = 0.0) -> Yardstick:
+    """`closure`: for how long it has to last; `claims` are in force `now` (the edge's clock), where that is known."""
     edge, claim = environment.settings.edge, environment.settings.claim
     if edge.mechanism == "settings":  # always in force, and nothing can be claimed beyond it
-        return pages.Yardstick(edge.ceiling, edge.ceiling, expected_closure(environment)[0])
-    now = edge.base_grace if grace is None else grace
-    claimed = max(now, min(edge.ceiling, edge.base_grace + claim.duration))
-    return pages.Yardstick(now, claimed, expected_closure(environment)[0])
+        return pages.Yardstick(edge.ceiling, edge.ceiling, edge.ceiling, closure)
+    alive = grace.live(claims, now=now, ceiling=edge.ceiling)
+    lasting = [each.grace for each in alive if each.until > now + closure]
+    claimed = min(edge.ceiling, max(edge.base_grace + claim.duration, *lasting, 0))
+    return pages.Yardstick(edge.base_grace, edge.ceiling, claimed, closure, alive, now)
 
 
 def urls(settings: EdgeOnlySettings) -> tuple[str, ...]:
@@ -90,12 +112,23 @@ def look(
         yield page, found
 
 
-def before_a_deploy(environment: EdgeSide) -> Iterator[Finding]:
-    """The quick part, for preflight: the token, and a few of the pages. Raises EdgeError as `token_findings`."""
+def before_a_deploy(environment: EdgeSide, cluster: Cluster) -> Iterator[Finding]:
+    """The quick part, for preflight: the service, the token, and a few of the pages. Raises EdgeError."""
     settings = environment.settings
+    closure, _ = expected_closure(environment, history(environment, cluster))
+    version = environment.edge.active_version()
+    yield from conflicts.find(version, settings.edge)
+    yield from health_checks_of(environment, version, closure)
     yield from token_findings(environment, lasting=settings.claim.duration)
-    for _, found in look(spread(urls(settings), QUICK), settings, yardstick(environment)):
+    for _, found in look(spread(urls(settings), QUICK), settings, yardstick(environment, closure)):
         yield from found
+
+
+def health_checks_of(environment: EdgeSide, version: ActiveVersion, closure: float) -> tuple[Finding, ...]:
+    """What the service's own health checks would make of the closure."""
+    settings = environment.settings
+    green_path = settings.cluster.edge_check_path if settings.cluster else None
+    return health_checks.find(version, closure=closure, green_path=green_path, patience=settings.edge.healthy_timeout)
 
 
 def token_findings(environment: EdgeSide, *, lasting: float) -> tuple[Finding, ...]:

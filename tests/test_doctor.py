@@ -335,25 +335,20 @@ def test_without_an_origin_to_ask_a_304_is_unknown_not_well(world: World) -> Non
 
 
 def test_the_longest_of_the_last_closures_is_what_a_runway_has_to_cover(world: World) -> None:
-    """A deploy of this machine took 1000 s; a claim gives 660 s and the page has a TTL of 60 s."""
+    """A deploy took 1000 s, as the servers remember; a claim gives 660 s and the page has a TTL of 60 s."""
     page = world.stage.page(cache="max-age=60")
     world.stage.get(page)
-    world.configure(pages=[page])
+    world.configure(pages=[page], with_cluster=True)
     assert wrong(world.examine()) == set()
-    journal = world.folder / "state" / "site" / "20260101-000000-abcd" / "journal.jsonl"
-    journal.parent.mkdir(parents=True)
-    steps = [("begin", "close", 0), ("done", "open", 1000)]
-    lines = [{"event": event, "step": step, "at": at} for event, step, at in steps]
-    journal.write_text(
-        "".join(json.dumps(line) + "\n" for line in [*lines, {"event": "end", "at": 1001, "exit_code": 0}])
-    )
-    try:
-        found = world.examine()
-    finally:
-        journal.unlink()
+    record = environment.Environment.open("site", config=world.folder).record()
+    record.take(None)
+    for outcome, closed in (("deployed", 1000.0), ("held", 5000.0), ("refused", None), ("deployed", 10.0)):
+        record.note(lock=None)
+        record.release({"outcome": outcome, "closed_seconds": closed})
+    found = world.examine()
 
     assert wrong(found) == {"short-runway"}
-    assert (found.expected, found.known_from) == (1000, "the longest of the last 1 deploys")
+    assert (found.expected, found.known_from) == (1000, "the longest of the last 2 deploys")
 
 
 @pytest.mark.parametrize(
@@ -402,9 +397,17 @@ def test_a_claim_of_supports_is_as_it_should_be(world: World) -> None:
 
     assert wrong(found) == set()
     assert "support1 claims 900 s" in render(found)
-    ttl = found.pages[0].ttl
-    assert ttl is not None
-    assert found.pages[0].runway == pytest.approx(ttl + 900)
+
+
+def test_a_runway_ends_with_the_claim_that_makes_it_long(world: World) -> None:
+    """A claim may grant more than it lasts for."""
+    until = world.stage.now() + 200
+    world.stage.write({"support1": f"{until}:900:abcd1234"})
+    page = world.examine().pages[0]
+    left = until - world.stage.now()
+
+    assert page.ttl is not None
+    assert page.runway == pytest.approx(max(left, page.ttl + world.stage.settings.base_grace), abs=3)
 
 
 def test_slots_that_are_all_taken_are_named(world: World) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 from edgeguard import readiness, sitemap
-from edgeguard.edge import conflicts, grace, health_checks, policy
+from edgeguard.edge import conflicts, grace, policy
 from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
 from edgeguard.findings import Finding
 from edgeguard.moments import rfc3339
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edgeguard.cluster import Cluster
-    from edgeguard.edge import ActiveVersion, Policy, Status
+    from edgeguard.edge import Policy, Status
     from edgeguard.environment import EdgeSide
     from edgeguard.pages import Page, Yardstick
 
@@ -69,19 +69,21 @@ def examine(
 ) -> Diagnosis:
     """Look at everything. With `warm`, a page that had to be fetched just now is looked at once more.
 
-    `cluster` is asked only who holds the lock. Requests for pages keep to `doctor.rate`, and each waits for as long as
-    the one before it took, so that a slow origin is asked less.
+    `cluster` is asked only who holds the lock, and how long past closures lasted. Requests for pages keep to
+    `doctor.rate`, and each waits for as long as the one before it took, so that a slow origin is asked less.
     """
     found: list[Finding] = []
     claims = environment.settings.edge.mechanism == "vcl"
     answers, trouble = _status_answers(environment) if claims else ([], "")
     ahead = answers[-1].now - time.time() if answers else 0.0
-    installed, about = _service(environment, cluster, now=time.time() + ahead)
+    expected, known_from = readiness.expected_closure(environment, readiness.history(environment, cluster))
+    installed, about = _service(environment, cluster, expected, now=time.time() + ahead)
     found += about
     if claims and installed != NONE:
         found += _nodes(answers, trouble, installed or policy.revision(environment.settings.edge))
     found += _token(environment)
-    measure = readiness.yardstick(environment, grace=answers[-1].grace if answers else None)
+    shown = grace.parse_all(answers[-1].slots) if answers else ()
+    measure = readiness.yardstick(environment, expected, claims=shown, now=time.time() + ahead)
     names, unread = _names(environment)
     found += unread
     rate = environment.settings.doctor.rate
@@ -93,7 +95,6 @@ def examine(
     pages = tuple(page for page, _ in looked)
     found += [finding for _, about in looked for finding in about]
     found += _coverage(pages, measure)
-    expected, known_from = readiness.expected_closure(environment)
     findings = tuple(finding.about(environment.name) for finding in found)
     return Diagnosis(environment.name, expected, known_from, findings, pages)
 
@@ -112,9 +113,11 @@ def _status_answers(environment: EdgeSide) -> tuple[list[Status], str]:
     return answers, ""
 
 
-def _service(environment: EdgeSide, cluster: Cluster | None, *, now: float) -> tuple[str | None, list[Finding]]:
+def _service(
+    environment: EdgeSide, cluster: Cluster | None, closure: float, *, now: float
+) -> tuple[str | None, list[Finding]]:
     """What the API tells; and the revision of the policy that is installed (NONE: none; None: it can't be told).
-    `now` is the edge's clock: by it claims end."""
+    `closure` is how long one is expected to last; `now` is the edge's clock: by it claims end."""
     found: list[Finding] = []
     revision: str | None = None
     try:
@@ -126,9 +129,9 @@ def _service(environment: EdgeSide, cluster: Cluster | None, *, now: float) -> t
         revision = installed.revision or NONE
         found.append(_policy(installed))
         if revision != NONE:
-            found += _health_checks(environment, version)
-            if environment.settings.edge.mechanism == "vcl":
-                found += _claims(environment, cluster, environment.edge.items(), now)
+            found += readiness.health_checks_of(environment, version, closure)
+        if revision != NONE and environment.settings.edge.mechanism == "vcl":
+            found += _claims(environment, cluster, environment.edge.items(), now)
     except EdgeError as exc:
         text = f"Fastly's API doesn't tell all that is needed: {exc.message}"
         found.append(Finding("api-unknown", "warning", text, exc.remedy))
@@ -143,16 +146,6 @@ def _policy(installed: Policy) -> Finding:
         text = f"{where} doesn't hold what would be installed: {', '.join(installed.differences)}"
         return Finding("policy-changed", "critical", text, f"edgeguard edge diff ENV shows it; {remedy} mends it.")
     return Finding("policy", "ok", f"{where} holds what was installed, unchanged", "")
-
-
-def _health_checks(environment: EdgeSide, version: ActiveVersion) -> tuple[Finding, ...]:
-    settings = environment.settings
-    return health_checks.find(
-        version,
-        closure=readiness.expected_closure(environment)[0],
-        green_path=settings.cluster.edge_check_path if settings.cluster else None,
-        patience=settings.edge.healthy_timeout,
-    )
 
 
 def _nodes(answers: Sequence[Status], trouble: str, expected: str) -> Iterator[Finding]:

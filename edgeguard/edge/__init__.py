@@ -93,8 +93,8 @@ class Edge(Protocol):
     def remove(self, reason: str, *, dictionary: bool = False, expecting: int | None = None) -> Policy:
         """The same way, take the policy out; its dictionary, which holds claims and the audit, only if asked to."""
 
-    def items(self) -> Mapping[str, str]:
-        """The dictionary as the API holds it: slots and audit lines."""
+    def items(self, dictionary: str | None = None) -> Mapping[str, str]:
+        """The dictionary as the API holds it: slots and audit lines. With a name, that one's of the active version."""
 
     def write(self, items: Mapping[str, str | None]) -> None:
         """Set these items (None: remove it if it is there) in one versionless write. Repeating it is harmless."""

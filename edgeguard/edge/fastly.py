@@ -64,10 +64,10 @@ class Fastly:
 
     # -- the dictionary ------------------------------------------------------------------------------------------
 
-    def items(self) -> Mapping[str, str]:
+    def items(self, dictionary: str | None = None) -> Mapping[str, str]:
         """As in Edge."""
-        dictionary = self._items_of()
-        return self._api.repeated(lambda: self._read(dictionary))
+        arguments = self._items_of(dictionary)
+        return self._api.repeated(lambda: self._read(arguments))
 
     def write(self, items: Mapping[str, str | None]) -> None:
         """As in Edge. Removing what isn't there answers 404, so a write that removes looks first what is there."""
@@ -101,17 +101,20 @@ class Fastly:
                 break
         return items
 
-    def _items_of(self) -> dict[str, object]:
-        """The dictionary keeps its id in all versions, so it is looked up once."""
-        if self._dictionary is None:
+    def _items_of(self, name: str | None = None) -> dict[str, object]:
+        """Our dictionary keeps its id in all versions, so it is looked up once."""
+        found = self._dictionary if name is None else None
+        if found is None:
             version = self._versions.active()
-            self._dictionary = self._versions.dictionary_in(version) if version is not None else None
-        if self._dictionary is None:
+            found = self._versions.dictionary_in(version, name) if version is not None else None
+        if found is None:
             raise EdgeError(
-                f"the service has no dictionary {self._settings.dictionary!r}",
+                f"the service has no dictionary {name or self._settings.dictionary!r}",
                 "Install the policy first: edgeguard edge install.",
             )
-        return {"service_id": self._settings.service, "dictionary_id": self._dictionary}
+        if name is None:
+            self._dictionary = found
+        return {"service_id": self._settings.service, "dictionary_id": found}
 
     # -- what the edge shows, and purges -------------------------------------------------------------------------
 

@@ -229,11 +229,10 @@ class Versions:
         rows = self._api.call("snippet.list_snippets", "list the snippets", self._of(version), repeat=True)
         return [row for row in rows if row["name"].startswith(policy.NAME_PREFIX)]
 
-    def dictionary_in(self, version: int) -> str | None:
-        """The id of our dictionary in a version, if it is there. It is the same in all versions that have it."""
-        return next(
-            (row["id"] for row in self._dictionaries(version) if row["name"] == self._settings.dictionary), None
-        )
+    def dictionary_in(self, version: int, name: str | None = None) -> str | None:
+        """The id of our dictionary, or of this one, in a version, if it is there: the same in all that have it."""
+        wanted = name or self._settings.dictionary
+        return next((row["id"] for row in self._dictionaries(version) if row["name"] == wanted), None)
 
     def _dictionaries(self, version: int) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._api.call(

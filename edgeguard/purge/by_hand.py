@@ -32,7 +32,8 @@ def by_hand(
     """Purge it, unless the cluster is closed. Returns what Run.purge does, and "soft", "seconds" and "warnings".
 
     Raises:
-        Locked, Refused: the cluster is closed, or may be; or no page has a group to be purged by.
+        Locked, Refused: the cluster is closed, or may be, or will be soon (for a hard purge); or no page has a group
+            to be purged by.
         Interrupted: somebody asked it to stop.
         Whatever Run.purge raises; each says how far it came.
     """
@@ -40,7 +41,12 @@ def by_hand(
     edge, settings = environment.edge, environment.settings
     if cluster is not None:
         cluster = cluster.without(left_out(Record(cluster, environment.name).look()))
-    gate = Gate(edge, settings.edge, cluster, accept=accept)
+
+    def under_way() -> bool:
+        found = {} if wanted.soft or cluster is None else Record(cluster, environment.name).look()
+        return bool(found.get("deploy") or found.get("lock"))
+
+    gate = Gate(edge, settings.edge, cluster, under_way=under_way, accept=accept)
 
     def may() -> None:
         stop.check()

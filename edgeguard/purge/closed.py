@@ -9,7 +9,7 @@ from edgeguard.edge import grace
 from edgeguard.errors import EdgeUnavailable, Locked, OriginsUnhealthy, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from edgeguard.cluster import Cluster
     from edgeguard.edge import Edge
@@ -23,11 +23,19 @@ class Gate:
     """Asked before every call of a purge by hand. What a deploy purges comes after it has opened, by its order."""
 
     def __init__(
-        self, edge: Edge, settings: EdgeSettings, cluster: Cluster | None, *, accept: Collection[str] = ()
+        self,
+        edge: Edge,
+        settings: EdgeSettings,
+        cluster: Cluster | None,
+        *,
+        under_way: Callable[[], bool] = lambda: False,
+        accept: Collection[str] = (),
     ) -> None:
+        """`under_way` tells whether a deploy is, where that matters: soon nothing but the copies will serve."""
         self._edge = edge
         self._settings = settings
         self._cluster = cluster
+        self._under_way = under_way
         self._accept = accept
 
     def check(self) -> None:
@@ -41,6 +49,8 @@ class Gate:
         if self._cluster is not None:
             if closed := [server.name for server in self._cluster.state() if not server.open]:
                 raise Locked(f"{', '.join(closed)}: closed", _WAIT)
+            if self._under_way():
+                raise Locked("a deploy is under way, and a hard purge would take away what serves then", _WAIT)
             return
         signs = [*self._origin(), *self._claims()]
         refused = [(name, text) for name, text in signs if name not in self._accept]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgeguard import journal, visitors
-from edgeguard.errors import EdgeguardError
 from edgeguard.moments import rfc3339
 
 if TYPE_CHECKING:
@@ -30,23 +29,6 @@ def load(folder: Path) -> dict[str, Any]:
 def journals(state: Path) -> list[Path]:
     """The folders of the runs that this machine knows of, oldest first."""
     return sorted(path.parent for path in state.glob("*/journal.jsonl"))
-
-
-def closures(state: Path, *, last: int = 5) -> tuple[float, ...]:
-    """For how many seconds each of this machine's last good deploys kept the cluster closed. A journal that can't be
-    read is passed over."""
-    found = []
-    for folder in reversed(journals(state)):
-        try:
-            entries = journal.read(folder / "journal.jsonl")
-        except (EdgeguardError, OSError):
-            continue
-        good = any(entry["event"] == "end" and _OUTCOMES.get(entry["exit_code"]) == "deployed" for entry in entries)
-        if good and (closed := _closed(entries)) is not None:
-            found.append(closed)
-        if len(found) == last:
-            break
-    return tuple(found)
 
 
 def fold(entries: Sequence[Entry], samples: Sequence[Sample], *, alive: bool = True) -> dict[str, Any]:

@@ -152,8 +152,9 @@ class Preflight(Step):
         if not deployment.guarded:
             return []
         reasons: dict[str, list[str]] = {}
-        for finding in readiness.before_a_deploy(self.environment):
-            if finding.name in readiness.REFUSED and finding.name not in deployment.accept:
+        for finding in readiness.before_a_deploy(self.environment, self.deployment.serving):
+            critical = finding.severity == "critical" or finding.name not in readiness.OF_SERVICE
+            if finding.name in readiness.REFUSED and critical and finding.name not in deployment.accept:
                 reasons.setdefault(finding.name, []).append(finding.text)
             elif finding.severity != "note":
                 deployment.say("warning", text=finding.text)
