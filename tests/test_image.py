@@ -407,6 +407,18 @@ def test_python_has_a_private_toolchain(world: World) -> None:
     assert image.verify(release.folder) == []
 
 
+def test_a_path_may_have_a_space_in_it(tmp_path: Path) -> None:
+    """What can't be compiled keeps nothing else from being so."""
+    (tmp_path / "a place").mkdir()
+    world = World(tmp_path / "a place")
+    yaml = "name: a\ntype: python:3\nhooks: {build: pip --version}\nweb: {commands: {start: a}}\n"
+    world.commit(yaml, **{"m.py": "", "broken.py": "this is no Python"})
+    release = world.build()
+
+    assert [path.name.partition(".")[0] for path in (release.folder / "app/__pycache__").iterdir()] == ["m"]
+    assert image.verify(release.folder) == []
+
+
 def test_another_version_than_the_types_is_used_with_a_warning(world: World) -> None:
     world.commit("name: a\ntype: nodejs:4\nhooks: {build: 'node -p 1+1 > two'}\nweb: {commands: {start: a}}\n")
     release = world.build()
