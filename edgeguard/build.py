@@ -95,11 +95,11 @@ class Build:
         self._step("compileall", argv, cwd=self.folder, may_fail=True)
 
     def _mounts(self) -> None:
-        """Links to the store of mounts. As there, a mount hides what the tree has at its place."""
+        """Links to the store of mounts, whose folders the driver makes. As there, a mount hides what the tree has at
+        its place."""
         store = self.folder.parent.parent / "mounts"
         for place, to in self.application.mounts.items():
             link = self._place / place
-            link.parent.mkdir(parents=True, exist_ok=True)
             if not link.parent.resolve().is_relative_to(self._place.resolve()):
                 raise UsageError(
                     f"mounts.{place}: a link of the tree leads it out of the application", "Name another place."
@@ -107,7 +107,7 @@ class Build:
             if link.is_symlink() or link.exists():
                 self.output(f"mounts.{place}: what the tree has there is not in the release")
                 manifest.remove(link)
-            (store / to).mkdir(parents=True, exist_ok=True)
+            link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(store / to)
 
     def _step(

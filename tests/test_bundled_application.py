@@ -118,6 +118,7 @@ def test_a_session_gets_an_answer_of_its_own(world: World) -> None:
 
 def test_the_deploy_hook_leaves_its_lines_on_a_mount_and_the_tree_as_it_is(world: World) -> None:
     release = world.build()
+    (world.root / "mounts/var").mkdir(parents=True)
     subprocess.run(
         shell(release.application.hooks["deploy"]),
         cwd=release.application.folder(release.folder),
