@@ -43,7 +43,7 @@ class Build:
     def run(self, tools: Sequence[Tool]) -> None:
         """Unpack, install the toolchain and dependencies, then the default build, then the build hook."""
         for name in ("app", "home", "toolchain/bin", "tmp"):
-            (self.folder / name).mkdir(parents=True)
+            manifest.make(self.folder / name)
         self._unpack()
         for tool in tools:
             if tool.warning:
@@ -107,7 +107,7 @@ class Build:
             if link.is_symlink() or link.exists():
                 self.output(f"mounts.{place}: what the tree has there is not in the release")
                 manifest.remove(link)
-            link.parent.mkdir(parents=True, exist_ok=True)
+            manifest.make(link.parent)
             link.symlink_to(store / to)
 
     def _step(

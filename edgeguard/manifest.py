@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+_OPEN = 0o755
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
+
+
+def make(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, with the modes of umask 022, whatever this process's is: they
+    are a part of an image's identity. Harmless where it is there already."""
+    if not folder.is_dir():
+        make(folder.parent)
+        folder.mkdir()
+        folder.chmod(_OPEN)
 
 
 def freeze(folder: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeguard import manifest
 from edgeguard.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Tool:
         if self.language == "python":
             return [[str(self.program), "-m", "venv", str(toolchain)]]
         folder = toolchain / "bin"
-        folder.mkdir(parents=True, exist_ok=True)
+        manifest.make(folder)
         (folder / "node").symlink_to(self.program)
         for name in ("npm", "npx"):
             if self.npm is not None and (found := self.npm.with_name(name)).exists():

@@ -127,6 +127,26 @@ def test_the_identity_is_that_of_the_content(world: World) -> None:
     assert first.digest == world.build().digest
 
 
+def test_it_does_not_depend_on_who_builds(world: World) -> None:
+    """Nor does anything else in the manifest: not even the home, which is no part of the identity."""
+    world.commit(
+        hook("mkdir -p made/by/hand; touch made/file").replace("plain", "nodejs:20")
+        + "mounts: {'a/new/place': {source: local}}\n",
+        **{"folder/in/tree": ""},
+    )
+    images = []
+    for mask in (0o022, 0o077, 0o002):
+        before = os.umask(mask)
+        try:
+            release = world.build()
+        finally:
+            os.umask(before)
+        images.append((release.digest, (release.folder / "manifest").read_text(encoding="utf-8")))
+        image.remove(release.folder)
+
+    assert images[0] == images[1] == images[2]
+
+
 def test_a_named_build_variable_is_an_input(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.commit(hook('echo "$MODE" > mode'))
     monkeypatch.setenv("MODE", "one")
