@@ -12,6 +12,7 @@ from edgeguard import report
 from edgeguard.errors import EdgeguardError
 from edgeguard.journal import VERSION, Journal
 from edgeguard.record import this_holder
+from edgeguard.redaction import redacted
 from edgeguard.signals import Stop
 from edgeguard.steps import Deployment
 from edgeguard.visitors import Visitors
@@ -59,7 +60,7 @@ def attempt(
             id=of or name,
             environment=environment,
             stop=stop,
-            say=lambda event, **facts: listen({"event": event, "at": time.time(), **facts}),
+            say=lambda event, **facts: listen(redacted({"event": event, "at": time.time(), **facts})),
             ref=wish.ref,
             purge_keys=wish.purge_keys,
             accept=wish.accept,
@@ -144,7 +145,7 @@ class Log:
         except EdgeguardError as exc:
             if not self._only_on and not self._deployment.opened:
                 raise
-            self.entries.append({"event": event, "at": time.time(), **facts})
+            self.entries.append(redacted({"event": event, "at": time.time(), **facts}))
             if not self._told:
                 self._deployment.say("warning", text=exc.message)
             self._told = True

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeguard import cluster as drivers
 from edgeguard import settings as files
 from edgeguard.probe import ask
 from edgeguard.record import Record
+from edgeguard.redaction import redacted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edgeguard.cluster import Cluster
     from edgeguard.edge import Edge
     from edgeguard.settings import EdgeOnlySettings, EdgeSettings, Settings
@@ -41,7 +44,6 @@ class EdgeSide:
     settings: EdgeOnlySettings
     edge: Edge
     state: Path
-    secrets: tuple[str, ...] = ()
 
     @property
     def argument(self) -> str:
@@ -57,20 +59,13 @@ class EdgeSide:
         """
         settings = files.load_edge_only(name, config_folder(config))
         token = files.token(settings.edge)
+        _hide(name, settings, token)
         return cls(
             name=name,
             settings=settings,
             edge=_edge(settings.edge, token),
             state=state_folder(state) / name,
-            secrets=_secrets(settings, token),
         )
-
-    def redact(self, text: str) -> str:
-        """The text without the values of secrets; very short values are no secrets, and would tear any text apart."""
-        for secret in sorted(self.secrets, key=len, reverse=True):
-            if len(secret) >= 6:  # noqa: PLR2004
-                text = text.replace(secret, "•••")
-        return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +89,13 @@ class ServiceOnly(EdgeSide):
 
         given = files.for_service(service)
         token = files.token(given.edge)
+        _hide(service, given, token)
         settings = files.for_service(service, **discover(given.edge, token, ask))
         return cls(
             name=service,
             settings=settings,
             edge=_edge(settings.edge, token),
             state=state_folder(state) / f"service-{service}",
-            secrets=_secrets(settings, token),
         )
 
 
@@ -120,13 +115,13 @@ class Environment(EdgeSide):
         """
         settings = files.load(name, config_folder(config))
         token = files.token(settings.edge)
+        _hide(name, settings, token)
         return cls(
             name=name,
             settings=settings,
             cluster=drivers.load(settings.cluster.driver)(name, settings.cluster, ceiling=settings.edge.ceiling),
             edge=_edge(settings.edge, token),
             state=state_folder(state) / name,
-            secrets=_secrets(settings, token),
         )
 
     def record(self) -> Record:
@@ -149,8 +144,25 @@ def _edge(settings: EdgeSettings, token: str) -> Edge:
     return Fastly(settings, token, ask)
 
 
-def _secrets(settings: EdgeOnlySettings, token: str) -> tuple[str, ...]:
-    application = settings.application
-    if application is None:
-        return (token,)
-    return (token, *application.variables.values(), *application.relationships.values())
+def _hide(name: str, settings: EdgeOnlySettings, token: str) -> None:
+    """Nothing that this process says has the token in it, or a value of the application's, or the visitors' cookie.
+
+    What the file says in the clear, too, is no secret: an environment's name is many a variable's value.
+    """
+    application, cookie = settings.application, settings.visitors.cookie
+    secrets = [token]
+    if application is not None:
+        secrets += [*application.variables.values(), *application.relationships.values()]
+        secrets += [os.environ.get(name, "") for name in application.build_environment]
+    if cookie != type(settings.visitors).model_fields["cookie"].default:
+        secrets += [cookie, *(part.partition("=")[2] for part in cookie.split(";"))]
+    private: Any = {"application": {"variables", "relationships"}, "visitors": {"cookie"}}
+    redacted.learn(secrets, clear=[name, *_strings(settings.model_dump(mode="json", exclude=private))])
+
+
+def _strings(content: object) -> Iterator[str]:
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict | list):
+        for value in content.values() if isinstance(content, dict) else content:
+            yield from _strings(value)

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from edgeguard.errors import UsageError
+from edgeguard.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,12 +50,12 @@ class Journal:
             raise UsageError(*_unwritable(path, exc)) from exc
 
     def append(self, event: str, **facts: Any) -> Entry:  # noqa: ANN401 (whatever JSON can say)
-        """Write one entry durably. `at` (Unix time, seconds) is added.
+        """Write one entry durably, without any secret. `at` (Unix time, seconds) is added.
 
         Raises:
             UsageError: the disk is full or gone; nothing may be done then that isn't written down.
         """
-        entry: Entry = {"event": event, "at": time.time(), **facts}
+        entry: Entry = redacted({"event": event, "at": time.time(), **facts})
         line = json.dumps(entry, separators=(",", ":"), ensure_ascii=False) + "\n"
         with self._mutex:
             try:

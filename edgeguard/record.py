@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.errors import ClusterError, Fenced, Locked
+from edgeguard.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -187,7 +188,7 @@ class Record:
     def release(self, ended: Mapping[str, Any] | None = None) -> None:
         """Let go of the lock; add how a run `ended` to the history. The epoch stays, so that nothing of ours can act
         later."""
-        history = [*self._content.get("history", []), *([ended] if ended else [])]
+        history = [*self._content.get("history", []), *([redacted(ended)] if ended else [])]
         self.note(lock=None, history=history[-HISTORY:])
 
     def unlock(self, deploy: str, *, wait: Callable[[float], None], say: Callable[[str], None]) -> dict[str, Any]:

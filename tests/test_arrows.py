@@ -42,7 +42,7 @@ LAYERS = (
     ("application", "source"),
     ("saga", "record"),
     ("journal", "renewal", "signals", "manifest", "patterns", "process", "settings"),
-    ("moments",),
+    ("moments", "redaction"),
     ("errors", "findings"),
 )
 

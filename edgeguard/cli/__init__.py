@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from typing import TYPE_CHECKING
 
 import typer
 
 from edgeguard.cli.options import Version
 from edgeguard.errors import EdgeguardError, Interrupted
+from edgeguard.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,11 +45,14 @@ def main(arguments: Sequence[str]) -> int:
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else 1
     except EdgeguardError as exc:
-        sys.stderr.write(f"edgeguard: {exc.message}\n" + (f"  {exc.remedy}\n" if exc.remedy else ""))
+        sys.stderr.write(redacted(f"edgeguard: {exc.message}\n" + (f"  {exc.remedy}\n" if exc.remedy else "")))
         return exc.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("edgeguard: interrupted\n")
         return Interrupted.exit_code
+    except Exception:  # noqa: BLE001 (a bug, whatever it is; its message may have anything in it)
+        sys.stderr.write(redacted(traceback.format_exc()))
+        return EdgeguardError.exit_code
     return 0
 
 

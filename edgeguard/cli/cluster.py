@@ -8,7 +8,7 @@ import typer
 
 from edgeguard.cli import app
 from edgeguard.cli.options import Config, Fenced, Json, Name, Quiet, State, Verbose, Version, Without, whole_seconds
-from edgeguard.cli.output import listener, print_json
+from edgeguard.cli.output import listener, print_json, print_text
 
 cluster = typer.Typer(help="Close and open the cluster by hand.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(cluster, name="cluster")
@@ -38,7 +38,7 @@ def close(
         print_json(done)
     else:
         ends = f" until {done['grace']['until']}" if "until" in done["grace"] else ""
-        typer.echo(
+        print_text(
             f"{name} is closed, as planned until {done['closure']['until']}; the edge serves the copies it has{ends}"
             f"\nedgeguard cluster open {name} opens it"
         )
@@ -68,9 +68,9 @@ def open_(
     if as_json:
         print_json(done)
     else:
-        typer.echo(f"{name} is open, healthy, and on {short(done['opened'])}; the grace is given back")
+        print_text(f"{name} is open, healthy, and on {short(done['opened'])}; the grace is given back")
         for server in done["without"]:
-            typer.echo(f"{server} is left out until a deploy brings it back")
+            print_text(f"{server} is left out until a deploy brings it back")
 
 
 def _say(*, quiet: bool, verbose: bool) -> Any:  # noqa: ANN401 (a listener of events)

@@ -21,7 +21,7 @@ from edgeguard.cli.options import (
     Without,
     accepted,
 )
-from edgeguard.cli.output import listener, print_json, teller
+from edgeguard.cli.output import listener, print_json, print_text, teller
 
 Accept = Annotated[list[str] | None, typer.Option("--accept", help="Go on although preflight names this; repeatable.")]
 Hook = Annotated[
@@ -59,7 +59,7 @@ def plan(
         return
     for phase in phases:
         for number, line in enumerate(phase["acts"] or ["nothing"]):
-            typer.echo(f"{phase['name'] if number == 0 else '':<12} {line}")
+            print_text(f"{phase['name'] if number == 0 else '':<12} {line}")
 
 
 @app.command(epilog="Example: edgeguard deploy production --purge-key news")
@@ -124,7 +124,7 @@ def resume(
     elif as_json:
         print_json({"environment": name, "unfinished": None})
     else:
-        typer.echo(f"nothing is unfinished in {name}")
+        print_text(f"nothing is unfinished in {name}")
 
 
 @app.command(epilog="Example: edgeguard rollback production")
@@ -171,7 +171,7 @@ def status(
     if as_json:
         print_json(found)
     else:
-        typer.echo(text(found))
+        print_text(text(found))
 
 
 @app.command(epilog="Example: edgeguard report production --json")
@@ -204,7 +204,7 @@ def report(
     if as_json:
         print_json(content)
     else:
-        typer.echo(render(content))
+        print_text(render(content))
 
 
 @app.command(epilog="Example: edgeguard history production")
@@ -225,7 +225,7 @@ def history(
     if as_json:
         print_json({"environment": name, "history": past})
     else:
-        typer.echo(render(past) or f"nothing was ever deployed in {name}")
+        print_text(render(past) or f"nothing was ever deployed in {name}")
 
 
 @app.command(epilog="Example: edgeguard unlock production 20261123-113749-d23b")
@@ -251,8 +251,8 @@ def unlock(
     if as_json:
         print_json({"unlocked": freed, **left})
     else:
-        typer.echo(f"the lock of {deploy_id} ({freed['holder']}) is free; this is what it left behind")
-        typer.echo(text(left))
+        print_text(f"the lock of {deploy_id} ({freed['holder']}) is free; this is what it left behind")
+        print_text(text(left))
 
 
 def end(content: dict[str, object], *, as_json: bool) -> None:
@@ -262,7 +262,7 @@ def end(content: dict[str, object], *, as_json: bool) -> None:
     if as_json:
         print_json({"event": "report", **content})
         if content["error"]:
-            typer.echo(f"edgeguard: {content['error']}\n  {content['remedy'] or ''}".rstrip(), err=True)
+            print_text(f"edgeguard: {content['error']}\n  {content['remedy'] or ''}".rstrip(), err=True)
     else:
-        typer.echo("\n" + render(content))
+        print_text("\n" + render(content))
     raise typer.Exit(int(str(content["exit_code"])))

@@ -8,7 +8,7 @@ import typer
 
 from edgeguard.cli import app
 from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version
-from edgeguard.cli.output import print_json
+from edgeguard.cli.output import print_json, print_text
 
 
 @app.command(epilog="Example: edgeguard doctor production --warm")
@@ -35,6 +35,6 @@ def doctor(
     if as_json:
         print_json(found.json())
     else:
-        typer.echo(render(found, quiet=quiet, verbose=verbose))
+        print_text(render(found, quiet=quiet, verbose=verbose))
     if found.would_notice:
         raise Refused(f"an anonymous visitor of {name} would notice a deploy now")

@@ -9,7 +9,7 @@ import typer
 
 from edgeguard.cli import app
 from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version, accepted
-from edgeguard.cli.output import print_json
+from edgeguard.cli.output import print_json, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +51,7 @@ def install(
             cluster,
             reason=reason,
             accept=accept or (),
-            show=lambda before: None if as_json or quiet else typer.echo(before.diff),
+            show=lambda before: None if as_json or quiet else print_text(before.diff),
         )
     except installation.NotDone as exc:
         _not_done(environment, exc, as_json=as_json)
@@ -77,7 +77,7 @@ def diff(
     if as_json:
         print_json(_content(environment, found) | {"differences": list(found.differences)})
     elif found.diff and not quiet:
-        typer.echo(found.diff)
+        print_text(found.diff)
     if found.differences:
         raise Refused(
             f"the service is not as {name} has it: {', '.join(found.differences)}",
@@ -112,10 +112,10 @@ def remove(
         _not_done(environment, exc, as_json=as_json)
         raise
     if done.diff and not (as_json or quiet):
-        typer.echo(done.diff)
+        print_text(done.diff)
     _done(environment, done, findings, as_json=as_json, otherwise="there is nothing of the policy to remove")
     if environment.settings.edge.mechanism == "settings" and not as_json:
-        typer.echo("the service's own stale-if-error stays as it is: what it was before is not known", err=True)
+        print_text("the service's own stale-if-error stays as it is: what it was before is not known", err=True)
 
 
 def _open(
@@ -153,10 +153,10 @@ def _done(environment: EdgeSide, policy: Policy, findings: Iterable[Finding], *,
         print_json(_content(environment, policy) | {"changed": changed, "notes": notes, "findings": found})
         return
     for text in (*(f"{each.name}: {each.text}" for each in findings), *policy.notes):
-        typer.echo(f"  ! {text}", err=True)
+        print_text(f"  ! {text}", err=True)
     settings = "the service's own stale-if-error at the ceiling"
     what = (
         settings if policy.revision == "settings" else f"policy {policy.revision}" if policy.revision else "no policy"
     )
     said = f"is active, with {what}" if changed else f"is active: {otherwise}; nothing was written"
-    typer.echo(f"version {policy.version} of {environment.settings.edge.service} {said}")
+    print_text(f"version {policy.version} of {environment.settings.edge.service} {said}")

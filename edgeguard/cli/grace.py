@@ -9,7 +9,7 @@ import typer
 
 from edgeguard.cli import app
 from edgeguard.cli.options import Config, Json, Quiet, State, Verbose, Version, whole_seconds
-from edgeguard.cli.output import print_json, teller
+from edgeguard.cli.output import print_json, print_text, teller
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ def show(
     if as_json:
         print_json(found)
     elif "error" not in found:
-        typer.echo(grace_text(found))
+        print_text(grace_text(found))
     for part in (found, found.get("edge") or {}):
         if "error" in part:
             raise EdgeError(part["error"], part["remedy"])
@@ -88,7 +88,7 @@ def extend(
     if as_json:
         print_json(made)
     else:
-        typer.echo(
+        print_text(
             f"{made['id']}: pages of {environment.name} may be served {duration(made['grace'])} stale, until "
             f"{made['until']}; confirmed after {made['confirmed_seconds']} s by {', '.join(made['nodes'])}"
         )
@@ -119,6 +119,6 @@ def release(
     if as_json:
         print_json(done)
     elif done["released"]:
-        typer.echo(f"{slot} of {environment.name} is free; confirmed by {', '.join(done['nodes'])}")
+        print_text(f"{slot} of {environment.name} is free; confirmed by {', '.join(done['nodes'])}")
     else:
-        typer.echo(f"{slot} of {environment.name} held no claim that is in force; nothing was written")
+        print_text(f"{slot} of {environment.name} held no claim that is in force; nothing was written")

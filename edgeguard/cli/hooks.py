@@ -8,7 +8,7 @@ import typer
 
 from edgeguard.cli import app
 from edgeguard.cli.options import Config, Json, Name, PurgeKey, Quiet, State, Verbose, Version, whole_seconds
-from edgeguard.cli.output import print_json, teller
+from edgeguard.cli.output import print_json, print_text, teller
 
 hook = typer.Typer(
     help="Before and after a deploy by other means: claim the grace, give it back.",
@@ -54,7 +54,7 @@ def pre(
         f"pages of {name} may be served {duration(made['grace'])} stale, until {made['until']}; "
         f"confirmed after {made['confirmed_seconds']} s by {', '.join(made['nodes'])}"
     )
-    typer.echo(made["id"])
+    print_text(made["id"])
 
 
 @hook.command(epilog="Example: edgeguard hook post production deploy0 --purge-key news")
@@ -89,7 +89,7 @@ def post(
     if as_json:
         print_json(done)
     else:
-        typer.echo(hooks.text(done))
+        print_text(hooks.text(done))
 
 
 @app.command(epilog="Example: edgeguard wrap production --purge-key news -- ./deploy.sh --all")

@@ -8,6 +8,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
+import typer
+
+from edgeguard.redaction import redacted
 from edgeguard.report import INTERNAL
 
 if TYPE_CHECKING:
@@ -16,10 +19,15 @@ if TYPE_CHECKING:
     from edgeguard.journal import Entry
 
 
-def print_json(content: object) -> None:
-    """One object, on one line of stdout."""
-    sys.stdout.write(json.dumps(content, ensure_ascii=False) + "\n")
+def print_json(content: object, *, secrets: bool = False) -> None:
+    """One object, on one line of stdout. `secrets`: whoever asked is to have those that are in it."""
+    sys.stdout.write(json.dumps(content if secrets else redacted(content), ensure_ascii=False) + "\n")
     sys.stdout.flush()
+
+
+def print_text(text: str, *, err: bool = False) -> None:
+    """Text for people, on stdout (or stderr), and a new line."""
+    typer.echo(redacted(text), err=err)
 
 
 def teller(*, quiet: bool) -> Callable[[str], None]:
@@ -27,7 +35,7 @@ def teller(*, quiet: bool) -> Callable[[str], None]:
 
     def say(text: str) -> None:
         if not quiet:
-            sys.stderr.write(f"edgeguard: {text}\n")
+            sys.stderr.write(redacted(f"edgeguard: {text}\n"))
             sys.stderr.flush()
 
     return say
@@ -39,7 +47,8 @@ def listener(*, as_json: bool, quiet: bool, verbose: bool) -> Callable[[Entry], 
         return _unbreakable(lambda entry: print_json(_public(entry)), sys.stdout)
     if quiet:
         return lambda _: None
-    return _unbreakable(_Progress(verbose=verbose).hear, sys.stderr)
+    progress = _Progress(verbose=verbose)
+    return _unbreakable(lambda entry: progress.hear(redacted(entry)), sys.stderr)
 
 
 def _unbreakable(hear: Callable[[Entry], None], stream: TextIO) -> Callable[[Entry], None]:

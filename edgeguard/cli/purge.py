@@ -9,7 +9,7 @@ import typer
 
 from edgeguard.cli import app
 from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version, accepted
-from edgeguard.cli.output import listener, print_json
+from edgeguard.cli.output import listener, print_json, print_text
 
 if TYPE_CHECKING:
     from edgeguard.purge import Purge
@@ -65,8 +65,8 @@ def purge(
         print_json({"environment": name, **done})
         return
     for warning in done["warnings"]:
-        typer.echo(f"  ! {warning}", err=True)
-    typer.echo(_text(done, asked))
+        print_text(f"  ! {warning}", err=True)
+    print_text(_text(done, asked))
 
 
 def _text(done: dict[str, Any], asked: Purge) -> str:

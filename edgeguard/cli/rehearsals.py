@@ -59,7 +59,7 @@ def rehearse(
         if not stay:
             end(world.deploy(), as_json=as_json)
         if as_json:
-            print_json(world.ready())
+            print_json(world.ready(), secrets=True)
         else:
             typer.echo("\n".join(f"{key:<12} {value}" for key, value in world.ready().items() if key != "event"))
             typer.echo(f"\nTry: edgeguard deploy rehearsal --config {world.config}\nCtrl-C ends this world.")

@@ -32,7 +32,7 @@ class Build(Step):
             ref=deployment.ref,
             root=settings.cluster.root,
             cancelled=deployment.stop.asked,
-            output=lambda line: deployment.say("output", text=self.environment.redact(line)),
+            output=lambda line: deployment.say("output", text=line),
         )
         for warning in application.warnings(release.application, settings.application):
             deployment.say("warning", text=warning)

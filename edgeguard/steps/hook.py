@@ -38,11 +38,10 @@ class PostDeploy(Step):
             return {"server": None, "skipped": True}
         if result is None or (failed and choice == "again"):
             result = self._start(again=choice == "again")
-        output = self.environment.redact(result.output)
-        for line in output.splitlines():
+        for line in result.output.splitlines():
             self.deployment.say("output", text=line)
         if result.code != 0:
-            raise self._failed(result, output)
+            raise self._failed(result)
         return {"server": result.server}
 
     def _result(self, cancelled: Callable[[], bool]) -> HookResult | None:
@@ -69,13 +68,13 @@ class PostDeploy(Step):
     def _claimed(self, server: str) -> None:
         """Whatever must be known everywhere before it starts."""
 
-    def _failed(self, result: HookResult, output: str) -> HookFailed:
+    def _failed(self, result: HookResult) -> HookFailed:
         ended, remedy = f"exited {result.code}", "Mend the hook, commit it, and deploy again."
         if result.code is None:
             limit = self.environment.settings.cluster.hook_timeout
             ended = f"was ended at its limit of {limit:g} s"
             remedy = "Find out what it waited for, or raise cluster.hook_timeout, and deploy again."
-        last = output.strip().splitlines()[-1:] or ["no output"]
+        last = result.output.strip().splitlines()[-1:] or ["no output"]
         return HookFailed(f"the {self.hook} hook {ended} on {result.server}: {last[0]}", remedy)
 
 

@@ -13,16 +13,17 @@ import socket
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeguard.cluster.local import LocalCluster
+from edgeguard.cluster.local import LocalCluster, processes
 from edgeguard.edge import grace
 from edgeguard.environment import EdgeSide
 from edgeguard.settings import load
-from tests.days.world import SERVER, World, come_from, commit, eventually, repository, said, untouched
+from tests.days.world import DATABASE, SERVER, World, come_from, commit, eventually, repository, said, untouched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -443,6 +444,48 @@ def test_report_says_the_last_deploy_to_people_and_machines(world: World) -> Non
     text = world.run("report", "rehearsal").out
     for part in (found["deploy"], "deployed (exit 0)", found["release"][:12], "anonymous", "closed for"):
         assert part in text
+
+
+def test_no_secret_is_said_whoever_prints_it(world: World, tmp_path: Path) -> None:
+    """Neither on a terminal nor in an event, the journal, or the record's history; in no form."""
+    key = "-----BEGIN KEY-----\nkey-of-many-lines\n-----END KEY-----"
+    variables = json.dumps({"env:KEY": key, "env:CACHE": "redis://:sesame%2Fcache@127.0.0.1:1"})
+    prints = (
+        'echo "$KEY"; echo "$CACHE" sesame/cache sesame%2Fcache; echo "$PLATFORM_VARIABLES $PLATFORM_RELATIONSHIPS"; '
+    )
+    prints += (
+        f'echo "$PLATFORM_VARIABLES" | base64 -d; echo the password is {DATABASE}, the cookie visitor-4711; exit 4'
+    )
+    given = {"EDGEGUARD_APPLICATION__VARIABLES": variables, "EDGEGUARD_VISITORS__COOKIE": "login=visitor-4711"}
+    silent = replace(world, secrets=(*world.secrets, *key.splitlines(), "sesame/cache", "sesame%2Fcache", "r-4711"))
+    for number, (where, code) in enumerate((("start", 10), ("deploy", 10), ("build", 8))):
+        site = repository(tmp_path / str(number), **{where: f"KEY='{key}'; {prints}" if where == "build" else prints})
+        encoded: set[str] = set()
+        for arguments in (("--json",), ("--verbose",)):
+            ended = silent.run("deploy", "rehearsal", *arguments, **come_from(site), **given)
+            assert ended.code == code, ended.err
+            assert "the password is •••, the cookie •••" in ended.out + ended.err
+            encoded.update(re.findall(r"[A-Za-z0-9+/]{32,}", ended.out + ended.err))
+        assert not [word for word in encoded if b"sesame" in base64.b64decode(word[: len(word) // 4 * 4])]
+    kept = [*world.state.rglob("journal.jsonl"), *(world.root / "servers").glob("*/record.json")]
+    text = "".join(path.read_text() for path in kept) + silent.run("history", "rehearsal").out
+    assert "the password is •••" in text
+    assert not [secret for secret in silent.secrets if secret in text]
+
+
+def test_what_a_command_by_hand_prints_of_a_server_has_no_secret_in_it(world: World, tmp_path: Path) -> None:
+    sick = tmp_path / "sick"
+    start = f"echo the password is {DATABASE}; if [ -e {sick} ]; then exit 4; fi; exec {sys.executable} -S server.py"
+    assert world.deploy_of(repository(tmp_path / "r", start=start)).code == 0
+    assert world.run("cluster", "close", "rehearsal", "--for", "1m", "--reason", "a test").code == 0
+    sick.touch()
+    for server in (world.root / "servers").glob("*"):
+        for pid in processes.running(server):
+            os.kill(pid, signal.SIGKILL)
+    ended = world.run("cluster", "open", "rehearsal")
+    sick.unlink()
+    eventually(lambda: world.run("cluster", "open", "rehearsal").code == 0)
+    said(ended, 6, "the password is •••")
 
 
 def test_no_process_shows_a_secret_to_others(world: World) -> None:
