@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard import saga, steps
 from edgeguard.attempt import attempt
-from edgeguard.errors import CleanupUnfinished, EdgeguardError, Fenced, Held, Interrupted, Locked, RolledBack
+from edgeguard.errors import CleanupUnfinished, EdgeguardError, Fenced, Held, Interrupted, Locked, RolledBack, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,7 +79,7 @@ def run(
         if not deployment.closed:
             return exc
         left = "nothing serves, as before" if deployment.first else "the previous release serves again"
-        return RolledBack(f"{exc.message}; {left}", exc.remedy)
+        return RolledBack(joined(exc.message, left), exc.remedy)
     try:
         steps.commit(deployment)
     except EdgeguardError as exc:
@@ -108,7 +108,7 @@ def finish(deployment: Deployment, committed: list[steps.Step], journal: Log) ->
             undone.append(f"{step.name}: {exc.message}")
             remedies += [exc.remedy, step.left]
     if undone:
-        left = "deployed, but left to do: " + "; ".join(undone)
+        left = f"deployed, but left to do: {joined(*undone)}"
         return CleanupUnfinished(left, " ".join(dict.fromkeys(filter(None, remedies))))
     return None
 
@@ -125,7 +125,7 @@ def _held(deployment: Deployment, halt: saga.Halt, claim: steps.ClaimGrace, *, w
 
     if wait:
         deployment.afterwards.append(stay)
-    return Held(f"{_said(halt.__cause__)}; {halt.message}", halt.remedy)
+    return Held(joined(_said(halt.__cause__), halt.message), halt.remedy)
 
 
 def _uncommitted(deployment: Deployment, exc: EdgeguardError) -> EdgeguardError:
@@ -151,16 +151,13 @@ def stuck(deployment: Deployment, exc: saga.UndoFailed, claim: steps.ClaimGrace)
     """An unwinding stopped half-way: what to tell the person who is needed now."""
     if isinstance(exc.__cause__, Fenced):
         return _replaced(deployment)
-    if not deployment.closed and isinstance(
-        exc.failure, EdgeguardError
-    ):  # nothing but the record is as it should not be
-        exc.failure.message += f"; and {exc.message}"
+    if not deployment.closed and isinstance(exc.failure, EdgeguardError):  # nobody notices
+        exc.failure.message = joined(exc.failure.message, f"and {exc.message}")
         return exc.failure
     name = deployment.environment.name
     until = claim.lengthen() if deployment.closed else None
     return Held(
-        f"{_said(exc.failure)}; and {exc.message}"
-        + (f". The edge serves the copies it has until {until}" if until else ""),
+        joined(_said(exc.failure), f"and {exc.message}", f"the edge serves the copies it has until {until}" if until else ""),
         f"{exc.remedy} Mend what is named; then edgeguard rollback {name} or edgeguard resume {name} (with --without "
         "SERVER, if one is lost).".lstrip(),
     )

@@ -28,7 +28,10 @@ from __future__ import annotations
 
 
 class EdgeguardError(Exception):
-    """Something went wrong. `message` says what, `remedy` what to do now (one sentence, or empty)."""
+    """Something went wrong. `message` says what, `remedy` what to do now (one sentence, or empty).
+
+    A message is a line that can stand alone. What others wrote may follow it, in indented lines of its own.
+    """
 
     exit_code = 1
 
@@ -36,6 +39,17 @@ class EdgeguardError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+
+
+def first_line(message: str) -> str:
+    """A message without the output of others that follows it."""
+    return message.partition("\n")[0]
+
+
+def joined(*messages: str) -> str:
+    """One message of these: their first lines are one, and the output of others follows it."""
+    rest = "".join(message.removeprefix(first_line(message)) for message in messages)
+    return "; ".join(map(first_line, messages)) + rest
 
 
 class UsageError(EdgeguardError):

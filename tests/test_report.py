@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard import report
+from edgeguard.errors import joined
 from edgeguard.journal import Journal
-from edgeguard.report.text import render
+from edgeguard.report.text import history, render
 from edgeguard.visitors import Sample
 
 if TYPE_CHECKING:
@@ -172,6 +173,16 @@ def test_people_read_the_same() -> None:
         assert part in text
     assert "proof" not in text
     assert "finish" not in text
+
+
+def test_the_output_of_others_follows_what_failed() -> None:
+    entries = story(code=10)
+    entries[-1]["error"] = joined("web1: it died\n  web1 wrote:\n  | no licence", "the previous release serves again")
+    text = render(report.fold(entries, []))
+    assert "\n  web1: it died; the previous release serves again.\n  web1 wrote:\n  | no licence\n  Mend it." in text
+    past = {"started": "then", "id": "d1", "command": "deploy", "release": None, "who": "somebody"}
+    line = history([{**past, "outcome": "rolled-back", "closed_seconds": 1.0, "error": entries[-1]["error"]}])
+    assert line.endswith(f"{'':<26}web1: it died; the previous release serves again")
 
 
 def test_people_read_what_failed_and_what_to_do() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from edgeguard.errors import first_line
 from edgeguard.redaction import redacted
 from edgeguard.report import INTERNAL
 
@@ -87,7 +88,7 @@ class _Progress:
         elif event == "done" and step not in INTERNAL:
             self._line(step, entry["at"] - self._began, _detail(entry))
         elif event == "failed":
-            self._line(step or "start", entry["at"] - self._began, f"FAILED: {entry['error']}")
+            self._line(step or "start", entry["at"] - self._began, f"FAILED: {first_line(entry['error'])}")
         elif event == "undoing" and step in ("open", "swap", "close", "claim", "lock"):
             self._line("", 0, f"taking back {step}")
         elif event == "found":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgeguard.errors import first_line
 from edgeguard.moments import short
 
 
@@ -58,7 +59,8 @@ def _outcome(report: dict[str, Any]) -> str:
             f"  purged: {purged['keys']} keys in {purged['requests']} requests; {'; '.join(purged['reasons'])}"
         )
     if report["error"]:
-        lines.append(f"  {report['error']}.")
+        line = first_line(report["error"])
+        lines.append(f"  {line}.{report['error'].removeprefix(line)}")
         lines.append(f"  {report['remedy']}" if report["remedy"] else "")
     return "\n".join(line for line in lines if line)
 
@@ -74,5 +76,5 @@ def history(past: list[dict[str, Any]]) -> str:
             f"  {run['who']}"
         )
         if run["error"]:
-            lines.append(f"{'':<26}{run['error'].splitlines()[0]}")
+            lines.append(f"{'':<26}{first_line(run['error'])}")
     return "\n".join(lines)

@@ -74,8 +74,9 @@ class PostDeploy(Step):
             limit = self.environment.settings.cluster.hook_timeout
             ended = f"was ended at its limit of {limit:g} s"
             remedy = "Find out what it waited for, or raise cluster.hook_timeout, and deploy again."
-        last = result.output.strip().splitlines()[-1:] or ["no output"]
-        return HookFailed(f"the {self.hook} hook {ended} on {result.server}: {last[0]}", remedy)
+        last = result.output.strip().splitlines()[-1:]
+        said = f'its last words: "{last[0]}"' if last else "it said nothing"
+        return HookFailed(f"the {self.hook} hook {ended} on {result.server}, {said}", remedy)
 
 
 class Hook(PostDeploy):

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard.cluster import load
-from edgeguard.cluster.local import LocalCluster, host, processes
-from edgeguard.cluster.local import supervisor as supervising
+from edgeguard.cluster.local import LocalCluster, host, output, processes
 from edgeguard.errors import ClusterError, UsageError
 from edgeguard.settings import ClusterSettings
 from tests.contracts.world import CLOSURE, SERVERS, START, LocalWorld, ask, deploy, free_port, lock, until
@@ -353,13 +352,89 @@ def test_a_process_id_that_was_reused_is_not_signalled(world: LocalWorld) -> Non
 
 def test_the_application_s_log_is_bounded(world: LocalWorld) -> None:
     lock(world)
-    start = f"head -c {supervising.LOG_BYTES * 3} /dev/zero | tr '\\0' x; echo the end; exec {START}"
+    start = f"head -c {output.LOG_BYTES * 3} /dev/zero | tr '\\0' x; echo the end; exec {START}"
     deploy(world, 1, world.generation("one", start=start))
     log = server(world) / "app.log"
-    until(lambda: log.stat().st_size <= supervising.LOG_BYTES, "it was trimmed")
+    until(lambda: log.stat().st_size <= output.LOG_BYTES, "it was trimmed")
     before = log.with_name("app.log.1")
-    assert before.stat().st_size <= supervising.LOG_BYTES
+    assert before.stat().st_size <= output.LOG_BYTES
     assert (before.read_bytes() + log.read_bytes()).rstrip().endswith((b"the end", b"listening"))
+
+
+@pytest.mark.parametrize(
+    ("start", "trouble", "first"),
+    [("exit 4", "the start command ended with code 4, 3 times", 11), ("sleep 60", "not healthy after 0.5 s", 11)],
+)
+def test_a_failed_start_shows_the_end_of_its_own_output_and_of_one_server(
+    world: LocalWorld, start: str, trouble: str, first: int
+) -> None:
+    """Not that of the release before, whose log is the same file."""
+    lock(world)
+    before = world.generation("one", start=f"echo started by the release before; exec {START}")
+    deploy(world, 1, before)
+    cluster = world.again(start_timeout=0.5 if start == "sleep 60" else 10)
+    fails = world.generation("two", start=f'for i in $(seq 20); do echo "$EDGEGUARD_SERVER says $i"; done; {start}')
+    with pytest.raises(ClusterError) as failed:
+        deploy(world, 1, fails, cluster)
+    line, *rest = failed.value.message.splitlines()
+    assert line.startswith("web1, web2, web3: ")
+    assert trouble in line
+    assert rest == ["  web1 wrote:", *(f"  | web1 says {number}" for number in range(first, 21))]
+    assert failed.value.remedy.endswith("web1/app.log.")
+
+
+def test_servers_that_fail_otherwise_are_named_by_themselves(world: LocalWorld) -> None:
+    lock(world)
+    fails = world.generation("one", start="echo no licence; if [ $EDGEGUARD_SERVER = web2 ]; then exit 5; fi; exit 4")
+    said = (
+        "web1, web3: the start command ended with code 4, 3 times; web2: the start command ended with code 5, 3 times"
+    )
+    with pytest.raises(ClusterError) as failed:
+        deploy(world, 1, fails)
+    assert failed.value.message.splitlines() == [said, "  web1 wrote:", "  | no licence"]
+
+
+def test_a_start_that_floods_the_log_still_shows_its_end(world: LocalWorld) -> None:
+    lock(world)
+    flood = f"head -c {output.LOG_BYTES * 2} /dev/zero | tr '\\0' x"
+    with pytest.raises(ClusterError, match=r"wrote:\n  \| no licence$"):
+        deploy(world, 1, world.generation("one", start=f"{flood}; echo; echo no licence; exit 4"))
+
+
+@pytest.mark.parametrize("trimmed", [False, True])
+@pytest.mark.parametrize("later", ["", "written later\n"])
+def test_a_start_s_part_of_the_log_stays_what_it_is_when_the_log_is_trimmed(
+    tmp_path: Path, later: str, *, trimmed: bool
+) -> None:
+    path = tmp_path / "app.log"
+    path.write_text("x" * (output.LOG_BYTES - 5) + "\n")
+    log = output.Output(path)
+    with log.begin() as descriptor:
+        os.write(descriptor, b"first\n")
+        if trimmed:
+            log.trim()
+            assert path.stat().st_size == 0
+        os.write(descriptor, b"second\n")
+    assert output.said(path, log.part) == "first\nsecond"
+    log.end()
+    with log.begin() as descriptor:
+        os.write(descriptor, later.encode())
+        log.trim()
+    assert output.said(path, log.part) == "first\nsecond"
+
+
+def test_the_end_of_a_log_does_not_begin_in_the_midst_of_a_word(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    for content, shown in (
+        ("one line\nand another\n", "and another"),
+        (f"{'secret' * 10} 45678", "45678"),
+        ("secret" * 10, ""),
+        ("4567890123", "4567890123"),
+        ("", ""),
+    ):
+        path.write_text(content)
+        assert host.tail(path, 15) == shown
+    assert host.tail(tmp_path / "nothing") == ""
 
 
 def test_a_hook_outlives_the_command_that_started_it(world: LocalWorld, tmp_path: Path) -> None:

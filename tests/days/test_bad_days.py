@@ -128,7 +128,10 @@ def test_a_build_hook_that_fails_touches_nothing_and_its_output_is_shown(world: 
 def test_a_start_command_that_exits_at_once(world: World, tmp_path: Path) -> None:
     before = world.status()["servers"][0]["release"]
     ended = world.deploy_of(repository(tmp_path / "r", start="echo no licence; exit 4"))
-    said(ended, 10, "the previous release serves again")
+    trouble = "web1, web2, web3: the start command ended with code 4, 3 times; the previous release serves again"
+    said(ended, 10, f"edgeguard: {trouble}\n  web1 wrote:\n  | no licence\n  The application's output is in ")
+    assert f"  {trouble}.\n  web1 wrote:\n  | no licence\n  The app" in world.run("report", "rehearsal").out
+    assert world.run("history", "rehearsal").out.splitlines()[-1].strip() == trouble
     assert {before} == {server["release"] for server in world.status()["servers"]}
     assert ended.report["outcome"] == "rolled-back"
 

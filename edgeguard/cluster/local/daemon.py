@@ -104,11 +104,10 @@ class Daemon:
             now = time.monotonic()
             pid = self.pid()
             if now > deadline or (pid is None and started):
-                said = host.tail(self.folder / "daemon.log")
                 raise ClusterError(
                     f"{self.name}: its {self.program.rpartition('.')[2]} "
                     + ("has not done what it was asked" if pid else "does not start or has died")
-                    + (f"; the end of its log:\n{said}" if said else ""),
+                    + host.quoted("its log ends with", host.tail(self.folder / "daemon.log")),
                     f"See {self.folder / 'daemon.log'}; trying again is harmless.",
                 )
             if pid is None:

@@ -23,10 +23,10 @@ from edgeguard import image
 from edgeguard.cluster import Closure, Generation, HookResult, ServerState
 from edgeguard.cluster.local import generations, health, hooks, host, ports, processes
 from edgeguard.cluster.local.daemon import Daemon
-from edgeguard.errors import ClusterError, EdgeguardError, UsageError
+from edgeguard.errors import ClusterError, EdgeguardError, UsageError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edgeguard.settings import ClusterSettings
@@ -417,7 +417,8 @@ class LocalCluster:
 
 
 def _at_once(acts: Sequence[Callable[[], None]]) -> None:
-    """Do all of these at the same time, each to its end; then raise the first one's error, naming the others'."""
+    """Do all of these at the same time, each to its end; then raise the first one's error, naming the others'. Of what
+    servers wrote, only one's is shown."""
     with ThreadPoolExecutor(len(acts)) as threads:
         done = [threads.submit(act) for act in acts]
     failed = [exc for future in done if (exc := future.exception()) is not None]
@@ -426,4 +427,16 @@ def _at_once(acts: Sequence[Callable[[], None]]) -> None:
     first = failed[0]
     if len(failed) == 1 or not all(isinstance(exc, EdgeguardError) for exc in failed):
         raise first
-    raise type(first)("; ".join(str(exc) for exc in failed), getattr(first, "remedy", ""))
+    messages = [str(exc) for exc in failed]
+    output = next(filter(None, (message.removeprefix(first_line(message)) for message in messages)), "")
+    raise type(first)(_together(map(first_line, messages)) + output, getattr(first, "remedy", ""))
+
+
+def _together(lines: Iterable[str]) -> str:
+    """One line of these, in which servers that have the same trouble are named together."""
+    troubles: dict[str, list[str]] = {}
+    for line in lines:
+        server, _, trouble = line.partition(": ")
+        named = trouble and " " not in server
+        troubles.setdefault(trouble if named else line, []).extend([server] if named else [])
+    return "; ".join(f"{', '.join(names)}: {trouble}" if names else trouble for trouble, names in troubles.items())

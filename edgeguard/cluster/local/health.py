@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.local import host, processes
+from edgeguard.cluster.local import host, output, processes
 from edgeguard.errors import ClusterError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from edgeguard.cluster.local.daemon import Daemon
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 HOPELESS = 3  # quick deaths, one after another
 _ATTEMPT_SECONDS = 5.0
 _POLL = 0.02
-_SHOWN = 1500  # characters of the application's log
 _HEALTHY = 200
 
 
@@ -42,7 +42,7 @@ def wait(server: Path, supervisor: Daemon, generation: str, *, port: int, path: 
             raise _dying(server, actual)
         if left < 0:
             raise ClusterError(
-                f"{server.name} is not healthy after {limit:g} s: {path} {said}{_log(server)}",
+                f"{server.name}: not healthy after {limit:g} s: {path} {said}{_output(server, actual)}",
                 f"The application's output is in {server / 'app.log'}.",
             )
         time.sleep(_POLL)
@@ -70,15 +70,15 @@ def _ask(port: int, path: str, limit: float) -> str | None:
     return None if status == _HEALTHY else f"answers {status}"
 
 
-def _dying(server: Path, actual: dict[str, object]) -> ClusterError:
+def _dying(server: Path, actual: Mapping[str, Any]) -> ClusterError:
     if actual.get("error"):
         return ClusterError(f"{server.name}: {actual['error']}", str(actual.get("remedy", "")))
     return ClusterError(
-        f"{server.name}: the start command ended with code {actual['exit']}, {actual['deaths']} times{_log(server)}",
+        f"{server.name}: the start command ended with code {actual['exit']}, {HOPELESS} times{_output(server, actual)}",
         f"The application's output is in {server / 'app.log'}.",
     )
 
 
-def _log(server: Path) -> str:
-    said = host.tail(server / "app.log", _SHOWN)
-    return f"; the end of its output:\n{said}" if said else ""
+def _output(server: Path, actual: Mapping[str, Any]) -> str:
+    """What this start wrote, not what others did before it."""
+    return host.quoted(f"{server.name} wrote", output.said(server / "app.log", actual.get("output")))

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_SECONDS = 30.0  # whoever holds a host's lock does so for one act; longer means that it hangs
+QUOTED = 10  # lines of others' output in an error
 _POLL = 0.002
+_SLICE = 1_000_000  # bytes
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -124,14 +126,32 @@ def epoch_of(record: Mapping[str, Any] | None) -> int:
 
 
 def tail(path: Path, size: int = 2000) -> str:
-    """The end of a log, from a line's beginning; empty where there is none."""
+    """The end of a log, as whole lines; empty where there is none."""
     try:
-        with path.open("rb") as file:
-            length = file.seek(0, os.SEEK_END)
-            file.seek(max(0, length - size))
-            text = file.read()
+        return end_of(slice_of(path, path.stat().st_size - size - 1), size)
     except OSError:
         return ""
-    if length > size:
-        text = text.partition(b"\n")[2] or text
-    return text.decode(errors="replace").strip()
+
+
+def slice_of(path: Path, begin: int, end: int | None = None) -> bytes:
+    """What is in a file from one position to another, or to its end; at most its last MB. Raises OSError."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END) if end is None else end
+        begin = max(begin, end - _SLICE, 0)
+        file.seek(begin)
+        return file.read(max(end - begin, 0))
+
+
+def end_of(content: bytes, size: int) -> str:
+    """The end of a text that somebody else wrote. It begins with a line's beginning, else a word's: half a secret is
+    not known for one."""
+    shown = content[-size:]
+    if len(content) > size and content[-size - 1 : -size] != b"\n":
+        shown = shown.partition(b"\n")[2] or shown.partition(b" ")[2]
+    return shown.decode(errors="replace").strip()
+
+
+def quoted(who: str, said: str) -> str:
+    """The last lines of others' output, to follow an error's first line."""
+    lines = said.splitlines()[-QUOTED:]
+    return "".join([f"\n  {who}:", *(f"\n  | {line}" for line in lines)]) if lines else ""

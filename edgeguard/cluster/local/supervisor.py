@@ -1,8 +1,9 @@
 """Keeps one server's application running: `python -m edgeguard.cluster.local.supervisor <server's folder>/supervisor`.
 
-Desired: {"server", "generation": name or null, "port"}. Actual: {"generation", "running", "deaths", "exit"}: `running`
-is whether its process is there at this moment, `deaths` counts those that came within STEADY_SECONDS of their start,
-one after another, and `exit` is how the last one ended. A process that dies is started again, later and later.
+Desired: {"server", "generation": name or null, "port"}. Actual: {"generation", "running", "deaths", "exit", "output"}:
+`running` is whether its process is there at this moment, `deaths` counts those that came within STEADY_SECONDS of their
+start, one after another, `exit` is how the last one ended, and `output` is its part of app.log. A process that dies is
+started again, later and later.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.local import generations, processes
 from edgeguard.cluster.local.daemon import Post
+from edgeguard.cluster.local.output import Output
 from edgeguard.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
 STEADY_SECONDS = 5.0
 PAUSES = (0.05, 0.1, 0.5, 1.0, 2.0, 5.0)  # before the first, second, … start again
-LOG_BYTES = 1_000_000
 _TICK = 1.0
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, Linux: prctl(2)
 
@@ -38,7 +39,7 @@ class Supervisor:
     def __init__(self, post: Post) -> None:
         self._post = post
         self._folder = post.folder.parent
-        self._log = self._folder / "app.log"
+        self._output = Output(self._folder / "app.log")
         self._desired: dict[str, Any] = {"number": -1}
         self._generation: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -65,8 +66,8 @@ class Supervisor:
         while not self._ending:
             self._follow()
             self._look()
+            self._output.trim()
             self._publish()
-            self._trim()
             pause = _TICK if self._process or not self._generation else max(0.0, self._again - time.monotonic())
             select.select([self._wake], [], [], min(pause, _TICK))
             with suppress(BlockingIOError):
@@ -83,6 +84,7 @@ class Supervisor:
         if desired.get("generation") != self._generation or desired.get("port") != self._desired.get("port"):
             self._stop()
             self._deaths, self._exit, self._again = 0, None, 0.0
+            self._output.forget()
         self._desired, self._generation, self._error = desired, desired.get("generation"), {}
 
     def _look(self) -> None:
@@ -93,6 +95,7 @@ class Supervisor:
             quick = time.monotonic() - self._started < STEADY_SECONDS
             self._deaths = self._deaths + 1 if quick else 1
             self._stop()  # its children, too
+            self._output.end()
             self._pause()
         if self._generation is not None and self._process is None and time.monotonic() >= self._again:
             self._error = {}
@@ -117,8 +120,7 @@ class Supervisor:
             "EDGEGUARD_SERVER": self._desired["server"],
             processes.MARK: str(folder),
         }
-        descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
+        with self._output.begin() as descriptor:
             self._process = subprocess.Popen(
                 generation["start"],
                 cwd=generation["cwd"],
@@ -128,8 +130,6 @@ class Supervisor:
                 stderr=descriptor,
                 start_new_session=True,
             )
-        finally:
-            os.close(descriptor)
         self._started = time.monotonic()
 
     def _stop(self) -> None:
@@ -159,23 +159,12 @@ class Supervisor:
             "running": self._process is not None,
             "deaths": self._deaths,
             "exit": self._exit,
+            "output": self._output.part,
             **self._error,
         }
         if actual != self._published:
             self._post.publish(actual)
             self._published = actual
-
-    def _trim(self) -> None:
-        """Keep the application's log bounded: its newest part moves to app.log.1. It is opened for appending, so
-        emptying it is safe; what is written in between is lost."""
-        with suppress(OSError):
-            if self._log.stat().st_size > LOG_BYTES:
-                with self._log.open("r+b") as log:
-                    log.seek(-LOG_BYTES, os.SEEK_END)
-                    before = self._log.with_name("app.log.1")
-                    before.touch(mode=0o600)
-                    before.write_bytes(log.read(LOG_BYTES))
-                    log.truncate(0)
 
 
 def refuse_taken(port: int) -> None:

@@ -1,0 +1,83 @@
+"""What a server's application wrote: app.log, bounded and shared by all releases, and in it the part of one start."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from edgeguard.cluster.local import host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+LOG_BYTES = 1_000_000
+_SHOWN = 4000  # bytes
+
+
+class Output:
+    """The log, as its supervisor keeps it. Positions in it count what was trimmed away, so they stay what they are."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._gone = 0
+        self._began = 0
+        self._part: tuple[int, int | None] | None = None
+
+    @property
+    def part(self) -> tuple[int, int | None, int] | None:
+        """Of the last start that has ended, or of the first one, while it runs: from where to where (None: to the end),
+        and how much was trimmed away before."""
+        return None if self._part is None else (*self._part, self._gone)
+
+    @contextmanager
+    def begin(self) -> Iterator[int]:
+        """A descriptor for a start's output."""
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            self._began = self._gone + os.fstat(descriptor).st_size
+            self._part = self._part or (self._began, None)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def end(self) -> None:
+        """Nothing of that start writes any more."""
+        with suppress(OSError):
+            self._part = (self._began, self._gone + self._path.stat().st_size)
+
+    def forget(self) -> None:
+        """What comes now is another generation's."""
+        self._part = None
+
+    def trim(self) -> None:
+        """Keep the log bounded: its newest part moves to app.log.1. It is opened for appending, so emptying it is safe;
+        what is written in between is lost."""
+        with suppress(OSError):
+            if self._path.stat().st_size > LOG_BYTES:
+                with self._path.open("r+b") as log:
+                    log.seek(-LOG_BYTES, os.SEEK_END)
+                    before = _before(self._path)
+                    before.touch(mode=0o600)
+                    before.write_bytes(log.read(LOG_BYTES))
+                    self._gone += log.tell()
+                    log.truncate(0)
+
+
+def said(path: Path, part: Sequence[int | None] | None) -> str:
+    """The end of this part of a log, as whole lines; empty where there is nothing."""
+    if part is None:
+        return ""
+    begin, end, gone = part[0] or 0, part[1], part[2] or 0
+    content = b""
+    with suppress(OSError):
+        if begin < gone:
+            start = _before(path).stat().st_size - gone  # where in that file the log's own beginning would be
+            content += host.slice_of(_before(path), start + begin, start + min(gone, end if end is not None else gone))
+        content += host.slice_of(path, max(begin - gone, 0), None if end is None else max(end - gone, 0))
+    return host.end_of(content, _SHOWN)
+
+
+def _before(path: Path) -> Path:
+    return path.with_name(f"{path.name}.1")
