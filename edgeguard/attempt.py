@@ -76,6 +76,7 @@ def attempt(
             command=command,
             environment=environment.name,
             ref=wish.ref,
+            **_grace(environment),
             **without,
         )
         visitors = Visitors(environment.settings.visitors, environment.settings.edge, folder / "samples.jsonl")
@@ -97,6 +98,12 @@ def attempt(
         for act in deployment.afterwards:
             act()
     return report.fold(log.entries, read_samples(folder / "samples.jsonl"))
+
+
+def _grace(environment: Environment) -> dict[str, Any]:
+    """The grace that is in force whether or not anything is claimed, in seconds."""
+    edge = environment.settings.edge
+    return {"base": edge.base_grace} if edge.mechanism == "vcl" else {"base": edge.ceiling, "mechanism": edge.mechanism}
 
 
 def _in_short(log: Log, failure: EdgeguardError | None) -> dict[str, Any]:

@@ -27,9 +27,8 @@ KEYS = {
 
 def story(*told: Told, code: int | None = 0) -> list[Entry]:
     """A journal: a deploy's beginning at 1000, what is told, and its end at 1100."""
-    entries: list[Entry] = [
-        {"event": "deploy", "at": 1000.0, "deploy": "d1", "command": "deploy", "environment": "production", "ref": None}
-    ]
+    names = {"deploy": "d1", "command": "deploy", "environment": "production", "ref": None}
+    entries: list[Entry] = [{"event": "deploy", "at": 1000.0, **names, "base": 60}]
     entries += [{"event": event, "at": at, **facts} for at, event, facts in told]
     if code is not None:
         error = None if code == 0 else "it failed"
@@ -110,7 +109,7 @@ def test_a_deploy_that_was_refused_never_closed() -> None:
     assert found["closed_seconds"] is None
     assert found["hook_seconds"] is None
     assert found["phases"][-1] == {"name": "lock", "seconds": 1.0, "outcome": "failed"}
-    assert found["grace"] == {"base": None, "claimed": None, "until": None, "confirmed_seconds": None, "nodes": []}
+    assert found["grace"] == {"base": 60, "claimed": None, "until": None, "confirmed_seconds": None, "nodes": []}
     assert found["purged"] == {"keys": 0, "requests": 0, "ids": [], "reasons": []}
     assert (found["error"], found["remedy"]) == ("it failed", "Mend it.")
 

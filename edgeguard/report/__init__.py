@@ -39,7 +39,7 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample], *, alive: bool = T
     steps = _steps(entries)
     code = end["exit_code"] if end else None
     found = next((entry for entry in entries if entry["event"] == "found"), {})  # where an earlier run had begun it
-    release, claim = done.get("build", found), done.get("claim", {})
+    release, claim = done.get("build", found), {**first, **done.get("claim", {})}  # the base is known from the start
     return {
         "deploy": first["deploy"],
         "command": first["command"],

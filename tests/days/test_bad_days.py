@@ -123,6 +123,7 @@ def test_a_build_hook_that_fails_touches_nothing_and_its_output_is_shown(world: 
     ended = untouched(world, lambda: world.deploy_of(site))
     said(ended, 8, "the compiler is on strike", "3")
     assert ended.report["exit_code"] == 8
+    assert ended.report["grace"]["base"] == 1  # known before anything is claimed
 
 
 def test_a_start_command_that_exits_at_once(world: World, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ def test_a_deploy_claims_nothing_and_says_so_and_visitors_are_served(
         refused = here.edgeguard("deploy", "rehearsal", "--state", state)
         assert refused.code == 4
         assert "general.stale_if_error is off" in refused.said
+        assert (refused.last["grace"]["mechanism"], refused.last["grace"]["base"]) == ("settings", 7 * 86_400)
         assert here.edgeguard("edge", "install", "rehearsal").last["changed"] is True
         before = len(history(here.ready["control_url"]))
         with Post(here.ready["edge_url"]) as anonymous:
