@@ -157,7 +157,11 @@ def stuck(deployment: Deployment, exc: saga.UndoFailed, claim: steps.ClaimGrace)
     name = deployment.environment.name
     until = claim.lengthen() if deployment.closed else None
     return Held(
-        joined(_said(exc.failure), f"and {exc.message}", f"the edge serves the copies it has until {until}" if until else ""),
+        joined(
+            _said(exc.failure),
+            f"and {exc.message}",
+            f"the edge serves the copies it has until {until}" if until else "",
+        ),
         f"{exc.remedy} Mend what is named; then edgeguard rollback {name} or edgeguard resume {name} (with --without "
         "SERVER, if one is lost).".lstrip(),
     )

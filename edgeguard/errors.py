@@ -49,7 +49,7 @@ def first_line(message: str) -> str:
 def joined(*messages: str) -> str:
     """One message of these: their first lines are one, and the output of others follows it."""
     rest = "".join(message.removeprefix(first_line(message)) for message in messages)
-    return "; ".join(map(first_line, messages)) + rest
+    return "; ".join(filter(None, map(first_line, messages))) + rest
 
 
 class UsageError(EdgeguardError):
