@@ -16,7 +16,8 @@ from tests.crash.observer import ask
 from tests.crash.world import Ended
 
 if TYPE_CHECKING:
-    from tests.crash.observer import Observer, Seen
+    from tests.crash.laws import Seen
+    from tests.crash.observer import Observer
     from tests.crash.world import World
 
 KINDS = ("good", "swap", "hook", "check", "healthy", "fix")
