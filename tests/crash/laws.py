@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import groupby, pairwise
 from math import inf
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,8 @@ FRESH = (
 )
 QUICKER_THAN_A_SWAP = 0.05
 CLOSED = "closed"
+SPREADING = 0.5  # seconds after which every node of the edge shows what was written
+TOLERANCE = 2  # seconds by which two readings of the edge's clock may differ
 
 
 @dataclass(frozen=True)
@@ -77,14 +80,17 @@ class Seen:
         runs = [list(run) for broken, run in groupby(self.anonymous, key=self._unfair) if broken]
         return max((run[-1].ended - run[0].began for run in runs), default=0.0)
 
-    def broken_laws(self, *, sick: bool = False) -> Iterator[str]:
-        """What was not as it must always be. `sick`: the origin was made so, and answers errors while it is open."""
+    def broken_laws(self, *, sick: bool = False, unchanged: bool = False) -> Iterator[str]:
+        """What was not as it must always be. `sick`: the origin was made so, and answers errors while it is open.
+        `unchanged`: the release that was deployed may be the one that was there."""
         yield from self._mixed()
         yield from self._open_over_a_hook()
         yield from self._hooks_together()
         yield from self._dark()
         yield from self._unclaimed()
+        yield from self._shortened()
         yield from self._purged_while_closed()
+        yield from self._purged_before_healthy(unchanged=unchanged)
         if not sick:
             yield from self._open_and_sick()
 
@@ -174,12 +180,53 @@ class Seen:
                 yield f"closed without a claim, as {len(bare)} answers of the edge show"
                 return
 
+    def _shortened(self) -> Iterator[str]:
+        """While it is closed a deploy's claim may get longer. Nothing but its own end makes it shorter."""
+        for began, ended in self.closures:
+            claims = [
+                (answer, _claimed(answer.words))
+                for answer in self.status
+                if began < answer.began and answer.ended < ended and answer.words
+            ]
+            for answer, (until, grace) in claims:
+                earlier = [
+                    claim
+                    for other, claim in claims
+                    if other.ended < answer.began - SPREADING and claim[0] > int(answer.words["now"]) + TOLERANCE
+                ]
+                most = max((claim[0] for claim in earlier), default=0), max((claim[1] for claim in earlier), default=0)
+                if until < most[0] - TOLERANCE or grace < most[1] - TOLERANCE:
+                    yield f"closed, and a claim of {most[1]} s until {most[0]} became one of {grace} s until {until}"
+                    return
+
     def _purged_while_closed(self) -> Iterator[str]:
         for call in self.asked:
             if "purge" in call["path"] and any(began < call["at"] < ended for began, ended in self.closures):
                 yield f"{call['method']} {call['path']} while closed"
 
+    def _purged_before_healthy(self, *, unchanged: bool) -> Iterator[str]:
+        """A release that came through a closure answers well, before its deploy purges anything. That may be the one
+        of before again, if another was seen meanwhile."""
+        for call in self.asked:
+            if "purge" not in call["path"]:
+                continue
+            for gate in self.gates:
+                until_then = [answer for answer in gate if answer.began < call["at"]]
+                until_then += gate[len(until_then) : len(until_then) + 1]
+                releases = {answer.release for answer in until_then}
+                came = CLOSED in releases and (unchanged or len(releases - {CLOSED, "none"}) > 1)
+                if not came or until_then[-1].broken:
+                    yield f"{call['method']} {call['path']} before another release was open and healthy"
+
     def _open_and_sick(self) -> Iterator[str]:
         wrong = [each for gate in self.gates for each in gate if each.release != CLOSED and each.broken]
         if wrong:
             yield f"open, and {len(wrong)} answers through the gate were errors"
+
+
+def _claimed(words: dict[str, str]) -> tuple[int, int]:
+    """Of the deploys' claims that are in force: the latest end (Unix time), and the largest grace; 0 where there is
+    none."""
+    slots = [unquote(words[slot]).split(":") for slot in ("deploy0", "deploy1")]
+    claims = [(int(slot[0]), int(slot[1])) for slot in slots if len(slot) > 1 and int(slot[0]) > int(words["now"])]
+    return max((until for until, _ in claims), default=0), max((grace for _, grace in claims), default=0)
