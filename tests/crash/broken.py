@@ -19,7 +19,7 @@ def _proof() -> None:
     """The claim is given back whether the origins are healthy or not."""
     from edgeguard.steps import Proof  # noqa: PLC0415
 
-    _instead(Proof, "undo", lambda _self, _before: None)
+    _instead(Proof, "undo", lambda self, _before: _instead(self.deployment, "proved", True))
 
 
 def _ahead() -> None:
@@ -80,6 +80,13 @@ def _claim() -> None:
     _instead(ClaimGrace, "do", lambda _self: {})
 
 
+def _forward() -> None:
+    """Who is to finish a deploy undoes it."""
+    from edgeguard import recovery  # noqa: PLC0415
+
+    _instead(recovery, "resume", recovery.rollback)
+
+
 WAYS: dict[str, Callable[[], None]] = {
     "proof": _proof,
     "ahead": _ahead,
@@ -88,4 +95,5 @@ WAYS: dict[str, Callable[[], None]] = {
     "adoption": _adoption,
     "ledger": _ledger,
     "claim": _claim,
+    "forward": _forward,
 }

@@ -11,16 +11,19 @@ if TYPE_CHECKING:
     from tests.crash.scenario import Outcome
 
 _README = Path(__file__).parent.parent.parent / "README.md"
+WHOLE = (0, 10)
 _ROW = r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$"
 
 
 @dataclass(frozen=True)
 class Row:
-    """Of the table: how the cluster may be, and with which codes each command may end."""
+    """Of the table: how the cluster may be, what others may see, and with which codes each command may end, and what
+    serves then: "new", "previous", "before", or what others saw (empty)."""
 
     cluster: set[str]
-    resume: set[int]
-    rollback: set[int]
+    others: set[str]
+    resume: dict[int, str]
+    rollback: dict[int, str]
 
 
 def rows() -> dict[str, Row]:
@@ -29,15 +32,19 @@ def rows() -> dict[str, Row]:
         _README.read_text(encoding="utf-8").partition("## If the machine that deploys dies")[2].partition("\n## ")[0]
     )
     return {
-        phase: Row(set(cluster.split(" or ")), codes(resume), codes(rollback))
-        for phases, cluster, _, resume, rollback in re.findall(_ROW, section, flags=re.MULTILINE)
+        phase: Row(set(cluster.split(" or ")), set(others.split(", or ")), ends(resume), ends(rollback))
+        for phases, cluster, others, resume, rollback in re.findall(_ROW, section, flags=re.MULTILINE)
         for phase in re.findall(r"`([a-z-]+)`", phases)
     }
 
 
-def codes(cell: str) -> set[int]:
-    """Those that it begins with, and those after a semicolon."""
-    return {int(code) for code in re.findall(r"(?:^|; )(\d+)\b", cell)}
+def ends(cell: str) -> dict[int, str]:
+    """What serves after each code: of those that it begins with, and those after a semicolon."""
+    found = {}
+    for code, said in re.findall(r"(?:^|; )(\d+)\b([^;]*)", cell):
+        what = re.search(r"the (new|previous) (?:release|one)\b|the release (before)\b", said)
+        found[int(code)] = "".join(word for word in what.groups() if word) if what else ""
+    return found
 
 
 def unkept(outcome: Outcome) -> list[str]:
@@ -47,12 +54,23 @@ def unkept(outcome: Outcome) -> list[str]:
     if scenario.kind != "good" or not outcome.moment or disturbed:
         return []
     phase = {"start": "build", "proof": "claim", "committed": "purge", "finish": "post-deploy"}
-    row = rows()[phase.get(outcome.phase, outcome.phase)]
-    wrong = []
+    named = phase.get(outcome.phase, outcome.phase)
+    if named == "lock" and outcome.unknown:  # nobody can tell from elsewhere
+        named = "build"
+    row, wrong = rows()[named], []
     if outcome.visible not in row.cluster:
         wrong.append(f"README: in {outcome.phase} the cluster is {row.cluster}, and it was {outcome.visible}")
+    names = {outcome.new: "the new release", outcome.old: "the previous release", "closed": "the closure"}
+    if names.get(outcome.others) not in row.others:
+        wrong.append(f"README: in {outcome.phase} others see {row.others}, and they saw {outcome.others}")
     command, code = outcome.commands[1]
     promised = row.resume if scenario.then == "resume" else row.rollback
     if code not in promised:
-        wrong.append(f"README: after {outcome.phase} {command} ends with {promised}, and it ended with {code}")
+        wrong.append(f"README: after {outcome.phase} {command} ends with {set(promised)}, and it ended with {code}")
+    releases = {"new": outcome.new, "previous": outcome.old, "before": outcome.before, "": outcome.others}
+    if code in WHOLE and code in promised and outcome.serves != releases[promised[code]]:
+        wrong.append(
+            f"README: after {outcome.phase} and {command} {promised[code] or 'the same as before'} serves, and it is "
+            f"{outcome.serves}"
+        )
     return wrong

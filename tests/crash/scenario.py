@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tests.crash import readme
+from tests.crash.ending import due, settled
 from tests.crash.observer import ask
 from tests.crash.world import Ended
 
@@ -70,9 +70,21 @@ class Outcome:
     moment: str = ""
     """The phase and the act before which the deploy died; empty where it did not."""
     visible: str = ""
-    """What the gate answered when the deploy was dead: open, or closed."""
+    """Whether the gate was open or closed when the deploy was dead."""
+    others: str = ""
+    """What it answered then: a release's name, or "closed"."""
+    unknown: bool = False
+    """Whether the servers knew nothing of the deploy then."""
+    old: str = ""
+    """The release that served before."""
+    before: str = ""
+    """The release that had served before that one."""
+    due: str = ""
+    """The release that has to serve at the end, as far as that can be told."""
     serves: str = ""
-    """What serves at the end: the new release, or the previous one."""
+    """The release that serves at the end."""
+    ended: int = 0
+    """The exit code with which the last command ended that had something to do."""
     commands: list[tuple[str, int]] = field(default_factory=list)
     """What was called, and how it ended."""
     wrong: list[str] = field(default_factory=list)
@@ -97,6 +109,8 @@ class Outcome:
 def play(world: World, observer: Observer, scenario: Scenario) -> Outcome:
     """Play it, and leave the world whole for the next one, whatever had to be done for that."""
     outcome, began = Outcome(scenario, target(world, scenario.kind)), time.monotonic()
+    outcome.old = world.named(ask(world.gate_url).release)
+    outcome.before = world.named(world.newest()["before"]["release"])
     observer.begin()
     hooks, asked = len(world.hooks()), len(world.control("GET", "history"))
     try:
@@ -106,7 +120,7 @@ def play(world: World, observer: Observer, scenario: Scenario) -> Outcome:
             _recovered(world, scenario, outcome, _dies(world, scenario, outcome))
     finally:
         world.clear()
-    _settled(world, outcome)
+    outcome.wrong += settled(world, outcome)
     seen = observer.seen(world.hooks()[hooks:], world.control("GET", "history")[asked:])
     outcome.wrong += dict.fromkeys(seen.broken_laws(sick=scenario.sick or scenario.kind == "healthy"))
     outcome.wrong += _hooks_at_most_once(seen, outcome)
@@ -131,12 +145,20 @@ def _dies(world: World, scenario: Scenario, outcome: Outcome) -> Ended:
         **_variables(scenario),
     )
     _note(world, outcome, ended)
+    outcome.ended, outcome.due = ended.code, due(world, outcome, "deploy", ended.code, {})
     if ended.code < 0:
-        outcome.moment, outcome.visible = last(acts), ask(world.gate_url).state
+        _dead(world, outcome, acts)
     elif ended.code != _by_itself(scenario):
         outcome.wrong.append(f"the deploy ended with {ended.code}, not {_by_itself(scenario)}: {ended.err[-600:]}")
     world.clear()
     return ended
+
+
+def _dead(world: World, outcome: Outcome, acts: Path) -> None:
+    """Write down what others see of a deploy that was killed, or sleeps."""
+    answer = ask(world.gate_url)
+    outcome.moment, outcome.visible, outcome.others = last(acts), answer.state, world.named(answer.release)
+    outcome.unknown = not world.unfinished()
 
 
 def _by_itself(scenario: Scenario) -> int:
@@ -155,8 +177,10 @@ def _recovered(world: World, scenario: Scenario, outcome: Outcome, ended: Ended)
         world.sick(now=True)
     fault(world, scenario.fault)
     for _ in range(MOST_COMMANDS):
+        found = world.newest()
         ended = world.run(*arguments[:1], "rehearsal", "--json", *arguments[1:], mortal=mortal, **_variables(scenario))
         _note(world, outcome, ended)
+        outcome.ended, outcome.due = ended.code, due(world, outcome, arguments[0], ended.code, found)
         if scenario.sick and ended.code in WHOLE:
             time.sleep(LATER)
         world.clear()
@@ -181,7 +205,7 @@ def _wakes(world: World, scenario: Scenario, outcome: Outcome) -> None:
             assert deploy.poll() is None, "it was not paused"
             assert time.monotonic() < deadline, "it is not paused"
             time.sleep(0.02)
-        outcome.moment, outcome.visible = last(acts), ask(world.gate_url).state
+        _dead(world, outcome, acts)
         _recovered(world, replace(scenario, broken=""), outcome, Ended((), -signal.SIGSTOP, "", ""))
         epoch = [record["epoch"] for record in world.records()]
     finally:
@@ -234,22 +258,6 @@ def fault(world: World, what: str) -> None:
         world.control("POST", "faults", {"api": {"drop": "after", "times": 2, "match": {"method": "PATCH"}}})
     elif what == "down":
         world.control("POST", "faults", {"api": {"status": 503}})
-
-
-def _settled(world: World, outcome: Outcome) -> None:
-    """At the end: one release everywhere and open, nobody's lock, nothing unfinished, the base grace."""
-    newest = world.newest()
-    outcome.wrong += [f"at the end there is a {key}: {newest[key]}" for key in ("lock", "deploy") if newest.get(key)]
-    status = world.run("status", "rehearsal", "--json")
-    world_is = json.loads(status.out) if status.code == 0 else {}
-    servers = world_is.get("servers", [])
-    if len({server["running"] for server in servers}) != 1 or not all(server["open"] for server in servers):
-        outcome.wrong.append(f"at the end: {servers}")
-    outcome.serves = "new" if world.serving() == world.digests[outcome.new] else "previous"
-    if outcome.commands[-1][1] == 12:  # the claim ends by itself
-        return
-    if world_is and world_is["grace"].get("in_force") != world_is["grace"].get("base"):
-        outcome.wrong.append(f"at the end the grace is {world_is['grace'].get('in_force')}")
 
 
 def _hooks_at_most_once(seen: Seen, outcome: Outcome) -> list[str]:

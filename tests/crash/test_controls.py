@@ -40,6 +40,10 @@ CONTROLS = (
         Scenario(at="check|write |1", then="resume", broken="ledger"),
         "the hook started 2 times",
     ),
+    (
+        Scenario(at='claim|ask {"items"|1', then="resume", broken="forward"),
+        "serves, not",
+    ),
     pytest.param(
         Scenario(paused="open|write |1", then="rollback", broken="fencing"),
         "who had lost the lock",
@@ -60,7 +64,7 @@ def test_without_it_the_proof_fails(stage: tuple[World, Observer], scenario: Sce
 
 
 # A living deploy, and what dies where all others do, is in test_crash.py; these have what is only here.
-ONLY_HERE = (CONTROLS[1], CONTROLS[4], CONTROLS[6])
+ONLY_HERE = (CONTROLS[1], CONTROLS[4], CONTROLS[-1])
 
 
 @pytest.mark.parametrize(("scenario", "wrong"), ONLY_HERE, ids=str)

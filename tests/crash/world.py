@@ -79,6 +79,8 @@ class World:
     refs: dict[str, str] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     """Of the releases that are built from these, by the same names."""
+    trees: dict[str, str] = field(default_factory=dict)
+    """By which their pages name them, by the same names."""
     states: int = 0
 
     @property
@@ -153,6 +155,16 @@ class World:
     def serving(self) -> str:
         """The release that the servers say was opened last."""
         return str(self.newest()["opened"]["release"])
+
+    def named(self, release: str) -> str:
+        """A release's name here, of its digest or of what its pages say; that itself where it has none."""
+        known = {said: name for names in (self.digests, self.trees) for name, said in names.items()}
+        return known.get(release, release)
+
+    def server_urls(self) -> dict[str, str]:
+        """Where each server answers, behind the gate."""
+        ports = {name: json.loads((self.root / "servers" / name / "port.json").read_text()) for name in SERVERS}
+        return {name: f"http://127.0.0.1:{port['port']}" for name, port in ports.items()}
 
     def sick(self, *, now: bool) -> None:
         """Make the origin sick for whoever comes through the gate, or well again."""
@@ -229,6 +241,7 @@ def _furnished(found: World) -> World:
     found.digests |= {
         name: each["digest"] for name, ref in found.refs.items() for each in built if each["commit"] == ref
     }
+    found.trees |= {name: git(repository, "rev-parse", f"{ref}^{{tree}}")[:12] for name, ref in found.refs.items()}
     done = found.run("deploy", "rehearsal", "--ref", found.refs["first"], "--json")
     assert done.code == 0, done.err
     return found
