@@ -22,8 +22,9 @@ from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
 from tests.crash import choice
+from tests.crash.kinds import FAULTS, KINDS, POLICIES, Outcome, Scenario
 from tests.crash.observer import Observer
-from tests.crash.scenario import FAULTS, KINDS, POLICIES, Outcome, Scenario, moments, play
+from tests.crash.scenario import moments, play
 from tests.crash.world import world
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING, Literal
 
-from tests.crash.scenario import POLICIES, Scenario
+from tests.crash.kinds import POLICIES, Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,7 +20,6 @@ DELICATE: tuple[tuple[str, str, str, int, Literal["resume", "rollback"]], ...] =
     ("good", "hook", "start ", 1, "resume"),  # "started" is written down, and nothing started
     ("good", "open", "rename gate/", 1, "resume"),
     ("good", "committed", "fsync", 1, "rollback"),
-    ("good", "purge", "answer unread", 1, "resume"),
     ("hook", "undoing swap", "ask ", 1, "resume"),
     ("healthy", "undoing open", "rename gate/", 1, "rollback"),
     ("fix", "stage", "fsync", 1, "resume"),  # its image is nowhere yet
@@ -32,6 +31,12 @@ def delicate() -> Iterator[Scenario]:
     for kind, phase, act, which, then in DELICATE:
         policy = "rollback" if phase.startswith("undoing") and kind != "hook" else "stay-closed"
         yield Scenario(kind, policy, f"{phase}|{act}|{which}", then)
+    yield from MORE
+
+
+MORE = (
+    Scenario(at="purge|answer unread|1", fault="down", lasting=10),  # 12: a claim is left, and ends by itself
+)
 
 
 def every(moments: Mapping[tuple[str, str], Sequence[str]], step: int, kinds: Collection[str]) -> Iterator[Scenario]:

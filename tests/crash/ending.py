@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
+from tests.crash.laws import TOLERANCE, claimed
 from tests.crash.observer import STATUS, ask
+from tests.crash.world import CLAIM, HELD_CLAIM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tests.crash.scenario import Outcome
+    from tests.crash.kinds import Outcome
     from tests.crash.world import World
 
-TAKEN_BACK, LEFT_OVER = 10, 12
-"""Exit codes: the previous release serves again; the deploy is done, but not all that follows it."""
+TAKEN_BACK, HELD, LEFT_OVER = 10, 11, 12
+"""Exit codes: the previous release serves again; a person is needed; it is done, but not all that follows."""
 
 
 def due(world: World, outcome: Outcome, command: str, code: int, found: Mapping[str, Any]) -> str:
@@ -44,8 +47,26 @@ def settled(world: World, outcome: Outcome) -> Iterator[str]:
         yield "at the end: " + ", ".join(f"{name} {each.release} ({each.status})" for name, each in answers.items())
     elif outcome.due and outcome.serves != outcome.due:
         yield f"at the end {outcome.serves} serves, not {outcome.due}"
-    if outcome.ended == LEFT_OVER:  # the claim ends by itself
+    if outcome.ended == LEFT_OVER:
+        yield from _over(world, outcome)
         return
     status = ask(world.ready["edge_url"], *STATUS).words
     if not status or status["grace"] != status["base"]:
         yield f"at the end the edge shows {status}"
+
+
+def _over(world: World, outcome: Outcome) -> Iterator[str]:
+    """A claim that nobody gave back ends by itself, and nobody renews it."""
+    lasting = outcome.scenario.lasting or CLAIM
+    if any(code == HELD for _, code in outcome.commands):
+        lasting = HELD_CLAIM
+    status = ask(world.ready["edge_url"], *STATUS).words
+    until, _ = claimed(status)
+    if until > int(status["now"]) + lasting + TOLERANCE:
+        yield f"at the end there is a claim until {until}: {status}"
+    elif outcome.scenario.lasting:
+        while int(status["now"]) < until + TOLERANCE:
+            time.sleep(0.1)
+            status = ask(world.ready["edge_url"], *STATUS).words
+        if status["grace"] != status["base"] or status["hold"] != "0":
+            yield f"the claim until {until} has not ended by itself: {status}"

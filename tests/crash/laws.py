@@ -184,7 +184,7 @@ class Seen:
         """While it is closed a deploy's claim may get longer. Nothing but its own end makes it shorter."""
         for began, ended in self.closures:
             claims = [
-                (answer, _claimed(answer.words))
+                (answer, claimed(answer.words))
                 for answer in self.status
                 if began < answer.began and answer.ended < ended and answer.words
             ]
@@ -224,7 +224,7 @@ class Seen:
             yield f"open, and {len(wrong)} answers through the gate were errors"
 
 
-def _claimed(words: dict[str, str]) -> tuple[int, int]:
+def claimed(words: dict[str, str]) -> tuple[int, int]:
     """Of the deploys' claims that are in force: the latest end (Unix time), and the largest grace; 0 where there is
     none."""
     slots = [unquote(words[slot]).split(":") for slot in ("deploy0", "deploy1")]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.crash.scenario import Outcome
+    from tests.crash.kinds import Outcome
 
 _README = Path(__file__).parent.parent.parent / "README.md"
 WHOLE = (0, 10)

@@ -6,104 +6,28 @@ import os
 import re
 import signal
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tests.crash import readme
 from tests.crash.ending import due, settled
+from tests.crash.kinds import Outcome, by_itself, variables
 from tests.crash.observer import ask
 from tests.crash.world import Ended
 
 if TYPE_CHECKING:
+    from tests.crash.kinds import Scenario
     from tests.crash.laws import Seen
     from tests.crash.observer import Observer
     from tests.crash.world import World
 
-KINDS = ("good", "swap", "hook", "check", "healthy", "fix")
-"""Deploys that succeed; that fail in a phase; and a good one, in place of one that failed in its hook."""
-POLICIES = ("stay-closed", "rollback")
 MOST_COMMANDS = 5
-FAULTS = ("503", "lost", "down")
-"""Of the edge's API: it fails some writes; it does them and loses the answers; it fails every call."""
 WHOLE, HELD = (0, 10, 12), 11
 """Exit codes: of who has left nothing to do but what does itself; and of who needs a person."""
 LATER = 3.0
 """Seconds after which a page is too old for the base grace and its own time together."""
 LONG = 60.0
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """What dies when, and what follows."""
-
-    kind: str = "good"
-    policy: str = "stay-closed"
-    at: int | str = 0
-    """The moment at which the deploy dies, as mortal.py takes it; 0: it lives."""
-    then: Literal["resume", "rollback"] = "resume"
-    paused: str = ""
-    """The moment at which it is paused instead, and goes on when all has been ended without it."""
-    again: int | str = 0
-    """The moment at which that dies, too, before it is called once more; 0: it lives."""
-    fault: str = ""
-    """What the edge's API does while that runs: "503", or "lost" answers, for some calls."""
-    broken: str = ""
-    """What is missing in edgeguard (broken.WAYS)."""
-    sick: bool = False
-    """The origin is sick, through the gate, from the death until the first command after it has ended, and LATER."""
-
-    def __str__(self) -> str:
-        parts = [self.kind, self.policy, f"pauses at {self.paused}" if self.paused else f"dies at {self.at}", self.then]
-        parts += [f"dies at {self.again} again"] if self.again else []
-        parts += [part for part in (self.fault and f"API: {self.fault}", self.broken and f"no {self.broken}") if part]
-        return ", ".join(parts)
-
-
-@dataclass
-class Outcome:
-    """What came of it."""
-
-    scenario: Scenario
-    new: str = ""
-    """The release that was deployed, by its name in the world."""
-    moment: str = ""
-    """The phase and the act before which the deploy died; empty where it did not."""
-    visible: str = ""
-    """Whether the gate was open or closed when the deploy was dead."""
-    others: str = ""
-    """What it answered then: a release's name, or "closed"."""
-    unknown: bool = False
-    """Whether the servers knew nothing of the deploy then."""
-    old: str = ""
-    """The release that served before."""
-    before: str = ""
-    """The release that had served before that one."""
-    due: str = ""
-    """The release that has to serve at the end, as far as that can be told."""
-    serves: str = ""
-    """The release that serves at the end."""
-    ended: int = 0
-    """The exit code with which the last command ended that had something to do."""
-    commands: list[tuple[str, int]] = field(default_factory=list)
-    """What was called, and how it ended."""
-    wrong: list[str] = field(default_factory=list)
-    down: float = 0.0
-    hooks: int = 0
-    seconds: float = 0.0
-
-    @property
-    def phase(self) -> str:
-        return self.moment.partition("\t")[0]
-
-    @property
-    def whole(self) -> bool:
-        return not self.wrong
-
-    def __str__(self) -> str:
-        said = " → ".join(f"{command} {code}" for command, code in self.commands)
-        where = f" [{self.moment.replace(chr(9), ': ')}]" if self.moment else ""
-        return f"{self.scenario}{where}: {said}" + "".join(f"\n    {wrong}" for wrong in self.wrong)
 
 
 def play(world: World, observer: Observer, scenario: Scenario) -> Outcome:
@@ -112,7 +36,7 @@ def play(world: World, observer: Observer, scenario: Scenario) -> Outcome:
     outcome.old = world.named(ask(world.gate_url).release)
     outcome.before = world.named(world.newest()["before"]["release"])
     observer.begin()
-    hooks, asked = len(world.hooks()), len(world.control("GET", "history"))
+    machines, hooks, asked = world.states, len(world.hooks()), len(world.control("GET", "history"))
     try:
         if scenario.paused:
             _wakes(world, scenario, outcome)
@@ -121,6 +45,7 @@ def play(world: World, observer: Observer, scenario: Scenario) -> Outcome:
     finally:
         world.clear()
     outcome.wrong += settled(world, outcome)
+    outcome.wrong += [f"a secret is in {path}" for path in world.shown(machines)]
     seen = observer.seen(world.hooks()[hooks:], world.control("GET", "history")[asked:])
     outcome.wrong += dict.fromkeys(seen.broken_laws(sick=scenario.sick or scenario.kind == "healthy"))
     outcome.wrong += _hooks_at_most_once(seen, outcome)
@@ -142,14 +67,14 @@ def _dies(world: World, scenario: Scenario, outcome: Outcome) -> Ended:
         *_deploy(world, outcome),
         *supersede,
         mortal=("--die", str(scenario.at), "--acts", str(acts), *_variant(scenario)),
-        **_variables(scenario),
+        **variables(scenario),
     )
     _note(world, outcome, ended)
     outcome.ended, outcome.due = ended.code, due(world, outcome, "deploy", ended.code, {})
     if ended.code < 0:
         _dead(world, outcome, acts)
-    elif ended.code != _by_itself(scenario):
-        outcome.wrong.append(f"the deploy ended with {ended.code}, not {_by_itself(scenario)}: {ended.err[-600:]}")
+    elif ended.code != by_itself(scenario):
+        outcome.wrong.append(f"the deploy ended with {ended.code}, not {by_itself(scenario)}: {ended.err[-600:]}")
     world.clear()
     return ended
 
@@ -159,12 +84,6 @@ def _dead(world: World, outcome: Outcome, acts: Path) -> None:
     answer = ask(world.gate_url)
     outcome.moment, outcome.visible, outcome.others = last(acts), answer.state, world.named(answer.release)
     outcome.unknown = not world.unfinished()
-
-
-def _by_itself(scenario: Scenario) -> int:
-    """How a deploy of this kind ends if it lives."""
-    after_the_hook = 11 if scenario.policy == "stay-closed" else 10
-    return {"good": 0, "fix": 0, "swap": 10}.get(scenario.kind, after_the_hook)
 
 
 def _recovered(world: World, scenario: Scenario, outcome: Outcome, ended: Ended) -> None:
@@ -178,7 +97,7 @@ def _recovered(world: World, scenario: Scenario, outcome: Outcome, ended: Ended)
     fault(world, scenario.fault)
     for _ in range(MOST_COMMANDS):
         found = world.newest()
-        ended = world.run(*arguments[:1], "rehearsal", "--json", *arguments[1:], mortal=mortal, **_variables(scenario))
+        ended = world.run(*arguments[:1], "rehearsal", "--json", *arguments[1:], mortal=mortal, **variables(scenario))
         _note(world, outcome, ended)
         outcome.ended, outcome.due = ended.code, due(world, outcome, arguments[0], ended.code, found)
         if scenario.sick and ended.code in WHOLE:
@@ -198,7 +117,7 @@ def _wakes(world: World, scenario: Scenario, outcome: Outcome) -> None:
     """The deploy is paused, somebody else takes over and ends what it left; then it goes on where it was."""
     acts = world.folder / "acts"
     mortal = ("--pause", scenario.paused, "--acts", str(acts), *_variant(scenario))
-    deploy = world.start(*_deploy(world, outcome), mortal=mortal, **_variables(scenario))
+    deploy = world.start(*_deploy(world, outcome), mortal=mortal, **variables(scenario))
     try:
         deadline = time.monotonic() + LONG
         while not stopped(deploy.pid):
@@ -239,15 +158,6 @@ def as_a_person_would(ended: Ended) -> list[str]:
     if re.search("deploy hook of .* failed", ended.err):
         return ["resume", "--hook=skip"]
     return ["rollback"]
-
-
-def _variables(scenario: Scenario) -> dict[str, str]:
-    variables = {"EDGEGUARD_CLUSTER__AFTER_HOOK_FAILURE": scenario.policy}
-    if scenario.kind == "check":
-        variables["EDGEGUARD_CLUSTER__START_TIMEOUT"] = "3"
-    if scenario.kind == "healthy":
-        variables["EDGEGUARD_EDGE__HEALTHY_TIMEOUT"] = "2"
-    return variables
 
 
 def fault(world: World, what: str) -> None:

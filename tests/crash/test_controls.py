@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.crash.kinds import Scenario
 from tests.crash.observer import ask
-from tests.crash.scenario import Scenario, play
+from tests.crash.scenario import play
 
 if TYPE_CHECKING:
     from tests.crash.observer import Observer

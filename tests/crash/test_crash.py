@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.crash import choice, readme
-from tests.crash.scenario import Scenario, play
+from tests.crash.scenario import play
 
 if TYPE_CHECKING:
+    from tests.crash.kinds import Scenario
     from tests.crash.observer import Observer
     from tests.crash.world import World
 

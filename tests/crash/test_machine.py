@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from tests.crash.scenario import FAULTS, HELD, MOST_COMMANDS, as_a_person_would, fault, stopped
+from tests.crash.kinds import FAULTS
+from tests.crash.scenario import HELD, MOST_COMMANDS, as_a_person_would, fault, stopped
 from tests.crash.world import PATIENCE
 
 if TYPE_CHECKING:

@@ -24,11 +24,15 @@ SERVERS = ("web1", "web2", "web3")
 VARIABLE = "correct-horse-battery"
 PATIENCE = 120.0  # seconds that a command may take on a machine that has much else to do
 LEASE = 0.6
+CLAIM, HELD_CLAIM = 120, 7200
+"""Seconds that a deploy's claim lasts; and one where the cluster stays closed."""
 QUICK = {
     "EDGEGUARD_EDGE__PROPAGATION": "0.05",
     "EDGEGUARD_EDGE__HEALTHY_ROUNDS": "1",
     "EDGEGUARD_EDGE__HEALTHY_TIMEOUT": "4",
     "EDGEGUARD_CLUSTER__LEASE": str(LEASE),
+    "EDGEGUARD_CLAIM__DURATION": str(CLAIM),
+    "EDGEGUARD_CLAIM__HELD": str(HELD_CLAIM),
     "EDGEGUARD_PURGE__PACE": "0",
     "EDGEGUARD_VISITORS__ANONYMOUS": "[]",
     "EDGEGUARD_VISITORS__AUTHENTICATED": "[]",
@@ -143,6 +147,17 @@ class World:
     def records(self) -> list[dict[str, Any]]:
         """Each server's record, read from its disk."""
         return [json.loads((self.root / "servers" / name / "record.json").read_text()) for name in SERVERS]
+
+    def shown(self, since: int) -> list[str]:
+        """The files that hold a secret and should not: what the machines since then have kept, except images; and what
+        the servers have written down, except for the variables that they were given and what a hook printed."""
+        kept = [
+            path for n in range(since + 1, self.states + 1) for path in (self.folder / "states" / str(n)).rglob("*")
+        ]
+        kept += self.root.glob("servers/*/*.*")
+        kept += self.root.glob("gate/*")
+        texts = {path: path.read_text(errors="replace") for path in kept if path.is_file()}
+        return [str(path) for path, text in texts.items() if any(secret in text for secret in self.secrets)]
 
     def unfinished(self) -> bool:
         """Whether the servers know of a deploy that has not ended."""
@@ -263,7 +278,7 @@ def _failing(found: World, repository: Path) -> None:
             (repository / "migrate.py").write_text(
                 (repository / "migrate.py")
                 .read_text()
-                .replace('note("done")', 'note("failed")\n    raise SystemExit(3)')
+                .replace('note("done")', f'note("failed")\n    print({VARIABLE!r})\n    raise SystemExit(3)')
             )
         else:
             server.write_text(source.replace(f'{exists} and self.headers.get("X-Forwarded-For")', condition))

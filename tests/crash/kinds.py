@@ -1,0 +1,105 @@
+"""What is played: a deploy of some kind, the moment at which it dies, and what follows; and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+KINDS = ("good", "swap", "hook", "check", "healthy", "fix")
+"""Deploys that succeed; that fail in a phase; and a good one, in place of one that failed in its hook."""
+POLICIES = ("stay-closed", "rollback")
+FAULTS = ("503", "lost", "down")
+"""Of the edge's API: it fails some writes; it does them and loses the answers; it fails every call."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What dies when, and what follows."""
+
+    kind: str = "good"
+    policy: str = "stay-closed"
+    at: int | str = 0
+    """The moment at which the deploy dies, as mortal.py takes it; 0: it lives."""
+    then: Literal["resume", "rollback"] = "resume"
+    paused: str = ""
+    """The moment at which it is paused instead, and goes on when all has been ended without it."""
+    again: int | str = 0
+    """The moment at which that dies, too, before it is called once more; 0: it lives."""
+    fault: str = ""
+    """What the edge's API does while that runs: "503", or "lost" answers, for some calls."""
+    broken: str = ""
+    """What is missing in edgeguard (broken.WAYS)."""
+    lasting: int = 0
+    """Seconds that a claim lasts; one that is left when all is done is waited for. 0: as long as in all others."""
+    sick: bool = False
+    """The origin is sick, through the gate, from the death until the first command after it has ended, and LATER."""
+
+    def __str__(self) -> str:
+        parts = [self.kind, self.policy, f"pauses at {self.paused}" if self.paused else f"dies at {self.at}", self.then]
+        parts += [f"dies at {self.again} again"] if self.again else []
+        parts += [f"claims of {self.lasting} s"] if self.lasting else []
+        parts += [part for part in (self.fault and f"API: {self.fault}", self.broken and f"no {self.broken}") if part]
+        return ", ".join(parts)
+
+
+@dataclass
+class Outcome:
+    """What came of it."""
+
+    scenario: Scenario
+    new: str = ""
+    """The release that was deployed, by its name in the world."""
+    moment: str = ""
+    """The phase and the act before which the deploy died; empty where it did not."""
+    visible: str = ""
+    """Whether the gate was open or closed when the deploy was dead."""
+    others: str = ""
+    """What it answered then: a release's name, or "closed"."""
+    unknown: bool = False
+    """Whether the servers knew nothing of the deploy then."""
+    old: str = ""
+    """The release that served before."""
+    before: str = ""
+    """The release that had served before that one."""
+    due: str = ""
+    """The release that has to serve at the end, as far as that can be told."""
+    serves: str = ""
+    """The release that serves at the end."""
+    ended: int = 0
+    """The exit code with which the last command ended that had something to do."""
+    commands: list[tuple[str, int]] = field(default_factory=list)
+    """What was called, and how it ended."""
+    wrong: list[str] = field(default_factory=list)
+    down: float = 0.0
+    hooks: int = 0
+    seconds: float = 0.0
+
+    @property
+    def phase(self) -> str:
+        return self.moment.partition("\t")[0]
+
+    @property
+    def whole(self) -> bool:
+        return not self.wrong
+
+    def __str__(self) -> str:
+        said = " → ".join(f"{command} {code}" for command, code in self.commands)
+        where = f" [{self.moment.replace(chr(9), ': ')}]" if self.moment else ""
+        return f"{self.scenario}{where}: {said}" + "".join(f"\n    {wrong}" for wrong in self.wrong)
+
+
+def by_itself(scenario: Scenario) -> int:
+    """How a deploy of this kind ends if it lives."""
+    after_the_hook = 11 if scenario.policy == "stay-closed" else 10
+    return {"good": 0, "fix": 0, "swap": 10}.get(scenario.kind, after_the_hook)
+
+
+def variables(scenario: Scenario) -> dict[str, str]:
+    variables = {"EDGEGUARD_CLUSTER__AFTER_HOOK_FAILURE": scenario.policy}
+    if scenario.kind == "check":
+        variables["EDGEGUARD_CLUSTER__START_TIMEOUT"] = "3"
+    if scenario.kind == "healthy":
+        variables["EDGEGUARD_EDGE__HEALTHY_TIMEOUT"] = "2"
+    if scenario.lasting:
+        variables |= {"EDGEGUARD_CLAIM__DURATION": str(scenario.lasting), "EDGEGUARD_CLAIM__HOLD": "3"}
+    return variables
