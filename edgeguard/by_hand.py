@@ -56,6 +56,8 @@ def close(environment: Environment, *, lasting: int, reason: str, say: Callable[
 def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[str, Any]:
     """Open the release that was open last, see it healthy through the front door, and give the claim back.
 
+    If its image was changed meanwhile, that is told: it is what served before, and nothing else could be opened.
+
     Raises:
         Locked: somebody is at work, or a deploy is unfinished: that one is resumed or rolled back.
         ClusterError: a server does not run that release, or is not healthy; the cluster stays closed.
@@ -64,10 +66,11 @@ def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[st
     with _locked(environment, say, closed=True) as deployment:
         record, cluster = deployment.record, environment.cluster
         generation = deployment.previous_generation()
-        cluster.check(generation)
+        cluster.check(generation, whole=False)
         record.note(without=deployment.without)
         cluster.open(deployment.epoch, generation.name)
         record.note(closure=None)
+        deployment.tell_differences(generation)
         edge = environment.settings.edge
         try:
             front_door.wait_healthy(edge, generation.release, sleep=deployment.stop.sleep)

@@ -36,6 +36,7 @@ FORMAT = 1
 CONTENT = ("app", "toolchain")  # what a release's identity is made of
 _FROZEN = ("app", "home", "toolchain")
 _POLL = 0.05
+_TOLD = 3  # differences in one message
 
 # What package managers need to reach their registries from this machine. Everything else that a build may see of
 # this process's environment has to be named in application.build_environment.
@@ -152,7 +153,10 @@ def changed(then: Release, now: Release) -> list[str]:
 
 
 def verify(folder: Path) -> list[str]:
-    """What differs in an image from the day it was frozen, a sentence each; nothing if it is whole."""
+    """What differs in an image from the day it was frozen, a sentence each; nothing if it is whole.
+
+    Every file is read. In an image that is written to meanwhile, a file may vanish that was just there: that is told.
+    """
     try:
         then = (folder / "manifest").read_text(encoding="utf-8")
         release = load(folder)
@@ -160,7 +164,16 @@ def verify(folder: Path) -> list[str]:
         return [str(exc)]
     if manifest.digest(then, CONTENT) != release.digest:
         return ["the manifest was changed"]
-    return manifest.compare(then, folder, [part for part in _FROZEN if (folder / part).exists()])
+    try:
+        return manifest.compare(then, folder, [part for part in _FROZEN if (folder / part).exists()])
+    except OSError as exc:
+        return [f"{exc.filename or folder} can't be read: {exc.strerror}"]
+
+
+def in_short(differs: Sequence[str]) -> str:
+    """The first few of many sentences, and how many more there are."""
+    more = len(differs) - _TOLD
+    return "; ".join(differs[:_TOLD]) + (f" (and {more} more)" if more > 0 else "")
 
 
 def remove(folder: Path) -> None:

@@ -109,9 +109,14 @@ class Cluster(Protocol):
     def state(self) -> tuple[ServerState, ...]:
         """Every server as it is now."""
 
-    def check(self, generation: Generation) -> None:
+    def check(self, generation: Generation, *, whole: bool = True) -> None:
         """Wait (at most `start_timeout`) until each server, asked behind the gate, answers the health path with
-        200 and runs from this generation's release and from nothing else. Raises ClusterError."""
+        200 and runs from this generation's release and from nothing else. With `whole`, its image must be as it was
+        built, too: a new release opens only so. One that served before is put back without. Raises ClusterError."""
+
+    def differences(self, generation: Generation) -> Sequence[str]:
+        """What differs, on any server, in this generation's image from the day it was built, a sentence each; empty
+        where it is whole. Reads every file of the image."""
 
     def generation(self, name: str) -> Generation | None:
         """The generation of this name as the servers hold it, without its variables; None where any server lacks it,

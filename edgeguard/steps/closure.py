@@ -25,7 +25,8 @@ class StopTasks(Step):
 
 
 class Close(Step):
-    """The gate refuses. To take it back, the previous release must be whole on every server."""
+    """The gate refuses. To take it back, the previous release must run on every server, and be healthy. An image that
+    was changed meanwhile is told of, and keeps nothing closed: it is what served before."""
 
     name = "close"
 
@@ -51,8 +52,9 @@ class Close(Step):
         stay_closed(self.deployment, self._claim)
         if before["open"] and not self.deployment.first:
             previous = self.deployment.previous_generation()
-            self.deployment.serving.check(previous)
+            self.deployment.serving.check(previous, whole=False)
             self.deployment.serving.open(self.deployment.epoch, previous.name)
+            self.deployment.tell_differences(previous)
 
 
 class Drain(Step):

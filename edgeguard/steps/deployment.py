@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgeguard import image
 from edgeguard.errors import ClusterError
 from edgeguard.renewal import Renewal
 
@@ -122,6 +123,19 @@ class Deployment:
         there = self.record.deploy["phase"]
         furthest = max(there, phase, key=PHASES.index)
         self.record.note_deploy(phase=furthest, **facts)
+
+    def tell_differences(self, generation: Generation) -> None:
+        """Warn if the image that serves again is not as it was built. Nothing depends on it any more: never raises."""
+        try:
+            differs = self.serving.differences(generation)
+        except ClusterError as exc:
+            differs = [exc.message]
+        if differs:
+            self.say(
+                "warning",
+                text=f"the image {generation.image}, which serves, is not as it was built: {image.in_short(differs)}. "
+                "See what writes there; the deploy of another commit leaves it behind",
+            )
 
     def let_go(self, **ended: Any) -> None:  # noqa: ANN401 (whatever JSON can say)
         """End every renewal, and free the lock if this process still has it. What is unfinished stays written down, and

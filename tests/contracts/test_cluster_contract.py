@@ -403,8 +403,25 @@ def test_check_notices_a_change_of_the_image(world: World) -> None:
     one = opened(world)
     file = one.image / "app" / "release"
     file.chmod(0o644)
-    with pytest.raises(ClusterError, match="app/release"):
+    with pytest.raises(ClusterError, match="app/release") as raised:
         world.cluster.check(one)
+    assert "emove" not in raised.value.remedy  # what serves is never in the way
+    assert any("app/release" in said for said in world.cluster.differences(one))
+
+
+def test_what_was_changed_since_it_was_opened_can_be_put_back_if_it_is_healthy(world: World) -> None:
+    one = opened(world)
+    assert list(world.cluster.differences(one)) == []
+    file = one.image / "app" / "release"
+    file.chmod(0o644)
+    file.write_text("patched", encoding="utf-8")
+    closed_on(world, world.generation("two"))
+    world.cluster.swap(1, one.name)
+    with pytest.raises(ClusterError, match=r"web1.*404"):
+        world.again(start_timeout=1, health_path="/status?404").check(one, whole=False)
+    world.cluster.check(one, whole=False)
+    world.cluster.open(1, one.name)
+    assert ask(world.port)[::2] == (200, "patched")
 
 
 def test_all_servers_open_or_none(world: World) -> None:

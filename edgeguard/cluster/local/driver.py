@@ -80,14 +80,14 @@ class LocalCluster:
         passing = self._gate.desired().get("servers", {}) if gate is not None and gate["open"] else {}
         return tuple(self._state(server, opened=server in passing) for server in self.servers)
 
-    def check(self, generation: Generation) -> None:
+    def check(self, generation: Generation, *, whole: bool = True) -> None:
         """Ask all servers at once, behind the gate, and compare the image with its manifest meanwhile."""
 
-        def whole() -> None:
-            if differs := image.verify(generation.image):
-                shown = "; ".join(differs[:3])
+        def as_built() -> None:
+            if differs := self.differences(generation):
                 raise ClusterError(
-                    f"the image {generation.image} is not what was built: {shown}", "Remove it and deploy again."
+                    f"the image {generation.image} is not what was built: {image.in_short(differs)}",
+                    "Find out what writes there. A deploy builds it anew as soon as no server uses it.",
                 )
 
         def healthy(server: str) -> None:
@@ -101,10 +101,15 @@ class LocalCluster:
                 limit=settings.start_timeout,
             )
 
-        _at_once([whole, *(partial(healthy, server) for server in self.servers)])
+        acts = [partial(healthy, server) for server in self.servers]
+        _at_once([as_built, *acts] if whole else acts)
         for state in self.state():
             if state.generation != generation.name or state.release != generation.release:
                 raise ClusterError(f"{state.name}: {state.generation} is current, not {generation.name}")
+
+    def differences(self, generation: Generation) -> Sequence[str]:
+        """All servers run from the one image."""
+        return image.verify(generation.image)
 
     def generation(self, name: str) -> Generation | None:
         """Read from every server."""
