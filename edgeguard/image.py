@@ -51,7 +51,10 @@ _NEVER = ("FASTLY_", "EDGEGUARD_")
 
 @dataclass(frozen=True)
 class Release:
-    """A frozen image and where it came from. `digest` is its identity, `inputs` only finds it again."""
+    """A frozen image and where it came from. `digest` is its identity, `inputs` only finds it again.
+
+    `differs` says what was changed in it since it was built, as far as somebody has looked.
+    """
 
     digest: str
     inputs: str
@@ -61,6 +64,7 @@ class Release:
     folder: Path
     application: Application
     reused: bool = False
+    differs: tuple[str, ...] = ()
 
 
 def build(
@@ -68,12 +72,14 @@ def build(
     *,
     ref: str | None,
     root: Path,
+    in_use: Callable[[Release], bool],
     cancelled: Callable[[], bool],
     output: Callable[[str], None],
 ) -> Release:
     """The release of a commit (`ref`, or else the environment's branch), built unless its image is there already.
 
-    Builds below one root take turns. A build that does not succeed leaves nothing behind.
+    Builds below one root take turns. A build that does not succeed leaves nothing behind. An image that was changed
+    since it was built is built anew, unless it is `in_use`: then it is returned with what `differs`.
 
     Raises:
         UsageError: the repository, the ref, the application's file or this machine's tools can't be used.
@@ -88,12 +94,14 @@ def build(
     inputs = _inputs(come_from, tools, root, {name: os.environ.get(name) for name in settings.build_environment})
     folder = root / "releases" / inputs
     with _refused_by_disk(folder):
-        if (found := _found(folder, come_from)) is not None:
+        if (found := _found(folder, come_from, in_use)) is not None:
             return found
         with _turn(root, cancelled, output):
-            if (found := _found(folder, come_from)) is not None:
+            if (found := _found(folder, come_from, in_use)) is not None:
                 return found
-            manifest.remove(folder)
+            if (folder / "release.json").exists():
+                output(f"{folder} is not as it was built: {in_short(verify(folder))}. It is built anew")
+            remove(folder)
             try:
                 Build(
                     come_from=come_from,
@@ -221,12 +229,17 @@ def _inputs(come_from: Source, tools: Sequence[Tool], root: Path, named: dict[st
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _found(folder: Path, come_from: Source) -> Release | None:
-    """The image that an earlier build left, now for this commit: another one may have the same tree."""
+def _found(folder: Path, come_from: Source, in_use: Callable[[Release], bool]) -> Release | None:
+    """The image that an earlier build left, now for this commit: another one may have the same tree. None too where it
+    was changed since, and can be built anew."""
     try:
-        return replace(load(folder), ref=come_from.ref, commit=come_from.commit, reused=True)
+        release = load(folder)
     except UsageError:
         return None
+    differs = tuple(verify(folder))
+    if differs and not in_use(release):
+        return None
+    return replace(release, ref=come_from.ref, commit=come_from.commit, reused=True, differs=differs)
 
 
 @contextmanager
@@ -275,7 +288,7 @@ def _seal(folder: Path, inputs: str, come_from: Source, application: Application
         folder=folder,
         application=application,
     )
-    said = {name: value for name, value in asdict(release).items() if name not in ("folder", "reused")}
+    said = {name: value for name, value in asdict(release).items() if name not in ("folder", "reused", "differs")}
     os.sync()  # every file of the image, before anything says that they are there
     _write(folder / "manifest", content)
     _write(folder / "release.json", json.dumps(said, indent=1) + "\n")

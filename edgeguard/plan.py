@@ -60,6 +60,7 @@ def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
         ],
         "preflight": [
             "read the servers' state",
+            "compare the image that serves with the day it was built",
             f"GET the active version of {edge.service}, and the token's scopes",
             f"GET {edge.health_url}",
             *(f"GET {url}, for its runway" for url in readiness.spread(readiness.urls(settings), readiness.QUICK)),

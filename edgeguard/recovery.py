@@ -182,6 +182,7 @@ def _take_over(deployment: Deployment, log: Log, will: str) -> None:
         raise Locked(f"{deployment.id} is not unfinished now: another process took over", "See `edgeguard status`.")
     deployment.ref = left["ref"]
     deployment.purge_keys = tuple(left["purge_keys"])
+    deployment.changed = left.get("changed", False)
     deployment.accept = () if left["guarded"] else (steps.UNGUARDED,)
     deployment.generation = deployment.environment.cluster.generation(deployment.id)
     deployment.closed = left["phase"] != "lock"  # not begun to close

@@ -32,7 +32,9 @@ class World:
 
     def build(self, ref: str | None = None) -> image.Release:
         settings = ApplicationSettings(repository=str(self.repository), branch=repository.BRANCH)
-        return image.build(settings, ref=ref, root=self.root, cancelled=lambda: False, output=lambda _: None)
+        return image.build(
+            settings, ref=ref, root=self.root, in_use=lambda _: False, cancelled=lambda: False, output=lambda _: None
+        )
 
 
 def environment(release: image.Release, **more: str) -> dict[str, str]:
@@ -161,7 +163,9 @@ def test_a_planted_failure_of_the_servers_is_where_it_should_be(world: World, ph
     assert phase in ("check", "healthy")
     at = repository.plant(other, "check" if phase == "check" else "healthy", server="web2")
     settings = ApplicationSettings(repository=str(other), branch="main")
-    release = image.build(settings, ref=at, root=world.root, cancelled=lambda: False, output=lambda _: None)
+    release = image.build(
+        settings, ref=at, root=world.root, in_use=lambda _: False, cancelled=lambda: False, output=lambda _: None
+    )
 
     for server, expected in (("web1", web1), ("web2", web2)):
         with started(release, server) as connection:
@@ -175,7 +179,9 @@ def test_a_planted_hook_fails_and_the_rest_is_as_it_was(world: World, tmp_path: 
     folder = repository.bundled(tmp_path / "repository")
     at = repository.plant(folder, "hook")
     settings = ApplicationSettings(repository=str(folder), branch=repository.BRANCH)
-    release = image.build(settings, ref=at, root=world.root, cancelled=lambda: False, output=lambda _: None)
+    release = image.build(
+        settings, ref=at, root=world.root, in_use=lambda _: False, cancelled=lambda: False, output=lambda _: None
+    )
     done = subprocess.run(shell(release.application.hooks["deploy"]), capture_output=True, check=False, text=True)
 
     assert done.returncode == 1

@@ -43,6 +43,7 @@ class World:
         self.repository = folder / "repository"
         self.root = folder / "root"
         self.said: list[str] = []
+        self.used: list[str] = []  # digests of releases that servers need
         self.repository.mkdir()
         git(self.repository, "init", "--quiet", "--initial-branch=main")
 
@@ -54,7 +55,14 @@ class World:
     ) -> image.Release:
         settings = ApplicationSettings.model_validate({"repository": str(self.repository), "branch": "main", **given})
         stop = (cancelled or threading.Event()).is_set
-        return image.build(settings, ref=ref, root=self.root, cancelled=stop, output=self.said.append)
+        return image.build(
+            settings,
+            ref=ref,
+            root=self.root,
+            in_use=lambda release: release.digest in self.used,
+            cancelled=stop,
+            output=self.said.append,
+        )
 
     def left(self) -> list[str]:
         return sorted(path.name for path in self.root.glob("releases/*"))
@@ -256,6 +264,27 @@ def test_an_unfinished_build_is_built_anew(world: World) -> None:
     with pytest.raises(UsageError, match="no finished image"):
         image.load(release.folder)
     assert release == world.build()
+
+
+def test_an_image_that_was_changed_is_built_anew_unless_a_server_uses_it(world: World) -> None:
+    world.commit(hook("echo building"), a="a")
+    first = world.build()
+    assert first.differs == ()
+    file = first.folder / "app/a"
+    file.chmod(0o644)
+    file.write_text("changed")
+    world.used = [first.digest]
+
+    used = world.build()
+    assert (used.reused, file.read_text()) == (True, "changed")
+    assert used.differs == ("app/a was changed",)
+    world.used = []
+    again = world.build()
+
+    assert (again.reused, again.differs, file.read_text()) == (False, (), "a")
+    assert image.verify(again.folder) == []
+    assert first.digest == again.digest
+    assert f"{first.folder} is not as it was built: app/a was changed. It is built anew" in world.said
 
 
 def test_mounts_lead_out_of_the_frozen_tree_and_outlive_it(world: World) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgeguard import application, front_door, image, readiness
 from edgeguard.cluster import Generation
 from edgeguard.errors import OriginsUnhealthy, Refused, UsageError
 from edgeguard.moments import short
+from edgeguard.record import left_out
 from edgeguard.steps.deployment import UNGUARDED, Step, agreed
 
 if TYPE_CHECKING:
@@ -16,12 +18,16 @@ if TYPE_CHECKING:
     from edgeguard.saga import Facts
     from edgeguard.steps.deployment import Deployment
 
-ACCEPTABLE = ("no-previous-release", "mixed-releases", "origins-sick", "closed", UNGUARDED, *readiness.REFUSED)
+CHANGED = "image-changed"
+ACCEPTABLE = (
+    *("no-previous-release", "mixed-releases", "origins-sick", "closed", UNGUARDED, CHANGED),
+    *readiness.REFUSED,
+)
 """Refusals of preflight that a person may accept by name."""
 
 
 class Build(Step):
-    """Build the image, or find the one that these inputs gave before."""
+    """Build the image, or find the one that these inputs gave before, if it is as it was built."""
 
     name = "build"
 
@@ -31,6 +37,7 @@ class Build(Step):
             settings.application,
             ref=deployment.ref,
             root=settings.cluster.root,
+            in_use=self._in_use,
             cancelled=deployment.stop.asked,
             output=lambda line: deployment.say("output", text=line),
         )
@@ -38,6 +45,14 @@ class Build(Step):
             deployment.say("warning", text=warning)
         _target(deployment, release)
         return {"release": release.digest, "ref": release.ref, "commit": release.commit, "reused": release.reused}
+
+    def _in_use(self, release: Release) -> bool:
+        """Whether a server runs this release, would have to go back to it, or is about to get it."""
+        cluster, record = self.environment.cluster, self.deployment.record.look()
+        used = {record[name]["release"] for name in ("opened", "deploy") if record.get(name)}
+        for server in cluster.without(left_out(record)).state():
+            used |= {server.release, server.running}
+        return release.digest in used
 
 
 class Earlier(Step):
@@ -54,7 +69,8 @@ class Earlier(Step):
                 "no earlier release is on every server, so there is nothing to roll back to",
                 f"Deploy the commit that you want: edgeguard deploy {self.environment.name} --ref REF",
             )
-        _target(deployment, image.load(found.image))
+        differs = tuple(self.environment.cluster.differences(found))
+        _target(deployment, replace(image.load(found.image), differs=differs))
         return {"release": found.release, "ref": before["generation"], "commit": None, "reused": True}
 
 
@@ -77,6 +93,7 @@ class Lock(Step):
             "guarded": deployment.guarded,
             "purge_keys": list(deployment.purge_keys),
             "phase": self.name,
+            "changed": deployment.changed,
             "hook": None,
             "after_hook": deployment.hook_begun,
             "superseded": superseded or None,
@@ -107,6 +124,7 @@ class Preflight(Step):
         reasons = [*self._cluster(servers), *self._edge()]
         if not reasons and not self._mends and "origins-sick" not in self.deployment.accept:
             reasons += self._visitors()
+        reasons += self._images()
         refused = [(name, text) for name, text in reasons if name not in self.deployment.accept]
         if refused:
             raise Refused(
@@ -129,6 +147,27 @@ class Preflight(Step):
         if not self.deployment.was_open:
             return [("closed", "the cluster is closed already")]
         return []
+
+    def _images(self) -> list[tuple[str, str]]:
+        """What was changed since it was built. Once the cluster is closed there is no better moment to hear of it."""
+        deployment, changed = self.deployment, []
+        release = deployment.release
+        if release is not None and release.differs:
+            changed.append(
+                f"the image {release.folder}, which this deploy would use, is not as it was built: "
+                f"{image.in_short(release.differs)}. One that a server needs is not built anew; a commit that changes "
+                "the tree gets one of its own"
+            )
+        name = deployment.previous
+        previous = None if name is None else deployment.serving.generation(name)
+        told = bool(changed) and release is not None and previous is not None and previous.image == release.folder
+        if previous is not None and not told and (differs := deployment.serving.differences(previous)):
+            changed.append(
+                f"the image {previous.image}, which serves, is not as it was built: {image.in_short(differs)}"
+            )
+        if changed and CHANGED in deployment.accept:
+            deployment.say("warning", name=CHANGED, text="; ".join(changed))
+        return [(CHANGED, "; ".join(changed))] if changed else []
 
     def _edge(self) -> list[tuple[str, str]]:
         if not self.deployment.guarded:
@@ -188,4 +227,5 @@ def _target(deployment: Deployment, release: Release) -> None:
         image=release.folder,
     )
     deployment.release = release
+    deployment.changed = bool(release.differs)
     deployment.generation = Generation(deployment.id, release.digest, release.folder, variables)

@@ -93,12 +93,12 @@ class Swap(Step):
 
 
 class Check(Step):
-    """Each server, asked behind the gate, is healthy and runs the new release only."""
+    """Each server, asked behind the gate, is healthy and runs the new release only, as it was built."""
 
     name = "check"
 
     def do(self) -> Facts:
-        self.environment.cluster.check(self.deployment.target)
+        self.environment.cluster.check(self.deployment.target, whole=not self.deployment.changed)
         return {}
 
 

@@ -45,6 +45,7 @@ class Deployment:
     record: Record = field(init=False)
     release: Release | None = None
     generation: Generation | None = None
+    changed: bool = False  # the image of this release is not as it was built, and a person has to have accepted that
     generations: set[str | None] = field(default_factory=set)  # that were current when this deploy began
     was_open: bool = True  # when this deploy began, or the one that it supersedes
     closed: bool = False  # whether the close has begun
