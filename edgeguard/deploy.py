@@ -148,14 +148,20 @@ def _replaced(deployment: Deployment) -> Locked:
 
 
 def stuck(deployment: Deployment, exc: saga.UndoFailed, claim: steps.ClaimGrace) -> EdgeguardError:
-    """An unwinding stopped half-way: what to tell the person who is needed now."""
+    """An unwinding stopped half-way. One long claim, where the cluster may be closed; and what to tell the person who is
+    needed now."""
     if isinstance(exc.__cause__, Fenced):
         return _replaced(deployment)
     if not deployment.closed and isinstance(exc.failure, EdgeguardError):  # nobody notices
         exc.failure.message = joined(exc.failure.message, f"and {exc.message}")
         return exc.failure
     name = deployment.environment.name
-    until = claim.lengthen() if deployment.closed else None
+    until = None
+    if deployment.closed and not deployment.proved:
+        try:
+            until = claim.lengthen()
+        except Fenced:
+            return _replaced(deployment)
     return Held(
         joined(
             _said(exc.failure),

@@ -263,3 +263,30 @@ def test_who_died_closing_by_hand_is_followed_by_who_opens(world: World, tmp_pat
         said(ended, 3, "edgeguard cluster open rehearsal")
     assert opened.code == 0, opened.err
     assert releases(world) == before
+
+
+@pytest.mark.parametrize("command", ["deploy", "rollback"])
+def test_an_unwinding_that_stops_half_way_leaves_one_long_claim(world: World, tmp_path: Path, command: str) -> None:
+    go, started = tmp_path / "go", tmp_path / "started"
+    script = f"touch {started}; until [ -e {go} ]; do sleep 0.02; done; exit 1"
+    rolls_back = {"EDGEGUARD_CLUSTER__AFTER_HOOK_FAILURE": "rollback"}
+    before, site = releases(world), repository(tmp_path / "r", deploy=script)
+    deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **rolls_back, **come_from(site))
+    eventually(started.exists)
+    obstacle = world.root / "servers" / "web2" / "current.next" / "in the way"
+    obstacle.mkdir(parents=True)
+    try:
+        if command == "rollback":
+            deploy.process.send_signal(signal.SIGKILL)
+            deploy.end()
+        go.touch()
+        stuck = deploy.end() if command == "deploy" else elsewhere(world, tmp_path, "rollback")
+        status = world.run("status", "rehearsal").out
+    finally:
+        obstacle.rmdir()
+        obstacle.parent.rmdir()
+    ended = elsewhere(world, tmp_path, "rollback")
+    said(stuck, 11, "taking back swap failed", "web2", "the edge serves the copies it has until ", "edgeguard rollback")
+    assert "24.0 h" in status
+    assert ended.code == 0, ended.err
+    assert releases(world) == before
