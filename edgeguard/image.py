@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgeguard import application as applications
-from edgeguard import manifest, source, toolchain
+from edgeguard import manifest, process, source, toolchain
 from edgeguard.application import Application
 from edgeguard.build import Build
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
@@ -46,7 +46,6 @@ PASSED_ON = (
     *("PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"),
     *("npm_config_registry", "npm_config_cafile", "NPM_CONFIG_REGISTRY", "NPM_CONFIG_CAFILE"),
 )
-_NEVER = ("FASTLY_", "EDGEGUARD_")
 
 
 @dataclass(frozen=True)
@@ -210,7 +209,7 @@ def _application(come_from: Source) -> Application:
 
 def _passed_on(settings: ApplicationSettings) -> dict[str, str]:
     for name in settings.build_environment:
-        if name.upper().startswith(_NEVER):
+        if process.is_ours(name):
             raise UsageError(f"application.build_environment: {name} never goes into a build", "Take it out.")
     names = (*PASSED_ON, *settings.build_environment)
     return {name: os.environ[name] for name in names if name in os.environ}

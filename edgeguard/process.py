@@ -1,4 +1,4 @@
-"""The border to other programs: run one to its end, in a session of its own of which nothing is left."""
+"""The border to other programs: what they may know, and how one is run to its end, with nothing left of its session."""
 
 from __future__ import annotations
 
@@ -19,6 +19,30 @@ if TYPE_CHECKING:
 TERM_SECONDS = 2.0  # between SIGTERM and SIGKILL
 _POLL = 0.02
 _LONGEST_LINE = 65_536
+
+
+# Where a hook of Git's has its own repository, and what was said to that Git alone (`git rev-parse --local-env-vars`;
+# but GIT_CONFIG_COUNT, which people set, credentials among it). Whoever runs Git here names the repository.
+_OF_ANOTHER = frozenset(
+    {
+        *("GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE"),
+        *("GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH"),
+        *("GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_GRAFT_FILE", "GIT_SHALLOW_FILE"),
+        *("GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE", "GIT_INTERNAL_SUPER_PREFIX"),
+    }
+)
+_OURS = ("FASTLY_", "EDGEGUARD_")
+
+
+def environment() -> dict[str, str]:
+    """What other programs are told of this process's environment: all but the place of another Git repository, and
+    what is edgeguard's own, settings and tokens."""
+    return {name: value for name, value in os.environ.items() if not (name in _OF_ANOTHER or is_ours(name))}
+
+
+def is_ours(name: str) -> bool:
+    """Whether a variable is edgeguard's own business: a setting, or a token."""
+    return name.upper().startswith(_OURS)
 
 
 class Ended(Exception):

@@ -11,11 +11,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeguard import process
 from edgeguard.errors import UsageError
-
-# A hook of Git's has its own repository in its environment; ours is always named.
-_OF_ANOTHER = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX")
-_SECRETS = ("FASTLY_", "EDGEGUARD_")
 
 
 @dataclass(frozen=True)
@@ -81,16 +78,8 @@ def resolve(repository: str, ref: str, *, cache: Path) -> Source:
 
 
 def environment() -> dict[str, str]:
-    """What Git is run with: this process's own environment, without another repository's place and without secrets."""
-    return {
-        **{
-            name: value
-            for name, value in os.environ.items()
-            if name not in _OF_ANOTHER and not name.startswith(_SECRETS)
-        },
-        "GIT_TERMINAL_PROMPT": "0",
-        "LC_ALL": "C",
-    }
+    """What Git is run with: it asks nobody anything, and speaks English."""
+    return {**process.environment(), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:

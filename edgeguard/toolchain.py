@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeguard import manifest
+from edgeguard import manifest, process
 from edgeguard.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _python(wanted: str) -> Tool:
     if not tools:
         raise UsageError("there is no Python to build with", "Install python3, and have it on PATH.")
     program, version = next((tool for tool in tools if _fits(tool[1], minor)), tools[0])
-    if subprocess.run([program, "-c", "import ensurepip, venv"], capture_output=True, check=False).returncode:
+    if _ask(program, "-c", "import ensurepip, venv").returncode:
         package = f"python{'.'.join(version.split('.')[:2])}-venv"
         raise UsageError(
             f"{program} can't make virtual environments: it has no ensurepip", f"On Debian, apt install {package}."
@@ -95,10 +95,14 @@ def _probe(names: list[str], script: str, flag: str) -> Iterator[tuple[str, str]
     for name in names:
         if (path := shutil.which(name)) is None:
             continue
-        answer = subprocess.run([path, flag, script], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        answer = _ask(path, flag, script)
         if answer.returncode == 0:
             program, version = json.loads(answer.stdout)
             yield program, version
+
+
+def _ask(*argv: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(argv, env=process.environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 def _fits(version: str, wanted: str) -> bool:

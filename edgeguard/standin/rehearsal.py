@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgeguard import manifest, readiness
+from edgeguard import manifest, process, readiness, source
 from edgeguard.attempt import Wish
 from edgeguard.cluster.local import LocalCluster
 from edgeguard.deploy import deploy
@@ -163,7 +163,13 @@ class World:
         log = (self.folder / "standin.log").open("w")
         with log:
             self._standin = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True, start_new_session=True
+                command,
+                env=process.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
             )
         line = self._standin.stdout.readline() if self._standin.stdout else ""
         if not line:
@@ -265,7 +271,10 @@ def _free_port() -> int:
 
 
 def _git(folder: Path, *arguments: str, otherwise: str | None = None) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(
+        command, env=source.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if done.returncode == 0:
         return done.stdout.strip()
     if otherwise is not None:

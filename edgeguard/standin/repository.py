@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
+from edgeguard import process
 from edgeguard.application import FILE
 from edgeguard.errors import UsageError
 
@@ -112,7 +113,7 @@ def _commit(repository: Path, message: str) -> str:
 
 
 def _git(repository: Path, *arguments: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "FASTLY_"))}
+    environment = {name: value for name, value in process.environment().items() if not name.startswith("GIT_")}
     environment |= {
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
