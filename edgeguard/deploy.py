@@ -148,8 +148,7 @@ def _replaced(deployment: Deployment) -> Locked:
 
 
 def stuck(deployment: Deployment, exc: saga.UndoFailed, claim: steps.ClaimGrace) -> EdgeguardError:
-    """An unwinding stopped half-way. One long claim, where the cluster may be closed; and what to tell the person who is
-    needed now."""
+    """An unwinding stopped half-way. One long claim, where that may be closed; and what to tell who is needed."""
     if isinstance(exc.__cause__, Fenced):
         return _replaced(deployment)
     if not deployment.closed and isinstance(exc.failure, EdgeguardError):  # nobody notices
