@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgeguard import application as applications
-from edgeguard import manifest, process, source
+from edgeguard import manifest, process, seclusion, source
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -125,11 +125,14 @@ class Build:
             said.append(line)
             self.output(line)
 
+        if env is None:  # what the application, or a package that it names, may have a say in
+            env = _environment(self)
+            argv = seclusion.alone(argv, env)
         try:
             code = process.run(
                 argv,
                 cwd=cwd or (self._place if self._place.is_dir() else self.folder),
-                env=env or _environment(self),
+                env=env,
                 limit=self.started + self.limit - time.monotonic(),
                 cancelled=self.cancelled,
                 output=heard,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeguard import cluster as drivers
+from edgeguard import seclusion
 from edgeguard import settings as files
 from edgeguard.probe import ask
 from edgeguard.record import Record
@@ -58,7 +59,7 @@ class EdgeSide:
             UsageError: the file can't be used, or there is no token.
         """
         settings = files.load_edge_only(name, config_folder(config))
-        token = files.token(settings.edge)
+        token = _token(settings.edge)
         _hide(name, settings, token)
         return cls(
             name=name,
@@ -88,7 +89,7 @@ class ServiceOnly(EdgeSide):
         from edgeguard.edge.discovery import discover  # noqa: PLC0415 (heavy)
 
         given = files.for_service(service)
-        token = files.token(given.edge)
+        token = _token(given.edge)
         _hide(service, given, token)
         settings = files.for_service(service, **discover(given.edge, token, ask))
         return cls(
@@ -114,7 +115,7 @@ class Environment(EdgeSide):
             UsageError: the file can't be used, there is no such driver, or there is no token.
         """
         settings = files.load(name, config_folder(config))
-        token = files.token(settings.edge)
+        token = _token(settings.edge)
         _hide(name, settings, token)
         return cls(
             name=name,
@@ -136,6 +137,12 @@ def as_far_as_it_goes(name: str, *, config: Path | None, state: Path | None) -> 
         return edge_side, None
     whole = Environment.open(name, config=config, state=state)
     return whole, whole.cluster
+
+
+def _token(settings: EdgeSettings) -> str:
+    """The token. From here on, no other process of this user may look into this one."""
+    seclusion.hide()
+    return files.token(settings)
 
 
 def _edge(settings: EdgeSettings, token: str) -> Edge:

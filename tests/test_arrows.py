@@ -41,7 +41,7 @@ LAYERS = (
     ("toolchain",),
     ("application", "source"),
     ("saga", "record"),
-    ("journal", "renewal", "signals", "manifest", "patterns", "process", "settings"),
+    ("journal", "renewal", "signals", "manifest", "patterns", "process", "seclusion", "settings"),
     ("moments", "redaction"),
     ("errors", "findings"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeguard import image
+from edgeguard import image, process, seclusion
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.settings import ApplicationSettings
 
@@ -77,11 +78,14 @@ def hook(script: str) -> str:
     return PLAIN + f"hooks: {{build: {json.dumps(script)}}}\n"
 
 
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
+def marked(mark: str) -> list[int]:
+    """The living processes that have this in their environment. In a namespace they have other numbers than here."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"MARK={mark}".encode() in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
 
 
 def wait_for(path: Path) -> str:
@@ -181,6 +185,67 @@ def test_a_build_sees_no_secret(world: World, monkeypatch: pytest.MonkeyPatch) -
     assert "sentinel" not in (release.folder / "release.json").read_text()
 
 
+IN_A_PROCESS_WITH_A_TOKEN = """
+import os, sys
+from pathlib import Path
+from edgeguard import image
+from edgeguard.settings import ApplicationSettings
+
+settings = ApplicationSettings(repository=sys.argv[1], branch="main")
+build = {"root": Path(sys.argv[2]), "in_use": lambda _: False, "cancelled": lambda: False, "output": print}
+print(image.build(settings, ref=None, **build).folder)
+"""
+
+
+@pytest.mark.skipif(not seclusion.possible(), reason="no PID namespace can be made here")
+def test_a_build_sees_no_process_of_others(world: World) -> None:
+    """Each shows what it was given when it began, to all of its user."""
+    script = (
+        "cat /proc/[0-9]*/environ > seen; echo $PPID > parent; id -u > user; ls /proc | grep -c '^[0-9]' > processes"
+    )
+    world.commit(hook(f"{script}; touch made"))
+    command = [sys.executable, "-c", IN_A_PROCESS_WITH_A_TOKEN, str(world.repository), str(world.root)]
+    ran = subprocess.run(
+        command, env={**os.environ, "FASTLY_API_TOKEN": "sentinel"}, capture_output=True, text=True, check=True
+    )
+    app = Path(ran.stdout.splitlines()[-1], "app")
+
+    assert b"PLATFORM_APP_DIR" in (app / "seen").read_bytes()
+    assert b"sentinel" not in (app / "seen").read_bytes()
+    assert int((app / "processes").read_text()) < 10
+    assert int((app / "user").read_text()) == os.geteuid()
+    assert (app / "made").stat().st_uid == os.geteuid()
+
+
+@pytest.mark.skipif(not seclusion.possible(), reason="no PID namespace can be made here")
+def test_a_program_that_is_run_alone_ends_as_it_would(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def run(*argv: str) -> int:
+        env = {"PATH": os.environ["PATH"]}
+        command = seclusion.alone(argv, env)
+        return process.run(command, cwd=tmp_path, env=env, limit=60, cancelled=lambda: False, output=said.append)
+
+    assert [run("sh", "-c", f"exit {code}") for code in (0, 7, 255)] == [0, 7, 255]
+    assert run("sh", "-c", "pwd; echo 'a  b' \"$1\" >&2; umask; kill -9 $$", "sh", "*") == 128 + 9
+    assert said[:3] == [str(tmp_path), "a  b *", "0022"]
+    with pytest.raises(UsageError, match="no-such-program can't be run here"):
+        run("no-such-program")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux hides a process from others of its user")
+def test_who_has_a_token_is_hidden_from_others_of_its_user() -> None:
+    """Linux keeps the environment and the memory of what is not "dumpable" from them (prctl(2), PR_SET_DUMPABLE)."""
+    script = (
+        "import ctypes; from pathlib import Path; from edgeguard.environment import Environment;"
+        "Environment.open('production', config=Path('config')); print(ctypes.CDLL(None).prctl(3))"  # PR_GET_DUMPABLE
+    )
+    env = {**os.environ, "FASTLY_API_TOKEN": "sentinel"}
+    here = Path(__file__).parents[1]
+    ran = subprocess.run([sys.executable, "-c", script], cwd=here, env=env, capture_output=True, text=True, check=True)
+    assert ran.stdout == "0\n"
+
+
 @pytest.mark.parametrize("name", ["FASTLY_API_TOKEN", "EDGEGUARD_X", "fastly_key"])
 def test_a_secret_can_not_be_named_into_a_build(world: World, name: str) -> None:
     world.commit(PLAIN)
@@ -210,36 +275,46 @@ def test_only_the_last_command_of_a_hook_decides(world: World) -> None:
 @pytest.mark.parametrize("way", ["cancelled", "limit"])
 def test_a_build_that_is_ended_leaves_no_process_and_no_folder(world: World, tmp_path: Path, way: str) -> None:
     """Not even one that ignores SIGTERM, or is in another process group of the session."""
-    pid = tmp_path / "pid"
+    begun = tmp_path / "begun"
     child = f"{sys.executable} -c 'import os, time; os.setpgid(0, 0); time.sleep(60)'"
-    world.commit(hook(f"trap '' TERM; {child} & echo $! > {pid}; while :; do sleep 0.1; done"))
+    world.commit(hook(f"trap '' TERM; MARK={tmp_path} {child} & echo > {begun}; while :; do sleep 0.1; done"))
     stop = threading.Event()
     failure: list[BaseException] = []
 
     def run() -> None:
         try:
-            world.build(cancelled=stop, build_timeout=0.5 if way == "limit" else 60)
+            world.build(cancelled=stop, build_timeout=3 if way == "limit" else 60)
         except (Interrupted, BuildFailed) as exc:
             failure.append(exc)
 
     thread = threading.Thread(target=run)
     thread.start()
-    child_pid = int(wait_for(pid))
+    wait_for(begun)
     if way == "cancelled":
         stop.set()
     thread.join(20)
 
     assert [Interrupted if way == "cancelled" else BuildFailed] == [type(exc) for exc in failure]
-    assert gone(child_pid)
+    assert marked(str(tmp_path)) == []
     assert world.left() == []
 
 
 def test_what_a_hook_leaves_running_is_ended(world: World, tmp_path: Path) -> None:
-    world.commit(hook(f"sleep 60 & echo $! > {tmp_path / 'pid'}"))
+    world.commit(hook(f"MARK={tmp_path} sleep 60 & until grep -q MARK=/ /proc/$!/environ; do sleep 0.01; done"))
 
     world.build()
 
-    assert gone(int(wait_for(tmp_path / "pid")))
+    assert marked(str(tmp_path)) == []
+
+
+@pytest.mark.skipif(not seclusion.possible(), reason="no PID namespace can be made here")
+def test_what_a_hook_leaves_in_a_session_of_its_own_is_ended_too(world: World, tmp_path: Path) -> None:
+    stray = f"import os, time; os.setsid(); open('{tmp_path}/begun', 'w').close(); time.sleep(60)"
+    world.commit(hook(f'MARK={tmp_path} {sys.executable} -c "{stray}" & until [ -e {tmp_path}/begun ]; do :; done'))
+
+    world.build()
+
+    assert marked(str(tmp_path)) == []
 
 
 def test_of_two_builds_at_once_one_waits_and_finds_the_image(world: World) -> None:
