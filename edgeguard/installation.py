@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgeguard.cluster import Cluster
     from edgeguard.edge import ActiveVersion, Policy
     from edgeguard.environment import EdgeSide
+    from edgeguard.settings import EdgeSettings
 
 ACCEPTABLE = (*conflicts.ACCEPTABLE, "deploy-under-way", "claims-in-force")
 """Refusals that a person may pass over by name."""
@@ -135,8 +136,9 @@ def _at_work(
     or with `claims` all of them. They are where the installed policy looks for them, and end by the edge's clock."""
     if cluster is not None:
         yield from _on_the_servers(environment.name, cluster)
-    wanted, was = environment.settings.edge, _installed(active)
-    if was is None or was.dictionary not in {row["name"] for row in active.dictionaries}:
+    wanted = environment.settings.edge
+    was = _installed(active, wanted)
+    if was.dictionary not in {row["name"] for row in active.dictionaries}:
         return
     now = time.time() + (clock_difference(environment.edge) or 0.0)
     items = environment.edge.items(was.dictionary)
@@ -160,18 +162,19 @@ class _Literals:
     ceiling: int
 
 
-def _installed(active: ActiveVersion) -> _Literals | None:
-    """None where there is no policy, or none that this edgeguard can read."""
+def _installed(active: ActiveVersion, wanted: EdgeSettings) -> _Literals:
+    """As these settings have it, where there is no policy, or none that this edgeguard can read."""
     try:
         return _Literals(**policy.literals_in({str(row["name"]): str(row["content"]) for row in active.snippets}))  # type: ignore[arg-type]  # each of its own type
     except ValueError:
-        return None
+        return _Literals(wanted.dictionary, wanted.status_name, wanted.base_grace, wanted.ceiling)
 
 
 def _shortened(environment: EdgeSide, active: ActiveVersion) -> Iterator[Finding]:
     """What the installed policy grants, and the one of these settings would not."""
-    wanted, was = environment.settings.edge, _installed(active)
-    if was is not None and (was.base_grace > wanted.base_grace or was.ceiling > wanted.ceiling):
+    wanted = environment.settings.edge
+    was = _installed(active, wanted)
+    if was.base_grace > wanted.base_grace or was.ceiling > wanted.ceiling:
         yield Finding(
             "shortens",
             "critical",
