@@ -45,6 +45,13 @@ def is_ours(name: str) -> bool:
     return name.upper().startswith(_OURS)
 
 
+def forget() -> None:
+    """Take what other programs are not told out of this process's own environment: neither it nor what it starts heeds
+    that any more."""
+    for name in os.environ.keys() - environment().keys():
+        del os.environ[name]
+
+
 class Ended(Exception):
     """The process was ended before its time."""
 

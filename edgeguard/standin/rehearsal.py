@@ -6,7 +6,6 @@ Everything in it is the product itself, reached as in earnest; the world only se
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -68,9 +67,9 @@ class World:
         self.ref: str | None = None
 
     def begin(self) -> None:
-        """Start everything, and deploy the repository as it is."""
-        for variable in ("FASTLY_API_TOKEN", "FASTLY_KEY"):  # a real token has no business in a rehearsal
-            os.environ.pop(variable, None)
+        """Start everything, and deploy the repository as it is. Whatever this process's environment says of another
+        one, live perhaps, is forgotten: its settings, and a real token."""
+        process.forget()
         first, self.ref = self._releases()
         self._say("the stand-in for Fastly starts")
         gate_port = _free_port()
@@ -118,8 +117,7 @@ class World:
     def end(self) -> None:
         """End every process of this world and remove its folder. Harmless twice."""
         try:
-            if self.environment is not None and isinstance(self.environment.cluster, LocalCluster):
-                self.environment.cluster.dismantle()
+            self._dismantle()
         finally:
             if self._standin is not None:
                 self._standin.terminate()
@@ -131,6 +129,14 @@ class World:
             if image.is_dir():
                 manifest.remove(image)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _dismantle(self) -> None:
+        """End the servers that are below this world's folder, and no others, whatever any settings say of them."""
+        root = self.folder / "cluster"
+        servers = tuple(sorted(path.name for path in (root / "servers").glob("*/")))
+        if self.environment is not None and servers:
+            there = {"root": root, "servers": servers}
+            LocalCluster(NAME, self.environment.settings.cluster.model_copy(update=there)).dismantle()
 
     def _ready(self) -> Environment:
         if self.environment is None:

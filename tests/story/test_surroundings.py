@@ -1,26 +1,28 @@
-"""A rehearsal among other things: in a hook of Git's."""
+"""A rehearsal among other things: in a hook of Git's, and beside a live environment."""
 
 from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from edgeguard.environment import Environment
 from edgeguard.standin import repository as repositories
+from edgeguard.standin.rehearsal import Scene, World
+from tests.contracts.world import SERVERS, LocalWorld, deploy, lock
 from tests.story.worlds import world
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was there when a world had stood."""
+    """What was there while a world stood."""
 
     repository: Path
+    elsewhere: Path
     before: str  # how the repository was
+    standing: list[str]  # the servers in the world's own folder
 
 
 def look(repository: Path) -> str:
@@ -33,7 +35,7 @@ def look(repository: Path) -> str:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     place = tmp_path_factory.mktemp("surroundings")
-    folder = place / "world"
+    folder, elsewhere = place / "world", place / "live"
     folder.mkdir()
     repository = repositories.bundled(place / "repository")
     subprocess.run(["git", "-C", str(repository), "branch", "--move", "main"], check=True)
@@ -41,10 +43,62 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     with pytest.MonkeyPatch.context() as surroundings:
         surroundings.setenv("GIT_DIR", str(repository / ".git"))
         surroundings.setenv("GIT_INDEX_FILE", str(repository / ".git/index"))
+        surroundings.setenv("EDGEGUARD_CLUSTER__ROOT", str(elsewhere))
+        surroundings.setenv("EDGEGUARD_STATE", str(elsewhere))
+        surroundings.setenv("EDGEGUARD_CONFIG", str(elsewhere))
+        surroundings.setenv("FASTLY_API_TOKEN", "SomebodyElses")
         with world(folder, "--hook-seconds", "0", str(repository)) as here:
-            assert here.ready
-    return Found(repository, before)
+            cluster = Path(here.ready["config"]).parent / "cluster"
+            standing = sorted(path.name for path in (cluster / "servers").glob("*"))
+    return Found(repository, elsewhere, before, standing)
+
+
+def test_variables_for_another_environment_lead_nowhere(found: Found) -> None:
+    assert found.standing == ["web1", "web2", "web3"]
+    assert not found.elsewhere.exists()
 
 
 def test_a_repository_in_git_s_own_variables_stays_as_it_is(found: Found) -> None:
     assert look(found.repository) == found.before
+
+
+def test_an_end_is_the_end_of_what_is_in_the_world_s_own_folder(tmp_path: Path) -> None:
+    """All of it, also a server that its settings know nothing of; and nothing else, whatever they say."""
+    live = LocalWorld(tmp_path / "live")
+    ours = World(Scene(), lambda _: None)
+    lost = LocalWorld(ours.folder / "cluster")
+    try:
+        for cluster in (live, lost):
+            deploy(cluster, lock(cluster), cluster.generation("one"))
+        ours.environment = opened(tmp_path, live)
+        ours.end()
+
+        assert [state.open for state in live.cluster.state()] == [True] * 3
+        assert [lost.cluster._supervisor(name).pid() for name in SERVERS] == [None] * 3  # noqa: SLF001 (no other way)
+        assert not ours.folder.exists()
+    finally:
+        live.end()
+        lost.end()
+
+
+def opened(folder: Path, live: LocalWorld) -> Environment:
+    """An environment whose cluster is a live one, and names a single one of its servers."""
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text("token", encoding="utf-8")
+    tables = f"""
+        [application]
+        repository = "/nowhere"
+        branch = "main"
+        [cluster]
+        root = "{live.root}"
+        servers = ["web1"]
+        options = {{ gate_port = {live.port} }}
+        [edge]
+        service = "a"
+        url = "http://127.0.0.1:1"
+        health_url = "http://127.0.0.1:1/health"
+        token_file = "{token}"
+    """
+    (folder / "live.toml").write_text(tables, encoding="utf-8")
+    return Environment.open("live", config=folder, state=folder / "state")
