@@ -30,7 +30,6 @@ if ((obj.status == 662 && obj.response == "edgeguard")
 
 # On hold, but what stale.exists had promised could not be delivered (see miss): ask the origin after all. Once only.
 if (req.http.Edgeguard-Asked == "held" && req.restarts == 0) {
-  set req.http.Edgeguard-Asked = "again";
   restart;
 }
 

@@ -1,10 +1,7 @@
 # edgeguard, recv. Early (priority 1), so that it runs before a snippet that passes, restarts or raises an error.
 
-# Ours alone: a visitor who could send it could turn passed errors into stale pages. What a restart left is forgotten too,
-# but for "again", with which our branch in error restarts.
-if (req.restarts == 0 || req.http.Edgeguard-Asked != "again") {
-  unset req.http.Edgeguard-Asked;
-}
+# Ours alone: a visitor who could send it could turn passed errors into stale pages. What a restart left is forgotten too.
+unset req.http.Edgeguard-Asked;
 unset req.http.Edgeguard-Closed;  # what a closed gate says goes from fetch to error in these two
 unset req.http.Edgeguard-Retry;
 # Asked here and carried along: in miss and fetch the number of visits counts the hop within a cluster of nodes, so it is

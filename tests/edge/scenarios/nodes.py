@@ -149,3 +149,15 @@ def a_cluster_of_nodes_makes_no_difference(stage: Stage) -> None:
             assert (stage.get(path).status, stage.get(path).stale) == (200, said)
         stage.origin.closed = False
         stage.origin.up()
+
+
+@scenario()
+def on_hold_a_page_beyond_the_grace_is_fetched_also_by_a_neighbour(stage: Stage) -> None:
+    """What the neighbour has set on the request does not come back with its error."""
+    for obeys in (True, False):
+        stage.believe(stale_exists_obeys_limit=obeys)
+        for shield in (False, True):
+            stage.nodes(clustered=True, shield=shield)
+            paths = [cached(stage, age=10 + 3 * BASE) for _ in range(4)]
+            stage.claim(grace=BASE + 1, hold=100)
+            assert [stage.get(path).status for path in paths] == [200] * 4, (obeys, shield)
