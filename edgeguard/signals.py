@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from edgeguard.errors import Interrupted
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL = 0.02
+
+
+def heeded() -> tuple[signal.Signals, ...]:
+    """The signals that ask this process to stop. One that is ignored stays so: that is how nohup lets a program outlive
+    its terminal."""
+    return tuple(number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN)
 
 
 class Stop:
@@ -58,15 +64,11 @@ class Stop:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the signals while the block runs (in the main thread only; elsewhere nothing changes).
-
-        One that is ignored stays so: that is how nohup lets a program outlive its terminal.
-        """
+        """Take the signals while the block runs (in the main thread only; elsewhere nothing changes)."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-        old = {number: signal.signal(number, self._heard) for number in heeded}
+        old = {number: signal.signal(number, self._heard) for number in heeded()}
         try:
             yield
         finally:
@@ -75,6 +77,8 @@ class Stop:
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         if self._asked:  # not print: this may be in the midst of one
-            os.write(2, f"edgeguard: {self.left_behind}\n".encode())
+            with suppress(OSError):  # the terminal is gone, which is what it may have said twice
+                os.write(2, f"edgeguard: {self.left_behind}
+".encode())
         self._signal = signal.Signals(number).name
         self._asked = True

@@ -18,7 +18,7 @@ from edgeguard.edge.grace import parse
 from edgeguard.errors import EdgeError, EdgeguardError
 from edgeguard.moments import duration, rfc3339
 from edgeguard.renewal import Renewal
-from edgeguard.signals import Stop
+from edgeguard.signals import Stop, heeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,6 @@ NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128
 
 
 NOTHING = {"id": None, "outcome": None}
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def wrap(
@@ -137,7 +136,7 @@ def _passed_on(process: subprocess.Popen[bytes], stop: Stop) -> Iterator[None]:
         if number != signal.SIGINT or not _in_foreground():
             process.send_signal(number)
 
-    old = {number: signal.signal(number, send) for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
+    old = {number: signal.signal(number, send) for number in heeded()}
     if stop.asked():
         process.terminate()
     try:

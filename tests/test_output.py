@@ -35,6 +35,23 @@ def test_a_reader_that_goes_away_does_not_end_who_speaks(*, as_json: bool) -> No
         assert process.wait(timeout=20) == 7
 
 
+TWICE = """
+import os, signal
+from edgeguard.signals import Stop
+stop = Stop()
+with stop.listening():
+    os.close(2)
+    os.kill(os.getpid(), signal.SIGHUP)
+    os.kill(os.getpid(), signal.SIGHUP)
+    print(stop.asked())
+"""
+
+
+def test_a_terminal_that_goes_away_and_says_so_twice_breaks_nothing() -> None:
+    told = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout) == (0, "True\n")
+
+
 @pytest.mark.parametrize(
     "arguments", [("--ref", "x"), ("--stay", "--fail", "swap"), ("--stay", "--unguarded", "claim")]
 )

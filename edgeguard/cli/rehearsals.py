@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import signal
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from edgeguard import signals
 from edgeguard.cli import app
 from edgeguard.cli.deploys import end
 from edgeguard.cli.options import Json, Quiet, Verbose, Version
 from edgeguard.cli.output import listener, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from edgeguard.standin.rehearsal import World
 
 
 @app.command(epilog="Example: edgeguard rehearse ./my-site --page / --page /news")
@@ -52,9 +60,7 @@ def rehearse(
         )
     scene = Scene(repository, ref, servers, hook_seconds, unguarded, fail, tuple(page or ()), after_hook_failure)
     say = listener(as_json=as_json and not stay, quiet=quiet or (as_json and stay), verbose=verbose)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    world = World(scene, say)
-    try:
+    with _ended(World(scene, say)) as world:
         world.begin()
         if not stay:
             end(world.deploy(), as_json=as_json)
@@ -63,10 +69,30 @@ def rehearse(
         else:
             typer.echo("\n".join(f"{key:<12} {value}" for key, value in world.ready().items() if key != "event"))
             typer.echo(f"\nTry: edgeguard deploy rehearsal --config {world.config}\nCtrl-C ends this world.")
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave half of this world behind
+        signal.sigwait(signals.heeded())
+
+
+@contextmanager
+def _ended(world: World) -> Iterator[World]:
+    """End a world, whatever happens in the block. Only the first signal is heard: a second Ctrl-C, or a terminal that
+    says more than once that it goes away, must not leave half of this world behind."""
+
+    def deafen() -> None:
+        for number in signals.heeded():
             signal.signal(number, signal.SIG_IGN)
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        deafen()
+        raise KeyboardInterrupt
+
+    try:
+        try:
+            for number in signals.heeded():
+                signal.signal(number, leave)
+            yield world
+        finally:
+            deafen()
+    finally:  # also if the first signal comes only now
         world.end()
 
 

@@ -1,18 +1,23 @@
-"""A rehearsal among other things: in a hook of Git's, and beside a live environment."""
+"""A rehearsal among other things: in a hook of Git's, beside a live environment, in a terminal that goes away."""
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from edgeguard.application import FILE
 from edgeguard.environment import Environment
 from edgeguard.standin import repository as repositories
 from edgeguard.standin.rehearsal import Scene, World
 from tests.contracts.world import SERVERS, LocalWorld, deploy, lock
-from tests.story.worlds import world
+from tests.story.worlds import LONG, processes, world
+from tests.story.worlds import World as Standing
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,60 @@ def test_an_end_is_the_end_of_what_is_in_the_world_s_own_folder(tmp_path: Path) 
     finally:
         live.end()
         lost.end()
+
+
+def terminal_goes_away(here: Standing) -> None:
+    """The shell says so, and so does the system."""
+    for _ in range(2):
+        here.process.send_signal(signal.SIGHUP)
+
+
+def test_a_terminal_that_goes_away_ends_it_whole(tmp_path: Path, plain: Path) -> None:
+    folder = tmp_path / "world"
+    folder.mkdir()
+    with world(folder, str(plain)) as here:
+        terminal_goes_away(here)
+        here.process.wait(LONG)
+
+        assert list(folder.iterdir()) == []
+        assert sys.platform != "linux" or processes(folder) == set()
+
+
+def test_nohup_lets_it_stay(tmp_path: Path, plain: Path) -> None:
+    folder = tmp_path / "world"
+    folder.mkdir()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # children inherit it
+    try:
+        with world(folder, str(plain)) as here:
+            terminal_goes_away(here)
+            assert [server["open"] for server in here.edgeguard("status", "rehearsal").last["servers"]] == [True] * 3
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A repository whose application needs no toolchain, which takes no time to build."""
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    start = f"exec {sys.executable} -m http.server --bind 127.0.0.1 $PORT"
+    said = {"name": "a", "type": "plain", "build": {"flavor": "none"}, "web": {"commands": {"start": start}}}
+    (repository / FILE).write_text(json.dumps(said), encoding="utf-8")
+    git = [
+        "git",
+        "-C",
+        str(repository),
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@example.invalid",
+        "-c",
+        "commit.gpgSign=false",
+    ]
+    for command in ("init --quiet --initial-branch=main", "add --all", "commit --quiet --message=one"):
+        subprocess.run([*git, *command.split()], check=True)
+    return repository
 
 
 def opened(folder: Path, live: LocalWorld) -> Environment:
