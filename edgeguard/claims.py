@@ -65,6 +65,11 @@ class Wish:
     owner: str = ""
     over: Claim | None = None
 
+    @property
+    def before(self) -> str:
+        """What the slot is to hold again where this comes to nothing."""
+        return grace.FREE if self.over is None else self.over.value()
+
     def claim(self, slot: str, now: float) -> Claim:
         """The claim, from this moment of the edge's clock on."""
         until, stale = math.ceil(now) + self.lasting, self.stale
@@ -80,6 +85,8 @@ class Made:
 
     claim: Claim
     confirmed: Confirmed
+    before: str = grace.FREE
+    """What its slot held before: the value of the claim that it took over, or nothing's."""
 
     def json(self) -> dict[str, Any]:
         """For people and machines; `id` is what gives it back."""
@@ -171,7 +178,7 @@ def take(environment: EdgeSide, seen: Seen, slot: str, wish: Wish, *, sleep: Cal
         see=watch,
     )
     _still_ours(environment, slot, ours_or_older)
-    return Made(claim, confirmed)
+    return Made(claim, confirmed, wish.before)
 
 
 def _still_ours(environment: EdgeSide, slot: str, ours_or_older: tuple[str, str]) -> None:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgeguard import front_door
-from edgeguard.claims import Made, Seen, Wish, look, take, within_limits
+from edgeguard.claims import LostSlot, Made, Seen, Wish, look, take, within_limits
 from edgeguard.edge import audit
-from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, HOOK, KEPT, Claim, new_nonce
+from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, HOOK, KEPT, Claim, new_nonce, parse
 from edgeguard.errors import (
     CleanupUnfinished,
     EdgeError,
+    EdgeguardError,
     Interrupted,
     Locked,
     NotConfirmed,
@@ -44,7 +45,7 @@ def pre(
     did: str = "hook pre",
     why: str = "",
 ) -> Made:
-    """Claim the grace for a deploy and wait until the edge shows it. Nothing is left behind where that fails.
+    """Claim the grace for a deploy and wait until the edge shows it. Where that fails, the slot holds what it did.
 
     `lasting` (seconds, default claim.duration) is how long the claim is in force; the grace is the base and that, at
     most the ceiling. One that was kept after a deploy that failed is taken over, and so is the one that `renews` names.
@@ -72,9 +73,13 @@ def pre(
     stop.check()
     try:
         return take(environment, seen, slot, wish, sleep=stop.sleep)
-    except (NotConfirmed, Interrupted) as exc:
-        left = take_back(environment, slot) if slot not in alive else "The claim that was renewed may be in force."
-        raise type(exc)(exc.message, left) from exc
+    except LostSlot:  # what is there is somebody else's
+        raise
+    except EdgeguardError as exc:  # also where no answer came to the write: it may have been done
+        ends = max(int(seen.now) + seconds, wish.over.until if wish.over else 0)
+        left = take_back(environment, slot, wish.before, ends=ends)
+        exc.remedy = left if isinstance(exc, (NotConfirmed, Interrupted)) else f"{left} {exc.remedy}".rstrip()
+        raise
 
 
 def _in_the_way(environment: EdgeSide, seen: Seen, claim: Claim) -> Locked:
@@ -90,13 +95,24 @@ def _in_the_way(environment: EdgeSide, seen: Seen, claim: Claim) -> Locked:
     return Locked(f"a deploy's claim is in force: {claim.slot}, by {whose}, until {rfc3339(claim.until)}", remedy)
 
 
-def take_back(environment: EdgeSide, slot: str) -> str:
-    """Free a slot of one's own, claimed for a deploy that does not begin. Says what is left."""
+def take_back(environment: EdgeSide, slot: str, before: str, *, ends: int, nonce: str | None = None) -> str:
+    """Let a slot hold again what it held `before` it was claimed for a deploy that does not begin. Says what is left.
+
+    Where the claim's `nonce` is known, a slot that has become somebody else's is left to them.
+    """
     try:
-        environment.edge.write({slot: FREE})
+        if nonce is not None:
+            there = parse(slot, environment.edge.items().get(slot, ""))
+            if there is not None and there.nonce != nonce and there.value() != before:
+                return f"{slot} is somebody else's now, and left to them."
+        environment.edge.write({slot: before})
     except EdgeError as exc:
-        return f"Its claim, {slot}, could not be taken back ({exc.message}); it ends by itself."
-    return "Its claim is taken back."
+        return (
+            f"Its claim, {slot}, could not be taken back ({exc.message}) and may be in force: it ends by itself, "
+            f"{rfc3339(ends)} at the latest. To go on before: edgeguard hook pre {environment.name} --id {slot} renews "
+            "it, and so does `wrap` with that --id."
+        )
+    return "Its claim is taken back." if before == FREE else f"Its claim is taken back: {slot} is as it was before."
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -65,9 +66,11 @@ def wrap(
             with _renewed(environment, made, lasting, say):
                 code = _run(command, stop)
         except OSError as exc:  # it looked runnable and is not: nothing has begun
-            left = hooks.take_back(environment, slot)
-            say(f"{command[0]}: {exc.strerror}. {left}")
+            say(f"{command[0]}: {exc.strerror}. {_taken_back(environment, made, lasting)}")
             return {"command_exit_code": NOT_FOUND if isinstance(exc, FileNotFoundError) else NOT_EXECUTABLE, **NOTHING}
+        except EdgeguardError as exc:  # a signal, before the command was started
+            exc.remedy = _taken_back(environment, made, lasting)
+            raise
         if code != 0:
             return {"command_exit_code": code, **_kept(environment, made, say)}
         keys, nonce = tuple(purge_keys), made.claim.nonce
@@ -101,6 +104,13 @@ def _renewed(environment: EdgeSide, made: Made, lasting: int | None, say: Callab
         yield
     finally:
         renewal.stop()
+
+
+def _taken_back(environment: EdgeSide, made: Made, lasting: int | None) -> str:
+    """Undo the claim of a command that was not started. Says what is left."""
+    seconds = environment.settings.claim.duration if lasting is None else lasting
+    ends = max(made.claim.until, int(time.time() + made.confirmed.clock_difference) + seconds)
+    return hooks.take_back(environment, made.claim.slot, made.before, ends=ends, nonce=made.claim.nonce)
 
 
 def _not_runnable(program: str) -> int | None:

@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard import hooks
+from edgeguard import wrap as wrapping
 from edgeguard.edge import grace
-from edgeguard.errors import CleanupUnfinished, Interrupted, Locked, NotConfirmed, OriginsUnhealthy, UsageError
+from edgeguard.errors import (
+    CleanupUnfinished,
+    EdgeError,
+    Interrupted,
+    Locked,
+    NotConfirmed,
+    OriginsUnhealthy,
+    UsageError,
+)
 from edgeguard.signals import Stop
 from tests.desk import history, in_force, of, writes
 from tests.edge.stage import BASE, CEILING, TOKEN, Stage, running
@@ -240,6 +249,48 @@ def test_a_pipeline_that_is_cancelled_while_it_claims_leaves_nothing(stage: Stag
         hooks.pre(site, stop=Impatient(), lasting=600)
 
     assert stage.edge.items()["deploy0"] == grace.FREE
+
+
+@pytest.mark.parametrize("nonce", ["", "k1234567"], ids=["free", "kept"])
+def test_a_write_of_which_no_answer_came_is_taken_back(stage: Stage, site: EdgeSide, nonce: str) -> None:
+    if nonce:
+        put(stage, nonce)
+    before = stage.edge.items().get("deploy0", grace.FREE)
+    lost = {"drop": "after", "times": 4, "match": {"method": "PATCH"}}
+    stage.control("POST", "/faults", {"api": lost})
+    with pytest.raises(EdgeError) as failed:
+        pre(site)
+
+    assert failed.value.remedy.startswith("Its claim is taken back")
+    assert stage.edge.items()["deploy0"] == before
+    assert pre(site, 600)["id"] == "deploy0"
+
+
+def test_a_claim_that_can_t_be_taken_back_is_named(stage: Stage, site: EdgeSide) -> None:
+    stage.control("POST", "/faults", {"api": {"drop": "after", "times": 8, "match": {"method": "PATCH"}}})
+    with pytest.raises(EdgeError) as failed:
+        pre(site)
+
+    assert "deploy0, could not be taken back" in failed.value.remedy
+    assert "edgeguard hook pre site --id deploy0" in failed.value.remedy
+
+
+@pytest.mark.parametrize("nonce", ["", "k1234567"], ids=["free", "kept"])
+def test_wrap_that_is_stopped_before_its_command_leaves_what_there_was(
+    stage: Stage, site: EdgeSide, nonce: str
+) -> None:
+    if nonce:
+        put(stage, nonce)
+    before = stage.edge.items().get("deploy0", grace.FREE)
+
+    def stopped(_words: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted) as failed:
+        wrapping.wrap(site, ["true"], lasting=600, say=stopped)
+
+    assert failed.value.remedy.startswith("Its claim is taken back")
+    assert stage.edge.items()["deploy0"] == before
 
 
 def test_what_can_t_be_finished_is_named_and_the_rest_is_done(stage: Stage, site: EdgeSide) -> None:
