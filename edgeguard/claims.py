@@ -211,6 +211,11 @@ def extend(
     settings = environment.settings
     wanted = stale if stale is not None else settings.edge.base_grace + lasting
     within_limits(environment, lasting, wanted)
+    if wanted < settings.edge.base_grace:
+        raise UsageError(
+            f"a grace of {wanted} s changes nothing: the base grace of {settings.edge.base_grace} s is always in force",
+            f"Leave --grace out, or name more than {settings.edge.base_grace}s.",
+        )
     if settings.claim.reason_required and not reason.strip():
         raise UsageError("a reason is needed here (claim.reason_required)", 'Say why: --reason "…".')
     wish = Wish(lasting=lasting, stale=wanted, did="grace extend", why=reason)
@@ -239,6 +244,9 @@ def _told_how_to_go_on(environment: EdgeSide, slot: str) -> Iterator[None]:
         yield
     except NotConfirmed as exc:
         raise NotConfirmed(f"{slot}: {exc.message}", remedy) from exc
+    except EdgeError as exc:  # also where no answer came to the write: it may have been done
+        said = f"{exc.message}; {slot} may have been written all the same"
+        raise type(exc)(said, f"{exc.remedy} {remedy}".lstrip()) from exc
     except Interrupted as exc:
         raise Interrupted(f"{exc.message}; {slot} is written, but not confirmed", remedy) from exc
 

@@ -119,6 +119,24 @@ def test_what_can_t_be_granted_is_refused_before_anything_is_written(stage: Stag
     assert claims.extend(of(stage), lasting=CEILING, reason="", stale=CEILING)["grace"] == CEILING
 
 
+def test_a_grace_below_the_base_is_refused(stage: Stage) -> None:
+    before = len(history(stage))
+    with pytest.raises(UsageError, match=f"the base grace of {BASE} s"):
+        claims.extend(of(stage), lasting=600, reason="", stale=BASE - 1)
+
+    assert writes(stage, before) == []
+
+
+def test_a_write_of_which_no_answer_came_is_named(stage: Stage) -> None:
+    stage.control("POST", "/faults", {"api": {"drop": "after", "times": 4, "match": {"method": "PATCH"}}})
+    with pytest.raises(EdgeError, match="support1 may have been written") as failed:
+        extend(of(stage))
+
+    assert in_force(stage) == BASE + HOUR
+    assert "edgeguard grace show site" in failed.value.remedy
+    assert "edgeguard grace release site support1" in failed.value.remedy
+
+
 def test_a_reason_is_needed_where_it_is_configured(stage: Stage) -> None:
     with pytest.raises(UsageError, match="reason"):
         extend(of(stage, claim__reason_required=True), reason=" ")
