@@ -6,6 +6,7 @@ carries a nonce that begins with grace.HOOK or KEPT, so that none of a guarded d
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -175,7 +176,10 @@ def post_failed(
     Raises:
         UsageError: there is no claim in force that could be kept; also as in find.
     """
-    seen = look(environment)
+    try:
+        seen = look(environment)
+    except EdgeError as exc:
+        raise _not_kept(environment, slot, exc) from exc
     found = find(environment, seen, slot, nonce)
     if found.claim is None or not found.live:
         over = "is not in force any more" if found.claim is None else f"ended by itself {rfc3339(found.claim.until)}"
@@ -185,7 +189,10 @@ def post_failed(
         )
     kept = replace(found.claim.without_hold(), nonce=new_nonce(KEPT))
     line = audit.line(seen.items, at=seen.now, did=did, why="kept, as it failed", slot=found.slot, claim=kept)
-    environment.edge.write({found.slot: kept.value(), **line})
+    try:
+        environment.edge.write({found.slot: kept.value(), **line})
+    except EdgeError as exc:
+        raise _not_kept(environment, found.slot, exc) from exc
     return {
         "id": found.slot,
         "outcome": "kept",
@@ -193,6 +200,15 @@ def post_failed(
         "until": rfc3339(found.claim.until),
         "seconds_left": found.claim.until - int(seen.now),
     }
+
+
+def _not_kept(environment: EdgeSide, slot: str | None, failure: EdgeError) -> CleanupUnfinished:
+    claim, named = slot or "the deploy's claim", f" {slot}" if slot else ""
+    again = f"edgeguard hook post {environment.name}{named} --failed"
+    left = f"{claim} could not be marked as kept ({failure.message}); it stays in force until it ends by itself"
+    return CleanupUnfinished(
+        left, f"{failure.remedy} Then repeat it, or the next `hook pre` is refused: {again}".lstrip()
+    )
 
 
 def post(
@@ -214,9 +230,15 @@ def post(
         CleanupUnfinished: the site is well, but something of this could not be done.
         UsageError, Locked: see find.
     """
-    seen = look(environment)
-    found = find(environment, seen, slot, nonce)
-    again = f"edgeguard hook post {environment.name} {found.slot}"
+    keys = "".join(f" --purge-key {shlex.quote(key)}" for key in purge_keys)
+    try:
+        seen = look(environment)
+        found = find(environment, seen, slot, nonce)
+    except EdgeError as exc:
+        named = f" {slot}" if slot else ""
+        again = f"edgeguard hook post {environment.name}{named}{keys}"
+        raise _not_looked_at(environment, slot, again, stop, exc) from exc
+    again = f"edgeguard hook post {environment.name} {found.slot}{keys}"
     if found.live and found.claim is not None and found.claim.hold_until > seen.now:
         with suppress(EdgeError):  # it ends by itself soon; pages are to be fetched anew from here on
             environment.edge.write({found.slot: found.claim.without_hold().value()})
@@ -251,6 +273,22 @@ def post(
     outcome = "released" if found.live else "free" if found.claim is None else "ended"
     ended = rfc3339(found.claim.until) if outcome == "ended" and found.claim else None
     return {"id": found.slot, "outcome": outcome, "ended": ended, "purged": purged}
+
+
+def _not_looked_at(
+    environment: EdgeSide, slot: str | None, again: str, stop: Stop, failure: EdgeError
+) -> EdgeguardError:
+    """What `post` ends with where the API does not tell of claims. The front door does without it, and is asked."""
+    claim = slot or "the deploy's claim"
+    left = f"purge and release ({failure.message}); {claim} stays in force until it ends by itself"
+    try:
+        front_door.wait_healthy(environment.settings.edge, None, sleep=stop.sleep)
+    except OriginsUnhealthy as exc:
+        return OriginsUnhealthy(f"{exc.message}; left to do: {left}", f"Mend the site, then: {again}")
+    except Interrupted as exc:
+        return Interrupted(exc.message, f"Nothing is given back or purged yet: {again}")
+    remedy = f"{failure.remedy} Then repeat it: {again}".lstrip()
+    return CleanupUnfinished(f"the site is well, but left to do: {left}", remedy)
 
 
 def _purge(environment: EdgeSide, keys: Sequence[str], stop: Stop) -> dict[str, Any]:

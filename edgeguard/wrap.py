@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard import hooks
 from edgeguard.edge.confirm import edge_clock
 from edgeguard.edge.grace import parse
-from edgeguard.errors import EdgeError, EdgeguardError
+from edgeguard.errors import CleanupUnfinished, EdgeError, EdgeguardError
 from edgeguard.moments import duration, rfc3339
 from edgeguard.renewal import Renewal
 from edgeguard.signals import Stop, heeded
@@ -74,7 +74,12 @@ def wrap(
         if code != 0:
             return {"command_exit_code": code, **_kept(environment, made, say)}
         keys, nonce = tuple(purge_keys), made.claim.nonce
-        done = hooks.post(environment, slot, stop=stop, purge_keys=keys, nonce=nonce, did="wrap")
+        try:
+            done = hooks.post(environment, slot, stop=stop, purge_keys=keys, nonce=nonce, did="wrap")
+        except CleanupUnfinished as exc:
+            until = f"the claim was made to last until {rfc3339(made.claim.until)}, or was renewed since"
+            said = f"{program} succeeded; {exc.message}; {until}; its hold ends within {duration(hold)}"
+            raise CleanupUnfinished(said, exc.remedy) from exc
         return {"command_exit_code": 0, **done}
 
 

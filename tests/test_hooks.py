@@ -293,6 +293,30 @@ def test_wrap_that_is_stopped_before_its_command_leaves_what_there_was(
     assert stage.edge.items()["deploy0"] == before
 
 
+def test_post_that_can_t_ask_the_api_says_what_is_left(stage: Stage, site: EdgeSide) -> None:
+    """The front door needs no API: well, or not, is told."""
+    put(stage, "h1234567")
+    stage.control("POST", "/faults", {"api": {"status": 403}})
+    with pytest.raises(CleanupUnfinished, match="the site is well, but left to do: purge and release") as unfinished:
+        post(site, "deploy0", "news")
+    with pytest.raises(CleanupUnfinished, match="could not be marked as kept") as not_kept:
+        hooks.post_failed(site, "deploy0")
+    stage.origin.closed = True
+    with pytest.raises(OriginsUnhealthy, match="deploy0 stays in force"):
+        post(of(stage, edge__healthy_timeout=0.3), "deploy0")
+
+    assert "edgeguard hook post site deploy0 --purge-key news" in unfinished.value.remedy
+    assert "edgeguard hook post site deploy0 --failed" in not_kept.value.remedy
+
+
+def test_wrap_tells_that_the_command_succeeded_where_the_api_fails_after_it(stage: Stage, site: EdgeSide) -> None:
+    def fails(_words: str) -> None:
+        stage.control("POST", "/faults", {"api": {"status": 403}})
+
+    with pytest.raises(CleanupUnfinished, match=r"true succeeded; .*deploy0 stays in force .* until 2"):
+        wrapping.wrap(site, ["true"], lasting=600, say=fails)
+
+
 def test_what_can_t_be_finished_is_named_and_the_rest_is_done(stage: Stage, site: EdgeSide) -> None:
     put(stage, "h1234567")
     purges = {"path_prefix": f"/service/{stage.ready['service_id']}/purge"}
