@@ -78,7 +78,6 @@ class Stop:
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         if self._asked:  # not print: this may be in the midst of one
             with suppress(OSError):  # the terminal is gone, which is what it may have said twice
-                os.write(2, f"edgeguard: {self.left_behind}
-".encode())
+                os.write(2, f"edgeguard: {self.left_behind}\n".encode())
         self._signal = signal.Signals(number).name
         self._asked = True
