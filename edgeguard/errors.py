@@ -18,7 +18,7 @@
     ├── NotConfirmed             9   written, but the edge does not show it
     ├── RolledBack              10   failed, and the previous release is serving again
     ├── Held                    11   failed, and a person is needed
-    ├── CleanupUnfinished       12   deployed, but something is left to do
+    ├── CleanupUnfinished       12   deployed (or a pipeline's deploy has ended), but something is left to do
     └── Interrupted            130   a signal came before anything was closed
 
 Foreign exceptions are turned into these at the border where they arise, once, with `raise … from exc`.

@@ -110,7 +110,7 @@ def take_back(environment: EdgeSide, slot: str, before: str, *, ends: int, nonce
     except EdgeError as exc:
         return (
             f"Its claim, {slot}, could not be taken back ({exc.message}) and may be in force: it ends by itself, "
-            f"{rfc3339(ends)} at the latest. To go on before: edgeguard hook pre {environment.name} --id {slot} renews "
+            f"{rfc3339(ends)} at the latest. To go on before that: edgeguard hook pre {environment.name} --id {slot} renews "
             "it, and so does `wrap` with that --id."
         )
     return "Its claim is taken back." if before == FREE else f"Its claim is taken back: {slot} is as it was before."
@@ -175,6 +175,7 @@ def post_failed(
 
     Raises:
         UsageError: there is no claim in force that could be kept; also as in find.
+        CleanupUnfinished: the edge's API failed; a claim that is there stays until it ends by itself.
     """
     try:
         seen = look(environment)

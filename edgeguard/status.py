@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge import audit, grace
 from edgeguard.errors import EdgeguardError
+from edgeguard.health import Limits
+from edgeguard.health.judge import judge
+from edgeguard.health.look import look
 from edgeguard.moments import duration, rfc3339, short
 from edgeguard.record import left_out
 from edgeguard.steps import ways_on
@@ -14,21 +17,27 @@ from edgeguard.steps import ways_on
 if TYPE_CHECKING:
     from edgeguard.environment import EdgeSide, Environment
 
+_PATIENCE = 5.0
+"""Seconds for all pages together."""
+
 
 def status(environment: Environment, *, now: float) -> dict[str, Any]:
     """Servers, lock, unfinished deploy and grace. The edge's part is {"error": …} when it can't be asked.
 
     `servers` are those that are driven and can be read; `without` those that are left out, `unreadable` the others,
-    each with what was wrong. If no server can be read there is nothing to tell: ClusterError.
+    each with what was wrong; `runway` is told while something is unfinished or closed. If no server can be read there
+    is nothing to tell: ClusterError.
     """
     cluster = environment.cluster
     record, failures = environment.record().read()
     if set(failures) == set(cluster.servers):
         raise next(iter(failures.values()))
     without = left_out(record)
+    servers = cluster.without({*without, *failures}).state()
+    matters = record.get("deploy") or record.get("closure") or not all(server.open for server in servers)
     return {
         "environment": environment.name,
-        "servers": [asdict(server) for server in cluster.without({*without, *failures}).state()],
+        "servers": [asdict(server) for server in servers],
         "without": list(without),
         "unreadable": {name: failure.message for name, failure in failures.items() if name not in without},
         "lock": record.get("lock"),
@@ -36,7 +45,15 @@ def status(environment: Environment, *, now: float) -> dict[str, Any]:
         "closure": record.get("closure"),
         "opened": record.get("opened"),
         "grace": grace_status(environment, now=now),
+        "runway": _runway(environment) if matters else None,
     }
+
+
+def _runway(environment: Environment) -> float | None:
+    """As `probe` has it: for how many seconds the edge could serve the pages of visitors.anonymous by itself."""
+    settings = environment.settings
+    limits = Limits(None, None, _PATIENCE)
+    return judge(environment.name, settings, look(settings, timeout=_PATIENCE), limits).runway
 
 
 def grace_status(environment: EdgeSide, *, now: float, audit_lines: int = 0) -> dict[str, Any]:
@@ -126,7 +143,10 @@ def text(found: dict[str, Any]) -> str:
     lines.append(
         f"  lock       {lock['deploy']} ({lock['holder']}, since {lock['since']})" if lock else "  lock       free"
     )
-    return "\n".join([*lines, grace_text(found["grace"]), *_to_do(found)])
+    lines.append(grace_text(found["grace"]))
+    if found["runway"] is not None:
+        lines.append(f"  runway     {duration(round(found['runway']))}: so long the edge could serve its copies alone")
+    return "\n".join([*lines, *_to_do(found)])
 
 
 def _to_do(found: dict[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -154,14 +155,16 @@ def test_a_living_deploy_is_left_alone(world: World, tmp_path: Path) -> None:
 
 
 def test_a_cluster_is_closed_and_opened_by_hand(world: World, tmp_path: Path) -> None:
+    urllib.request.urlopen(world.ready["edge_url"], timeout=10).close()  # so that there is a copy
     closed = world.run("cluster", "close", "rehearsal", "--for", "2h", "--reason", "the database moves", "--json")
     assert closed.code == 0, closed.err
-    status = world.status()
+    status = json.loads(world.run("status", "rehearsal", "--json", EDGEGUARD_VISITORS__ANONYMOUS='["/"]').out)
     refused = world.deploy()
     twice = world.run("cluster", "close", "rehearsal", "--for", "1h", "--reason", "again")
     opened = world.run("cluster", "open", "rehearsal", "--state", str(tmp_path))
     assert [server["open"] for server in status["servers"]] == [False] * 3
     assert status["grace"]["in_force"] >= 7200
+    assert 7000 < status["runway"] <= status["grace"]["in_force"] + 2
     said(refused, 3, "by hand", "the database moves", "edgeguard cluster open rehearsal")
     said(twice, 3, "by hand")
     assert opened.code == 0, opened.err
