@@ -110,8 +110,8 @@ def take_back(environment: EdgeSide, slot: str, before: str, *, ends: int, nonce
     except EdgeError as exc:
         return (
             f"Its claim, {slot}, could not be taken back ({exc.message}) and may be in force: it ends by itself, "
-            f"{rfc3339(ends)} at the latest. To go on before that: edgeguard hook pre {environment.name} --id {slot} renews "
-            "it, and so does `wrap` with that --id."
+            f"{rfc3339(ends)} at the latest. To go on before that: edgeguard hook pre {environment.name} --id {slot} "
+            "renews it, and so does `wrap` with that --id."
         )
     return "Its claim is taken back." if before == FREE else f"Its claim is taken back: {slot} is as it was before."
 

@@ -98,19 +98,13 @@ BROKEN = [
             ("init", "if (var.eg_hold > var.eg_now) {", "if (var.eg_hold > 0) {"),
             ("miss", 'req.http.Edgeguard-Hold == "1" && ', ""),
         ],
-        "on_hold_a_visitor_cannot_make_the_edge_ask": [
-            ("recv", "req.restarts == 0 || ", ""),
-        ],
         "a_strangers_error_stays_what_it_is_after_a_restart": [
-            ("recv", ' || req.http.Edgeguard-Asked != "again"', ""),
+            ("recv", "unset req.http.Edgeguard-Asked;", ""),
         ],
         "on_hold_a_page_beyond_the_grace_is_fetched": [
-            ("recv", 'if (req.restarts == 0 || req.http.Edgeguard-Asked != "again") {', "if (true) {"),
-            ("miss", "unset bereq.http.Edgeguard-Asked;", ""),
-            ("miss", ' && req.http.Edgeguard-Asked != "again"', ""),
+            ("miss", " && req.restarts == 0", ""),
             ("miss", 'set req.http.Edgeguard-Asked = "held";', ""),
             ("error", 'if (req.http.Edgeguard-Asked == "held" && req.restarts == 0) {', "if (false) {"),
-            ("error", 'set req.http.Edgeguard-Asked = "again";', ""),
             ("error", "restart;", ""),
         ],
         "a_strangers_error_stays_what_it_is": [

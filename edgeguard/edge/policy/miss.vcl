@@ -2,7 +2,6 @@
 call edgeguard_grace;  # for this node: recv may have run on another one
 
 # Our headers are between visitor and edge. Neither the origin nor a shield's recv is to see them.
-unset bereq.http.Edgeguard-Asked;
 unset bereq.http.Edgeguard-Grace;
 unset bereq.http.Edgeguard-Hold;
 unset bereq.http.Edgeguard-Show;
