@@ -43,9 +43,11 @@ PLANNED_CLOSURE = ClusterSettings.model_fields["planned_closure"].default
 def expected_closure(environment: EdgeSide, past: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
     """How long a closure will last, in seconds, and how that is known. `past`: the history that the servers keep."""
     closures = [run["closed_seconds"] for run in past if run["outcome"] == "deployed" and run["closed_seconds"]]
-    if closures := closures[-LAST:]:
-        return max(closures), f"the longest of the last {len(closures)} deploys"
     cluster = environment.settings.cluster
+    said = cluster is not None and "planned_closure" in cluster.model_fields_set  # by who knows what is to come
+    planned = cluster.planned_closure if cluster is not None and said else 0
+    if (closures := closures[-LAST:]) and max(closures) > planned:
+        return max(closures), f"the longest of the last {len(closures)} deploys"
     if cluster is not None:
         return cluster.planned_closure, "cluster.planned_closure"
     return PLANNED_CLOSURE, "assumed"
