@@ -103,7 +103,8 @@ class Cluster(Protocol):
         """Write on every server, in the order of `servers`, durably. A server accepts it only if the epoch it
         holds (0 without a record) is `epoch`; with `expected`, if it is at most that; else Fenced. So taking the
         lock is `write_record(n + 1, …, expected=n)`: one of two who try wins on each server, and a server that is
-        new, or that a taker who died did not reach, follows."""
+        new, or that a taker who died did not reach, follows. Who takes it is not kept out for good by a process
+        that fell asleep in the midst of an act: as its lease has run out, that one may be killed."""
 
     # Looking
     def state(self) -> tuple[ServerState, ...]:

@@ -74,6 +74,29 @@ def test_options_that_can_t_be_used_are_named_with_their_path(
         LocalCluster("test", ClusterSettings(root=tmp_path, options=options))
 
 
+SLEEPER = """
+import os, signal, sys
+from pathlib import Path
+from edgeguard.cluster.local import host
+with host.fenced(Path(sys.argv[1]), "web2", 1):
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.mark.skipif(not processes.VISIBLE, reason="only Linux tells who holds a file's lock")
+def test_who_sleeps_in_the_midst_of_an_act_keeps_nobody_out_for_good(world: LocalWorld) -> None:
+    lock(world, 1)
+    sleeper = subprocess.Popen([sys.executable, "-c", SLEEPER, str(server(world, "web2"))])
+    try:
+        os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
+        world.again().write_record(2, {"version": 1}, expected=1)
+        assert sleeper.wait(5) == -signal.SIGKILL
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    assert [record["epoch"] for record in world.cluster.read_record().values() if record] == [2, 2, 2]
+
+
 def test_looking_writes_nothing_and_starts_nothing(world: LocalWorld) -> None:
     world.cluster.state()
     world.cluster.read_record()

@@ -36,6 +36,7 @@ def delicate() -> Iterator[Scenario]:
 
 MORE = (
     Scenario(at="purge|answer unread|1", fault="down", lasting=10),  # 12: a claim is left, and ends by itself
+    Scenario(paused="swap|rename web2/current.next|1"),  # asleep, with that server's lock in its hand
 )
 
 

@@ -55,7 +55,7 @@ def unkept(outcome: Outcome) -> list[str]:
         return []
     phase = {"start": "build", "proof": "claim", "committed": "purge", "finish": "post-deploy"}
     named = phase.get(outcome.phase, outcome.phase)
-    if named == "lock" and outcome.unknown:  # nobody can tell from elsewhere
+    if named == "lock" and outcome.unknown:  # as README says below the table
         named = "build"
     row, wrong = rows()[named], []
     if outcome.visible not in row.cluster:

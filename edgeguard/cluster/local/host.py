@@ -5,17 +5,19 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 from edgeguard.errors import ClusterError, Fenced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 LOCK_SECONDS = 30.0  # whoever holds a host's lock does so for one act; longer means that it hangs
+EVICT_SECONDS = 5.0  # for who takes over from a holder that is known to be dead: it may be asleep, and hold this one
 QUOTED = 10  # lines of others' output in an error
 _POLL = 0.002
 _SLICE = 1_000_000  # bytes
@@ -74,8 +76,11 @@ def sync(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, server: str) -> Iterator[None]:
+def locked(folder: Path, server: str, *, evict: bool = False) -> Iterator[None]:
     """Hold the lock of a server's folder, which is made if need be. The kernel frees it when its holder dies.
+
+    With `evict`, a holder that has had it for EVICT_SECONDS is killed, as if its machine had died at that moment: it
+    may be a process that was put to sleep in the midst of an act, and would keep everybody out while it sleeps.
 
     Raises:
         ClusterError: somebody else has held it for LOCK_SECONDS.
@@ -88,19 +93,40 @@ def locked(folder: Path, server: str) -> Iterator[None]:
             f"{server}: {folder} can't be used: {exc.strerror}", "Let cluster.root name a folder of its own."
         ) from exc
     with file:
-        deadline = time.monotonic() + LOCK_SECONDS
+        began = time.monotonic()
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > deadline:
+                waited = time.monotonic() - began
+                if evict and waited > EVICT_SECONDS:
+                    evict = False
+                    for pid in _holders(file):
+                        with suppress(OSError):  # it has ended by itself, or is another user's
+                            os.kill(pid, signal.SIGKILL)
+                if waited > LOCK_SECONDS:
+                    who = ", ".join(f"pid {pid}" for pid in _holders(file)) or "another edgeguard"
                     raise ClusterError(
-                        f"{server}: another edgeguard has held {folder / 'lock'} for {LOCK_SECONDS:.0f} s",
+                        f"{server}: {who} has held {folder / 'lock'} for {LOCK_SECONDS:.0f} s",
                         "See what it is doing, or end it.",
                     ) from None
             time.sleep(_POLL)
         yield
+
+
+def _holders(file: TextIO) -> list[int]:
+    """The other processes that hold a file's lock; none where that can't be told (Linux does: proc_pid_fdinfo(5))."""
+    found = set()
+    wanted = os.fstat(file.fileno())
+    with suppress(OSError):  # there is no /proc
+        for process in Path("/proc").iterdir():
+            with suppress(OSError):  # it is no process, has ended, or is another user's
+                for opened in (process / "fd").iterdir():
+                    told = (process / "fdinfo" / opened.name).read_text(encoding="ascii")
+                    if "FLOCK" in told and os.path.samestat(opened.stat(), wanted):
+                        found.add(int(process.name))
+    return sorted(found - {os.getpid()})
 
 
 @contextmanager
@@ -110,7 +136,7 @@ def fenced(folder: Path, server: str, epoch: int, *, after: int | None = None) -
     Raises:
         Fenced: the server's record holds another epoch.
     """
-    with locked(folder, server):
+    with locked(folder, server, evict=after is not None):
         held = epoch_of(read(folder / "record.json"))
         if held != epoch if after is None else held > min(after, epoch):
             raise Fenced(
