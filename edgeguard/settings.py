@@ -138,7 +138,7 @@ class ClaimSettings(Table):
     """Claims on the grace: a deploy's own, and what is asked of support's."""
 
     duration: WholeSeconds = 4 * 3600
-    hold: WholeSeconds = 120
+    hold: WholeSeconds = Field(default=120, le=1800)
     reason_required: bool = False
     held: WholeSeconds = 24 * 3600
 

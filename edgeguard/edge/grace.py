@@ -24,6 +24,8 @@ HOOK, KEPT = "h", "k"
 """What the nonce of a claim begins with that a pipeline's hook has made, and a hook may give back; and of one that was
 kept when that deploy had failed, so that the next one may take it over."""
 DAY = 86_400
+LONGEST_HOLD = 3600
+"""Seconds. One that would last longer is a mistake and counts for nothing: nobody would ask the origin for so long."""
 _VALUE = re.compile(r"([0-9]{10}):([0-9]{1,7})(?::([0-9]{10}))?:([a-z0-9]{4,12})")
 
 
@@ -93,7 +95,7 @@ def in_force(claims: Iterable[Claim], *, base: int, ceiling: int, now: float) ->
     alive = live(claims, now=now, ceiling=ceiling)
     return Grace(
         seconds=min(ceiling, max([base, *(claim.grace for claim in alive)])),
-        hold=any(claim.hold_until > now for claim in alive),
+        hold=any(now < claim.hold_until < now + LONGEST_HOLD for claim in alive),
     )
 
 

@@ -42,6 +42,10 @@ class Beliefs:
     """Whether an answer becomes a 304 is judged by what vcl_deliver leaves of its validators. (Else by those that the
     object has.)"""
 
+    surrogates_told_in_304: bool = True
+    """A 304 from a shield to the node in front carries Surrogate-Control, as the whole answer does. (Else it tells only
+    what visitors are told.)"""
+
     soft_purge_starts_staleness: bool = True
     """Staleness after a soft purge is counted from the purge. (Else from when the object was stored, as if its TTL
     had been 0.)"""

@@ -454,7 +454,8 @@ class Visit:
         headers = end_to_end(headers)
         judged = headers if self._node.controls.beliefs.conditions_judged_after_deliver else list(served.headers)
         if not self._passing and status == 200 and _not_modified(self._received, judged):  # noqa: PLR2004 - OK
-            return Answer(304, headers)
+            told = self._node.controls.beliefs.surrogates_told_in_304
+            return Answer(304, [pair for pair in headers if told or pair[0].lower() != "surrogate-control"])
         return Answer(status, headers, served.body, str(values.get("resp.response") or served.reason), self._length)
 
     def _debug_ttl(self, served: Stored) -> str:

@@ -147,6 +147,10 @@ CASES = (
     case("hold beyond the grace", FIRST, Later(320), Claim(300, hold=100), Visit(NEW)),
     case("hold beyond the grace, closed", FIRST, Later(320), Origin.CLOSED, Claim(300, hold=100), Visit(SHORT)),
     case("a hold that ends", FIRST, Later(15), Origin.CLOSED, Claim(300, hold=20), Later(21), Visit(STALE)),
+    case(
+        "a hold that would last too long",
+        *(FIRST, Later(15), Origin.CLOSED, Claim(300, last=5000, hold=3700), Visit(STALE), Later(110), Visit(HELD)),
+    ),
     case("a hold that outlasts its claim", FIRST, Later(15), Claim(300, last=20, hold=500), Later(21), Visit(NEW)),
     # -- purges
     case("soft purge", FIRST, Purge.SOFT, Visit(NEW)),

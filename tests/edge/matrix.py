@@ -50,28 +50,40 @@ def losses(stage: Stage) -> Losses:
     return found
 
 
+LAYOUTS: dict[str, dict[str, bool]] = {
+    "one node": {},
+    "clusters of nodes, behind a shield": {"clustered": True, "shield": True},
+}
+
+
 @dataclass(frozen=True)
 class Measured:
-    """What is lost with every switch as documented, and with each one turned alone."""
+    """What is lost in each layout with every switch as documented, and with each one turned alone."""
 
     usual: Mapping[str, bool]
-    as_documented: Losses
-    turned: Mapping[str, Losses]
+    as_documented: Mapping[str, Losses]
+    turned: Mapping[str, Mapping[str, Losses]]
 
 
 def measure(stage: Stage) -> Measured:
     usual = stage.control("GET", "/switches")
-    turned = {}
-    for switch, value in usual.items():
-        stage.believe(**{switch: not value})
-        turned[switch] = losses(stage)
-        stage.believe(**{switch: value})
-    return Measured(usual, losses(stage), turned)
+    as_documented: dict[str, Losses] = {}
+    turned: dict[str, dict[str, Losses]] = {}
+    for layout, nodes in LAYOUTS.items():
+        stage.nodes(**nodes)
+        as_documented[layout] = losses(stage)
+        turned[layout] = {}
+        for switch, value in usual.items():
+            stage.believe(**{switch: not value})
+            turned[layout][switch] = losses(stage)
+            stage.believe(**{switch: value})
+    stage.nodes()
+    return Measured(usual, as_documented, turned)
 
 
 def document(measured: Measured) -> str:
     """All of docs/cases.md."""
-    return HEAD + _cases() + MIDDLE + _open(measured)
+    return HEAD + _cases() + LAYERS + _layouts(measured) + MIDDLE + _open(measured)
 
 
 HEAD = f"""# What visitors get
@@ -86,11 +98,22 @@ where it says "fresh" or "at once". The short page is a 503 with the `Retry-Afte
 
 """
 
+LAYERS = """
+## Clusters of nodes, and a shield
+
+A case above is about one node. Fastly serves a page by one node that may fetch through another of its cluster, and by
+a shield behind all of them where the service has one. So every case is played there too, with every switch below
+turned. No visitor gets an error instead of the copy. But what a shield serves stale is kept by the node in front for a
+second, and for a minute more if the shield fails: so long after the grace has ended, or the origin has come back, it
+may be served.
+
+"""
+
 MIDDLE = """
 ## What Fastly's documentation leaves open
 
 Each question is a switch of the stand-in, and every case is played with each of them turned. The first line of a pair
-is what the documentation says or implies. A case is named where what it loses depends on that switch alone:
+is what the documentation says or implies. A case is named where what it loses at one node depends on that switch alone:
 
 - **no error**: a visitor gets the copy where the table above says so;
 - **no wait**: the origin is not asked where the table above says so;
@@ -113,11 +136,19 @@ def _cases() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _layouts(measured: Measured) -> str:
+    lines = [f"| layout | {' | '.join(promise.value for promise in Promise)} |", "|---|---|---|---|"]
+    for layout, found in measured.as_documented.items():
+        lines.append(f"| {layout} | {' | '.join(_cell(found[promise]) for promise in Promise)} |")
+    return "\n".join(lines) + "\n"
+
+
 def _open(measured: Measured) -> str:
     words = questions()
+    alone = next(iter(LAYOUTS))
     lines = [f"| switch | | {' | '.join(promise.value for promise in Promise)} |", "|---|---|---|---|---|"]
     for switch, value in measured.usual.items():
-        here, there = measured.as_documented, measured.turned[switch]
+        here, there = measured.as_documented[alone], measured.turned[alone][switch]
         lines.append(f"| `{switch}` | {_word(value)} | {_cells(here, there)} |")
         lines.append(f"| | {_word(not value)} | {_cells(there, here)} |")
     return "\n".join([*lines, "", *(f"- `{switch}`: {words[switch]}" for switch in measured.usual)]) + "\n"

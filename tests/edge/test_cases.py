@@ -9,7 +9,7 @@ import pytest
 
 from tests.edge import varnish
 from tests.edge.cases import CASES
-from tests.edge.matrix import DOCUMENT, document, measure, questions
+from tests.edge.matrix import DOCUMENT, LAYOUTS, document, measure, questions
 from tests.edge.play import Promise
 from tests.edge.scenarios import PASS
 
@@ -60,20 +60,21 @@ def test_a_case_holds(cache: Cache, case: Case) -> None:
 
 
 def test_what_is_documented_keeps_every_promise(measured: Measured) -> None:
-    lost = {
-        promise: [case.name for case in cases if not case.outside] for promise, cases in measured.as_documented.items()
-    }
+    alone = next(iter(measured.as_documented.values()))
+    lost = {promise: [case.name for case in cases if not case.outside] for promise, cases in alone.items()}
 
     assert lost == {promise: [] for promise in Promise}
 
 
-def test_no_error_whichever_way_an_open_question_turns_out(measured: Measured) -> None:
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_no_error_in_any_layout_whichever_way_an_open_question_turns_out(measured: Measured, layout: str) -> None:
+    usual, turned = measured.as_documented[layout], measured.turned[layout]
     lost = {
         switch: [case.name for case in losses[Promise.NO_ERROR] if not case.outside]
-        for switch, losses in measured.turned.items()
+        for switch, losses in [("none", usual), *turned.items()]
     }
 
-    assert lost == {switch: [] for switch in questions()}
+    assert lost == {switch: [] for switch in ["none", *questions()]}
 
 
 def test_the_page_about_the_cases_is_true(measured: Measured) -> None:

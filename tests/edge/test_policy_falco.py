@@ -51,6 +51,8 @@ ROWS = [
     Row("a hold that has ended, of a claim that has not", 7200, items=deploy(NOW + 100, hold=NOW - 1)),
     Row("a hold that ends at this second", 7200, items=deploy(NOW + 100, hold=NOW)),
     Row("a hold in a claim below the base", hold=True, items=deploy(NOW + 100, grace=5, hold=NOW + 10)),
+    Row("nearly too long a hold", 7200, hold=True, items=deploy(NOW + 9000, hold=NOW + 3599)),
+    Row("too long a hold", 7200, items=deploy(NOW + 9000, hold=NOW + 3600)),
     Row("a hold that outlasts its claim", items=deploy(NOW - 1, hold=NOW + 10)),
     Row("expired", items=deploy(NOW - 1)),
     Row("expired at this second", items=deploy(NOW)),

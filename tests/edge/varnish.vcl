@@ -24,7 +24,7 @@ sub claim {
     if (std.duration(req.http.Asks, 0s) > var.get_duration("grace")) {
       var.set_duration("grace", std.duration(req.http.Asks, 0s));
     }
-    if (std.time(req.http.Hold-Until, now) > now) {
+    if (std.time(req.http.Hold-Until, now) > now && std.time(req.http.Hold-Until, now) < now + 1h) {
       set req.http.Hold = "1";
     }
   }

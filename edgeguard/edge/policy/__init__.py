@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from edgeguard.edge import Status
-from edgeguard.edge.grace import DAY, DEPLOY_SLOTS, SLOTS, SUPPORT_SLOTS
+from edgeguard.edge.grace import DAY, DEPLOY_SLOTS, LONGEST_HOLD, SLOTS, SUPPORT_SLOTS
 from edgeguard.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +36,16 @@ PAGE_BYTES = 65_536
 _HEADER_BYTES = 16_384
 """Of a Surrogate-Key header; keys beyond it are ignored (Fastly: reference/http/http-headers/Surrogate-Key)."""
 _REFUSALS = "private|no-store"
+_FAILURES = (
+    r"all backends failed or unhealthy(?: \([a-z]+\))?",
+    r"backend(?: is unhealthy|\.max_conn reached| (?:read|write) error)",
+    r"no healthy backends",
+    r"connection (?:refused|timed out|reset by peer)",
+    r"(?:first byte|between bytes|fetch) timeout",
+    r"(?:network|host) (?:is )?unreachable",
+    r"ssl [a-z ]*error",
+)
+"""Fastly's words for a backend that fails (guides/vcl/errors, guides/common-503-errors), in any case."""
 _FOLDER = Path(__file__).parent
 _FIRST, _LAST = 1, 9999
 _SNIPPETS = (
@@ -43,6 +53,7 @@ _SNIPPETS = (
     ("init", "init", 10),
     ("recv", "recv", _FIRST),
     ("miss", "miss", _FIRST),
+    ("miss_asks", "miss", _LAST),
     ("pass", "pass", _FIRST),
     ("fetch", "fetch", _FIRST),
     ("fetch_ceiling", "fetch", _LAST),
@@ -134,10 +145,12 @@ def _render(settings: EdgeSettings, revision: str) -> tuple[Snippet, ...]:
         "base": _number(settings.base_grace),
         "ceiling": _number(settings.ceiling),
         "longest": _number(settings.ceiling + DAY),
+        "held": _number(LONGEST_HOLD),
         "dictionary": _plain(settings.dictionary, r"[a-z][a-z0-9_]*"),
         "status": _plain(settings.status_name, r"[A-Za-z0-9_-]{1,64}"),
         "revision": _plain(revision, r"[0-9a-f]*"),
         "refusals": _REFUSALS + ("|must-revalidate|proxy-revalidate" if settings.respect_must_revalidate else ""),
+        "failures": "|".join(_FAILURES),
         "keys": _number(_HEADER_BYTES - len(f" {GROUPS[0]}")),
         "page": _long_string(_page(settings.closed_page)),
     }

@@ -9,7 +9,7 @@
       if (var.eg_asks > var.eg_grace) {
         set var.eg_grace = var.eg_asks;  # the largest wins, so the order in which items arrive can't matter
       }
-      if (var.eg_hold > var.eg_now) {
+      if (var.eg_hold > var.eg_now && var.eg_hold < var.eg_near) {
         set req.http.Edgeguard-Hold = "1";
       }
     }

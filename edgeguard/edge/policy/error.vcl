@@ -34,16 +34,14 @@ if (req.http.Edgeguard-Asked == "held" && req.restarts == 0) {
 }
 
 # Refused, timed out, broken off: Fastly makes a 503 of each, and serves stale by itself only for a backend marked sick.
-# Only for a request that reached our miss: an error that somebody's recv raises on purpose stays what it is.
-if (obj.status >= 500 && obj.status < 600 && req.http.Edgeguard-Asked == "miss" && stale.exists) {
+# "miss" says that the origin was asked and has not answered: only Fastly can have raised this. Where it doesn't say so (a
+# conditional fetch may come before miss, somebody's miss may return before our last line, an answer may break off), only
+# the words count that Fastly itself has for a backend that fails (Fastly: guides/vcl/errors). An error that somebody
+# raises on purpose, in recv, miss or fetch, stays what it is.
+if (obj.status == 503 && stale.exists
+    && (req.http.Edgeguard-Asked == "miss"
+      || ((!req.http.Edgeguard-Asked || req.http.Edgeguard-Asked == "answered")
+        && obj.response ~ "(?i)^(?:{{failures}})\z"))) {
   set req.http.Edgeguard-Asked = "stale";  # once only
-  return(deliver_stale);
-}
-
-# If a conditional fetch comes before miss, a failure of it arrives here with no word in Edgeguard-Asked. Then only the
-# reasons count that Fastly itself gives when a backend fails (Fastly: guides/vcl/errors), not a stranger's.
-if (obj.status == 503 && !req.http.Edgeguard-Asked && stale.exists
-    && obj.response ~ "(?i)^(?:all backends failed|backend |between bytes timeout|connection |fetch timeout|first byte timeout|ssl |host |network )") {
-  set req.http.Edgeguard-Asked = "stale";
   return(deliver_stale);
 }

@@ -23,6 +23,11 @@ if (beresp.status >= 500 && beresp.status < 600 && req.http.Edgeguard-Asked != "
   }
 }
 
+# There is an answer to go on with. An error that somebody's fetch raises from here on is meant.
+if (req.http.Edgeguard-Asked == "miss") {
+  set req.http.Edgeguard-Asked = "answered";
+}
+
 # For who asks by the status name: was there a copy that could have been served stale, when this answer was fetched? Since
 # it is stored with the page, and a 304 leaves it as it was, it says its time.
 if (req.http.Edgeguard-Show == "{{status}}") {

@@ -22,6 +22,17 @@ if (beresp.ttl > 0s
     && !beresp.http.Set-Cookie
     && var.eg_promised >= {{base}}) {
   set beresp.stale_if_error = {{ceiling}}s;
+
+  # The node in front of a shield renews its copy by the shield's 304, where these headers decide and not its fetch. Here
+  # they change nothing any more: they were read before fetch. Visitors don't see them.
+  std.collect(beresp.http.Surrogate-Control, ",");
+  if (!beresp.http.Surrogate-Control) {
+    set beresp.http.Surrogate-Control = "stale-if-error={{ceiling}}";
+  } else if (beresp.http.Surrogate-Control ~ "(?i)stale-if-error=") {
+    set beresp.http.Surrogate-Control = regsub(beresp.http.Surrogate-Control, "(?i)stale-if-error=[0-9]+", "stale-if-error={{ceiling}}");
+  } else {
+    set beresp.http.Surrogate-Control = beresp.http.Surrogate-Control ", stale-if-error={{ceiling}}";
+  }
 }
 
 # The shield served this stale, and its deliver says so. Kept as it is, it would be fresh here for a whole TTL (after a

@@ -13,6 +13,7 @@
 sub edgeguard_grace {
   declare local var.eg_now INTEGER;    # this node's clock, Unix seconds
   declare local var.eg_far INTEGER;    # a claim that would last beyond this moment is a mistake
+  declare local var.eg_near INTEGER;   # a hold that would last beyond this one, too
   declare local var.eg_grace INTEGER;  # the largest grace seen so far
   declare local var.eg_item STRING;    # the slot that is being read
   declare local var.eg_until INTEGER;  # its claim ends at this moment
@@ -22,6 +23,8 @@ sub edgeguard_grace {
   set var.eg_now = std.atoi(now.sec);
   set var.eg_far = var.eg_now;
   set var.eg_far += {{longest}};  # the ceiling and a day: what a claim can reasonably last
+  set var.eg_near = var.eg_now;
+  set var.eg_near += {{held}};    # a hold lasts minutes, and is renewed
   set var.eg_grace = {{base}};    # with no claim, and with garbage in every slot, the base is in force
   set req.http.Edgeguard-Hold = "0";
 

@@ -17,4 +17,3 @@ if (req.http.Edgeguard-Hold == "1" && stale.exists && req.restarts == 0) {
   set req.http.Edgeguard-Asked = "held";
   return(deliver_stale);
 }
-set req.http.Edgeguard-Asked = "miss";  # from here a failure is the failure of a page that may be served stale

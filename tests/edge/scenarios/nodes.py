@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.edge.scenarios.telling import SHORT_PAGE, cached, scenario, stranger
-from tests.edge.stage import BASE, CLOSED
+from tests.edge.stage import BASE, CEILING, CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +77,14 @@ def a_shield_revalidates_nothing_in_the_background(stage: Stage) -> None:
     path = at_the_shield(stage, age=15, cache="max-age=10, stale-while-revalidate=1000, stale-if-error=0")
     stage.origin.closed = True
     assert stage.get_at_second_node(path).status == SHORT_PAGE
+
+
+@scenario()
+def a_shields_304_leaves_a_page_its_ceiling(stage: Stage) -> None:
+    path = at_the_shield(stage, age=15, more={"ETag": '"1"'})
+    assert stage.get(path).status == 200
+    told = stage.get(path, Fastly_Debug="1").headers["fastly-debug-ttl"]
+    assert told.split(")")[0].split()[3] == f"{CEILING}.000"
 
 
 @scenario()

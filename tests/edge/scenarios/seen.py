@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeguard.edge import grace, policy
-from tests.edge.scenarios.telling import PASS, SHORT_PAGE, cached, ours, scenario, stranger
+from tests.edge.scenarios.telling import PASS, SHORT_PAGE, cached, ours, scenario
 from tests.edge.stage import BASE
 
 if TYPE_CHECKING:
@@ -70,11 +70,6 @@ def a_refusal_without_a_copy_is_told_as_it_is(stage: Stage) -> None:
     page = stage.get(stage.page())
     assert page.status == 503
     assert b"Connection refused" in page.body
-
-
-@scenario(stranger("recv", 'if (req.http.Words) { error 503 "connection words"; }'))
-def a_strangers_words_alone_are_no_reason(stage: Stage) -> None:
-    assert b"connection words" in stage.get("/", Words="1").body
 
 
 @scenario(PASS)

@@ -24,6 +24,22 @@ def a_page_that_says_nothing_gets_the_ceiling(stage: Stage) -> None:
 
 
 @scenario()
+def the_ceiling_is_told_to_the_node_in_front(stage: Stage) -> None:
+    """And to nobody else: visitors see what the origin says to them, and who debugs sees both."""
+    told = f"stale-if-error={CEILING}"
+    for own, expected in (
+        ("", told),
+        ("max-age=10", f"max-age=10, {told}"),
+        ("max-age=10\nstale-while-revalidate=1", f"max-age=10, stale-while-revalidate=1, {told}"),
+        (f"max-age=10, Stale-If-Error={BASE}", f"max-age=10, {told}"),
+        (f"max-age=10, stale-if-error={BASE - 1}", f"max-age=10, stale-if-error={BASE - 1}"),
+    ):
+        path = stage.page(more={"Surrogate-Control": own} if own else {})
+        assert stage.get(path, Fastly_Debug="1").headers.get("surrogate-control") == expected
+        assert "surrogate-control" not in stage.get(path).headers
+
+
+@scenario()
 def an_origin_may_promise_less_than_the_base(stage: Stage) -> None:
     short = f"stale-if-error={BASE - 1}"
     for cache, surrogate in (

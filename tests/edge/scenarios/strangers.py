@@ -25,7 +25,7 @@ def a_passed_request_never_gets_an_anonymous_page(stage: Stage) -> None:
         stage.origin.up()
 
 
-@scenario(stranger("miss", "if (req.http.Cookie) { return(pass); }"))
+@scenario(stranger("miss", "if (req.http.Cookie) { return(pass); }", priority=10_000))
 def a_request_passed_in_miss_never_gets_an_anonymous_page(stage: Stage) -> None:
     path = cached(stage, age=15)
     stage.origin.closed = True
@@ -37,8 +37,10 @@ def a_request_passed_in_miss_never_gets_an_anonymous_page(stage: Stage) -> None:
 @scenario(
     stranger(
         "recv",
-        'if (req.http.Maintenance) { error 503 "Maintenance mode"; }'
-        'if (req.http.Forbidden) { error 403 "Connection not allowed"; }',
+        'if (req.http.Maintenance == "now") { error 503 "Maintenance mode"; }'
+        'if (req.http.Maintenance == "ours") { error 503 "Our connection timed out"; }'
+        'if (req.http.Maintenance == "late") { error 503 "Connection timed out for today"; }'
+        'if (req.http.Maintenance == "all") { error 403 "Connection refused"; }',
     ),
 )
 def a_strangers_error_stays_what_it_is(stage: Stage) -> None:
@@ -46,10 +48,36 @@ def a_strangers_error_stays_what_it_is(stage: Stage) -> None:
         stage.believe(error_before_lookup_sees_stale=belief)
         path = cached(stage, age=15)
         stage.claim(grace=5 * BASE, hold=100)
-        for asked in ("no", "miss", "held", "again"):
-            page = stage.get(path, Maintenance="1", Edgeguard_Asked=asked)
-            assert (page.status, page.stale) == (503, None), (belief, asked)
-            assert stage.get(path, Forbidden="1").status == 403
+        for asked in ("no", "miss", "held", "answered", "again"):
+            for maintenance in ("now", "ours", "late"):
+                page = stage.get(path, Maintenance=maintenance, Edgeguard_Asked=asked)
+                assert (page.status, page.stale) == (503, None), (belief, maintenance, asked)
+        assert stage.get(path, Maintenance="all").status == 403
+
+
+@scenario(stranger("miss", 'if (req.http.Maintenance) { error 503 "Maintenance mode"; }'))
+def an_error_of_a_strangers_miss_stays_what_it_is(stage: Stage) -> None:
+    path = cached(stage, age=15)
+    stage.claim(grace=5 * BASE)
+    page = stage.get(path, Maintenance="1")
+    assert (page.status, page.stale) == (503, None)
+
+
+@scenario(stranger("fetch", 'if (beresp.http.Broken) { error 503 "Broken"; }'))
+def an_error_of_a_strangers_fetch_stays_what_it_is(stage: Stage) -> None:
+    path = cached(stage, age=15)
+    stage.claim(grace=5 * BASE)
+    stage.origin.pages[path] = (200, {"Broken": "1"})
+    page = stage.get(path)
+    assert (page.status, page.stale) == (503, None)
+
+
+@scenario(stranger("fetch", 'if (beresp.http.Broken) { error 503 "between bytes timeout"; }'))
+def an_answer_that_breaks_off_leads_to_stale(stage: Stage) -> None:
+    """As Fastly says it when that happens after fetch, where it can't be played otherwise."""
+    path = cached(stage, age=15)
+    stage.origin.pages[path] = (200, {"Broken": "1"})
+    assert stage.get(path).stale == "error"
 
 
 @scenario(
