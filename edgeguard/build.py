@@ -37,6 +37,11 @@ class Build:
     started: float = field(default_factory=time.monotonic)
 
     @property
+    def _alone(self) -> dict[str, str]:
+        """What a program of ours sees, which nobody else's variables are to lead astray."""
+        return {"HOME": str(self.folder / "home"), "PATH": applications.SYSTEM_PATH, "TMPDIR": str(self.folder / "tmp")}
+
+    @property
     def _place(self) -> Path:
         return self.application.folder(self.folder)
 
@@ -48,8 +53,8 @@ class Build:
         for tool in tools:
             if tool.warning:
                 self.output(tool.warning)
-            for argv in tool.install(self.folder / "toolchain"):
-                self._step(f"the {tool.language} toolchain", argv)
+            for argv in tool.install(self.folder / "toolchain", self.folder / "tmp" / "toolchain"):
+                self._step(f"the {tool.language} toolchain", argv, env=self._alone)
         self._dependencies()
         self._default_build()
         if hook := self.application.hooks.get("build"):
@@ -89,9 +94,10 @@ class Build:
             self._step("npm install", ["sh", "-c", script])
 
     def _compile(self) -> None:
-        """Compile now what a read-only tree would have compiled at each start. What can't be compiled is left."""
+        """Compile now what a read-only tree would have compiled at each start. What can't be compiled is left, and so
+        is pip, which nobody needs any more."""
         python = str(self.folder / "toolchain" / "bin" / "python")
-        argv = [python, "-m", "compileall", "-qq", "-x", "node_modules", "app", "toolchain"]
+        argv = [python, "-m", "compileall", "-qq", "-x", "node_modules|site-packages/pip/", "app", "toolchain"]
         self._step("compileall", argv, cwd=self.folder, may_fail=True)
 
     def _mounts(self) -> None:
