@@ -241,8 +241,9 @@ def _short(page: Page, edge: EdgeSettings, yardstick: Yardstick, headers: Mappin
     else:
         evidence = f"it is stored with stale-if-error {limit:.0f} s, below the ceiling"
         remedy = (
-            "It was stored before the policy was installed, or a 304 has renewed it since: purge it softly while the "
-            "origin is healthy, or wait until its TTL has passed."
+            "It was stored before the policy was installed, or a 304 has renewed it since. Purge it softly while the "
+            "origin is healthy, or wait until its TTL has passed; if it has an ETag or Last-Modified, let the origin "
+            "send `Surrogate-Control: max-age=…, stale-if-error=<ceiling>` with 200 and 304 alike."
         )
     finding = Finding("short-runway", "critical", f"{page.url}: {needed}; {evidence}", remedy, page.url)
     return replace(page, why="short-runway", finding=finding)

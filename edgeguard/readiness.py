@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
@@ -108,9 +109,14 @@ def look(
         page = pages.look(url, settings.edge, measure, timeout=timeout, ahead=ahead, pause=pause)
         if warm and page.why == "cold":
             page = pages.look(url, settings.edge, measure, timeout=timeout, ahead=ahead, pause=pause)
-        found: tuple[Finding, ...] = (page.finding,) if page.finding else ()
+        found: tuple[Finding, ...] = ()
         if page.cached and page.answer is not None:
-            found += revalidation.examine(url, page.answer.headers, origin, needed=measure.closure, timeout=timeout)
+            found = revalidation.examine(url, page.answer.headers, origin, needed=measure.closure, timeout=timeout)
+        cause = next((each for each in found if each.name == "revalidates"), None)
+        if cause and page.why == "short-runway":  # it has been renewed so; to purge it would not help for long
+            page = replace(page, why=cause.name, finding=cause)
+        elif page.finding:
+            found = (page.finding, *found)
         yield page, found
 
 

@@ -326,6 +326,29 @@ def test_a_304_that_would_lose_the_ceiling_is_named(world: World, more: dict[str
     assert found.would_notice == (names == {"revalidates"})
 
 
+def test_of_a_page_that_has_lost_the_ceiling_by_a_304_the_cause_is_named(world: World) -> None:
+    page = world.stage.page(cache="max-age=60", more={"ETag": '"1"'})
+    world.stage.get(page)
+    world.stage.later(70)
+    world.stage.get(page)
+    world.configure(pages=[page])
+    found = world.examine()
+
+    assert wrong(found) == {"revalidates"}
+    assert [page.why for page in found.pages] == ["revalidates"]
+
+
+def test_behind_a_shield_a_304_of_the_shields_own_leaves_a_page_its_ceiling(world: World) -> None:
+    world.stage.nodes(shield=True)
+    page = world.stage.page(cache="", more={"ETag": '"1"'})  # the origin's 304 says nothing of freshness
+    world.stage.get(page)
+    world.stage.later(3700)
+    world.stage.get(page)
+    world.configure(pages=[page])
+
+    assert wrong(world.examine()) == set()
+
+
 def test_without_an_origin_to_ask_a_304_is_unknown_not_well(world: World) -> None:
     page = world.stage.page(cache="max-age=600", more={"ETag": '"1"'})
     world.stage.get(page)
