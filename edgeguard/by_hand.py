@@ -66,7 +66,7 @@ def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[st
     with _locked(environment, say, closed=True) as deployment:
         record, cluster = deployment.record, environment.cluster
         generation = deployment.previous_generation()
-        cluster.check(generation, whole=False)
+        cluster.check(generation, whole=False, cancelled=deployment.stop.asked)
         record.note(without=deployment.without)
         cluster.open(deployment.epoch, generation.name)
         record.note(closure=None)

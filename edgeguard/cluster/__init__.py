@@ -110,10 +110,13 @@ class Cluster(Protocol):
     def state(self) -> tuple[ServerState, ...]:
         """Every server as it is now."""
 
-    def check(self, generation: Generation, *, whole: bool = True) -> None:
+    def check(
+        self, generation: Generation, *, whole: bool = True, cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
         """Wait (at most `start_timeout`) until each server, asked behind the gate, answers the health path with
         200 and runs from this generation's release and from nothing else. With `whole`, its image must be as it was
-        built, too: a new release opens only so. One that served before is put back without. Raises ClusterError."""
+        built, too: a new release opens only so. One that served before is put back without. Raises ClusterError, and
+        Interrupted where it still waits when `cancelled()` turns true."""
 
     def differences(self, generation: Generation) -> Sequence[str]:
         """What differs, on any server, in this generation's image from the day it was built, a sentence each; empty

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster import Closure
+from edgeguard.errors import Interrupted
 from edgeguard.steps.deployment import Step
 from edgeguard.steps.hook import halt
 
@@ -98,7 +99,12 @@ class Check(Step):
     name = "check"
 
     def do(self) -> Facts:
-        self.environment.cluster.check(self.deployment.target, whole=not self.deployment.changed)
+        target, whole, stop = self.deployment.target, not self.deployment.changed, self.deployment.stop
+        try:
+            self.environment.cluster.check(target, whole=whole, cancelled=stop.asked)
+        except Interrupted:
+            stop.check()  # says by what
+            raise
         return {}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard.cluster import Closure, Cluster
-from edgeguard.errors import ClusterError, Fenced, HookRuns
+from edgeguard.errors import ClusterError, Fenced, HookRuns, Interrupted
 from tests.contracts.world import CLOSURE, SERVERS, START, LocalWorld, ask, deploy, lock, until
 
 if TYPE_CHECKING:
@@ -389,6 +389,12 @@ def test_check_wants_a_200(world: World) -> None:
         world.again(start_timeout=1, health_path="/status?404").check(one)
     with pytest.raises(ClusterError, match=r"web1.*no answer"):
         world.again(start_timeout=0.3, health_path="/slow?2").check(one)
+
+
+def test_check_gives_up_when_it_is_told_to(world: World) -> None:
+    one = opened(world)
+    with pytest.raises(Interrupted, match=r"web\d.*404"):
+        world.again(start_timeout=600, health_path="/status?404").check(one, cancelled=lambda: True)
 
 
 def test_check_wants_this_generation(world: World) -> None:

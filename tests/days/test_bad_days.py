@@ -233,9 +233,9 @@ def test_a_signal_before_the_close_takes_everything_back(world: World, number: s
 
 def test_a_signal_while_closed_puts_the_previous_release_back(world: World, tmp_path: Path) -> None:
     before = {server["release"] for server in world.status()["servers"]}
-    slow = f"sleep 3; exec {sys.executable} -S server.py"  # `check` waits for it
+    slow = f"sleep 600; exec {sys.executable} -S server.py"  # `check` would wait for it
     site = come_from(repository(tmp_path / "r", start=slow))
-    deploy = world.start("deploy", "rehearsal", "--json", EDGEGUARD_CLUSTER__START_TIMEOUT="30", **site)
+    deploy = world.start("deploy", "rehearsal", "--json", EDGEGUARD_CLUSTER__START_TIMEOUT="600", **site)
     deploy.begins("check")
     deploy.process.send_signal(signal.SIGTERM)
     ended = deploy.end()

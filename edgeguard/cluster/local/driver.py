@@ -80,7 +80,9 @@ class LocalCluster:
         passing = self._gate.desired().get("servers", {}) if gate is not None and gate["open"] else {}
         return tuple(self._state(server, opened=server in passing) for server in self.servers)
 
-    def check(self, generation: Generation, *, whole: bool = True) -> None:
+    def check(
+        self, generation: Generation, *, whole: bool = True, cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
         """Ask all servers at once, behind the gate, and compare the image with its manifest meanwhile."""
 
         def as_built() -> None:
@@ -99,6 +101,7 @@ class LocalCluster:
                 port=self._port(server),
                 path=settings.health_path,
                 limit=settings.start_timeout,
+                cancelled=cancelled,
             )
 
         acts = [partial(healthy, server) for server in self.servers]

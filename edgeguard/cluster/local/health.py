@@ -7,37 +7,51 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.local import host, output, processes
-from edgeguard.errors import ClusterError
+from edgeguard.errors import ClusterError, Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from edgeguard.cluster.local.daemon import Daemon
 
 HOPELESS = 3  # quick deaths, one after another
 _ATTEMPT_SECONDS = 5.0
-_POLL = 0.02
+_POLL, _LONGEST_POLL = 0.02, 0.5
+_SHARE = 0.02  # of the time waited so far: who starts fast is seen at once, and who starts slowly is not asked in vain
 _HEALTHY = 200
 
 
-def wait(server: Path, supervisor: Daemon, generation: str, *, port: int, path: str, limit: float) -> None:
+def wait(
+    server: Path,
+    supervisor: Daemon,
+    generation: str,
+    *,
+    port: int,
+    path: str,
+    limit: float,
+    cancelled: Callable[[], bool],
+) -> None:
     """Ask until the answer is 200, at most `limit` seconds; then look at the processes.
 
     Raises:
         ClusterError: it isn't healthy in time, keeps dying, or something else runs there.
+        Interrupted: it isn't healthy yet, and `cancelled()` turned true.
     """
-    deadline = time.monotonic() + limit
+    began = time.monotonic()
     while True:
         actual = supervisor.actual()
         if actual is None:
             raise ClusterError(f"{server.name}: nothing supervises its application", "Swap again; it is started then.")
         if actual["generation"] != generation:
             raise ClusterError(f"{server.name} was told to run {actual['generation']}, not {generation}")
-        left = deadline - time.monotonic()
+        waited = time.monotonic() - began
+        left = limit - waited
         said = _ask(port, path, max(0.05, min(left, _ATTEMPT_SECONDS)))
         if said is None:
             break
+        if cancelled():
+            raise Interrupted(f"{server.name}: told to stop while {path} {said}")
         if actual["deaths"] >= HOPELESS:
             raise _dying(server, actual)
         if left < 0:
@@ -45,7 +59,7 @@ def wait(server: Path, supervisor: Daemon, generation: str, *, port: int, path: 
                 f"{server.name}: not healthy after {limit:g} s: {path} {said}{_output(server, actual)}",
                 f"The application's output is in {server / 'app.log'}.",
             )
-        time.sleep(_POLL)
+        time.sleep(min(max(_POLL, waited * _SHARE), _LONGEST_POLL))
     strangers = foreign(server, generation)
     if strangers:
         raise ClusterError(f"{server.name}: processes of {', '.join(strangers)} run beside {generation}")
