@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge import audit, grace
 from edgeguard.edge.confirm import Confirmed, clock_difference, confirm
-from edgeguard.errors import EdgeError, Interrupted, Locked, NotConfirmed, UsageError
+from edgeguard.errors import EdgeError, EdgeUnauthorized, Interrupted, Locked, NotConfirmed, UsageError
 from edgeguard.moments import rfc3339
 from edgeguard.signals import Stop
 
@@ -244,6 +244,8 @@ def _told_how_to_go_on(environment: EdgeSide, slot: str) -> Iterator[None]:
         yield
     except NotConfirmed as exc:
         raise NotConfirmed(f"{slot}: {exc.message}", remedy) from exc
+    except EdgeUnauthorized:  # nothing was written
+        raise
     except EdgeError as exc:  # also where no answer came to the write: it may have been done
         said = f"{exc.message}; {slot} may have been written all the same"
         raise type(exc)(said, f"{exc.remedy} {remedy}".lstrip()) from exc

@@ -19,6 +19,7 @@ from edgeguard.errors import (
     CleanupUnfinished,
     EdgeError,
     EdgeguardError,
+    EdgeUnauthorized,
     Interrupted,
     Locked,
     NotConfirmed,
@@ -74,7 +75,7 @@ def pre(
     stop.check()
     try:
         return take(environment, seen, slot, wish, sleep=stop.sleep)
-    except LostSlot:  # what is there is somebody else's
+    except (LostSlot, EdgeUnauthorized):  # what is there is somebody else's; or nothing was written
         raise
     except EdgeguardError as exc:  # also where no answer came to the write: it may have been done
         ends = max(int(seen.now) + seconds, wish.over.until if wish.over else 0)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeguard import claims
+from edgeguard import claims, hooks
 from edgeguard.edge import grace
 from edgeguard.edge.fastly import Fastly
 from edgeguard.edge.policy import Snippet
 from edgeguard.environment import EdgeSide, ServiceOnly
-from edgeguard.errors import EdgeError, NotConfirmed, UsageError
+from edgeguard.errors import EdgeError, EdgeUnauthorized, NotConfirmed, UsageError
 from edgeguard.probe import ask
+from edgeguard.signals import Stop
 from edgeguard.status import grace_status, grace_text
 from tests.desk import claimed, history, in_force, of, writes
 from tests.edge.stage import BASE, CEILING, TOKEN, Stage, running
@@ -323,6 +324,19 @@ def in_empty_folder(folder: Path, stage: Stage, *arguments: str, **variables: st
         check=False,
         timeout=60,
     )
+
+
+def test_a_token_that_may_only_read_has_written_nothing_and_nothing_is_to_be_taken_back(stage: Stage) -> None:
+    stage.control("POST", "/plants", {"tokens": {TOKEN: {"scopes": ["global:read"]}}})
+    try:
+        for claim in (lambda: extend(of(stage)), lambda: hooks.pre(of(stage), stop=Stop())):
+            with pytest.raises(EdgeUnauthorized) as refused:
+                claim()
+            said = f"{refused.value.message} {refused.value.remedy}"
+            assert not [slot for slot in grace.SLOTS if slot in said], said
+    finally:
+        stage.control("DELETE", "/plants")
+    assert in_force(stage) == BASE
 
 
 def test_a_service_s_id_and_a_token_are_enough(stage: Stage, tmp_path: Path) -> None:
