@@ -102,7 +102,13 @@ class World:
         accept: tuple[str, ...] = () if self.scene.unguarded is None else (UNGUARDED,)
         if self.scene.repository is not None:  # what a page of theirs lacks is to be seen, not to be in the way
             accept += readiness.REFUSED
-        return deploy(environment, Wish(ref=self.ref, accept=accept), listen=self._listen)
+        report = deploy(environment, Wish(ref=self.ref, accept=accept), listen=self._listen)
+        if report["outcome"] == "held":
+            self._say(
+                "this world ends now, with its files; where the commands named can be called is one that stays: "
+                "`edgeguard rehearse --stay` with the same options, and a deploy in it"
+            )
+        return report
 
     def ready(self) -> dict[str, Any]:
         """Where everything is, for whoever plays in this world."""
@@ -205,7 +211,7 @@ class World:
                 "after_hook_failure": self.scene.after_hook_failure,
                 "lease": 3,
                 "health_path": health,
-                "start_timeout": 30,
+                "start_timeout": 10 if bundled else 30,
                 "planned_closure": self.scene.hook_seconds + 30,
                 "options": {"gate_port": gate_port},
             },
