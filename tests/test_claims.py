@@ -329,7 +329,7 @@ def in_empty_folder(folder: Path, stage: Stage, *arguments: str, **variables: st
 def test_a_token_that_may_only_read_has_written_nothing_and_nothing_is_to_be_taken_back(stage: Stage) -> None:
     stage.control("POST", "/plants", {"tokens": {TOKEN: {"scopes": ["global:read"]}}})
     try:
-        for claim in (lambda: extend(of(stage)), lambda: hooks.pre(of(stage), stop=Stop())):
+        for claim in (lambda: extend(of(stage)), lambda: hooks.pre(of(stage), stop=Stop(), lasting=HOUR)):
             with pytest.raises(EdgeUnauthorized) as refused:
                 claim()
             said = f"{refused.value.message} {refused.value.remedy}"
