@@ -23,18 +23,19 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.crash import broken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _AUDITED = ("os.rename", "os.link", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.kill", "os.killpg")
 _DEPLOY = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+_TURN = threading.RLock()
 _BEGIN = re.compile(rb'"event":"(begin|undoing|committed)"(?:.*?"step":"([a-z-]+)")?')
 
 
@@ -66,9 +67,9 @@ class Moments:
             if self._is_it(act):
                 self._inside.now = True
                 before_it_ends()
-                if self._signal is signal.SIGSTOP and act.startswith("write "):
-                    _let_go()
-                self._killpg(os.getpgrp(), self._signal)
+                # Who writes in the journal holds no server's lock, and a renewal that does is waited for.
+                with _TURN if act.startswith("write ") else nullcontext():
+                    self._killpg(os.getpgrp(), self._signal)
                 self._inside.now = False
 
     def _is_it(self, act: str) -> bool:
@@ -133,18 +134,18 @@ class Moments:
         return False
 
 
-def _let_go() -> None:
-    """Wait until no thread holds a server's lock: a renewal might. (Who writes in the journal holds none.)"""
-    while True:
-        with suppress(OSError):  # a file was closed meanwhile
-            if not any(map(_is_held, Path("/proc/self/fd").iterdir())):
-                return
+def _queue_for_locks() -> None:
+    """One thread of this process at a time wants or holds servers' locks."""
+    from edgeguard.cluster.local import host  # noqa: PLC0415 (what it imports is imported before it is watched)
 
+    locked = host.locked
 
-def _is_held(opened: Path) -> bool:
-    if not re.search(r"/servers/[^/]+/lock$", str(opened.readlink())):
-        return False
-    return "FLOCK" in Path("/proc/self/fdinfo", opened.name).read_text(encoding="ascii")
+    @contextmanager
+    def in_turn(*arguments: Any, **more: Any) -> Iterator[None]:  # noqa: ANN401 (its own)
+        with _TURN, locked(*arguments, **more):
+            yield
+
+    host.locked = in_turn
 
 
 def _named(argument: object) -> str:
@@ -169,6 +170,8 @@ def main() -> None:
 
     if said.broken:
         broken.WAYS[said.broken]()
+    if said.pause:
+        _queue_for_locks()
     number = signal.SIGSTOP if said.pause else signal.SIGKILL
     Moments(said.pause or said.die, number, said.acts, said.api).watch()
     sys.exit(run(arguments))
