@@ -71,8 +71,6 @@ def _lived(
     if not missing:
         return lived
     with world(folder / "alive") as here, Observer(here.ready["edge_url"], here.gate_url) as observer:
-        for _ in range(2):  # what the world began with is pruned
-            play(here, observer, Scenario())
         for kind, policy in missing:
             outcome = play(here, observer, Scenario(kind, policy))
             print(outcome, flush=True)

@@ -213,7 +213,7 @@ class World:
 
 @contextmanager
 def world(folder: Path) -> Iterator[World]:
-    """A world with two good releases and each failing one, the first of them deployed."""
+    """A world with two good releases and each failing one; the first of them serves, and before it the second did."""
     command = ["rehearse", "--stay", "--json", "--hook-seconds", "0.3"]
     folder.mkdir(parents=True, exist_ok=True)
     with (
@@ -257,8 +257,9 @@ def _furnished(found: World) -> World:
         name: each["digest"] for name, ref in found.refs.items() for each in built if each["commit"] == ref
     }
     found.trees |= {name: git(repository, "rev-parse", f"{ref}^{{tree}}")[:12] for name, ref in found.refs.items()}
-    done = found.run("deploy", "rehearsal", "--ref", found.refs["first"], "--json")
-    assert done.code == 0, done.err
+    for name in ("second", "first"):  # so that what the world began with is neither the previous one nor to be pruned
+        done = found.run("deploy", "rehearsal", "--ref", found.refs[name], "--json")
+        assert done.code == 0, done.err
     return found
 
 
