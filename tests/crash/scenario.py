@@ -47,7 +47,8 @@ def play(world: World, observer: Observer, scenario: Scenario) -> Outcome:
     outcome.wrong += settled(world, outcome)
     outcome.wrong += [f"a secret is in {path}" for path in world.shown(machines)]
     seen = observer.seen(world.hooks()[hooks:], world.control("GET", "history")[asked:])
-    outcome.wrong += dict.fromkeys(seen.broken_laws(sick=scenario.sick or scenario.kind == "healthy"))
+    sick, unchanged = scenario.sick or scenario.kind == "healthy", outcome.serves == outcome.old
+    outcome.wrong += dict.fromkeys(seen.broken_laws(sick=sick, unchanged=unchanged))
     outcome.wrong += _hooks_at_most_once(seen, outcome)
     outcome.wrong += readme.unkept(outcome)
     outcome.down, outcome.hooks, outcome.seconds = seen.down, len(seen.hook_runs), time.monotonic() - began
