@@ -44,7 +44,8 @@ def _visitors(figures: dict[str, Any]) -> str:
 
 def _outcome(report: dict[str, Any]) -> str:
     lines = [f"  {report['deploy']} of {report['environment']}: {report['outcome']} (exit {report['exit_code']})"]
-    lines.append(f"  release {short(report['release'])} from {report['ref']}")
+    where = f" from {report['ref']}" if report["ref"] else ""
+    lines.append(f"  release {short(report['release'])}{where}")
     if report["servers"]:
         serving = (
             f"{server['name']} {short(server['release'])} {'open' if server['open'] else 'closed'}"

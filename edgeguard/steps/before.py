@@ -44,6 +44,7 @@ class Build(Step):
         for warning in application.warnings(release.application, settings.application):
             deployment.say("warning", text=warning)
         _target(deployment, release)
+        deployment.ref = release.ref  # also where none was named: others read it in the record
         return {"release": release.digest, "ref": release.ref, "commit": release.commit, "reused": release.reused}
 
     def _in_use(self, release: Release) -> bool:
@@ -71,6 +72,7 @@ class Earlier(Step):
             )
         differs = tuple(self.environment.cluster.differences(found))
         _target(deployment, replace(image.load(found.image), differs=differs))
+        deployment.ref = before["generation"]
         return {"release": found.release, "ref": before["generation"], "commit": None, "reused": True}
 
 

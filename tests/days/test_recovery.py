@@ -60,6 +60,7 @@ def test_a_killed_deploy_is_finished_or_undone(world: World, tmp_path: Path, pha
     said(refused, 3, name, f"edgeguard {command} rehearsal")
     assert ended.code == 0, ended.err
     assert ended.report["deploy"] == name
+    assert ended.report["ref"], "which ref it is of is known from anywhere"
     assert ended.report["outcome"] == {"resume": "deployed", "rollback": "rolled-back"}[command]
     assert releases(world) == ({ended.report["release"]} if command == "resume" else before)
     assert not starts.exists() or starts.read_text() == "\n"
