@@ -85,7 +85,7 @@ with host.fenced(Path(sys.argv[1]), "web2", 1):
 
 @pytest.mark.skipif(not processes.VISIBLE, reason="only Linux tells who holds a file's lock")
 def test_who_sleeps_in_the_midst_of_an_act_keeps_nobody_out_for_good(world: LocalWorld) -> None:
-    lock(world, 1)
+    world.cluster.write_record(1, {"version": 1, "lock": {"holder": "who sleeps"}}, expected=0)
     sleeper = subprocess.Popen([sys.executable, "-c", SLEEPER, str(server(world, "web2"))])
     try:
         os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)

@@ -136,7 +136,9 @@ def fenced(folder: Path, server: str, epoch: int, *, after: int | None = None) -
     Raises:
         Fenced: the server's record holds another epoch.
     """
-    with locked(folder, server, evict=after is not None):
+    # Where the record names a holder, who takes the lock all the same has seen that its lease has run out.
+    known_dead = after is not None and bool((read(folder / "record.json") or {}).get("lock"))
+    with locked(folder, server, evict=known_dead):
         held = epoch_of(read(folder / "record.json"))
         if held != epoch if after is None else held > min(after, epoch):
             raise Fenced(
