@@ -285,7 +285,7 @@ def test_a_token_that_ends_while_closed_costs_no_visitor_anything(world: World) 
     """The cluster opens with the new release. The claim that is left ends by itself, or with the next deploy."""
     plants, token = f"{world.ready['control_url']}/plants", world.ready["token"]
     ended = json.dumps({"tokens": {token: {"expires_at": "2020-01-01T00:00:00Z"}}}).encode()
-    deploy = world.start("deploy", "rehearsal", "--json")
+    deploy = world.start("deploy", "rehearsal", "--json", EDGEGUARD_VISITORS__RATE="20")
     deploy.begins("close")
     try:
         urllib.request.urlopen(urllib.request.Request(plants, data=ended, method="POST"), timeout=10).close()

@@ -27,8 +27,9 @@ QUICK = {
     "EDGEGUARD_EDGE__PROPAGATION": "0.1",
     "EDGEGUARD_CLUSTER__START_TIMEOUT": "2",
     "EDGEGUARD_EDGE__HEALTHY_TIMEOUT": "3",
+    "EDGEGUARD_VISITORS__RATE": "5",
 }
-"""The world's dictionary is told to be as quick."""
+"""The world's dictionary is told to be as quick. Few visitors: what they see is other tests' subject."""
 
 
 @dataclass(frozen=True)
