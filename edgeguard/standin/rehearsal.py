@@ -233,7 +233,7 @@ class World:
                 "anonymous": list(pages),
                 "authenticated": [pages[0]],
                 "origin": [gate + pages[0]],
-                "rate": 40,
+                "rate": 25,
             },
         }
         path = self.config / f"{NAME}.toml"
