@@ -47,12 +47,19 @@ def play(world: World, observer: Observer, scenario: Scenario) -> Outcome:
     outcome.wrong += settled(world, outcome)
     outcome.wrong += [f"a secret is in {path}" for path in world.shown(machines)]
     seen = observer.seen(world.hooks()[hooks:], world.control("GET", "history")[asked:])
-    sick, unchanged = scenario.sick or scenario.kind == "healthy", outcome.serves == outcome.old
-    outcome.wrong += dict.fromkeys(seen.broken_laws(sick=sick, unchanged=unchanged))
+    sick = scenario.sick or scenario.kind == "healthy"
+    outcome.wrong += dict.fromkeys(seen.broken_laws(sick=sick, unchanged=_unchanged(outcome)))
     outcome.wrong += _hooks_at_most_once(seen, outcome)
     outcome.wrong += readme.unkept(outcome)
     outcome.down, outcome.hooks, outcome.seconds = seen.down, len(seen.hook_runs), time.monotonic() - began
     return outcome
+
+
+def _unchanged(outcome: Outcome) -> bool:
+    """Whether nobody need have seen another release than the one of before: it was deployed once more, or put back
+    without anybody knowing whether the new one had been open."""
+    first = "hook" if outcome.scenario.kind == "fix" else outcome.new
+    return outcome.serves == outcome.old and (outcome.phase == "open" or first == outcome.old)
 
 
 def _dies(world: World, scenario: Scenario, outcome: Outcome) -> Ended:
