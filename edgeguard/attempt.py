@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgeguard import report
 from edgeguard.errors import EdgeguardError
 from edgeguard.journal import VERSION, Journal
+from edgeguard.machine.redaction import redacted
+from edgeguard.machine.signals import Stop
 from edgeguard.record import this_holder
-from edgeguard.redaction import redacted
-from edgeguard.signals import Stop
 from edgeguard.steps import Deployment
 from edgeguard.visitors import Visitors
 from edgeguard.visitors import read as read_samples

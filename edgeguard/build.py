@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgeguard import application as applications
-from edgeguard import manifest, process, seclusion, source
+from edgeguard import manifest, source
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
+from edgeguard.machine import process, seclusion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

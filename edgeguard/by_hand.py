@@ -11,9 +11,9 @@ from edgeguard.attempt import new_id
 from edgeguard.claims import within_limits
 from edgeguard.cluster import Closure
 from edgeguard.errors import EdgeguardError, Locked, OriginsUnhealthy
+from edgeguard.machine.signals import Stop
 from edgeguard.moments import rfc3339
 from edgeguard.record import this_holder
-from edgeguard.signals import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.edge import audit, grace
 from edgeguard.edge.confirm import Confirmed, clock_difference, confirm
 from edgeguard.errors import EdgeError, EdgeUnauthorized, Interrupted, Locked, NotConfirmed, UsageError
+from edgeguard.machine.signals import Stop
 from edgeguard.moments import rfc3339
-from edgeguard.signals import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

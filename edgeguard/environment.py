@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeguard import cluster as drivers
-from edgeguard import seclusion
 from edgeguard import settings as files
+from edgeguard.machine import seclusion
+from edgeguard.machine.redaction import redacted
 from edgeguard.probe import ask
 from edgeguard.record import Record
-from edgeguard.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgeguard.environment import EdgeSide
-    from edgeguard.signals import Stop
+    from edgeguard.machine.signals import Stop
 
 
 def pre(

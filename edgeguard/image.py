@@ -19,10 +19,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgeguard import application as applications
-from edgeguard import manifest, process, source, toolchain
+from edgeguard import manifest, source, toolchain
 from edgeguard.application import Application
 from edgeguard.build import Build
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
+from edgeguard.machine import process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from edgeguard.errors import UsageError
-from edgeguard.redaction import redacted
+from edgeguard.machine.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.errors import ClusterError, Fenced, Locked
-from edgeguard.redaction import redacted
+from edgeguard.machine.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

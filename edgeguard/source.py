@@ -11,8 +11,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeguard import process
 from edgeguard.errors import UsageError
+from edgeguard.machine import process
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeguard import manifest, process
+from edgeguard import manifest
 from edgeguard.errors import UsageError
+from edgeguard.machine import process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

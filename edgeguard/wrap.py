@@ -17,9 +17,9 @@ from edgeguard import hooks
 from edgeguard.edge.confirm import edge_clock
 from edgeguard.edge.grace import parse
 from edgeguard.errors import CleanupUnfinished, EdgeError, EdgeguardError
+from edgeguard.machine.renewal import Renewal
+from edgeguard.machine.signals import Stop, heeded
 from edgeguard.moments import duration, rfc3339
-from edgeguard.renewal import Renewal
-from edgeguard.signals import Stop, heeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

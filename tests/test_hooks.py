@@ -24,7 +24,7 @@ from edgeguard.errors import (
     OriginsUnhealthy,
     UsageError,
 )
-from edgeguard.signals import Stop
+from edgeguard.machine.signals import Stop
 from tests.desk import history, in_force, of, writes
 from tests.edge.stage import BASE, CEILING, TOKEN, Stage, running
 

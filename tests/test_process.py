@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
-from edgeguard import process
+from edgeguard.machine import process
 
 if TYPE_CHECKING:
     import pytest

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from edgeguard.errors import ClusterError, Fenced, Locked
+from edgeguard.machine.renewal import Renewal
 from edgeguard.record import Record
-from edgeguard.renewal import Renewal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard.environment import EdgeSide
-from edgeguard.redaction import HIDDEN, Redaction, redacted
+from edgeguard.machine.redaction import HIDDEN, Redaction, redacted
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import typer
 
 from edgeguard.cli.options import Version
 from edgeguard.errors import EdgeguardError, Interrupted
-from edgeguard.redaction import redacted
+from edgeguard.machine.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

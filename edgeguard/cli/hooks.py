@@ -39,8 +39,8 @@ def pre(
     """Before a deploy: claim the grace, wait until the edge shows it, print the claim's id."""
     from edgeguard.environment import EdgeSide
     from edgeguard.hooks import pre as claim
+    from edgeguard.machine.signals import Stop
     from edgeguard.moments import duration
-    from edgeguard.signals import Stop
 
     environment = EdgeSide.open(name, config=config, state=state)
     stop = Stop()
@@ -75,7 +75,7 @@ def post(
     """After a deploy: prove the site healthy, purge softly, give the claim back. Not healthy: exit 7, claim kept."""
     from edgeguard import hooks
     from edgeguard.environment import EdgeSide
-    from edgeguard.signals import Stop
+    from edgeguard.machine.signals import Stop
 
     if failed and purge_key:
         raise typer.BadParameter("nothing is purged after a deploy that failed; leave --purge-key out")

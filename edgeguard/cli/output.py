@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 
 from edgeguard.errors import first_line
-from edgeguard.redaction import redacted
+from edgeguard.machine.redaction import redacted
 from edgeguard.report import INTERNAL
 
 if TYPE_CHECKING:

@@ -45,10 +45,10 @@ def purge(
     then, there is nothing to serve.
     """
     from edgeguard.environment import as_far_as_it_goes
+    from edgeguard.machine.signals import Stop
     from edgeguard.purge.by_hand import by_hand
     from edgeguard.purge.closed import ACCEPTABLE
     from edgeguard.purge.given import wanted
-    from edgeguard.signals import Stop
 
     passed_over = accepted(accept, ACCEPTABLE)
     asked = wanted(keys=key or (), urls=url or (), file=file, every=every, hard=hard)

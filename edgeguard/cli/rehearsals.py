@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from edgeguard import signals
 from edgeguard.cli import app
 from edgeguard.cli.deploys import end
 from edgeguard.cli.options import Json, Quiet, Verbose, Version
 from edgeguard.cli.output import listener, print_json
+from edgeguard.machine import signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

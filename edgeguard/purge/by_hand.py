@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from edgeguard.cluster import Cluster
     from edgeguard.environment import EdgeSide
+    from edgeguard.machine.signals import Stop
     from edgeguard.purge import Purge
-    from edgeguard.signals import Stop
 
 
 def by_hand(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgeguard import image
 from edgeguard.errors import ClusterError
-from edgeguard.renewal import Renewal
+from edgeguard.machine.renewal import Renewal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from edgeguard.environment import Environment
     from edgeguard.errors import EdgeguardError
     from edgeguard.image import Release
+    from edgeguard.machine.signals import Stop
     from edgeguard.record import Record
     from edgeguard.saga import Facts
-    from edgeguard.signals import Stop
 
 PHASES = ("lock", "close", "hook", "open", "committed")
 """Those that the record tells, in their order: what may have happened, for whoever finishes or undoes it."""

@@ -18,7 +18,7 @@ from edgeguard.steps.deployment import UNGUARDED, Step
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from edgeguard.renewal import Renewal
+    from edgeguard.machine.renewal import Renewal
     from edgeguard.saga import Facts
     from edgeguard.steps.deployment import Deployment
 

@@ -14,9 +14,9 @@ import sys
 import time
 from pathlib import Path
 
-from edgeguard import process
 from edgeguard.cluster.local import generations, host
 from edgeguard.errors import UsageError
+from edgeguard.machine import process
 
 
 def main() -> None:
