@@ -12,8 +12,8 @@ from edgeguard.claims import within_limits
 from edgeguard.cluster import Closure
 from edgeguard.errors import EdgeguardError, Locked, OriginsUnhealthy
 from edgeguard.machine.signals import Stop
-from edgeguard.moments import rfc3339
 from edgeguard.record import this_holder
+from edgeguard.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

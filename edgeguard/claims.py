@@ -17,7 +17,7 @@ from edgeguard.edge import audit, grace
 from edgeguard.edge.confirm import Confirmed, clock_difference, confirm
 from edgeguard.errors import EdgeError, EdgeUnauthorized, Interrupted, Locked, NotConfirmed, UsageError
 from edgeguard.machine.signals import Stop
-from edgeguard.moments import rfc3339
+from edgeguard.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from edgeguard.errors import OriginsUnhealthy
-from edgeguard.moments import short
 from edgeguard.probe import ask
+from edgeguard.times import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,9 +26,9 @@ from edgeguard.errors import (
     OriginsUnhealthy,
     UsageError,
 )
-from edgeguard.moments import duration, rfc3339
 from edgeguard.purge import Changes, of_deploy
 from edgeguard.purge.run import Run
+from edgeguard.times import duration, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

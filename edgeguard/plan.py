@@ -11,9 +11,9 @@ from edgeguard.edge.grace import DEPLOY_SLOTS
 from edgeguard.edge.policy import GROUPS
 from edgeguard.edge.purges import batches
 from edgeguard.machine.signals import Stop
-from edgeguard.moments import short
 from edgeguard.purge import listed
 from edgeguard.purge.run import SLICE
+from edgeguard.times import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ from edgeguard.errors import (
     NotConfirmed,
     RolledBack,
 )
-from edgeguard.moments import short
+from edgeguard.times import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

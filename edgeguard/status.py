@@ -10,9 +10,9 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.health import Limits
 from edgeguard.health.judge import judge
 from edgeguard.health.look import look
-from edgeguard.moments import duration, rfc3339, short
 from edgeguard.record import left_out
 from edgeguard.steps import ways_on
+from edgeguard.times import duration, rfc3339, short
 
 if TYPE_CHECKING:
     from edgeguard.environment import EdgeSide, Environment

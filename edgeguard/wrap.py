@@ -19,7 +19,7 @@ from edgeguard.edge.grace import parse
 from edgeguard.errors import CleanupUnfinished, EdgeError, EdgeguardError
 from edgeguard.machine.renewal import Renewal
 from edgeguard.machine.signals import Stop, heeded
-from edgeguard.moments import duration, rfc3339
+from edgeguard.times import duration, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

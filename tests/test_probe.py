@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeguard.moments import rfc3339
+from edgeguard.times import rfc3339
 from tests.edge.stage import TOKEN, Stage, running
 
 if TYPE_CHECKING:

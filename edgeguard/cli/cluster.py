@@ -60,7 +60,7 @@ def open_(
     from edgeguard.by_hand import open_again
     from edgeguard.environment import Environment
     from edgeguard.lost import as_it_is
-    from edgeguard.moments import short
+    from edgeguard.times import short
 
     environment = Environment.open(name, config=config, state=state)
     environment = as_it_is(environment, without=without or (), fenced=fenced or ())

@@ -80,7 +80,7 @@ def extend(
 ) -> None:
     """Lengthen the grace: one write, confirmed at the edge, over by itself, untouched by deploys."""
     from edgeguard.claims import extend as claim
-    from edgeguard.moments import duration
+    from edgeguard.times import duration
 
     seconds, stale_seconds = whole_seconds(lasting), None if stale is None else whole_seconds(stale)
     environment = _edge_side(name, service, config, state)

@@ -40,7 +40,7 @@ def pre(
     from edgeguard.environment import EdgeSide
     from edgeguard.hooks import pre as claim
     from edgeguard.machine.signals import Stop
-    from edgeguard.moments import duration
+    from edgeguard.times import duration
 
     environment = EdgeSide.open(name, config=config, state=state)
     stop = Stop()

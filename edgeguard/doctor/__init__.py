@@ -15,8 +15,8 @@ from edgeguard import readiness, sitemap
 from edgeguard.edge import conflicts, grace, policy
 from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
 from edgeguard.findings import Finding
-from edgeguard.moments import rfc3339
 from edgeguard.record import Record
+from edgeguard.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

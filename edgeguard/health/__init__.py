@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgeguard.moments import rfc3339
+from edgeguard.times import rfc3339
 
 if TYPE_CHECKING:
     from edgeguard.edge.grace import Claim

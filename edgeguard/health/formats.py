@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from edgeguard.health import CODES, prometheus
-from edgeguard.moments import duration, rfc3339
+from edgeguard.times import duration, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

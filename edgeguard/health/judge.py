@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from edgeguard.edge import grace, policy
 from edgeguard.findings import Finding
 from edgeguard.health import Closure, Health, Page
-from edgeguard.moments import duration, rfc3339, unix
+from edgeguard.times import duration, rfc3339, unix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgeguard import journal, visitors
-from edgeguard.moments import rfc3339
+from edgeguard.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgeguard.errors import first_line
-from edgeguard.moments import short
+from edgeguard.times import short
 
 
 def render(report: dict[str, Any]) -> str:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from edgeguard import front_door, image
 from edgeguard.errors import UsageError
-from edgeguard.moments import short
 from edgeguard.purge import Changes, of_deploy
 from edgeguard.purge.run import Run
 from edgeguard.steps.deployment import Step
+from edgeguard.times import short
 
 if TYPE_CHECKING:
     from edgeguard.purge import Purge as Purging

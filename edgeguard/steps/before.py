@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from edgeguard import application, front_door, image, readiness
 from edgeguard.cluster import Generation
 from edgeguard.errors import OriginsUnhealthy, Refused, UsageError
-from edgeguard.moments import short
 from edgeguard.record import left_out
 from edgeguard.steps.deployment import UNGUARDED, Step, agreed
+from edgeguard.times import short
 
 if TYPE_CHECKING:
     from edgeguard.cluster import ServerState

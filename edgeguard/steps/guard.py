@@ -11,9 +11,9 @@ from edgeguard.edge import audit
 from edgeguard.edge.confirm import confirm, edge_clock
 from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, Claim, live, new_nonce, parse
 from edgeguard.errors import ClusterError, EdgeError, EdgeguardError, Fenced, OriginsUnhealthy
-from edgeguard.moments import rfc3339
 from edgeguard.steps.after import purge
 from edgeguard.steps.deployment import UNGUARDED, Step
+from edgeguard.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
