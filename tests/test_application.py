@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeguard.application import Application, parse, runtime_variables, shell, warnings
 from edgeguard.errors import UsageError
+from edgeguard.release.application import Application, parse, runtime_variables, shell, warnings
 from edgeguard.settings import ApplicationSettings
 
 WHOLE = """

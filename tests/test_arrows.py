@@ -54,7 +54,7 @@ BORDERS = {
     "httpx": ("edgeguard.probe",),
     "http.client": ("edgeguard.health.ask", "edgeguard.cluster.local.health"),
     "typer": ("edgeguard.cli",),
-    "yaml": ("edgeguard.application", "edgeguard.standin"),
+    "yaml": ("edgeguard.release.application", "edgeguard.standin"),
 }
 
 IMPORTED_AS = {"yaml": "pyyaml"}  # a package by another name

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeguard import image, manifest
-from edgeguard.application import FILE, runtime_variables, shell
+from edgeguard import manifest
 from edgeguard.errors import UsageError
+from edgeguard.release import image
+from edgeguard.release.application import FILE, runtime_variables, shell
 from edgeguard.settings import ApplicationSettings
 from edgeguard.standin import repository
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from edgeguard import image
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import process, seclusion
+from edgeguard.release import image
 from edgeguard.settings import ApplicationSettings
 
 PLAIN = "name: a\ntype: plain\nbuild: {flavor: none}\nweb: {commands: {start: ./serve}}\n"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import ValidationError
 
-from edgeguard import image, patterns
+from edgeguard import patterns
 from edgeguard.purge import Changes, Purge, of_deploy
+from edgeguard.release import image
 from edgeguard.settings import EdgeOnlySettings, PurgeSettings
 from tests.contracts.world import make_image
 

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgeguard import manifest, readiness, source
+from edgeguard import manifest, readiness
 from edgeguard.attempt import Wish
 from edgeguard.cluster.local import LocalCluster
 from edgeguard.deploy import deploy
 from edgeguard.environment import Environment
 from edgeguard.errors import EdgeguardError, UsageError
 from edgeguard.machine import process
+from edgeguard.release import source
 from edgeguard.standin import repository as repositories
 from edgeguard.steps import UNGUARDED
 from edgeguard.visitors import Visitors

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import yaml
 
-from edgeguard.application import FILE
 from edgeguard.errors import UsageError
 from edgeguard.machine import process
+from edgeguard.release.application import FILE
 
 BRANCH = "rehearsal"
 BUNDLED = Path(__file__).with_name("application")

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeguard import application, front_door, image, readiness
+from edgeguard import front_door, readiness
 from edgeguard.cluster import Generation
 from edgeguard.errors import OriginsUnhealthy, Refused, UsageError
 from edgeguard.record import left_out
+from edgeguard.release import application, image
 from edgeguard.steps.deployment import UNGUARDED, Step, agreed
 from edgeguard.times import short
 
 if TYPE_CHECKING:
     from edgeguard.cluster import ServerState
-    from edgeguard.image import Release
+    from edgeguard.release.image import Release
     from edgeguard.saga import Facts
     from edgeguard.steps.deployment import Deployment
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgeguard import image
 from edgeguard.errors import ClusterError
 from edgeguard.machine.renewal import Renewal
+from edgeguard.release import image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from edgeguard.cluster import Cluster, Generation
     from edgeguard.environment import Environment
     from edgeguard.errors import EdgeguardError
-    from edgeguard.image import Release
     from edgeguard.machine.signals import Stop
     from edgeguard.record import Record
+    from edgeguard.release.image import Release
     from edgeguard.saga import Facts
 
 PHASES = ("lock", "close", "hook", "open", "committed")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeguard import manifest
-from edgeguard.application import Application
 from edgeguard.cluster import Closure, Cluster, Generation
 from edgeguard.cluster.local import LocalCluster
+from edgeguard.release.application import Application
 from edgeguard.settings import ClusterSettings
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from edgeguard import image as images
+from edgeguard.release import image as images
 from tests.days.world import come_from, repository, said, untouched
 
 if TYPE_CHECKING:

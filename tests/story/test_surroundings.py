@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeguard.application import FILE
 from edgeguard.environment import Environment
+from edgeguard.release.application import FILE
 from edgeguard.standin import repository as repositories
 from edgeguard.standin.rehearsal import Scene, World
 from tests.contracts.world import SERVERS, LocalWorld, deploy, lock

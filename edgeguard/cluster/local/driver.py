@@ -18,12 +18,12 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from edgeguard import application as applications
-from edgeguard import image
 from edgeguard.cluster import Closure, Generation, HookResult, ServerState
 from edgeguard.cluster.local import generations, health, hooks, host, ports, processes
 from edgeguard.cluster.local.daemon import Daemon
 from edgeguard.errors import ClusterError, EdgeguardError, UsageError, first_line
+from edgeguard.release import application as applications
+from edgeguard.release import image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

@@ -8,18 +8,19 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgeguard import application as applications
-from edgeguard import manifest, source
+from edgeguard import manifest
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import process, seclusion
+from edgeguard.release import application as applications
+from edgeguard.release import source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from edgeguard.application import Application
-    from edgeguard.source import Source
-    from edgeguard.toolchain import Tool
+    from edgeguard.release.application import Application
+    from edgeguard.release.source import Source
+    from edgeguard.release.toolchain import Tool
 
 _SHOWN = 20  # lines of output in a failure's message
 

@@ -18,20 +18,21 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from edgeguard import application as applications
-from edgeguard import manifest, source, toolchain
-from edgeguard.application import Application
-from edgeguard.build import Build
+from edgeguard import manifest
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import process
+from edgeguard.release import application as applications
+from edgeguard.release import source, toolchain
+from edgeguard.release.application import Application
+from edgeguard.release.build import Build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from edgeguard.release.source import Source
+    from edgeguard.release.toolchain import Tool
     from edgeguard.settings import ApplicationSettings
-    from edgeguard.source import Source
-    from edgeguard.toolchain import Tool
 
 FORMAT = 1
 CONTENT = ("app", "toolchain")  # what a release's identity is made of

@@ -17,7 +17,7 @@ from edgeguard.machine import process
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgeguard.application import Application
+    from edgeguard.release.application import Application
 
 # What runs behind shims and in virtual environments: the real program, and its version.
 _PYTHON = """
