@@ -14,9 +14,9 @@ from edgeguard.journal import VERSION, Journal
 from edgeguard.machine.redaction import redacted
 from edgeguard.machine.signals import Stop
 from edgeguard.record import this_holder
+from edgeguard.site.visitors import Visitors
+from edgeguard.site.visitors import read as read_samples
 from edgeguard.steps import Deployment
-from edgeguard.visitors import Visitors
-from edgeguard.visitors import read as read_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

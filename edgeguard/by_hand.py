@@ -6,13 +6,14 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from edgeguard import front_door, steps
+from edgeguard import steps
 from edgeguard.attempt import new_id
 from edgeguard.claims import within_limits
 from edgeguard.cluster import Closure
 from edgeguard.errors import EdgeguardError, Locked, OriginsUnhealthy
 from edgeguard.machine.signals import Stop
 from edgeguard.record import this_holder
+from edgeguard.site import front_door
 from edgeguard.times import rfc3339
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from edgeguard import cluster as drivers
 from edgeguard import settings as files
 from edgeguard.machine import seclusion
 from edgeguard.machine.redaction import redacted
-from edgeguard.probe import ask
 from edgeguard.record import Record
+from edgeguard.site.asking import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from edgeguard import front_door
 from edgeguard.claims import LostSlot, Made, Seen, Wish, look, take, within_limits
 from edgeguard.edge import audit
 from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, HOOK, KEPT, Claim, new_nonce, parse
@@ -28,6 +27,7 @@ from edgeguard.errors import (
 )
 from edgeguard.purge import Changes, of_deploy
 from edgeguard.purge.run import Run
+from edgeguard.site import front_door
 from edgeguard.times import duration, rfc3339
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from edgeguard.edge import conflicts, grace, policy
 from edgeguard.edge.confirm import clock_difference
 from edgeguard.errors import ActiveChanged, ClusterError, OriginsUnhealthy, Refused
 from edgeguard.findings import Finding
-from edgeguard.probe import ask
 from edgeguard.record import Record, this_holder
+from edgeguard.site.asking import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence

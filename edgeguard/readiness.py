@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from edgeguard import pages, revalidation
 from edgeguard.edge import conflicts, grace, health_checks, token
 from edgeguard.errors import ClusterError
 from edgeguard.record import Record
 from edgeguard.settings import ClusterSettings
+from edgeguard.site import pages, revalidation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from edgeguard.edge.grace import Claim
     from edgeguard.environment import EdgeSide
     from edgeguard.findings import Finding
-    from edgeguard.pages import Page, Yardstick
     from edgeguard.settings import EdgeOnlySettings
+    from edgeguard.site.pages import Page, Yardstick
 
 OF_SERVICE = (*(name for name in conflicts.ACCEPTABLE if name != "shortens"), "backend-stays-sick")
 """Findings about the service with which a deploy does not begin where they are critical."""

@@ -51,7 +51,7 @@ BORDERS = {
     "fastly": ("edgeguard.edge.api",),
     "urllib3": ("edgeguard.edge.api",),
     "tenacity": ("edgeguard.edge.api",),
-    "httpx": ("edgeguard.probe",),
+    "httpx": ("edgeguard.site.asking",),
     "http.client": ("edgeguard.health.ask", "edgeguard.cluster.local.health"),
     "typer": ("edgeguard.cli",),
     "yaml": ("edgeguard.release.application", "edgeguard.standin"),

@@ -12,12 +12,12 @@ import pytest
 
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.health import ask as by_standard_library
-from edgeguard.probe import ask as by_httpx
+from edgeguard.site.asking import ask as by_httpx
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from edgeguard.probe import Answer
+    from edgeguard.site.asking import Answer
 
 
 @pytest.fixture(params=[by_httpx, by_standard_library.ask], ids=["httpx", "standard library"])

@@ -19,7 +19,7 @@ from edgeguard.edge.policy import Snippet
 from edgeguard.environment import EdgeSide, ServiceOnly
 from edgeguard.errors import EdgeError, EdgeUnauthorized, NotConfirmed, UsageError
 from edgeguard.machine.signals import Stop
-from edgeguard.probe import ask
+from edgeguard.site.asking import ask
 from edgeguard.status import grace_status, grace_text
 from tests.desk import claimed, history, in_force, of, writes
 from tests.edge.stage import BASE, CEILING, TOKEN, Stage, running

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeguard import environment, pages, readiness, sitemap
+from edgeguard import environment, readiness
 from edgeguard.doctor import examine
 from edgeguard.doctor.text import render
 from edgeguard.edge import grace
 from edgeguard.edge.health_checks import sick_after_opening
 from edgeguard.errors import OriginsUnhealthy
-from edgeguard.pages import Held, held
+from edgeguard.site import pages, sitemap
+from edgeguard.site.pages import Held, held
 from tests.edge.stage import TOKEN, running
 
 if TYPE_CHECKING:

@@ -537,7 +537,7 @@ def test_nothing_is_written_and_no_token_is_needed(site: Site, token: str | None
 
 
 def test_nothing_heavy_is_imported(site: Site) -> None:
-    heavy = {"fastly", "urllib3", "httpx", "asyncio", "pydantic_settings", "yaml", "edgeguard.visitors"}
+    heavy = {"fastly", "urllib3", "httpx", "asyncio", "pydantic_settings", "yaml", "edgeguard.site.visitors"}
     code = (
         "import sys; from edgeguard.cli import main; code = main(sys.argv[1:]); print();"
         f"print(code, *sorted({heavy} & set(sys.modules)))"

@@ -9,7 +9,7 @@ from edgeguard import report
 from edgeguard.errors import joined
 from edgeguard.journal import Journal
 from edgeguard.report.text import history, render
-from edgeguard.visitors import Sample
+from edgeguard.site.visitors import Sample
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard.settings import EdgeSettings, VisitorsSettings
-from edgeguard.visitors import Sample, Visitors, read, summarize
+from edgeguard.site.visitors import Sample, Visitors, read, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from edgeguard import readiness, sitemap
+from edgeguard import readiness
 from edgeguard.edge import conflicts, grace, policy
 from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
 from edgeguard.findings import Finding
 from edgeguard.record import Record
+from edgeguard.site import sitemap
 from edgeguard.times import rfc3339
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from edgeguard.cluster import Cluster
     from edgeguard.edge import Policy, Status
     from edgeguard.environment import EdgeSide
-    from edgeguard.pages import Page, Yardstick
+    from edgeguard.site.pages import Page, Yardstick
 
 STATUS_ANSWERS = 10
 """Each over a new connection, so that more than one node may answer."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from edgeguard.doctor import Diagnosis
     from edgeguard.findings import Finding
-    from edgeguard.pages import Page
+    from edgeguard.site.pages import Page
 
 HEADINGS = {
     "critical": "what a visitor would notice",

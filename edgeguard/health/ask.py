@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from edgeguard.errors import OriginsUnhealthy
-from edgeguard.probe import Answer
+from edgeguard.site.asking import Answer
 
 if TYPE_CHECKING:
     import ssl

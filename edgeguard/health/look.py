@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from edgeguard.edge import shown
 from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy
-from edgeguard.front_door import sure_miss
 from edgeguard.health.ask import ask
-from edgeguard.pages import held
+from edgeguard.site.front_door import sure_miss
+from edgeguard.site.pages import held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from edgeguard.edge import Status
-    from edgeguard.pages import Held
-    from edgeguard.probe import Answer
     from edgeguard.settings import EdgeOnlySettings, EdgeSettings
+    from edgeguard.site.asking import Answer
+    from edgeguard.site.pages import Held
 
 AT_ONCE = 8
 """Questions; a small machine has few threads to give, and an edge no need of more."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeguard import front_door
 from edgeguard.edge import grace
 from edgeguard.errors import EdgeUnavailable, Locked, OriginsUnhealthy, Refused
+from edgeguard.site import front_door
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

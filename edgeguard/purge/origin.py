@@ -5,8 +5,8 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from edgeguard import front_door
 from edgeguard.errors import OriginsUnhealthy
+from edgeguard.site import front_door
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeguard import journal, visitors
+from edgeguard import journal
+from edgeguard.site import visitors
 from edgeguard.times import rfc3339
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeguard.journal import Entry
-    from edgeguard.visitors import Sample
+    from edgeguard.site.visitors import Sample
 
 INTERNAL = ("proof", "finish")
 _PURGED = ("keys", "requests", "ids", "reasons")

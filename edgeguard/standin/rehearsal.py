@@ -26,9 +26,9 @@ from edgeguard.environment import Environment
 from edgeguard.errors import EdgeguardError, UsageError
 from edgeguard.machine import process
 from edgeguard.release import source
+from edgeguard.site.visitors import Visitors
 from edgeguard.standin import repository as repositories
 from edgeguard.steps import UNGUARDED
-from edgeguard.visitors import Visitors
 
 if TYPE_CHECKING:
     from collections.abc import Callable

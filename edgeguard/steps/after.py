@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeguard import front_door
 from edgeguard.errors import UsageError
 from edgeguard.purge import Changes, of_deploy
 from edgeguard.purge.run import Run
 from edgeguard.release import image
+from edgeguard.site import front_door
 from edgeguard.steps.deployment import Step
 from edgeguard.times import short
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeguard import front_door, readiness
+from edgeguard import readiness
 from edgeguard.cluster import Generation
 from edgeguard.errors import OriginsUnhealthy, Refused, UsageError
 from edgeguard.record import left_out
 from edgeguard.release import application, image
+from edgeguard.site import front_door
 from edgeguard.steps.deployment import UNGUARDED, Step, agreed
 from edgeguard.times import short
 

@@ -21,8 +21,8 @@ from urllib.parse import urlencode, urlsplit
 
 from edgeguard.edge import grace, policy
 from edgeguard.edge.fastly import Fastly
-from edgeguard.probe import ask
 from edgeguard.settings import EdgeSettings
+from edgeguard.site.asking import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,7 +10,7 @@ from edgeguard.edge import Status
 from edgeguard.edge.confirm import Confirmed, confirm
 from edgeguard.edge.fastly import Fastly
 from edgeguard.errors import EdgeUnavailable, Interrupted, NotConfirmed
-from edgeguard.probe import ask
+from edgeguard.site.asking import ask
 from tests.edge.stage import TOKEN, Stage
 
 if TYPE_CHECKING:

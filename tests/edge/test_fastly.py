@@ -15,7 +15,7 @@ from edgeguard.edge.api import ATTEMPTS, PATIENCE, Api, Throttled
 from edgeguard.edge.fastly import Fastly
 from edgeguard.edge.purges import PURGE_BYTES, PURGE_KEYS
 from edgeguard.errors import EdgeError, EdgeguardError, EdgeUnauthorized, EdgeUnavailable, UsageError
-from edgeguard.probe import ask
+from edgeguard.site.asking import ask
 from tests.edge.stage import TOKEN, Stage, running
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import pytest
 from edgeguard.edge.api import ATTEMPTS, PATIENCE, Api
 from edgeguard.edge.fastly import Fastly
 from edgeguard.errors import EdgeError, EdgeUnauthorized, EdgeUnavailable
-from edgeguard.probe import ask
+from edgeguard.site.asking import ask
 from tests.edge.stage import TOKEN, Stage, running
 from tests.edge.test_fastly import api_that_answers
 

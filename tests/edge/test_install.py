@@ -14,8 +14,8 @@ from edgeguard.cli import main
 from edgeguard.edge import policy
 from edgeguard.edge.fastly import Fastly
 from edgeguard.environment import Environment
-from edgeguard.probe import ask
 from edgeguard.record import Record
+from edgeguard.site.asking import ask
 from tests.edge.stage import TOKEN, Stage, running
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from edgeguard.edge.fastly import Fastly
 from edgeguard.edge.policy import GROUPS
 from edgeguard.edge.purges import PURGE_KEYS, address
 from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy, UsageError
-from edgeguard.probe import ask
 from edgeguard.purge import Purge
 from edgeguard.purge.run import Run
 from edgeguard.settings import EdgeSettings, PurgeSettings
+from edgeguard.site.asking import ask
 from tests.edge.stage import TOKEN, Stage
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ import time
 from typing import TYPE_CHECKING
 
 from edgeguard.errors import OriginsUnhealthy
-from edgeguard.probe import ask
+from edgeguard.site.asking import ask
 from edgeguard.times import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgeguard.probe import Answer
     from edgeguard.settings import EdgeSettings
+    from edgeguard.site.asking import Answer
 
 TIMEOUT = 10.0
 PAUSE = 0.2

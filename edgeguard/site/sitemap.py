@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 from xml.parsers import expat
 
 from edgeguard.errors import OriginsUnhealthy
-from edgeguard.probe import ask
+from edgeguard.site.asking import ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from edgeguard.edge.grace import runway
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.findings import Finding
-from edgeguard.probe import ask
+from edgeguard.site.asking import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from edgeguard.edge.grace import Claim
-    from edgeguard.probe import Answer
     from edgeguard.settings import EdgeSettings
+    from edgeguard.site.asking import Answer
 
 ASKS = 4
 """Questions about one page, at most: another node may answer each, and not every answer tells what is held."""

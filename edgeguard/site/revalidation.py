@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.findings import Finding
-from edgeguard.probe import ask
+from edgeguard.site.asking import ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
