@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge import audit, grace
 from edgeguard.errors import EdgeguardError
-from edgeguard.health import Limits
-from edgeguard.health.judge import judge
-from edgeguard.health.look import look
+from edgeguard.monitor import Limits
+from edgeguard.monitor.judge import judge
+from edgeguard.monitor.look import look
 from edgeguard.record import left_out
 from edgeguard.steps import ways_on
 from edgeguard.times import duration, rfc3339, short

@@ -52,7 +52,7 @@ BORDERS = {
     "urllib3": ("edgeguard.edge.api",),
     "tenacity": ("edgeguard.edge.api",),
     "httpx": ("edgeguard.site.asking",),
-    "http.client": ("edgeguard.health.ask", "edgeguard.cluster.local.health"),
+    "http.client": ("edgeguard.monitor.ask", "edgeguard.cluster.local.health"),
     "typer": ("edgeguard.cli",),
     "yaml": ("edgeguard.release.application", "edgeguard.standin"),
 }

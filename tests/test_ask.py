@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard.errors import OriginsUnhealthy
-from edgeguard.health import ask as by_standard_library
+from edgeguard.monitor import ask as by_standard_library
 from edgeguard.site.asking import ask as by_httpx
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from edgeguard.errors import EdgeguardError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edgeguard.health import Limits
+    from edgeguard.monitor import Limits
 
 UNKNOWN = 3
 
@@ -60,9 +60,9 @@ def probe(
         raise UsageError(f"--json and --format {how} are two answers", "Give one of them.")
     limits = _limits(warning, critical, timeout)
     from edgeguard.environment import config_folder
-    from edgeguard.health.formats import FORMATS
-    from edgeguard.health.judge import judge
-    from edgeguard.health.look import look
+    from edgeguard.monitor.formats import FORMATS
+    from edgeguard.monitor.judge import judge
+    from edgeguard.monitor.look import look
     from edgeguard.settings import load_edge_only
 
     settings = load_edge_only(name, config_folder(config))
@@ -71,8 +71,8 @@ def probe(
 
 
 def _limits(warning: str | None, critical: str | None, timeout: str) -> Limits:
-    from edgeguard.health import Limits
-    from edgeguard.health.ranges import parse
+    from edgeguard.monitor import Limits
+    from edgeguard.monitor.ranges import parse
     from edgeguard.settings import seconds
 
     try:
@@ -125,7 +125,7 @@ def _reason(exc: BaseException) -> str:
 def _say(message: str, arguments: Sequence[str]) -> None:
     """In the format that was asked for, as far as that can be told. Monitors read what is on stdout."""
     words = [word for word in arguments if not word.startswith("-")]
-    from edgeguard.health.formats import unknown
+    from edgeguard.monitor.formats import unknown
 
     _write(unknown(_format(arguments), words[1] if len(words) > 1 else "", message))
 

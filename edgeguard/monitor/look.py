@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from edgeguard.edge import shown
 from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy
-from edgeguard.health.ask import ask
+from edgeguard.monitor.ask import ask
 from edgeguard.site.front_door import sure_miss
 from edgeguard.site.pages import held
 

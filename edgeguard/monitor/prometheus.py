@@ -9,12 +9,12 @@ import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from edgeguard.health import CODES
+from edgeguard.monitor import CODES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from edgeguard.health import Health
+    from edgeguard.monitor import Health
 
 _Sample = tuple[dict[str, str], float | None]
 _Gauge = tuple[str, str, "Sequence[_Sample]"]

@@ -13,8 +13,8 @@ from edgeguard.times import rfc3339
 if TYPE_CHECKING:
     from edgeguard.edge.grace import Claim
     from edgeguard.findings import Finding
-    from edgeguard.health.look import Asked, Seen
-    from edgeguard.health.ranges import Range
+    from edgeguard.monitor.look import Asked, Seen
+    from edgeguard.monitor.ranges import Range
 
 State = Literal["ok", "warning", "critical", "unknown"]
 CODES: dict[State, int] = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}

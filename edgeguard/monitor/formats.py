@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from edgeguard.health import CODES, prometheus
+from edgeguard.monitor import CODES, prometheus
 from edgeguard.times import duration, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from edgeguard.health import Health
-    from edgeguard.health.look import Asked
+    from edgeguard.monitor import Health
+    from edgeguard.monitor.look import Asked
 
 
 def text(health: Health) -> str:

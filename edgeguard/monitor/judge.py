@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 from edgeguard.edge import grace, policy
 from edgeguard.findings import Finding
-from edgeguard.health import Closure, Health, Page
+from edgeguard.monitor import Closure, Health, Page
 from edgeguard.times import duration, rfc3339, unix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from edgeguard.findings import Severity
-    from edgeguard.health import Limits, State
-    from edgeguard.health.look import Asked, Seen
-    from edgeguard.health.ranges import Range
+    from edgeguard.monitor import Limits, State
+    from edgeguard.monitor.look import Asked, Seen
+    from edgeguard.monitor.ranges import Range
     from edgeguard.settings import EdgeOnlySettings, EdgeSettings
 
 _CLOSED = re.compile(r"\s*([^;]*?)\s*;\s*until=(\S+)\s*")
