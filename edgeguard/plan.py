@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from edgeguard import deploy, readiness, report, steps
+from edgeguard import deploy, report, steps
+from edgeguard.doctor import readiness
 from edgeguard.edge.confirm import ANSWERS
 from edgeguard.edge.grace import DEPLOY_SLOTS
 from edgeguard.edge.policy import GROUPS

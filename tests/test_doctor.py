@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeguard import environment, readiness
-from edgeguard.doctor import examine
+from edgeguard import environment
+from edgeguard.doctor import examine, readiness
 from edgeguard.doctor.text import render
 from edgeguard.edge import grace
 from edgeguard.edge.health_checks import sick_after_opening

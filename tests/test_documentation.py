@@ -14,9 +14,10 @@ import typer.main
 from pydantic_core import PydanticUndefined
 
 import edgeguard
-from edgeguard import errors, installation, settings
+from edgeguard import errors, settings
 from edgeguard.cli import app, import_families
 from edgeguard.cluster.local.ports import Options as LocalOptions
+from edgeguard.doctor import installation
 from edgeguard.purge import closed
 from edgeguard.settings import Settings
 from edgeguard.steps import ACCEPTABLE

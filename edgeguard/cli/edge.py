@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeguard.cluster import Cluster
+    from edgeguard.doctor.installation import NotDone
     from edgeguard.edge import Policy
     from edgeguard.environment import EdgeSide
     from edgeguard.findings import Finding
-    from edgeguard.installation import NotDone
 
 edge = typer.Typer(help="The policy in the Fastly service.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(edge, name="edge")
@@ -42,7 +42,7 @@ def install(
     version: Version = False,
 ) -> None:
     """Put the policy into the service: a new version from the active one, validated, shown and activated."""
-    from edgeguard import installation
+    from edgeguard.doctor import installation
 
     environment, cluster = _open(name, config, state, accept)
     try:
@@ -101,7 +101,7 @@ def remove(
     version: Version = False,
 ) -> None:
     """Take the policy out of the service, the same way. Its dictionary stays, unless you ask; other VCL always does."""
-    from edgeguard import installation
+    from edgeguard.doctor import installation
 
     environment, cluster = _open(name, config, state, accept)
     try:
@@ -122,8 +122,8 @@ def _open(
     name: str, config: Path | None, state: Path | None, accept: list[str] | None = None
 ) -> tuple[EdgeSide, Cluster | None]:
     """The environment, and its cluster if its file has one."""
+    from edgeguard.doctor.installation import ACCEPTABLE
     from edgeguard.environment import as_far_as_it_goes
-    from edgeguard.installation import ACCEPTABLE
 
     accepted(accept, ACCEPTABLE)
     return as_far_as_it_goes(name, config=config, state=state)

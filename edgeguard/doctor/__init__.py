@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from edgeguard import readiness
+from edgeguard.doctor import readiness
 from edgeguard.edge import conflicts, grace, policy
 from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
 from edgeguard.findings import Finding

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgeguard import manifest, readiness
+from edgeguard import manifest
 from edgeguard.attempt import Wish
 from edgeguard.cluster.local import LocalCluster
 from edgeguard.deploy import deploy
+from edgeguard.doctor import readiness
 from edgeguard.environment import Environment
 from edgeguard.errors import EdgeguardError, UsageError
 from edgeguard.machine import process

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeguard import readiness
 from edgeguard.cluster import Generation
+from edgeguard.doctor import readiness
 from edgeguard.errors import OriginsUnhealthy, Refused, UsageError
 from edgeguard.record import left_out
 from edgeguard.release import application, image

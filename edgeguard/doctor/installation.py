@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeguard import readiness
+from edgeguard.doctor import readiness
 from edgeguard.edge import conflicts, grace, policy
 from edgeguard.edge.confirm import clock_difference
 from edgeguard.errors import ActiveChanged, ClusterError, OriginsUnhealthy, Refused
