@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard import steps
 from edgeguard.attempt import new_id
-from edgeguard.claims import within_limits
 from edgeguard.cluster import Closure
 from edgeguard.errors import EdgeguardError, Locked, OriginsUnhealthy
+from edgeguard.grace.support import within_limits
 from edgeguard.machine.signals import Stop
 from edgeguard.record import this_holder
 from edgeguard.site import front_door

@@ -86,7 +86,7 @@ class ServiceOnly(EdgeSide):
             UsageError: that is no service's id, there is no token, or the service has no policy.
             EdgeError: it can't be read, or none of its domains shows the policy.
         """
-        from edgeguard.edge.discovery import discover  # noqa: PLC0415 (heavy)
+        from edgeguard.edge.fastly.discovery import discover  # noqa: PLC0415 (heavy)
 
         given = files.for_service(service)
         token = _token(given.edge)
@@ -146,7 +146,7 @@ def _token(settings: EdgeSettings) -> str:
 
 
 def _edge(settings: EdgeSettings, token: str) -> Edge:
-    from edgeguard.edge.fastly import Fastly  # noqa: PLC0415 (heavy; not every command has an edge)
+    from edgeguard.edge.fastly.vcl import Fastly  # noqa: PLC0415 (heavy; not every command has an edge)
 
     return Fastly(settings, token, ask)
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard import deploy, report, steps
 from edgeguard.doctor import readiness
-from edgeguard.edge.confirm import ANSWERS
-from edgeguard.edge.grace import DEPLOY_SLOTS
-from edgeguard.edge.policy import GROUPS
-from edgeguard.edge.purges import batches
+from edgeguard.edge.claim import DEPLOY_SLOTS
+from edgeguard.edge.fastly.policy import GROUPS
+from edgeguard.edge.fastly.purges import batches
+from edgeguard.grace.confirm import ANSWERS
 from edgeguard.machine.signals import Stop
 from edgeguard.purge import listed
 from edgeguard.purge.run import SLICE

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge import audit, grace
+from edgeguard.edge.claim import in_force, live, parse_all
 from edgeguard.errors import EdgeguardError
+from edgeguard.grace import audit
 from edgeguard.monitor import Limits
 from edgeguard.monitor.judge import judge
 from edgeguard.monitor.look import look
@@ -78,8 +79,8 @@ def grace_status(environment: EdgeSide, *, now: float, audit_lines: int = 0) -> 
     except EdgeguardError as exc:
         edge = _unknown(exc)
     said = audit.lines(items)
-    claims = grace.live(grace.parse_all(items), now=now, ceiling=settings.ceiling)
-    force = grace.in_force(claims, base=settings.base_grace, ceiling=settings.ceiling, now=now)
+    claims = live(parse_all(items), now=now, ceiling=settings.ceiling)
+    force = in_force(claims, base=settings.base_grace, ceiling=settings.ceiling, now=now)
     return {
         "mechanism": settings.mechanism,
         "base": settings.base_grace,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge import grace
+from edgeguard.edge.claim import Claim
 from edgeguard.environment import EdgeSide
 from edgeguard.settings import EdgeOnlySettings
 from tests.edge.stage import BASE
@@ -39,4 +39,4 @@ def in_force(stage: Stage) -> int:
 
 def claimed(stage: Stage, **lasting: int) -> None:
     """Claims that are there already, by slot, and how many seconds they last."""
-    stage.write({slot: grace.Claim(slot, stage.now() + s, BASE + s, "abcd1234").value() for slot, s in lasting.items()})
+    stage.write({slot: Claim(slot, stage.now() + s, BASE + s, "abcd1234").value() for slot, s in lasting.items()})

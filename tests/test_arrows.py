@@ -48,9 +48,9 @@ LAYERS = (
 
 # Foreign things, each with the one place that may touch it.
 BORDERS = {
-    "fastly": ("edgeguard.edge.api",),
-    "urllib3": ("edgeguard.edge.api",),
-    "tenacity": ("edgeguard.edge.api",),
+    "fastly": ("edgeguard.edge.fastly.api",),
+    "urllib3": ("edgeguard.edge.fastly.api",),
+    "tenacity": ("edgeguard.edge.fastly.api",),
     "httpx": ("edgeguard.site.asking",),
     "http.client": ("edgeguard.monitor.ask", "edgeguard.cluster.local.health"),
     "typer": ("edgeguard.cli",),

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeguard import claims, hooks
-from edgeguard.edge import grace
-from edgeguard.edge.fastly import Fastly
-from edgeguard.edge.policy import Snippet
+from edgeguard.edge.claim import SLOTS, SUPPORT_SLOTS, Claim
+from edgeguard.edge.fastly.policy import Snippet
+from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.environment import EdgeSide, ServiceOnly
 from edgeguard.errors import EdgeError, EdgeUnauthorized, NotConfirmed, UsageError
+from edgeguard.grace import pipeline, support
 from edgeguard.machine.signals import Stop
 from edgeguard.site.asking import ask
 from edgeguard.status import grace_status, grace_text
@@ -49,7 +49,7 @@ def stage(its_stage: Stage) -> Stage:
 
 
 def extend(environment: EdgeSide, lasting: int = HOUR, reason: str = "the database moves") -> dict[str, Any]:
-    return claims.extend(environment, lasting=lasting, reason=reason)
+    return support.extend(environment, lasting=lasting, reason=reason)
 
 
 def test_extending_is_one_write_and_reaches_the_edge(stage: Stage) -> None:
@@ -65,7 +65,7 @@ def test_releasing_is_one_write_and_leaves_the_others(stage: Stage) -> None:
     environment = of(stage)
     claimed(stage, support1=600, support2=1200, support3=300)
     before = len(history(stage))
-    done = claims.release(environment, "support2", reason="it was quicker")
+    done = support.release(environment, "support2", reason="it was quicker")
 
     assert writes(stage, before) == ["PATCH"]
     assert done["released"]
@@ -78,7 +78,7 @@ def test_what_is_not_claimed_is_said_and_not_written(stage: Stage) -> None:
     stage.later(601)
     before = len(history(stage))
 
-    assert [claims.release(of(stage), slot, reason="")["released"] for slot in ("support1", "support2")] == [False] * 2
+    assert [support.release(of(stage), slot, reason="")["released"] for slot in ("support1", "support2")] == [False] * 2
     assert writes(stage, before) == []
 
 
@@ -113,17 +113,17 @@ def test_what_can_t_be_granted_is_refused_before_anything_is_written(stage: Stag
     before = len(history(stage))
     for lasting, stale in ((CEILING - BASE + 1, None), (600, CEILING + 1), (CEILING + 1, CEILING), (0, 60), (600, 0)):
         with pytest.raises(UsageError) as refused:
-            claims.extend(of(stage), lasting=lasting, reason="", stale=stale)
+            support.extend(of(stage), lasting=lasting, reason="", stale=stale)
         assert str(CEILING) in refused.value.message + refused.value.remedy
 
     assert writes(stage, before) == []
-    assert claims.extend(of(stage), lasting=CEILING, reason="", stale=CEILING)["grace"] == CEILING
+    assert support.extend(of(stage), lasting=CEILING, reason="", stale=CEILING)["grace"] == CEILING
 
 
 def test_a_grace_below_the_base_is_refused(stage: Stage) -> None:
     before = len(history(stage))
     with pytest.raises(UsageError, match=f"the base grace of {BASE} s"):
-        claims.extend(of(stage), lasting=600, reason="", stale=BASE - 1)
+        support.extend(of(stage), lasting=600, reason="", stale=BASE - 1)
 
     assert writes(stage, before) == []
 
@@ -146,7 +146,7 @@ def test_a_reason_is_needed_where_it_is_configured(stage: Stage) -> None:
 
 
 def test_eight_are_the_most(stage: Stage) -> None:
-    claimed(stage, **dict.fromkeys(grace.SUPPORT_SLOTS, 600))
+    claimed(stage, **dict.fromkeys(SUPPORT_SLOTS, 600))
     with pytest.raises(UsageError, match="all 8"):
         extend(of(stage))
 
@@ -155,7 +155,7 @@ def test_eight_are_the_most(stage: Stage) -> None:
 def test_only_support_s_own_slots_can_be_released(stage: Stage, slot: str) -> None:
     stage.claim("deploy0", grace=600)
     with pytest.raises(UsageError):
-        claims.release(of(stage), slot, reason="")
+        support.release(of(stage), slot, reason="")
 
     assert in_force(stage) == 600
 
@@ -198,7 +198,7 @@ class Overtaken:
 
     def _strike(self) -> None:
         if self._left == 0:
-            self.theirs = grace.Claim(self._slot, self._stage.now() + 900, 900, "beef0001").value()
+            self.theirs = Claim(self._slot, self._stage.now() + 900, 900, "beef0001").value()
             self._stage.edge.write({self._slot: self.theirs})
         self._left = None if self._left in (None, 0) else self._left - 1
 
@@ -206,7 +206,7 @@ class Overtaken:
 @pytest.mark.parametrize("questions", [0, 10], ids=["at once", "at the last moment"])
 def test_who_loses_a_slot_is_told_and_takes_another(stage: Stage, questions: int) -> None:
     edge, said = Overtaken(stage, questions), list[str]()
-    made = claims.extend(
+    made = support.extend(
         of(stage, edge),  # type: ignore[arg-type]  # an Edge, as far as claims use one
         lasting=600,
         reason="",
@@ -270,7 +270,7 @@ def shown(environment: EdgeSide, audit_lines: int = 0) -> dict[str, Any]:
 def test_show_tells_whose_claims_there_are_and_why(stage: Stage) -> None:
     environment = of(stage)
     claimed(stage, support1=600)
-    claims.release(environment, "support1", reason="moved")
+    support.release(environment, "support1", reason="moved")
     extend(environment, 1200, "evil \x1b[2J words")
     found = shown(environment, 2)
     text = grace_text(found)
@@ -329,11 +329,11 @@ def in_empty_folder(folder: Path, stage: Stage, *arguments: str, **variables: st
 def test_a_token_that_may_only_read_has_written_nothing_and_nothing_is_to_be_taken_back(stage: Stage) -> None:
     stage.control("POST", "/plants", {"tokens": {TOKEN: {"scopes": ["global:read"]}}})
     try:
-        for claim in (lambda: extend(of(stage)), lambda: hooks.pre(of(stage), stop=Stop(), lasting=HOUR)):
+        for claim in (lambda: extend(of(stage)), lambda: pipeline.pre(of(stage), stop=Stop(), lasting=HOUR)):
             with pytest.raises(EdgeUnauthorized) as refused:
                 claim()
             said = f"{refused.value.message} {refused.value.remedy}"
-            assert not [slot for slot in grace.SLOTS if slot in said], said
+            assert not [slot for slot in SLOTS if slot in said], said
     finally:
         stage.control("DELETE", "/plants")
     assert in_force(stage) == BASE

@@ -20,8 +20,8 @@ import pytest
 from edgeguard import environment
 from edgeguard.doctor import examine, readiness
 from edgeguard.doctor.text import render
-from edgeguard.edge import grace
-from edgeguard.edge.health_checks import sick_after_opening
+from edgeguard.edge.claim import HOOK, SUPPORT_SLOTS, Claim, new_nonce
+from edgeguard.edge.fastly.health_checks import sick_after_opening
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.site import pages, sitemap
 from edgeguard.site.pages import Held, held
@@ -405,7 +405,7 @@ def test_a_deploys_claim_that_nobody_holds_is_named(world: World) -> None:
 
 def test_a_pipelines_claim_needs_no_lock_and_is_given_back_by_its_hook(world: World) -> None:
     until = world.stage.now() + 600
-    world.stage.write({"deploy1": grace.Claim("deploy1", until, 600, grace.new_nonce(grace.HOOK)).value()})
+    world.stage.write({"deploy1": Claim("deploy1", until, 600, new_nonce(HOOK)).value()})
     world.configure(with_cluster=True)
     found = world.examine()
 
@@ -436,7 +436,7 @@ def test_a_runway_ends_with_the_claim_that_makes_it_long(world: World) -> None:
 
 def test_slots_that_are_all_taken_are_named(world: World) -> None:
     until = world.stage.now() + 500
-    world.stage.write(dict.fromkeys(grace.SUPPORT_SLOTS, f"{until}:600:abcd1234"))
+    world.stage.write(dict.fromkeys(SUPPORT_SLOTS, f"{until}:600:abcd1234"))
 
     assert wrong(world.examine()) == {"slots-full"}
 

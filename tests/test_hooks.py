@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeguard import hooks
-from edgeguard import wrap as wrapping
-from edgeguard.edge import grace
+from edgeguard.edge.claim import FREE, Claim, parse, parse_all
 from edgeguard.errors import (
     CleanupUnfinished,
     EdgeError,
@@ -24,6 +22,8 @@ from edgeguard.errors import (
     OriginsUnhealthy,
     UsageError,
 )
+from edgeguard.grace import pipeline
+from edgeguard.grace import wrap as wrapping
 from edgeguard.machine.signals import Stop
 from tests.desk import history, in_force, of, writes
 from tests.edge.stage import BASE, CEILING, TOKEN, Stage, running
@@ -66,18 +66,18 @@ def site(stage: Stage) -> EdgeSide:
 
 
 def pre(site: EdgeSide, lasting: int = HOUR, renews: str | None = None) -> dict[str, Any]:
-    return hooks.pre(site, stop=Stop(), lasting=lasting, renews=renews).json()
+    return pipeline.pre(site, stop=Stop(), lasting=lasting, renews=renews).json()
 
 
 def post(site: EdgeSide, slot: str | None = None, *keys: str) -> dict[str, Any]:
-    return hooks.post(site, slot, stop=Stop(), purge_keys=keys)
+    return pipeline.post(site, slot, stop=Stop(), purge_keys=keys)
 
 
 def put(stage: Stage, nonce: str, slot: str = "deploy0", lasting: int = 600, hold: int = 0) -> None:
     """A claim that is there already."""
     until = stage.now() + lasting
     held = stage.now() + hold if hold else 0
-    stage.edge.write({slot: grace.Claim(slot, until, BASE + lasting, nonce, held).value()})
+    stage.edge.write({slot: Claim(slot, until, BASE + lasting, nonce, held).value()})
 
 
 def test_pre_is_one_write_and_post_gives_back_that_claim_alone(stage: Stage, site: EdgeSide) -> None:
@@ -136,7 +136,7 @@ def test_post_without_pre_does_nothing_and_says_so(stage: Stage, site: EdgeSide)
         with pytest.raises(UsageError):
             post(site, slot, "news")
         with pytest.raises(UsageError):
-            hooks.post_failed(site, slot)
+            pipeline.post_failed(site, slot)
 
     assert writes(stage, began) == []
 
@@ -160,9 +160,9 @@ def test_post_after_the_claim_has_ended(stage: Stage, site: EdgeSide) -> None:
     done = post(site, None, "news")
 
     assert (done["outcome"], done["purged"]["keys"]) == ("ended", 1)
-    assert "visitors may have seen errors" in hooks.text(done)
+    assert "visitors may have seen errors" in pipeline.text(done)
     with pytest.raises(UsageError, match="ended by itself"):
-        hooks.post_failed(site, "deploy0")
+        pipeline.post_failed(site, "deploy0")
 
 
 def test_a_site_that_is_not_well_keeps_the_claim(stage: Stage) -> None:
@@ -180,11 +180,11 @@ def test_a_site_that_is_not_well_keeps_the_claim(stage: Stage) -> None:
 
 def test_a_deploy_that_failed_keeps_the_claim_without_its_hold(stage: Stage, site: EdgeSide) -> None:
     put(stage, "h1234567", hold=100)
-    kept = hooks.post_failed(site, None)
+    kept = pipeline.post_failed(site, None)
 
     assert (kept["outcome"], kept["grace"]) == ("kept", BASE + 600)
     assert 590 <= kept["seconds_left"] <= 600
-    assert "left)" in hooks.text(kept)
+    assert "left)" in pipeline.text(kept)
     assert in_force(stage) == BASE + 600
     assert not stage.edge.status().hold
 
@@ -206,7 +206,7 @@ def test_another_pre_is_refused_and_told_whose_claim_there_is(stage: Stage, site
 def test_by_its_id_a_claim_is_renewed_and_never_shortened(stage: Stage, site: EdgeSide) -> None:
     put(stage, "h1234567", lasting=1200)
     made = pre(site, 600, renews="deploy0")
-    [claim] = grace.parse_all(stage.edge.items())
+    [claim] = parse_all(stage.edge.items())
 
     assert (made["id"], made["grace"], claim.until - stage.now() > 1100) == ("deploy0", BASE + 1200, True)
     with pytest.raises(UsageError):
@@ -221,7 +221,7 @@ def test_a_guarded_deploy_s_claim_is_never_taken_over(stage: Stage, site: EdgeSi
 
 def test_the_fix_takes_over_what_a_failed_deploy_left(stage: Stage, site: EdgeSide) -> None:
     put(stage, "h1234567", "deploy1")
-    hooks.post_failed(site, None)
+    pipeline.post_failed(site, None)
     made = pre(site, 300)
 
     assert (made["id"], made["grace"]) == ("deploy1", BASE + 600)
@@ -236,7 +236,7 @@ def test_a_claim_that_is_not_seen_is_taken_back(stage: Stage) -> None:
 
     assert failed.value.exit_code == 9
     assert failed.value.remedy.startswith("Its claim is taken back")
-    assert stage.edge.items()["deploy0"] == grace.FREE
+    assert stage.edge.items()["deploy0"] == FREE
     time.sleep(1)  # it arrives, so that the next test begins with an edge that has heard of everything
 
 
@@ -246,16 +246,16 @@ def test_a_pipeline_that_is_cancelled_while_it_claims_leaves_nothing(stage: Stag
             raise Interrupted(f"interrupted after {seconds} s")
 
     with pytest.raises(Interrupted):
-        hooks.pre(site, stop=Impatient(), lasting=600)
+        pipeline.pre(site, stop=Impatient(), lasting=600)
 
-    assert stage.edge.items()["deploy0"] == grace.FREE
+    assert stage.edge.items()["deploy0"] == FREE
 
 
 @pytest.mark.parametrize("nonce", ["", "k1234567"], ids=["free", "kept"])
 def test_a_write_of_which_no_answer_came_is_taken_back(stage: Stage, site: EdgeSide, nonce: str) -> None:
     if nonce:
         put(stage, nonce)
-    before = stage.edge.items().get("deploy0", grace.FREE)
+    before = stage.edge.items().get("deploy0", FREE)
     lost = {"drop": "after", "times": 4, "match": {"method": "PATCH"}}
     stage.control("POST", "/faults", {"api": lost})
     with pytest.raises(EdgeError) as failed:
@@ -281,7 +281,7 @@ def test_wrap_that_is_stopped_before_its_command_leaves_what_there_was(
 ) -> None:
     if nonce:
         put(stage, nonce)
-    before = stage.edge.items().get("deploy0", grace.FREE)
+    before = stage.edge.items().get("deploy0", FREE)
 
     def stopped(_words: str) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -300,7 +300,7 @@ def test_post_that_can_t_ask_the_api_says_what_is_left(stage: Stage, site: EdgeS
     with pytest.raises(CleanupUnfinished, match="the site is well, but left to do: purge and release") as unfinished:
         post(site, "deploy0", "news")
     with pytest.raises(CleanupUnfinished, match="could not be marked as kept") as not_kept:
-        hooks.post_failed(site, "deploy0")
+        pipeline.post_failed(site, "deploy0")
     stage.origin.closed = True
     with pytest.raises(OriginsUnhealthy, match="deploy0 stays in force"):
         post(of(stage, edge__healthy_timeout=0.3), "deploy0")
@@ -427,7 +427,7 @@ def test_a_script_that_only_looks_like_a_program_leaves_no_claim(site: EdgeSide,
     code, _, err = run(config, "wrap", "site", "--", str(script))
 
     assert code == 126, err
-    assert site.edge.items()["deploy0"] == grace.FREE
+    assert site.edge.items()["deploy0"] == FREE
 
 
 NOTES = """
@@ -468,9 +468,9 @@ def test_a_machine_that_dies_leaves_a_service_that_is_back_at_its_base_by_itself
     process = begin(config, "wrap", "site", "--quiet", "--", sys.executable, "-c", NOTES)
     assert process.stdout is not None
     process.stdout.readline()
-    first = grace.parse("deploy0", stage.edge.items()["deploy0"])
+    first = parse("deploy0", stage.edge.items()["deploy0"])
     time.sleep(2.2)  # two thirds of the hold
-    second = grace.parse("deploy0", stage.edge.items()["deploy0"])
+    second = parse("deploy0", stage.edge.items()["deploy0"])
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     held, claimed = stage.edge.status().hold, in_force(stage)

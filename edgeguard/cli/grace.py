@@ -79,7 +79,7 @@ def extend(
     version: Version = False,
 ) -> None:
     """Lengthen the grace: one write, confirmed at the edge, over by itself, untouched by deploys."""
-    from edgeguard.claims import extend as claim
+    from edgeguard.grace.support import extend as claim
     from edgeguard.times import duration
 
     seconds, stale_seconds = whole_seconds(lasting), None if stale is None else whole_seconds(stale)
@@ -109,7 +109,7 @@ def release(
     version: Version = False,
 ) -> None:
     """Give one claim back before its time."""
-    from edgeguard.claims import release as give_back
+    from edgeguard.grace.support import release as give_back
 
     *names, slot = named
     if len(names) > 1:

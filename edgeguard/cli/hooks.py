@@ -38,7 +38,7 @@ def pre(
 ) -> None:
     """Before a deploy: claim the grace, wait until the edge shows it, print the claim's id."""
     from edgeguard.environment import EdgeSide
-    from edgeguard.hooks import pre as claim
+    from edgeguard.grace.pipeline import pre as claim
     from edgeguard.machine.signals import Stop
     from edgeguard.times import duration
 
@@ -73,8 +73,8 @@ def post(
     version: Version = False,
 ) -> None:
     """After a deploy: prove the site healthy, purge softly, give the claim back. Not healthy: exit 7, claim kept."""
-    from edgeguard import hooks
     from edgeguard.environment import EdgeSide
+    from edgeguard.grace import pipeline
     from edgeguard.machine.signals import Stop
 
     if failed and purge_key:
@@ -83,13 +83,13 @@ def post(
     stop = Stop()
     with stop.listening():
         if failed:
-            done = hooks.post_failed(environment, claim_id)
+            done = pipeline.post_failed(environment, claim_id)
         else:
-            done = hooks.post(environment, claim_id, stop=stop, purge_keys=purge_key or ())
+            done = pipeline.post(environment, claim_id, stop=stop, purge_keys=purge_key or ())
     if as_json:
         print_json(done)
     else:
-        print_text(hooks.text(done))
+        print_text(pipeline.text(done))
 
 
 @app.command(epilog="Example: edgeguard wrap production --purge-key news -- ./deploy.sh --all")
@@ -109,9 +109,9 @@ def wrap(
     version: Version = False,
 ) -> None:
     """`hook pre`, the command, `hook post`. Signals go on to the command; its exit code comes back."""
-    from edgeguard import hooks
     from edgeguard.environment import EdgeSide
-    from edgeguard.wrap import wrap as run
+    from edgeguard.grace import pipeline
+    from edgeguard.grace.wrap import wrap as run
 
     environment = EdgeSide.open(name, config=config, state=state)
     say = teller(quiet=quiet)
@@ -120,5 +120,5 @@ def wrap(
     if as_json:
         print_json(done)
     elif done["command_exit_code"] == 0:
-        say(hooks.text(done))
+        say(pipeline.text(done))
     raise typer.Exit(done["command_exit_code"])

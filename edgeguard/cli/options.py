@@ -22,7 +22,7 @@ def _version(wanted: bool) -> None:
 def _surrogate_keys(keys: list[str] | None) -> list[str] | None:
     """Refuse what can't be a key now, and not when everything else is done."""
     if keys:
-        from edgeguard.edge.purges import batches
+        from edgeguard.edge.fastly.purges import batches
 
         list(batches(keys))
     return keys

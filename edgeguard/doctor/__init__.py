@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 from edgeguard.doctor import readiness
-from edgeguard.edge import conflicts, grace, policy
+from edgeguard.edge.claim import DEPLOY_SLOTS, SUPPORT_SLOTS, live, parse_all
+from edgeguard.edge.fastly import conflicts, policy
 from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
 from edgeguard.findings import Finding
 from edgeguard.record import Record
@@ -83,7 +84,7 @@ def examine(
     if claims and installed != NONE:
         found += _nodes(answers, trouble, installed or policy.revision(environment.settings.edge))
     found += _token(environment)
-    shown = grace.parse_all(answers[-1].slots) if answers else ()
+    shown = parse_all(answers[-1].slots) if answers else ()
     measure = readiness.yardstick(environment, expected, claims=shown, now=time.time() + ahead)
     names, unread = _names(environment)
     found += unread
@@ -167,17 +168,17 @@ def _nodes(answers: Sequence[Status], trouble: str, expected: str) -> Iterator[F
 
 def _claims(environment: EdgeSide, cluster: Cluster | None, items: Mapping[str, str], now: float) -> Iterator[Finding]:
     ceiling = environment.settings.edge.ceiling
-    alive = grace.live(grace.parse_all(items), now=now, ceiling=ceiling)
+    alive = live(parse_all(items), now=now, ceiling=ceiling)
     for claim in alive:
         said = f"{claim.slot} claims {claim.grace} s until {rfc3339(claim.until)}"
-        if claim.slot in grace.SUPPORT_SLOTS:
+        if claim.slot in SUPPORT_SLOTS:
             yield Finding("claim", "ok", said, "")
         elif claim.of_pipeline:
             remedy = f"edgeguard hook post ENV {claim.slot} gives it back, once that deploy is over."
             yield Finding("deploy-claim", "note", f"{said}, for a deploy by other means", remedy)
         else:
             yield _deploys_claim(environment, cluster, said)
-    for slots, whose in ((grace.DEPLOY_SLOTS, "a deploy"), (grace.SUPPORT_SLOTS, "support")):
+    for slots, whose in ((DEPLOY_SLOTS, "a deploy"), (SUPPORT_SLOTS, "support")):
         if all(any(claim.slot == slot for claim in alive) for slot in slots):
             first = min(claim.until for claim in alive if claim.slot in slots)
             text = f"all {len(slots)} slots for claims of {whose} are taken, the first until {rfc3339(first)}"

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeguard.doctor import readiness
-from edgeguard.edge import conflicts, grace, policy
-from edgeguard.edge.confirm import clock_difference
+from edgeguard.edge.claim import DEPLOY_SLOTS, live, parse_all
+from edgeguard.edge.fastly import conflicts, policy
 from edgeguard.errors import ActiveChanged, ClusterError, OriginsUnhealthy, Refused
 from edgeguard.findings import Finding
+from edgeguard.grace.confirm import clock_difference
 from edgeguard.record import Record, this_holder
 from edgeguard.site.asking import ask
 
@@ -142,11 +143,11 @@ def _at_work(
         return
     now = time.time() + (clock_difference(environment.edge) or 0.0)
     items = environment.edge.items(was.dictionary)
-    for claim in grace.live(grace.parse_all(items), now=now, ceiling=was.ceiling):
+    for claim in live(parse_all(items), now=now, ceiling=was.ceiling):
         text = f"the claim in {claim.slot} is in force for another {claim.until - int(now)} s"
         lost = was.dictionary != wanted.dictionary or claim.grace > wanted.ceiling
-        lost = lost or not grace.live([claim], now=now, ceiling=wanted.ceiling)
-        if claim.slot in grace.DEPLOY_SLOTS:
+        lost = lost or not live([claim], now=now, ceiling=wanted.ceiling)
+        if claim.slot in DEPLOY_SLOTS:
             yield Finding("deploy-under-way", "critical", f"a deploy is under way: {text}", _WAIT)
         elif claims or lost:
             yield Finding("claims-in-force", "critical", text, "Wait until it ends, or `edgeguard grace release` it.")

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from edgeguard.edge import conflicts, grace, health_checks, token
+from edgeguard.edge.claim import live
+from edgeguard.edge.fastly import conflicts, health_checks, token
 from edgeguard.errors import ClusterError
 from edgeguard.record import Record
 from edgeguard.settings import ClusterSettings
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from edgeguard.cluster import Cluster
     from edgeguard.edge import ActiveVersion
-    from edgeguard.edge.grace import Claim
+    from edgeguard.edge.claim import Claim
     from edgeguard.environment import EdgeSide
     from edgeguard.findings import Finding
     from edgeguard.settings import EdgeOnlySettings
@@ -69,7 +70,7 @@ def yardstick(environment: EdgeSide, closure: float, *, claims: Iterable[Claim] 
     edge, claim = environment.settings.edge, environment.settings.claim
     if edge.mechanism == "settings":  # always in force, and nothing can be claimed beyond it
         return pages.Yardstick(edge.ceiling, edge.ceiling, edge.ceiling, closure)
-    alive = grace.live(claims, now=now, ceiling=edge.ceiling)
+    alive = live(claims, now=now, ceiling=edge.ceiling)
     lasting = [each.grace for each in alive if each.until > now + closure]
     claimed = min(edge.ceiling, max(edge.base_grace + claim.duration, *lasting, 0))
     return pages.Yardstick(edge.base_grace, edge.ceiling, claimed, closure, alive, now)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgeguard.times import rfc3339
 
 if TYPE_CHECKING:
-    from edgeguard.edge.grace import Claim
+    from edgeguard.edge.claim import Claim
     from edgeguard.findings import Finding
     from edgeguard.monitor.look import Asked, Seen
     from edgeguard.monitor.ranges import Range

@@ -11,7 +11,8 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from edgeguard.edge import grace, policy
+from edgeguard.edge.claim import DAY, live, parse_all, runway
+from edgeguard.edge.fastly import policy
 from edgeguard.findings import Finding
 from edgeguard.monitor import Closure, Health, Page
 from edgeguard.times import duration, rfc3339, unix
@@ -66,8 +67,8 @@ class _View:
         self.expected = policy.revision(edge)
         told = (self.closed(asked) for asked in (seen.front, *seen.origins, *seen.pages))
         self.closure = next((closure for closure in told if closure is not None), None)
-        claims = grace.parse_all(seen.status.slots) if seen.status else ()
-        self.claims = grace.live(claims, now=seen.now, ceiling=edge.ceiling)
+        claims = parse_all(seen.status.slots) if seen.status else ()
+        self.claims = live(claims, now=seen.now, ceiling=edge.ceiling)
 
     def closed(self, asked: Asked) -> Closure | None:
         """The closure that this answer tells of; None also where it names no moment, or one that can't be meant."""
@@ -78,7 +79,7 @@ class _View:
             left = (until := unix(found[2])) - self.seen.now
         except (ValueError, OverflowError):
             return None
-        return None if left > self.edge.ceiling + grace.DAY else Closure(_word(found[1]), until, left)
+        return None if left > self.edge.ceiling + DAY else Closure(_word(found[1]), until, left)
 
     @property
     def excused(self) -> bool:
@@ -100,7 +101,7 @@ class _View:
         ttl = held.ttl or _since_its_end(asked)
         if ttl is None:
             return None
-        return grace.runway(
+        return runway(
             self.seen.now + ttl,
             held.stale_if_error,
             self.claims,

@@ -13,7 +13,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from edgeguard.edge import shown
+from edgeguard.edge.fastly import shown
 from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy
 from edgeguard.monitor.ask import ask
 from edgeguard.site.front_door import sure_miss

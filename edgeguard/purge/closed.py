@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeguard.edge import grace
+from edgeguard.edge.claim import DEPLOY_SLOTS, live, parse_all
 from edgeguard.errors import EdgeUnavailable, Locked, OriginsUnhealthy, Refused
 from edgeguard.site import front_door
 
@@ -78,9 +78,9 @@ class Gate:
             shown = self._edge.status()
         except EdgeUnavailable:
             return []
-        claims = grace.live(grace.parse_all(shown.slots), now=shown.now, ceiling=self._settings.ceiling)
-        live = [claim.slot for claim in claims if claim.slot in grace.DEPLOY_SLOTS]
-        return [("deploy-claim", f"a deploy is under way: its claim ({slot}) is in force") for slot in live[:1]]
+        claims = live(parse_all(shown.slots), now=shown.now, ceiling=self._settings.ceiling)
+        alive = [claim.slot for claim in claims if claim.slot in DEPLOY_SLOTS]
+        return [("deploy-claim", f"a deploy is under way: its claim ({slot}) is in force") for slot in alive[:1]]
 
 
 _WAIT = "Wait until it is open again; `edgeguard status` names who closed it. Purging now would take away what serves."

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from edgeguard.edge.purges import address, batches
+from edgeguard.edge.fastly.purges import address, batches
 from edgeguard.errors import UsageError
 from edgeguard.purge import Purge
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge.api import NotDone, Unavailable
-from edgeguard.edge.policy import GROUPS
-from edgeguard.edge.purges import address, batches
+from edgeguard.edge.fastly.api import NotDone, Unavailable
+from edgeguard.edge.fastly.policy import GROUPS
+from edgeguard.edge.fastly.purges import address, batches
 from edgeguard.errors import EdgeguardError, EdgeUnavailable
 from edgeguard.purge.origin import Origin
 

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from edgeguard.edge.grace import runway
+from edgeguard.edge.claim import runway
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.findings import Finding
 from edgeguard.site.asking import ask
@@ -21,7 +21,7 @@ from edgeguard.site.asking import ask
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from edgeguard.edge.grace import Claim
+    from edgeguard.edge.claim import Claim
     from edgeguard.settings import EdgeSettings
     from edgeguard.site.asking import Answer
 

@@ -6,10 +6,10 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeguard.edge import audit
-from edgeguard.edge.confirm import confirm, edge_clock
-from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, Claim, live, new_nonce, parse
+from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, Claim, live, new_nonce, parse
 from edgeguard.errors import ClusterError, EdgeError, EdgeguardError, Fenced, OriginsUnhealthy
+from edgeguard.grace import audit
+from edgeguard.grace.confirm import confirm, edge_clock
 from edgeguard.site import front_door
 from edgeguard.steps.after import purge
 from edgeguard.steps.deployment import UNGUARDED, Step

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard.cluster.local import LocalCluster, processes
-from edgeguard.edge import grace
+from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, HOOK, Claim, new_nonce
 from edgeguard.environment import EdgeSide
 from edgeguard.settings import load
 from tests.days.world import DATABASE, SERVER, World, come_from, commit, eventually, repository, said, untouched
@@ -303,13 +303,13 @@ def test_a_token_that_ends_while_closed_costs_no_visitor_anything(world: World) 
 def test_a_pipeline_s_claims_outlive_a_deploy(world: World, tmp_path: Path) -> None:
     """In the slot that this deploy uses, and in the other one."""
     edge, until = EdgeSide.open("rehearsal", config=world.config, state=tmp_path).edge, int(time.time()) + 600
-    theirs = {slot: grace.Claim(slot, until, 5000, grace.new_nonce(grace.HOOK)) for slot in grace.DEPLOY_SLOTS}
+    theirs = {slot: Claim(slot, until, 5000, new_nonce(HOOK)) for slot in DEPLOY_SLOTS}
     edge.write({slot: claim.value() for slot, claim in theirs.items()})
     deploy = world.start("deploy", "rehearsal", "--json")
     deploy.begins("close")
     meanwhile = world.status()["grace"]
     ended, left = deploy.end(), edge.items()
-    edge.write(dict.fromkeys(grace.DEPLOY_SLOTS, grace.FREE))
+    edge.write(dict.fromkeys(DEPLOY_SLOTS, FREE))
     assert ended.code == 0, ended.err
     assert (meanwhile["in_force"], meanwhile["hold"]) == (5000, True)
     assert {slot: left[slot] for slot in theirs} == {slot: claim.value() for slot, claim in theirs.items()}

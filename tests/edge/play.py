@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from edgeguard.edge.grace import FREE
-from edgeguard.edge.grace import Claim as Written
+from edgeguard.edge.claim import FREE
+from edgeguard.edge.claim import Claim as Written
 from tests.edge.stage import CLOSED
 
 if TYPE_CHECKING:

@@ -19,8 +19,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from edgeguard.edge import grace, policy
-from edgeguard.edge.fastly import Fastly
+from edgeguard.edge.claim import FREE, SLOTS, Claim
+from edgeguard.edge.fastly import policy
+from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.settings import EdgeSettings
 from edgeguard.site.asking import ask
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from edgeguard.edge.policy import Snippet
+    from edgeguard.edge.fastly.policy import Snippet
 
 BASE, CEILING = 60, 3600
 STATUS_NAME = "edgeguard-status"
@@ -244,7 +245,7 @@ class Stage(Cache):
         return value
 
     def write(self, items: Mapping[str, str]) -> None:
-        self.edge.write(dict.fromkeys(grace.SLOTS, grace.FREE) | dict(items))
+        self.edge.write(dict.fromkeys(SLOTS, FREE) | dict(items))
 
     def purge(self, key: str, *, soft: bool) -> None:
         self.edge.purge([key], soft=soft)
@@ -299,7 +300,7 @@ class Stage(Cache):
 
 
 def _claim(slot: str, until: int, seconds: int, hold_until: int) -> str:
-    return grace.Claim(slot, until, seconds, "abcd1234", hold_until).value()
+    return Claim(slot, until, seconds, "abcd1234", hold_until).value()
 
 
 def _call(method: str, url: str, body: bytes) -> Any:  # noqa: ANN401 - JSON

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard.edge import Status
-from edgeguard.edge.confirm import Confirmed, confirm
-from edgeguard.edge.fastly import Fastly
+from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.errors import EdgeUnavailable, Interrupted, NotConfirmed
+from edgeguard.grace.confirm import Confirmed, confirm
 from edgeguard.site.asking import ask
 from tests.edge.stage import TOKEN, Stage
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeguard.edge import conflicts
+from edgeguard.edge.fastly import conflicts
 from tests.edge.stage import CEILING, Stage, running
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeguard.edge import policy
-from edgeguard.edge.api import ATTEMPTS, PATIENCE, Api, Throttled
-from edgeguard.edge.fastly import Fastly
-from edgeguard.edge.purges import PURGE_BYTES, PURGE_KEYS
+from edgeguard.edge.fastly import policy
+from edgeguard.edge.fastly.api import ATTEMPTS, PATIENCE, Api, Throttled
+from edgeguard.edge.fastly.purges import PURGE_BYTES, PURGE_KEYS
+from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.errors import EdgeError, EdgeguardError, EdgeUnauthorized, EdgeUnavailable, UsageError
 from edgeguard.site.asking import ask
 from tests.edge.stage import TOKEN, Stage, running

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from edgeguard.edge.api import ATTEMPTS, PATIENCE, Api
-from edgeguard.edge.fastly import Fastly
+from edgeguard.edge.fastly.api import ATTEMPTS, PATIENCE, Api
+from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.errors import EdgeError, EdgeUnauthorized, EdgeUnavailable
 from edgeguard.site.asking import ask
 from tests.edge.stage import TOKEN, Stage, running

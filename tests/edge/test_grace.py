@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeguard.edge.grace import (
+from edgeguard.edge.claim import (
     DAY,
     DEPLOY_SLOTS,
     FREE,

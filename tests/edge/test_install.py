@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard.cli import main
-from edgeguard.edge import policy
-from edgeguard.edge.fastly import Fastly
+from edgeguard.edge.fastly import policy
+from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.environment import Environment
 from edgeguard.record import Record
 from edgeguard.site.asking import ask

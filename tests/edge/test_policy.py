@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeguard import settings
-from edgeguard.edge import policy
-from edgeguard.edge.grace import SLOTS
+from edgeguard.edge.claim import SLOTS
+from edgeguard.edge.fastly import policy
 from edgeguard.errors import UsageError
 from edgeguard.settings import EdgeSettings
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeguard.edge import policy
-from edgeguard.edge.grace import DAY, SLOTS, Grace, in_force, parse_all
+from edgeguard.edge.claim import DAY, SLOTS, Grace, in_force, parse_all
+from edgeguard.edge.fastly import policy
 from edgeguard.settings import EdgeSettings
 from edgeguard.standin.vcl import Snippet, compile_service
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from edgeguard.edge.policy import NAME_PREFIX
+from edgeguard.edge.fastly.policy import NAME_PREFIX
 from edgeguard.errors import EdgeUnavailable
 from tests.edge.cases import CASES
 from tests.edge.scenarios import PASS, SCENARIOS, STRANGERS

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeguard.edge import policy
+from edgeguard.edge.fastly import policy
 from tests.edge.scenarios import SCENARIOS, SHORT_PAGE, STRANGERS, served_stale
 from tests.edge.stage import BASE, CEILING
 

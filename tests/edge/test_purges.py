@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeguard.edge.api import TIMEOUTS, Api
-from edgeguard.edge.fastly import Fastly
-from edgeguard.edge.policy import GROUPS
-from edgeguard.edge.purges import PURGE_KEYS, address
+from edgeguard.edge.fastly.api import TIMEOUTS, Api
+from edgeguard.edge.fastly.policy import GROUPS
+from edgeguard.edge.fastly.purges import PURGE_KEYS, address
+from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy, UsageError
 from edgeguard.purge import Purge
 from edgeguard.purge.run import Run

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeguard.edge import grace
+from edgeguard.edge.claim import FREE, SLOTS
 from tests.edge.stage import BASE, CEILING, Cache, Origin
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Varnish(Cache):
         _set(self.clock, int(self.skew))
 
     def write(self, items: Mapping[str, str]) -> None:
-        for slot, value in (dict.fromkeys(grace.SLOTS, grace.FREE) | dict(items)).items():
+        for slot, value in (dict.fromkeys(SLOTS, FREE) | dict(items)).items():
             assert self.ask("CLAIM", "/", {"Slot": slot, "Value": value}).status == 200
 
     def purge(self, key: str, *, soft: bool) -> None:

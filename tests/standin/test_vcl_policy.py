@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edgeguard.edge.grace import DEPLOY_SLOTS, SLOTS, in_force, parse_all
-from edgeguard.edge.policy import render
+from edgeguard.edge.claim import DEPLOY_SLOTS, SLOTS, in_force, parse_all
+from edgeguard.edge.fastly.policy import render
 from edgeguard.settings import EdgeSettings
 from edgeguard.standin.vcl import Headers, Program, Request, Snippet, Value, VclError, compile_service
 from edgeguard.standin.vcl.language import SUBROUTINES

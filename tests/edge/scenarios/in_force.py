@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeguard.edge import grace
+from edgeguard.edge.claim import DAY, FREE, SLOTS, Claim
 from tests.edge.scenarios.telling import SHORT_PAGE, cached, ours, scenario, stranger
 from tests.edge.stage import BASE, CEILING
 
@@ -29,7 +29,7 @@ def every_kind_of_5xx_leads_to_stale(stage: Stage) -> None:
 
 @scenario()
 def a_claim_in_any_slot_raises_the_grace(stage: Stage) -> None:
-    for slot in grace.SLOTS:
+    for slot in SLOTS:
         path = cached(stage, age=10 + 4 * BASE)
         stage.origin.closed = True
         stage.claim(slot, grace=5 * BASE)
@@ -43,10 +43,10 @@ def a_claim_that_would_last_too_long_counts_for_nothing(stage: Stage) -> None:
     for slot in ("deploy0", "support1"):
         path = cached(stage, age=10 + 2 * BASE)
         stage.origin.closed = True
-        stage.claim(slot, grace=10 * BASE, last=CEILING + grace.DAY + 60, hold=100)
+        stage.claim(slot, grace=10 * BASE, last=CEILING + DAY + 60, hold=100)
         assert stage.get(path).status == SHORT_PAGE
         assert not stage.edge.status().hold
-        stage.claim(slot, grace=10 * BASE, last=CEILING + grace.DAY - 60)
+        stage.claim(slot, grace=10 * BASE, last=CEILING + DAY - 60)
         assert stage.get(path).status == 200
         stage.origin.closed = False
 
@@ -66,7 +66,7 @@ def garbage_is_shown_as_it_is_and_counts_for_nothing(stage: Stage) -> None:
     stage.origin.closed = True
     until = stage.now() + 500
     a_supports = f"{until}:300:abcd"
-    good = grace.Claim("deploy0", until, 5 * BASE, "abcd1234", until).value()
+    good = Claim("deploy0", until, 5 * BASE, "abcd1234", until).value()
     for value in (
         "",
         "garbage = %20 hold=1 \u00e4\u0000"[:-1],
@@ -84,7 +84,7 @@ def garbage_is_shown_as_it_is_and_counts_for_nothing(stage: Stage) -> None:
         seen = stage.edge.status()
         assert (value, BASE, False) == (seen.slots["deploy0"], seen.grace, seen.hold), value
         assert stage.get(path).status == SHORT_PAGE, value
-        stage.write({"support1": value if value != a_supports else grace.FREE})
+        stage.write({"support1": value if value != a_supports else FREE})
         assert stage.edge.status().grace == BASE, value
     stage.write({"deploy0": good})
     assert stage.get(path).status == 200

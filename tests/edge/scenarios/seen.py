@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeguard.edge import grace, policy
+from edgeguard.edge.claim import SLOTS
+from edgeguard.edge.fastly import policy
 from tests.edge.scenarios.telling import PASS, SHORT_PAGE, cached, ours, scenario
 from tests.edge.stage import BASE
 
@@ -84,7 +85,7 @@ def the_origin_sees_none_of_our_headers(stage: Stage) -> None:
 def the_status_tells_what_this_node_sees(stage: Stage) -> None:
     value = stage.claim("deploy1", grace=5 * BASE, hold=100)
     seen = stage.edge.status()
-    assert dict.fromkeys(grace.SLOTS, "0:0") | {"deploy1": value} == seen.slots
+    assert dict.fromkeys(SLOTS, "0:0") | {"deploy1": value} == seen.slots
     assert (seen.base, seen.grace, seen.hold) == (BASE, 5 * BASE, True)
     assert abs(seen.now - stage.now()) <= 1
     assert (seen.node[:6], seen.revision) == ("cache-", policy.revision(stage.settings))

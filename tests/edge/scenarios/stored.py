@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeguard.edge import policy
+from edgeguard.edge.fastly import policy
 from tests.edge.scenarios.telling import PASS, cached, scenario, served_stale, stranger
 from tests.edge.stage import BASE, CEILING
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeguard.edge.policy import Snippet
+from edgeguard.edge.fastly.policy import Snippet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

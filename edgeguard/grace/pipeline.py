@@ -11,9 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.claims import LostSlot, Made, Seen, Wish, look, take, within_limits
-from edgeguard.edge import audit
-from edgeguard.edge.grace import DEPLOY_SLOTS, FREE, HOOK, KEPT, Claim, new_nonce, parse
+from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, HOOK, KEPT, Claim, new_nonce, parse
 from edgeguard.errors import (
     CleanupUnfinished,
     EdgeError,
@@ -25,6 +23,8 @@ from edgeguard.errors import (
     OriginsUnhealthy,
     UsageError,
 )
+from edgeguard.grace import audit
+from edgeguard.grace.support import LostSlot, Made, Seen, Wish, look, take, within_limits
 from edgeguard.purge import Changes, of_deploy
 from edgeguard.purge.run import Run
 from edgeguard.site import front_door

@@ -6,12 +6,12 @@ import difflib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge import policy
+from edgeguard.edge.fastly import policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from edgeguard.edge.policy import Snippet
+    from edgeguard.edge.fastly.policy import Snippet
     from edgeguard.settings import EdgeSettings
 
 SERVE_STALE, SERVE_STALE_TTL = "general.stale_if_error", "general.stale_if_error_ttl"

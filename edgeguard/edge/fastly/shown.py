@@ -5,10 +5,11 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
-from edgeguard.edge import Status, policy
+from edgeguard.edge.fastly import policy
 from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy
 
 if TYPE_CHECKING:
+    from edgeguard.edge import Status
     from collections.abc import Mapping
 
     from edgeguard.settings import EdgeSettings

@@ -5,16 +5,17 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge import ActiveVersion, Policy, Purged, Status, shown, wanted
-from edgeguard.edge.api import Api, Missing
-from edgeguard.edge.purges import Purges
-from edgeguard.edge.versions import Versions
+from edgeguard.edge.fastly import shown, wanted
+from edgeguard.edge.fastly.api import Api, Missing
+from edgeguard.edge.fastly.purges import Purges
+from edgeguard.edge.fastly.versions import Versions
 from edgeguard.errors import EdgeError, EdgeUnauthorized
 
 if TYPE_CHECKING:
+    from edgeguard.edge import ActiveVersion, Policy, Purged, Status
     from collections.abc import Mapping, Sequence
 
-    from edgeguard.edge.shown import Ask
+    from edgeguard.edge.fastly.shown import Ask
     from edgeguard.settings import EdgeSettings
 
 PAGE = 1000

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge import policy
+from edgeguard.edge.fastly import policy
 from edgeguard.findings import Finding
 
 if TYPE_CHECKING:

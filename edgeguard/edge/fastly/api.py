@@ -22,7 +22,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from edgeguard.edge.answers import SHAPES, flaw
+from edgeguard.edge.fastly.answers import SHAPES, flaw
 from edgeguard.errors import EdgeError, EdgeUnauthorized, EdgeUnavailable
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from edgeguard.edge import Status
-from edgeguard.edge.grace import DAY, DEPLOY_SLOTS, LONGEST_HOLD, SLOTS, SUPPORT_SLOTS
+from edgeguard.edge.claim import DAY, DEPLOY_SLOTS, LONGEST_HOLD, SLOTS, SUPPORT_SLOTS
 from edgeguard.errors import UsageError
 
 if TYPE_CHECKING:

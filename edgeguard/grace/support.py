@@ -13,17 +13,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge import audit, grace
-from edgeguard.edge.confirm import Confirmed, clock_difference, confirm
+from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, SUPPORT_SLOTS, Claim, live, new_nonce, parse, parse_all
 from edgeguard.errors import EdgeError, EdgeUnauthorized, Interrupted, Locked, NotConfirmed, UsageError
+from edgeguard.grace import audit
+from edgeguard.grace.confirm import Confirmed, clock_difference, confirm
 from edgeguard.machine.signals import Stop
 from edgeguard.times import rfc3339
+from edgeguard.edge.claim import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from edgeguard.edge import Status
-    from edgeguard.edge.grace import Claim
     from edgeguard.environment import EdgeSide
 
 
@@ -41,11 +42,11 @@ class Seen:
 
     def claim(self, slot: str) -> Claim | None:
         """What is in a slot, in force or not."""
-        return grace.parse(slot, self.items.get(slot, ""))
+        return parse(slot, self.items.get(slot, ""))
 
     def live(self, slots: tuple[str, ...], ceiling: int) -> dict[str, Claim]:
         """The claims in force, by slot."""
-        claims = grace.live(grace.parse_all(self.items), now=self.now, ceiling=ceiling)
+        claims = live(parse_all(self.items), now=self.now, ceiling=ceiling)
         return {claim.slot: claim for claim in claims if claim.slot in slots}
 
 
@@ -68,7 +69,7 @@ class Wish:
     @property
     def before(self) -> str:
         """What the slot is to hold again where this comes to nothing."""
-        return grace.FREE if self.over is None else self.over.value()
+        return FREE if self.over is None else self.over.value()
 
     def claim(self, slot: str, now: float) -> Claim:
         """The claim, from this moment of the edge's clock on."""
@@ -76,7 +77,7 @@ class Wish:
         if self.over is not None:
             until, stale = max(until, self.over.until), max(stale, self.over.grace)
         held = math.ceil(now) + self.hold if self.hold else 0
-        return grace.Claim(slot, until, stale, grace.new_nonce(self.owner), hold_until=held)
+        return Claim(slot, until, stale, new_nonce(self.owner), hold_until=held)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Made:
 
     claim: Claim
     confirmed: Confirmed
-    before: str = grace.FREE
+    before: str = FREE
     """What its slot held before: the value of the claim that it took over, or nothing's."""
 
     def json(self) -> dict[str, Any]:
@@ -221,7 +222,7 @@ def extend(
     wish = Wish(lasting=lasting, stale=wanted, did="grace extend", why=reason)
     stop = Stop()
     with stop.listening():
-        for _ in grace.SUPPORT_SLOTS:
+        for _ in SUPPORT_SLOTS:
             seen = look(environment)
             slot = _free_slot(environment, seen)
             stop.check()
@@ -254,12 +255,12 @@ def _told_how_to_go_on(environment: EdgeSide, slot: str) -> Iterator[None]:
 
 
 def _free_slot(environment: EdgeSide, seen: Seen) -> str:
-    taken = seen.live(grace.SUPPORT_SLOTS, environment.settings.edge.ceiling)
-    for slot in grace.SUPPORT_SLOTS:
+    taken = seen.live(SUPPORT_SLOTS, environment.settings.edge.ceiling)
+    for slot in SUPPORT_SLOTS:
         if slot not in taken:
             return slot
     raise UsageError(
-        f"all {len(grace.SUPPORT_SLOTS)} support slots are taken",
+        f"all {len(SUPPORT_SLOTS)} support slots are taken",
         f"Look whose: edgeguard grace show {environment.argument}; `edgeguard grace release` frees one.",
     )
 
@@ -272,22 +273,22 @@ def release(environment: EdgeSide, slot: str, *, reason: str) -> dict[str, Any]:
         UsageError: there is no such slot, or it belongs to a deploy.
         NotConfirmed: it is written, but the edge does not show it.
     """
-    if slot in grace.DEPLOY_SLOTS:
+    if slot in DEPLOY_SLOTS:
         raise UsageError(
             f"{slot} is a deploy's claim; support's and deploys' never cancel each other",
             f"A pipeline's is given back with: edgeguard hook post {environment.name} {slot}",
         )
-    if slot not in grace.SUPPORT_SLOTS:
-        raise UsageError(f"{slot!r} is not a support slot", f"One of: {', '.join(grace.SUPPORT_SLOTS)}.")
+    if slot not in SUPPORT_SLOTS:
+        raise UsageError(f"{slot!r} is not a support slot", f"One of: {', '.join(SUPPORT_SLOTS)}.")
     seen = look(environment)
-    if slot not in seen.live(grace.SUPPORT_SLOTS, environment.settings.edge.ceiling):
+    if slot not in seen.live(SUPPORT_SLOTS, environment.settings.edge.ceiling):
         return {"id": slot, "released": False}
     line = audit.line(seen.items, at=seen.now, did="grace release", why=reason, slot=slot)
-    environment.edge.write({slot: grace.FREE, **line})
+    environment.edge.write({slot: FREE, **line})
     try:
         confirmed = confirm(
             environment.edge,
-            {slot: grace.FREE},
+            {slot: FREE},
             propagation=environment.settings.edge.propagation,
             timeout=environment.settings.edge.confirm_timeout,
         )

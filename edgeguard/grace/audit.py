@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge.grace import Claim, new_nonce
+from edgeguard.edge.claim import Claim, new_nonce
 from edgeguard.record import this_holder
 
 if TYPE_CHECKING:

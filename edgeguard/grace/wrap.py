@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeguard import hooks
-from edgeguard.edge.confirm import edge_clock
-from edgeguard.edge.grace import parse
+from edgeguard.edge.claim import parse
 from edgeguard.errors import CleanupUnfinished, EdgeError, EdgeguardError
+from edgeguard.grace import pipeline
+from edgeguard.grace.confirm import edge_clock
 from edgeguard.machine.renewal import Renewal
 from edgeguard.machine.signals import Stop, heeded
 from edgeguard.times import duration, rfc3339
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
-    from edgeguard.claims import Made
     from edgeguard.environment import EdgeSide
+    from edgeguard.grace.support import Made
 
 NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128
 """What shells make of a command that can't be found, can't be run, or was ended by a signal (that and its number)."""
@@ -59,7 +59,7 @@ def wrap(
     stop = Stop()
     with stop.listening():
         hold, program = environment.settings.claim.hold, Path(command[0]).name
-        made = hooks.pre(environment, stop=stop, lasting=lasting, renews=renews, hold=hold, did="wrap", why=program)
+        made = pipeline.pre(environment, stop=stop, lasting=lasting, renews=renews, hold=hold, did="wrap", why=program)
         slot = made.claim.slot
         say(f"{slot}: pages may be served {duration(made.claim.grace)} stale, as the edge shows; {program} begins")
         try:
@@ -75,7 +75,7 @@ def wrap(
             return {"command_exit_code": code, **_kept(environment, made, say)}
         keys, nonce = tuple(purge_keys), made.claim.nonce
         try:
-            done = hooks.post(environment, slot, stop=stop, purge_keys=keys, nonce=nonce, did="wrap")
+            done = pipeline.post(environment, slot, stop=stop, purge_keys=keys, nonce=nonce, did="wrap")
         except CleanupUnfinished as exc:
             until = f"the claim was made to last until {rfc3339(made.claim.until)}, or was renewed since"
             said = f"{program} succeeded; {exc.message}; {until}; its hold ends within {duration(hold)}"
@@ -115,7 +115,7 @@ def _taken_back(environment: EdgeSide, made: Made, lasting: int | None) -> str:
     """Undo the claim of a command that was not started. Says what is left."""
     seconds = environment.settings.claim.duration if lasting is None else lasting
     ends = max(made.claim.until, int(time.time() + made.confirmed.clock_difference) + seconds)
-    return hooks.take_back(environment, made.claim.slot, made.before, ends=ends, nonce=made.claim.nonce)
+    return pipeline.take_back(environment, made.claim.slot, made.before, ends=ends, nonce=made.claim.nonce)
 
 
 def _not_runnable(program: str) -> int | None:
@@ -173,7 +173,7 @@ def _kept(environment: EdgeSide, made: Made, say: Callable[[str], None]) -> dict
     """Keep the claim of a command that failed. That the edge can't be asked then is only told."""
     slot = made.claim.slot
     try:
-        kept = hooks.post_failed(environment, slot, nonce=made.claim.nonce, did="wrap")
+        kept = pipeline.post_failed(environment, slot, nonce=made.claim.nonce, did="wrap")
     except EdgeguardError as exc:
         say(f"the command failed; {exc.message}")
         return {"id": slot, "outcome": "unknown"}

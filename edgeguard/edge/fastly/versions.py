@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge import ActiveVersion, Policy, policy, wanted
-from edgeguard.edge.api import Api, Missing
-from edgeguard.edge.wanted import Held, Wanted
+from edgeguard.edge import ActiveVersion, Policy
+from edgeguard.edge.fastly import policy, wanted
+from edgeguard.edge.fastly.api import Api, Missing
+from edgeguard.edge.fastly.wanted import Held, Wanted
 from edgeguard.errors import ActiveChanged, EdgeError, EdgeguardError, EdgeUnavailable
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from edgeguard.settings import SURROGATE_KEY
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from edgeguard.edge.api import Api
+    from edgeguard.edge.fastly.api import Api
 
 PURGE_KEYS, PURGE_BYTES = 256, 16_000
 """Of one purge call: Fastly's limit on keys, and what is well within every limit on headers."""

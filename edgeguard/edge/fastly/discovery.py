@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge import policy
-from edgeguard.edge.api import Api
-from edgeguard.edge.shown import TIMEOUT
-from edgeguard.edge.versions import Versions
+from edgeguard.edge.fastly import policy
+from edgeguard.edge.fastly.api import Api
+from edgeguard.edge.fastly.shown import TIMEOUT
+from edgeguard.edge.fastly.versions import Versions
 from edgeguard.errors import EdgeError, OriginsUnhealthy, UsageError
 
 if TYPE_CHECKING:
-    from edgeguard.edge.shown import Ask
+    from edgeguard.edge.fastly.shown import Ask
     from edgeguard.settings import EdgeSettings
 
 DOMAINS = 10
