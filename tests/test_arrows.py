@@ -115,7 +115,7 @@ def test_what_is_imported_is_declared() -> None:
 
 def test_the_engine_knows_nothing_of_deploys() -> None:
     """The saga sees the journal and the errors, not even another's types."""
-    assert ours("edgeguard.saga", types=True) <= {"edgeguard.journal", "edgeguard.errors"}
+    assert ours("edgeguard.deploy.saga", types=True) <= {"edgeguard.deploy.journal", "edgeguard.errors"}
 
 
 def test_drivers_never_see_each_other() -> None:
@@ -151,7 +151,7 @@ def test_the_stand_in_shares_no_code_with_what_it_stands_against() -> None:
         for module in MODULES
         if within(module, "edgeguard.standin") and module != "edgeguard.standin.rehearsal"
         for name in ours(module)
-        if within(name, "edgeguard.edge", "edgeguard.settings", "edgeguard.deploy", "edgeguard.steps")
+        if within(name, "edgeguard.edge", "edgeguard.settings", "edgeguard.deploy.deploy", "edgeguard.deploy.steps")
     ]
 
     assert seen == []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgeguard.deploy.status import grace_status, grace_text
 from edgeguard.edge.claim import SLOTS, SUPPORT_SLOTS, Claim
 from edgeguard.edge.fastly.policy import Snippet
 from edgeguard.edge.fastly.vcl import Fastly
@@ -20,7 +21,6 @@ from edgeguard.errors import EdgeError, EdgeUnauthorized, NotConfirmed, UsageErr
 from edgeguard.grace import pipeline, support
 from edgeguard.machine.signals import Stop
 from edgeguard.site.asking import ask
-from edgeguard.status import grace_status, grace_text
 from tests.desk import claimed, history, in_force, of, writes
 from tests.edge.stage import BASE, CEILING, TOKEN, Stage, running
 

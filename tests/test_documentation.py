@@ -17,10 +17,10 @@ import edgeguard
 from edgeguard import errors, settings
 from edgeguard.cli import app, import_families
 from edgeguard.cluster.local.ports import Options as LocalOptions
+from edgeguard.deploy.steps import ACCEPTABLE
 from edgeguard.doctor import installation
 from edgeguard.purge import closed
 from edgeguard.settings import Settings
-from edgeguard.steps import ACCEPTABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edgeguard.deploy.journal import Journal, read
 from edgeguard.errors import EdgeguardError, UsageError
-from edgeguard.journal import Journal, read
 
 if TYPE_CHECKING:
     from pathlib import Path

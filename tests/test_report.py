@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeguard import report
+from edgeguard.deploy import report
+from edgeguard.deploy.journal import Journal
+from edgeguard.deploy.report.text import history, render
 from edgeguard.errors import joined
-from edgeguard.journal import Journal
-from edgeguard.report.text import history, render
 from edgeguard.site.visitors import Sample
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgeguard.journal import Entry
+    from edgeguard.deploy.journal import Entry
 
 Told = tuple[float, str, dict[str, Any]]
 SERVERS = [{"name": "web1", "release": "b" * 64, "open": True}]

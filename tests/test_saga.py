@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeguard import saga
+from edgeguard.deploy import saga
+from edgeguard.deploy.journal import Journal, read
 from edgeguard.errors import ClusterError, Interrupted
-from edgeguard.journal import Journal, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable

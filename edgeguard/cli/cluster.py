@@ -27,9 +27,9 @@ def close(
     version: Version = False,
 ) -> None:
     """Lengthen the grace, see it confirmed at the edge, then close and drain. `deploy` refuses until it is open."""
-    from edgeguard.by_hand import close as close_now
+    from edgeguard.deploy.by_hand import close as close_now
+    from edgeguard.deploy.lost_servers import as_it_is
     from edgeguard.environment import Environment
-    from edgeguard.lost import as_it_is
 
     environment = as_it_is(Environment.open(name, config=config, state=state))
     say = _say(quiet=quiet or as_json, verbose=verbose)
@@ -57,9 +57,9 @@ def open_(
     version: Version = False,
 ) -> None:
     """Open the release that was open last, once every server is healthy; then give the grace back."""
-    from edgeguard.by_hand import open_again
+    from edgeguard.deploy.by_hand import open_again
+    from edgeguard.deploy.lost_servers import as_it_is
     from edgeguard.environment import Environment
-    from edgeguard.lost import as_it_is
     from edgeguard.times import short
 
     environment = Environment.open(name, config=config, state=state)

@@ -48,8 +48,8 @@ def plan(
     version: Version = False,
 ) -> None:
     """What a deploy would do, phase by phase. Builds the image; touches nothing else."""
+    from edgeguard.deploy.plan import plan as planned
     from edgeguard.environment import Environment
-    from edgeguard.plan import plan as planned
 
     environment = Environment.open(name, config=config, state=state)
     listen = listener(as_json=False, quiet=quiet or as_json, verbose=verbose)
@@ -84,14 +84,14 @@ def deploy(
     version: Version = False,
 ) -> None:
     """Deploy, with visitors of cached pages kept served meanwhile. Ends with a report."""
-    from edgeguard import lost
-    from edgeguard.attempt import Wish
-    from edgeguard.deploy import deploy as run
+    from edgeguard.deploy import lost_servers
+    from edgeguard.deploy.attempt import Wish
+    from edgeguard.deploy.deploy import deploy as run
+    from edgeguard.deploy.steps import ACCEPTABLE
     from edgeguard.environment import Environment
-    from edgeguard.steps import ACCEPTABLE
 
     environment = Environment.open(name, config=config, state=state)
-    environment = lost.whole(environment, without=without or (), fenced=fenced or ())
+    environment = lost_servers.whole(environment, without=without or (), fenced=fenced or ())
     wish = Wish(ref, tuple(purge_key or ()), accepted(accept, ACCEPTABLE), supersede, wait=wait)
     end(run(environment, wish, listen=listener(as_json=as_json, quiet=quiet, verbose=verbose)), as_json=as_json)
 
@@ -111,12 +111,12 @@ def resume(
     version: Version = False,
 ) -> None:
     """Finish the deploy that a crash, a cancelled job or a failed hook left unfinished; from any machine."""
-    from edgeguard import lost, recovery
-    from edgeguard.attempt import Wish
+    from edgeguard.deploy import lost_servers, recovery
+    from edgeguard.deploy.attempt import Wish
     from edgeguard.environment import Environment
 
     environment = Environment.open(name, config=config, state=state)
-    environment = lost.as_it_is(environment, without=without or (), fenced=fenced or ())
+    environment = lost_servers.as_it_is(environment, without=without or (), fenced=fenced or ())
     listen = listener(as_json=as_json, quiet=quiet, verbose=verbose)
     content = recovery.resume(environment, Wish(hook=hook, wait=wait), listen=listen)
     if content is not None:
@@ -141,13 +141,13 @@ def rollback(
     version: Version = False,
 ) -> None:
     """Undo the deploy that was left unfinished; if none was, deploy the release before. From any machine."""
-    from edgeguard import lost, recovery
-    from edgeguard.attempt import Wish
+    from edgeguard.deploy import lost_servers, recovery
+    from edgeguard.deploy.attempt import Wish
+    from edgeguard.deploy.steps import ACCEPTABLE
     from edgeguard.environment import Environment
-    from edgeguard.steps import ACCEPTABLE
 
     environment = Environment.open(name, config=config, state=state)
-    environment = lost.as_it_is(environment, without=without or (), fenced=fenced or ())
+    environment = lost_servers.as_it_is(environment, without=without or (), fenced=fenced or ())
     listen = listener(as_json=as_json, quiet=quiet, verbose=verbose)
     end(recovery.rollback(environment, Wish(accept=accepted(accept, ACCEPTABLE)), listen=listen), as_json=as_json)
 
@@ -163,9 +163,9 @@ def status(
     version: Version = False,
 ) -> None:
     """What is in force now: the servers, the lock, and the grace as the edge shows it."""
+    from edgeguard.deploy.status import status as look
+    from edgeguard.deploy.status import text
     from edgeguard.environment import Environment
-    from edgeguard.status import status as look
-    from edgeguard.status import text
 
     found = look(Environment.open(name, config=config, state=state), now=time.time())
     if as_json:
@@ -187,10 +187,10 @@ def report(
 ) -> None:
     """One deploy of this machine: how it ended, its phases, and what visitors saw."""
     from edgeguard import settings
+    from edgeguard.deploy.report import journals, load
+    from edgeguard.deploy.report.text import render
     from edgeguard.environment import config_folder, state_folder
     from edgeguard.errors import UsageError
-    from edgeguard.report import journals, load
-    from edgeguard.report.text import render
 
     settings.load(name, config_folder(config))
     folder = state_folder(state) / name
@@ -218,8 +218,8 @@ def history(
     version: Version = False,
 ) -> None:
     """The last deploys, resumes and rollbacks, whatever machine ran them: the servers remember fifty."""
+    from edgeguard.deploy.report.text import history as render
     from edgeguard.environment import Environment
-    from edgeguard.report.text import history as render
 
     past = Environment.open(name, config=config, state=state).record().look().get("history", [])
     if as_json:
@@ -240,10 +240,10 @@ def unlock(
     version: Version = False,
 ) -> None:
     """Free the lock of a deploy whose process is gone. Watches for cluster.lease that it is; changes nothing else."""
+    from edgeguard.deploy.lost_servers import as_it_is
+    from edgeguard.deploy.status import status as look
+    from edgeguard.deploy.status import text
     from edgeguard.environment import Environment
-    from edgeguard.lost import as_it_is
-    from edgeguard.status import status as look
-    from edgeguard.status import text
 
     environment = as_it_is(Environment.open(name, config=config, state=state))
     freed = environment.record().unlock(deploy_id, wait=time.sleep, say=teller(quiet=quiet))
@@ -257,7 +257,7 @@ def unlock(
 
 def end(content: dict[str, object], *, as_json: bool) -> None:
     """End a deploy's command: its report, its error, its exit code."""
-    from edgeguard.report.text import render
+    from edgeguard.deploy.report.text import render
 
     if as_json:
         print_json({"event": "report", **content})

@@ -51,8 +51,8 @@ def show(
     version: Version = False,
 ) -> None:
     """The grace in force, every live claim and its end, and what the edge says."""
+    from edgeguard.deploy.status import grace_status, grace_text
     from edgeguard.errors import EdgeError
-    from edgeguard.status import grace_status, grace_text
 
     found = grace_status(_edge_side(name, service, config, state), now=time.time(), audit_lines=audit)
     if as_json:

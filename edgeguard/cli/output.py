@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from edgeguard.deploy.report import INTERNAL
 from edgeguard.errors import first_line
 from edgeguard.machine.redaction import redacted
-from edgeguard.report import INTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgeguard.journal import Entry
+    from edgeguard.deploy.journal import Entry
 
 
 def print_json(content: object, *, secrets: bool = False) -> None:

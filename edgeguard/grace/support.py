@@ -19,7 +19,6 @@ from edgeguard.grace import audit
 from edgeguard.grace.confirm import Confirmed, clock_difference, confirm
 from edgeguard.machine.signals import Stop
 from edgeguard.times import rfc3339
-from edgeguard.edge.claim import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

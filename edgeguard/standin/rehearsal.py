@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeguard import manifest
-from edgeguard.attempt import Wish
 from edgeguard.cluster.local import LocalCluster
-from edgeguard.deploy import deploy
+from edgeguard.deploy.attempt import Wish
+from edgeguard.deploy.deploy import deploy
+from edgeguard.deploy.steps import UNGUARDED
 from edgeguard.doctor import readiness
 from edgeguard.environment import Environment
 from edgeguard.errors import EdgeguardError, UsageError
@@ -29,12 +30,11 @@ from edgeguard.machine import process
 from edgeguard.release import source
 from edgeguard.site.visitors import Visitors
 from edgeguard.standin import repository as repositories
-from edgeguard.steps import UNGUARDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgeguard.journal import Entry
+    from edgeguard.deploy.journal import Entry
 
 NAME = "rehearsal"
 SITE_SNIPPET = "if (req.http.Cookie || req.http.Authorization) { return(pass); }"

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from edgeguard.steps import Deployment
+    from edgeguard.deploy.steps import Deployment
 
 
 def _instead(owner: object, name: str, value: object) -> None:
@@ -17,14 +17,14 @@ def _instead(owner: object, name: str, value: object) -> None:
 
 def _proof() -> None:
     """The claim is given back whether the origins are healthy or not."""
-    from edgeguard.steps import Proof  # noqa: PLC0415
+    from edgeguard.deploy.steps import Proof  # noqa: PLC0415
 
     _instead(Proof, "undo", lambda self, _before: _instead(self.deployment, "proved", True))
 
 
 def _ahead() -> None:
     """That the close begins is written down after it, not before."""
-    from edgeguard.steps import Close, closure  # noqa: PLC0415
+    from edgeguard.deploy.steps import Close, closure  # noqa: PLC0415
 
     def do(self: Close) -> dict[str, Any]:
         deployment = self.deployment
@@ -48,14 +48,14 @@ def _fencing() -> None:
 
 def _stay_closed() -> None:
     """After the hook has begun everything is taken back, whatever the environment says."""
-    from edgeguard.steps import closure  # noqa: PLC0415
+    from edgeguard.deploy.steps import closure  # noqa: PLC0415
 
     _instead(closure, "stay_closed", lambda _deployment, _claim: None)
 
 
 def _adoption() -> None:
     """A resume that fails takes back only what it did itself."""
-    from edgeguard import recovery  # noqa: PLC0415
+    from edgeguard.deploy import recovery  # noqa: PLC0415
 
     adopted = recovery._adopted  # noqa: SLF001
 
@@ -75,14 +75,14 @@ def _ledger() -> None:
 
 def _claim() -> None:
     """A claim is made and confirmed, and gives nothing."""
-    from edgeguard.steps import ClaimGrace  # noqa: PLC0415
+    from edgeguard.deploy.steps import ClaimGrace  # noqa: PLC0415
 
     _instead(ClaimGrace, "do", lambda _self: {})
 
 
 def _forward() -> None:
     """Who is to finish a deploy undoes it."""
-    from edgeguard import recovery  # noqa: PLC0415
+    from edgeguard.deploy import recovery  # noqa: PLC0415
 
     _instead(recovery, "resume", recovery.rollback)
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard.cluster.local import LocalCluster, hooks
+from edgeguard.deploy.lost_servers import as_it_is
 from edgeguard.environment import Environment
 from edgeguard.errors import Refused
-from edgeguard.lost import as_it_is
 from tests.days.world import come_from, eventually, repository, said, untouched
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from edgeguard.edge.fastly import policy
 from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy
 
 if TYPE_CHECKING:
-    from edgeguard.edge import Status
     from collections.abc import Mapping
 
+    from edgeguard.edge import Status
     from edgeguard.settings import EdgeSettings
 
 TIMEOUT = 5.0

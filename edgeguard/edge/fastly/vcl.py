@@ -12,9 +12,9 @@ from edgeguard.edge.fastly.versions import Versions
 from edgeguard.errors import EdgeError, EdgeUnauthorized
 
 if TYPE_CHECKING:
-    from edgeguard.edge import ActiveVersion, Policy, Purged, Status
     from collections.abc import Mapping, Sequence
 
+    from edgeguard.edge import ActiveVersion, Policy, Purged, Status
     from edgeguard.edge.fastly.shown import Ask
     from edgeguard.settings import EdgeSettings
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeguard.deploy.deployment import Step
 from edgeguard.errors import UsageError
 from edgeguard.purge import Changes, of_deploy
 from edgeguard.purge.run import Run
 from edgeguard.release import image
 from edgeguard.site import front_door
-from edgeguard.steps.deployment import Step
 from edgeguard.times import short
 
 if TYPE_CHECKING:
+    from edgeguard.deploy.deployment import Deployment
+    from edgeguard.deploy.saga import Facts
+    from edgeguard.deploy.steps.guard import ClaimGrace
     from edgeguard.purge import Purge as Purging
-    from edgeguard.saga import Facts
-    from edgeguard.steps.deployment import Deployment
-    from edgeguard.steps.guard import ClaimGrace
 
 
 class Healthy(Step):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from edgeguard import deploy, report, steps
+from edgeguard.deploy import deploy, report, steps
 from edgeguard.doctor import readiness
 from edgeguard.edge.claim import DEPLOY_SLOTS
 from edgeguard.edge.fastly.policy import GROUPS
@@ -19,9 +19,9 @@ from edgeguard.times import short
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edgeguard.deploy.journal import Entry
+    from edgeguard.deploy.saga import Step
     from edgeguard.environment import Environment
-    from edgeguard.journal import Entry
-    from edgeguard.saga import Step
 
 
 def plan(

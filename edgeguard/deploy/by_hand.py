@@ -6,9 +6,9 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from edgeguard import steps
-from edgeguard.attempt import new_id
 from edgeguard.cluster import Closure
+from edgeguard.deploy import steps
+from edgeguard.deploy.attempt import new_id
 from edgeguard.errors import EdgeguardError, Locked, OriginsUnhealthy
 from edgeguard.grace.support import within_limits
 from edgeguard.machine.signals import Stop

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgeguard import report
+from edgeguard.deploy import report
+from edgeguard.deploy.journal import VERSION, Journal
+from edgeguard.deploy.steps import Deployment
 from edgeguard.errors import EdgeguardError
-from edgeguard.journal import VERSION, Journal
 from edgeguard.machine.redaction import redacted
 from edgeguard.machine.signals import Stop
 from edgeguard.record import this_holder
 from edgeguard.site.visitors import Visitors
 from edgeguard.site.visitors import read as read_samples
-from edgeguard.steps import Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from edgeguard.deploy.journal import Entry
     from edgeguard.environment import Environment
-    from edgeguard.journal import Entry
 
     Story = Callable[[Deployment, "Log"], EdgeguardError | None]
 

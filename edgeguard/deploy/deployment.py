@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from edgeguard.cluster import Cluster, Generation
+    from edgeguard.deploy.saga import Facts
     from edgeguard.environment import Environment
     from edgeguard.errors import EdgeguardError
     from edgeguard.machine.signals import Stop
     from edgeguard.record import Record
     from edgeguard.release.image import Release
-    from edgeguard.saga import Facts
 
 PHASES = ("lock", "close", "hook", "open", "committed")
 """Those that the record tells, in their order: what may have happened, for whoever finishes or undoes it."""

@@ -6,21 +6,21 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from edgeguard.deploy.deployment import UNGUARDED, Step
+from edgeguard.deploy.steps.after import purge
 from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, Claim, live, new_nonce, parse
 from edgeguard.errors import ClusterError, EdgeError, EdgeguardError, Fenced, OriginsUnhealthy
 from edgeguard.grace import audit
 from edgeguard.grace.confirm import confirm, edge_clock
 from edgeguard.site import front_door
-from edgeguard.steps.after import purge
-from edgeguard.steps.deployment import UNGUARDED, Step
 from edgeguard.times import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from edgeguard.deploy.deployment import Deployment
+    from edgeguard.deploy.saga import Facts
     from edgeguard.machine.renewal import Renewal
-    from edgeguard.saga import Facts
-    from edgeguard.steps.deployment import Deployment
 
 
 class ClaimGrace(Step):

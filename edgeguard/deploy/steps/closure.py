@@ -6,14 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster import Closure
+from edgeguard.deploy.deployment import Step
+from edgeguard.deploy.steps.hook import halt
 from edgeguard.errors import Interrupted
-from edgeguard.steps.deployment import Step
-from edgeguard.steps.hook import halt
 
 if TYPE_CHECKING:
-    from edgeguard.saga import Facts
-    from edgeguard.steps.deployment import Deployment
-    from edgeguard.steps.guard import ClaimGrace
+    from edgeguard.deploy.deployment import Deployment
+    from edgeguard.deploy.saga import Facts
+    from edgeguard.deploy.steps.guard import ClaimGrace
 
 
 class StopTasks(Step):

@@ -3,12 +3,12 @@
 In the order of their phases: before.py, guard.py, closure.py, hook.py, after.py; what they share is in deployment.py.
 """
 
-from edgeguard.steps.after import Finish, Healthy, Purge, ReleaseClaim, commit, wanted
-from edgeguard.steps.before import ACCEPTABLE, Build, Earlier, Lock, Preflight, Stage
-from edgeguard.steps.closure import Check, Close, Drain, Open, StopTasks, Swap
-from edgeguard.steps.deployment import PHASES, UNGUARDED, Deployment, Step
-from edgeguard.steps.guard import ClaimGrace, Proof
-from edgeguard.steps.hook import Hook, PostDeploy, end_of, unknown, ways_on
+from edgeguard.deploy.deployment import PHASES, UNGUARDED, Deployment, Step
+from edgeguard.deploy.steps.after import Finish, Healthy, Purge, ReleaseClaim, commit, wanted
+from edgeguard.deploy.steps.before import ACCEPTABLE, Build, Earlier, Lock, Preflight, Stage
+from edgeguard.deploy.steps.closure import Check, Close, Drain, Open, StopTasks, Swap
+from edgeguard.deploy.steps.guard import ClaimGrace, Proof
+from edgeguard.deploy.steps.hook import Hook, PostDeploy, end_of, unknown, ways_on
 
 __all__ = [
     "ACCEPTABLE",

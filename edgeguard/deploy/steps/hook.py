@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeguard.deploy.deployment import Step
+from edgeguard.deploy.saga import Halt
 from edgeguard.errors import Held, HookFailed, HookRuns, HookUnknown
-from edgeguard.saga import Halt
-from edgeguard.steps.deployment import Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgeguard.cluster import Cluster, HookResult
-    from edgeguard.saga import Facts
-    from edgeguard.steps.deployment import Deployment
-    from edgeguard.steps.guard import ClaimGrace
+    from edgeguard.deploy.deployment import Deployment
+    from edgeguard.deploy.saga import Facts
+    from edgeguard.deploy.steps.guard import ClaimGrace
 
 
 class PostDeploy(Step):

@@ -6,19 +6,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster import Generation
+from edgeguard.deploy.deployment import UNGUARDED, Step, agreed
 from edgeguard.doctor import readiness
 from edgeguard.errors import OriginsUnhealthy, Refused, UsageError
 from edgeguard.record import left_out
 from edgeguard.release import application, image
 from edgeguard.site import front_door
-from edgeguard.steps.deployment import UNGUARDED, Step, agreed
 from edgeguard.times import short
 
 if TYPE_CHECKING:
     from edgeguard.cluster import ServerState
+    from edgeguard.deploy.deployment import Deployment
+    from edgeguard.deploy.saga import Facts
     from edgeguard.release.image import Release
-    from edgeguard.saga import Facts
-    from edgeguard.steps.deployment import Deployment
 
 CHANGED = "image-changed"
 ACCEPTABLE = (

@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from edgeguard import deploy, saga, steps
-from edgeguard.attempt import attempt
+from edgeguard.deploy import deploy, saga, steps
+from edgeguard.deploy.attempt import attempt
 from edgeguard.errors import (
     CleanupUnfinished,
     ClusterError,
@@ -28,10 +28,10 @@ from edgeguard.times import short
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edgeguard.attempt import Log, Story, Wish
+    from edgeguard.deploy.attempt import Log, Story, Wish
+    from edgeguard.deploy.journal import Entry
+    from edgeguard.deploy.steps import Deployment
     from edgeguard.environment import Environment
-    from edgeguard.journal import Entry
-    from edgeguard.steps import Deployment
 
 
 def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None]) -> dict[str, Any] | None:

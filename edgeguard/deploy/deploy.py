@@ -9,17 +9,17 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from edgeguard import saga, steps
-from edgeguard.attempt import attempt
+from edgeguard.deploy import saga, steps
+from edgeguard.deploy.attempt import attempt
 from edgeguard.errors import CleanupUnfinished, EdgeguardError, Fenced, Held, Interrupted, Locked, RolledBack, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edgeguard.attempt import Log, Wish
+    from edgeguard.deploy.attempt import Log, Wish
+    from edgeguard.deploy.journal import Entry
+    from edgeguard.deploy.steps import Deployment
     from edgeguard.environment import Environment
-    from edgeguard.journal import Entry
-    from edgeguard.steps import Deployment
 
 
 def phases(deployment: Deployment, *, earlier: bool = False) -> tuple[list[saga.Step], list[steps.Step]]:

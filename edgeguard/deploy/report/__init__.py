@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgeguard import journal
+from edgeguard.deploy import journal
 from edgeguard.site import visitors
 from edgeguard.times import rfc3339
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from edgeguard.journal import Entry
+    from edgeguard.deploy.journal import Entry
     from edgeguard.site.visitors import Sample
 
 INTERNAL = ("proof", "finish")
