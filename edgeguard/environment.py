@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard import cluster as drivers
 from edgeguard import settings as files
+from edgeguard.cluster.record import Record
 from edgeguard.machine import seclusion
 from edgeguard.machine.redaction import redacted
-from edgeguard.record import Record
 from edgeguard.site.asking import ask
 
 if TYPE_CHECKING:

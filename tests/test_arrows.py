@@ -149,7 +149,7 @@ def test_the_stand_in_shares_no_code_with_what_it_stands_against() -> None:
     seen = [
         f"{module} → {name}"
         for module in MODULES
-        if within(module, "edgeguard.standin") and module != "edgeguard.standin.rehearsal"
+        if within(module, "edgeguard.standin") and module != "edgeguard.rehearsal.world"
         for name in ours(module)
         if within(name, "edgeguard.edge", "edgeguard.settings", "edgeguard.deploy.deploy", "edgeguard.deploy.steps")
     ]

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeguard import manifest
+from edgeguard.cluster.host import manifest
 from edgeguard.errors import UsageError
+from edgeguard.rehearsal import repository
 from edgeguard.release import image
 from edgeguard.release.application import FILE, runtime_variables, shell
 from edgeguard.settings import ApplicationSettings
-from edgeguard.standin import repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,6 +208,6 @@ def test_the_wheel_has_it_whole(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as content:
         names = {name for name in content.namelist() if "/application/" in name}
 
-    there = {f"edgeguard/standin/application/{path.name}" for path in repository.BUNDLED.iterdir() if path.is_file()}
+    there = {f"edgeguard/rehearsal/application/{path.name}" for path in repository.BUNDLED.iterdir() if path.is_file()}
     assert there <= names
-    assert f"edgeguard/standin/application/{FILE}" in names
+    assert f"edgeguard/rehearsal/application/{FILE}" in names

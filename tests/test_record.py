@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from edgeguard.cluster.record import Record
 from edgeguard.errors import ClusterError, Fenced, Locked
 from edgeguard.machine.renewal import Renewal
-from edgeguard.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

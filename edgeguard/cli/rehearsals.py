@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from edgeguard.standin.rehearsal import World
+    from edgeguard.rehearsal.world import World
 
 
 @app.command(epilog="Example: edgeguard rehearse ./my-site --page / --page /news")
@@ -49,7 +49,7 @@ def rehearse(
 ) -> None:
     """A whole guarded deploy on this machine: a stand-in for Fastly, real servers, live visitors."""
     from edgeguard.errors import UsageError
-    from edgeguard.standin.rehearsal import Scene, World
+    from edgeguard.rehearsal.world import Scene, World
 
     if ref is not None and repository is None:
         raise UsageError("--ref names a commit of REPO, and no REPO is given", "Name the repository too.")

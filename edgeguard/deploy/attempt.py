@@ -14,7 +14,7 @@ from edgeguard.deploy.steps import Deployment
 from edgeguard.errors import EdgeguardError
 from edgeguard.machine.redaction import redacted
 from edgeguard.machine.signals import Stop
-from edgeguard.record import this_holder
+from edgeguard.machine.who import this_holder
 from edgeguard.site.visitors import Visitors
 from edgeguard.site.visitors import read as read_samples
 

@@ -12,7 +12,7 @@ from edgeguard.deploy.attempt import new_id
 from edgeguard.errors import EdgeguardError, Locked, OriginsUnhealthy
 from edgeguard.grace.support import within_limits
 from edgeguard.machine.signals import Stop
-from edgeguard.record import this_holder
+from edgeguard.machine.who import this_holder
 from edgeguard.site import front_door
 from edgeguard.times import rfc3339
 

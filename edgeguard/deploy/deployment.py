@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from edgeguard.cluster import Cluster, Generation
-    from edgeguard.deploy.saga import Facts
+    from edgeguard.cluster.record import Record
     from edgeguard.environment import Environment
     from edgeguard.errors import EdgeguardError
     from edgeguard.machine.signals import Stop
-    from edgeguard.record import Record
     from edgeguard.release.image import Release
 
 PHASES = ("lock", "close", "hook", "open", "committed")
@@ -100,10 +99,12 @@ class Deployment:
 
     @property
     def epoch(self) -> int:
+        """The epoch under which this process holds the lock."""
         return self.record.epoch
 
     @property
     def target(self) -> Generation:
+        """The generation that this deploy brings."""
         if self.generation is None:
             raise AssertionError("build comes first")
         return self.generation
@@ -157,33 +158,3 @@ class Deployment:
 
     def _renewal_failed(self, name: str, failure: EdgeguardError) -> None:
         self.say("warning", text=f"renewing the {name} failed: {failure.message}")
-
-
-@dataclass
-class Step:
-    """A step without memory: nothing to see before, nothing to do or restore unless a step says so."""
-
-    deployment: Deployment
-
-    name = ""
-    left = ""
-    """What a person does if it fails after the commit, when nothing is taken back any more."""
-
-    def before(self) -> Facts:
-        return {}
-
-    def do(self) -> Facts:
-        return {}
-
-    def undo(self, before: Facts) -> None:
-        """Nothing to restore."""
-
-    @property
-    def environment(self) -> Environment:
-        return self.deployment.environment
-
-
-def agreed(values: Any) -> str | None:  # noqa: ANN401 (any iterable of names)
-    """The one value that all of these have, or None."""
-    different = set(values)
-    return different.pop() if len(different) == 1 else None

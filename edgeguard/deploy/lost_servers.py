@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from edgeguard.cluster.record import Record, left_out
 from edgeguard.errors import Refused, UsageError
-from edgeguard.record import Record, left_out
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from edgeguard.cluster.record import left_out
 from edgeguard.deploy.steps import ways_on
 from edgeguard.edge.claim import in_force, live, parse_all
 from edgeguard.errors import EdgeguardError
@@ -12,7 +13,6 @@ from edgeguard.grace import audit
 from edgeguard.monitor import Limits
 from edgeguard.monitor.judge import judge
 from edgeguard.monitor.look import look
-from edgeguard.record import left_out
 from edgeguard.times import duration, rfc3339, short
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+from edgeguard.cluster.record import Record
 from edgeguard.doctor import readiness
 from edgeguard.edge.claim import DEPLOY_SLOTS, SUPPORT_SLOTS, live, parse_all
 from edgeguard.edge.fastly import conflicts, policy
 from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
 from edgeguard.findings import Finding
-from edgeguard.record import Record
 from edgeguard.site import sitemap
 from edgeguard.times import rfc3339
 

@@ -6,13 +6,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgeguard.cluster.record import Record
 from edgeguard.doctor import readiness
 from edgeguard.edge.claim import DEPLOY_SLOTS, live, parse_all
 from edgeguard.edge.fastly import conflicts, policy
 from edgeguard.errors import ActiveChanged, ClusterError, OriginsUnhealthy, Refused
 from edgeguard.findings import Finding
 from edgeguard.grace.confirm import clock_difference
-from edgeguard.record import Record, this_holder
+from edgeguard.machine.who import this_holder
 from edgeguard.site.asking import ask
 
 if TYPE_CHECKING:

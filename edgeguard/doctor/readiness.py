@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
+from edgeguard.cluster.record import Record
 from edgeguard.edge.claim import live
 from edgeguard.edge.fastly import conflicts, health_checks, token
 from edgeguard.errors import ClusterError
-from edgeguard.record import Record
 from edgeguard.settings import ClusterSettings
 from edgeguard.site import pages, revalidation
 

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge.claim import Claim, new_nonce
-from edgeguard.record import this_holder
+from edgeguard.machine.who import this_holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from edgeguard.cluster.record import Record, left_out
 from edgeguard.errors import EdgeUnauthorized, Refused
 from edgeguard.purge.closed import Gate
 from edgeguard.purge.given import strangers
 from edgeguard.purge.run import Run
-from edgeguard.record import Record, left_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

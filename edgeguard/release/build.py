@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgeguard import manifest
+from edgeguard.cluster.host import manifest
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import process, seclusion
 from edgeguard.release import application as applications

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from edgeguard import manifest
+from edgeguard.cluster.host import manifest
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import process
 from edgeguard.release import application as applications

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeguard import manifest
+from edgeguard.cluster.host import manifest
 from edgeguard.errors import UsageError
 from edgeguard.machine import process
 

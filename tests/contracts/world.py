@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgeguard import manifest
 from edgeguard.cluster import Closure, Cluster, Generation
+from edgeguard.cluster.host import manifest
 from edgeguard.cluster.local import LocalCluster
 from edgeguard.release.application import Application
 from edgeguard.settings import ClusterSettings

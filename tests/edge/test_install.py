@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard.cli import main
+from edgeguard.cluster.record import Record
 from edgeguard.edge.fastly import policy
 from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.environment import Environment
-from edgeguard.record import Record
 from edgeguard.site.asking import ask
 from tests.edge.stage import TOKEN, Stage, running
 

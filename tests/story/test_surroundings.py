@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from edgeguard.environment import Environment
+from edgeguard.rehearsal import repository as repositories
+from edgeguard.rehearsal.world import Scene, World
 from edgeguard.release.application import FILE
-from edgeguard.standin import repository as repositories
-from edgeguard.standin.rehearsal import Scene, World
 from tests.contracts.world import SERVERS, LocalWorld, deploy, lock
 from tests.story.worlds import LONG, processes, world
 from tests.story.worlds import World as Standing

@@ -3,12 +3,13 @@
 In the order of their phases: before.py, guard.py, closure.py, hook.py, after.py; what they share is in deployment.py.
 """
 
-from edgeguard.deploy.deployment import PHASES, UNGUARDED, Deployment, Step
+from edgeguard.deploy.deployment import PHASES, UNGUARDED, Deployment
 from edgeguard.deploy.steps.after import Finish, Healthy, Purge, ReleaseClaim, commit, wanted
 from edgeguard.deploy.steps.before import ACCEPTABLE, Build, Earlier, Lock, Preflight, Stage
 from edgeguard.deploy.steps.closure import Check, Close, Drain, Open, StopTasks, Swap
 from edgeguard.deploy.steps.guard import ClaimGrace, Proof
 from edgeguard.deploy.steps.hook import Hook, PostDeploy, end_of, unknown, ways_on
+from edgeguard.deploy.steps.step import Step
 
 __all__ = [
     "ACCEPTABLE",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeguard.deploy.deployment import Step
+from edgeguard.deploy.steps.step import Step
 from edgeguard.errors import UsageError
 from edgeguard.purge import Changes, of_deploy
 from edgeguard.purge.run import Run

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster import Generation
-from edgeguard.deploy.deployment import UNGUARDED, Step, agreed
+from edgeguard.cluster.record import left_out
+from edgeguard.deploy.deployment import UNGUARDED
+from edgeguard.deploy.steps.step import Step, agreed
 from edgeguard.doctor import readiness
 from edgeguard.errors import OriginsUnhealthy, Refused, UsageError
-from edgeguard.record import left_out
 from edgeguard.release import application, image
 from edgeguard.site import front_door
 from edgeguard.times import short

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster import Closure
-from edgeguard.deploy.deployment import Step
 from edgeguard.deploy.steps.hook import halt
+from edgeguard.deploy.steps.step import Step
 from edgeguard.errors import Interrupted
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeguard.deploy.deployment import UNGUARDED, Step
+from edgeguard.deploy.deployment import UNGUARDED
 from edgeguard.deploy.steps.after import purge
+from edgeguard.deploy.steps.step import Step
 from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, Claim, live, new_nonce, parse
 from edgeguard.errors import ClusterError, EdgeError, EdgeguardError, Fenced, OriginsUnhealthy
 from edgeguard.grace import audit

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeguard.deploy.deployment import Step
 from edgeguard.deploy.saga import Halt
+from edgeguard.deploy.steps.step import Step
 from edgeguard.errors import Held, HookFailed, HookRuns, HookUnknown
 
 if TYPE_CHECKING:

@@ -7,9 +7,6 @@ can do nothing more.
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 import threading
 import time
 from contextlib import suppress
@@ -18,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.errors import ClusterError, Fenced, Locked
 from edgeguard.machine.redaction import redacted
+from edgeguard.machine.who import this_holder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -32,15 +30,6 @@ HISTORY = 50
 RENEWALS = 3
 """How often a lease is renewed within its length."""
 _GLANCE = 1.0  # seconds between two looks at a lease that may be dead
-
-
-def this_holder() -> str:
-    """Who runs this process, for people: user@host pid N."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # an unknown uid, as in many containers
-        user = str(os.geteuid())
-    return f"{user}@{socket.gethostname()} pid {os.getpid()}"
 
 
 def left_out(record: Mapping[str, Any]) -> tuple[str, ...]:

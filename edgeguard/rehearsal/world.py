@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgeguard import manifest
+from edgeguard.cluster.host import manifest
 from edgeguard.cluster.local import LocalCluster
 from edgeguard.deploy.attempt import Wish
 from edgeguard.deploy.deploy import deploy
@@ -27,9 +27,9 @@ from edgeguard.doctor import readiness
 from edgeguard.environment import Environment
 from edgeguard.errors import EdgeguardError, UsageError
 from edgeguard.machine import process
+from edgeguard.rehearsal import repository as repositories
 from edgeguard.release import source
 from edgeguard.site.visitors import Visitors
-from edgeguard.standin import repository as repositories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
