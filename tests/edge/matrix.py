@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from edgeguard.standin import beliefs
 from edgeguard.standin.vcl import request
 from tests.edge.cases import CASES
+from tests.edge.fastly.scenarios import PASS
 from tests.edge.play import Promise, lost
-from tests.edge.scenarios import PASS
 from tests.edge.stage import BASE, CEILING, running
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 
 from tests.edge import varnish
 from tests.edge.cases import CASES
+from tests.edge.fastly.scenarios import PASS
 from tests.edge.matrix import DOCUMENT, LAYOUTS, document, measure, questions
 from tests.edge.play import Promise
-from tests.edge.scenarios import PASS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.days.world import come_from, eventually, repository, said
+from tests.deploy.rehearsal import come_from, eventually, repository, said
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.days.world import Ended, World
+    from tests.deploy.rehearsal import Ended, World
 
 STAYS = {"EDGEGUARD_CLUSTER__AFTER_HOOK_FAILURE": "stay-closed"}
 LEASE = {"EDGEGUARD_CLUSTER__LEASE": "1"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeguard.edge.fastly import policy
-from tests.edge.scenarios.telling import PASS, cached, scenario, served_stale, stranger
+from tests.edge.fastly.scenarios.telling import PASS, cached, scenario, served_stale, stranger
 from tests.edge.stage import BASE, CEILING
 
 if TYPE_CHECKING:

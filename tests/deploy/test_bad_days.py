@@ -23,7 +23,7 @@ from edgeguard.cluster.local import LocalCluster, processes
 from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, HOOK, Claim, new_nonce
 from edgeguard.environment import EdgeSide
 from edgeguard.settings import load
-from tests.days.world import DATABASE, SERVER, World, come_from, commit, eventually, repository, said, untouched
+from tests.deploy.rehearsal import DATABASE, SERVER, World, come_from, commit, eventually, repository, said, untouched
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard.edge.fastly import policy
-from tests.edge.scenarios import SCENARIOS, SHORT_PAGE, STRANGERS, served_stale
+from tests.edge.fastly.scenarios import SCENARIOS, SHORT_PAGE, STRANGERS, served_stale
 from tests.edge.stage import BASE, CEILING
 
 if TYPE_CHECKING:

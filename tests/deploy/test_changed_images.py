@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from edgeguard.release import image as images
-from tests.days.world import come_from, repository, said, untouched
+from tests.deploy.rehearsal import come_from, repository, said, untouched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.days.world import Ended, World
+    from tests.deploy.rehearsal import Ended, World
 
 FILE = ".platform.app.yaml"
 

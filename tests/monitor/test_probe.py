@@ -24,7 +24,7 @@ from tests.edge.stage import TOKEN, Stage, running
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FORMATS = ("text", "json", "nagios", "prometheus")
 STATES = {0: "OK", 1: "WARNING", 2: "CRITICAL", 3: "UNKNOWN"}
 

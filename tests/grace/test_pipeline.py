@@ -25,8 +25,8 @@ from edgeguard.errors import (
 from edgeguard.grace import pipeline
 from edgeguard.grace import wrap as wrapping
 from edgeguard.machine.signals import Stop
-from tests.desk import history, in_force, of, writes
 from tests.edge.stage import BASE, CEILING, TOKEN, Stage, running
+from tests.grace.edge_side import history, in_force, of, writes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

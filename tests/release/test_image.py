@@ -242,7 +242,7 @@ def test_who_has_a_token_is_hidden_from_others_of_its_user() -> None:
         "Environment.open('production', config=Path('config')); print(ctypes.CDLL(None).prctl(3))"  # PR_GET_DUMPABLE
     )
     env = {**os.environ, "FASTLY_API_TOKEN": "sentinel"}
-    here = Path(__file__).parents[1]
+    here = Path(__file__).parents[2]
     ran = subprocess.run([sys.executable, "-c", script], cwd=here, env=env, capture_output=True, text=True, check=True)
     assert ran.stdout == "0\n"
 

@@ -21,8 +21,8 @@ from edgeguard.errors import EdgeError, EdgeUnauthorized, NotConfirmed, UsageErr
 from edgeguard.grace import pipeline, support
 from edgeguard.machine.signals import Stop
 from edgeguard.site.asking import ask
-from tests.desk import claimed, history, in_force, of, writes
 from tests.edge.stage import BASE, CEILING, TOKEN, Stage, running
+from tests.grace.edge_side import claimed, history, in_force, of, writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -15,13 +15,13 @@ from edgeguard.cluster.local import LocalCluster, hooks
 from edgeguard.deploy.lost_servers import as_it_is
 from edgeguard.environment import Environment
 from edgeguard.errors import Refused
-from tests.days.world import come_from, eventually, repository, said, untouched
+from tests.deploy.rehearsal import come_from, eventually, repository, said, untouched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.days.world import World
+    from tests.deploy.rehearsal import World
 
 LEASE = {"EDGEGUARD_CLUSTER__LEASE": "1"}
 STAYS = {"EDGEGUARD_CLUSTER__AFTER_HOOK_FAILURE": "stay-closed"}

@@ -3,7 +3,7 @@
 They pass under the policy, and fail under a broken one.
 """
 
-from tests.edge.scenarios import closed, in_force, nodes, seen, stored, strangers  # noqa: F401 - each adds its own
-from tests.edge.scenarios.telling import PASS, SCENARIOS, SHORT_PAGE, STRANGERS, served_stale
+from tests.edge.fastly.scenarios import closed, in_force, nodes, seen, stored, strangers  # noqa: F401 - each adds its own
+from tests.edge.fastly.scenarios.telling import PASS, SCENARIOS, SHORT_PAGE, STRANGERS, served_stale
 
 __all__ = ["PASS", "SCENARIOS", "SHORT_PAGE", "STRANGERS", "served_stale"]

@@ -17,8 +17,8 @@ from edgeguard.edge.fastly.api import ATTEMPTS, PATIENCE, Api
 from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.errors import EdgeError, EdgeUnauthorized, EdgeUnavailable
 from edgeguard.site.asking import ask
+from tests.edge.fastly.test_fastly import api_that_answers
 from tests.edge.stage import TOKEN, Stage, running
-from tests.edge.test_fastly import api_that_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.days.world import EDGEGUARD, World, furnished, line
+from tests.deploy.rehearsal import EDGEGUARD, World, furnished, line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

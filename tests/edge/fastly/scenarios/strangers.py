@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.edge.scenarios.telling import PASS, cached, ours, scenario, stranger
+from tests.edge.fastly.scenarios.telling import PASS, cached, ours, scenario, stranger
 from tests.edge.stage import BASE
 
 if TYPE_CHECKING:

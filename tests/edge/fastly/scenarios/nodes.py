@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.edge.scenarios.telling import SHORT_PAGE, cached, scenario, stranger
+from tests.edge.fastly.scenarios.telling import SHORT_PAGE, cached, scenario, stranger
 from tests.edge.stage import BASE, CEILING, CLOSED
 
 if TYPE_CHECKING:

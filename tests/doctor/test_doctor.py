@@ -554,8 +554,8 @@ def test_of_a_large_sitemap_a_few_pages_from_its_whole_length_are_looked_at(worl
 
 
 def test_every_finding_is_explained() -> None:
-    root = Path(__file__).parent.parent
-    files = [path for path in (root / "edgeguard").rglob("*.py") if path.parent.name != "health"]  # those are probe's
+    root = Path(__file__).parents[2]
+    files = [path for path in (root / "edgeguard").rglob("*.py") if path.parent.name != "monitor"]  # those are probe's
     sources = "".join(path.read_text(encoding="utf-8") for path in files)
     found = set(re.findall(r'Finding\(\s*"([a-z-]+)"', sources)) | set(pages.REMEDIES)
     explained = (root / "docs" / "doctor.md").read_text(encoding="utf-8")
@@ -565,7 +565,7 @@ def test_every_finding_is_explained() -> None:
 
 
 def test_every_refusal_of_preflight_is_explained() -> None:
-    text = (Path(__file__).parent.parent / "docs" / "doctor.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text(encoding="utf-8")
     paragraph = next(part for part in text.split("\n\n") if "preflight" in part)
 
     assert set(re.findall(r"`([a-z-]+)`", paragraph)) == set(readiness.REFUSED)

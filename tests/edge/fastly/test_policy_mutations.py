@@ -12,7 +12,7 @@ import pytest
 from edgeguard.edge.fastly.policy import NAME_PREFIX
 from edgeguard.errors import EdgeUnavailable
 from tests.edge.cases import CASES
-from tests.edge.scenarios import PASS, SCENARIOS, STRANGERS
+from tests.edge.fastly.scenarios import PASS, SCENARIOS, STRANGERS
 
 if TYPE_CHECKING:
     from tests.edge.stage import Stage

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgeguard.edge.claim import SLOTS
 from edgeguard.edge.fastly import policy
-from tests.edge.scenarios.telling import PASS, SHORT_PAGE, cached, ours, scenario
+from tests.edge.fastly.scenarios.telling import PASS, SHORT_PAGE, cached, ours, scenario
 from tests.edge.stage import BASE
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeguard.edge.claim import DAY, FREE, SLOTS, Claim
-from tests.edge.scenarios.telling import SHORT_PAGE, cached, ours, scenario, stranger
+from tests.edge.fastly.scenarios.telling import SHORT_PAGE, cached, ours, scenario, stranger
 from tests.edge.stage import BASE, CEILING
 
 if TYPE_CHECKING:
