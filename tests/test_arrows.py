@@ -1,4 +1,10 @@
-"""Arrows point down only: who may import whom, read from the source."""
+"""Arrows point down only: which wing may import from which, read from the source.
+
+A wing is a folder or a file at the root of the package. `cluster/host` is a wing of its own, since its archive holds
+nothing else of the package. Imports for type checking count too. Run by hand, this prints rooms, arrows and circles:
+
+    python tests/test_arrows.py [PACKAGE]
+"""
 
 from __future__ import annotations
 
@@ -7,43 +13,42 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 PACKAGE = Path(__file__).parent.parent / "edgeguard"
-FILES = {
-    ".".join(["edgeguard", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__"): path
-    for path in PACKAGE.rglob("*.py")
-}
 
-# From the top down. A module imports from its own layer and from those below; a package is in the layer of its name.
-# Names that are imported for types alone point where they like: an Environment is handed down, not opened below.
-LAYERS = (
+
+def modules_of(package: Path) -> dict[str, Path]:
+    """Every module of a package, by its dotted name."""
+    return {
+        ".".join([package.name, *path.relative_to(package).with_suffix("").parts]).removesuffix(".__init__"): path
+        for path in sorted(package.rglob("*.py"))
+    }
+
+
+FILES = modules_of(PACKAGE)
+
+# From the top down. A wing imports from the floors below it, never from its own floor or from one above.
+FLOORS = (
     ("__main__",),
     ("cli",),
-    ("standin",),
-    ("environment",),
-    ("recovery", "plan", "wrap", "hooks", "claims", "status", "lost", "doctor", "health", "by_hand", "installation"),
+    ("rehearsal",),
     ("deploy",),
-    ("attempt",),
-    ("steps",),
-    ("readiness",),
-    ("report",),
-    ("cluster", "edge", "front_door", "purge", "visitors", "pages", "revalidation", "sitemap"),
-    ("probe",),
-    ("image",),
-    ("build",),
-    ("toolchain",),
-    ("application", "source"),
-    ("saga", "record"),
-    ("journal", "renewal", "signals", "manifest", "patterns", "process", "seclusion", "settings"),
-    ("moments", "redaction"),
-    ("errors", "findings"),
+    ("doctor", "monitor"),
+    ("grace",),
+    ("purge",),
+    ("environment",),
+    ("cluster", "site"),
+    ("edge", "release"),
+    ("cluster.host", "machine", "settings", "standin"),
+    ("errors", "findings", "patterns", "times"),
 )
 
 # Foreign things, each with the one place that may touch it.
@@ -54,7 +59,7 @@ BORDERS = {
     "httpx": ("edgeguard.site.asking",),
     "http.client": ("edgeguard.monitor.ask", "edgeguard.cluster.local.health"),
     "typer": ("edgeguard.cli",),
-    "yaml": ("edgeguard.release.application", "edgeguard.standin"),
+    "yaml": ("edgeguard.release.application", "edgeguard.rehearsal.repository"),
 }
 
 IMPORTED_AS = {"yaml": "pyyaml"}  # a package by another name
@@ -65,9 +70,9 @@ LONG_LIVED = ("edgeguard.cluster.local.gate", "edgeguard.cluster.local.superviso
 HEAVY = ("fastly", "httpx", "pydantic", "typer", "urllib3", "yaml")
 
 
-def imports(module: str, *, types: bool = False) -> Iterator[str]:
+def imports(module: str, files: Mapping[str, Path] = FILES, *, types: bool = True) -> Iterator[str]:
     """What a module imports, also inside of functions; with `types`, for type checking as well."""
-    for statement in ast.parse(FILES[module].read_text(encoding="utf-8")).body:
+    for statement in ast.parse(files[module].read_text(encoding="utf-8")).body:
         if types or not (isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"):
             for node in ast.walk(statement):
                 if isinstance(node, ast.Import):
@@ -75,12 +80,12 @@ def imports(module: str, *, types: bool = False) -> Iterator[str]:
                 elif isinstance(node, ast.ImportFrom):
                     assert node.level == 0, f"{module} has a relative import, which this test does not read"
                     inner = [f"{node.module}.{name.name}" for name in node.names]
-                    yield from (name if name in FILES else str(node.module) for name in inner)
+                    yield from (name if name in files else str(node.module) for name in inner)
 
 
-def ours(module: str, *, types: bool = False) -> set[str]:
+def ours(module: str, files: Mapping[str, Path] = FILES, *, types: bool = True) -> set[str]:
     """What a module imports of this project, but for the package's own name and version."""
-    return {name for name in imports(module, types=types) if name.startswith("edgeguard.")}
+    return {name for name in imports(module, files, types=types) if name.startswith("edgeguard.")}
 
 
 def within(name: str, *packages: str) -> bool:
@@ -88,27 +93,85 @@ def within(name: str, *packages: str) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def layer(module: str) -> int:
-    name = module.split(".")[1]
-    found = [number for number, names in enumerate(LAYERS) if name in names]
-    assert found, f"{module} has no layer: say where it stands"
+def wing(module: str) -> str:
+    """The wing in which a module stands."""
+    inside = module.removeprefix("edgeguard.")
+    return "cluster.host" if within(inside, "cluster.host") else inside.partition(".")[0]
+
+
+def floor(name: str) -> int:
+    """The number of a wing's floor; 0 is the top."""
+    found = [number for number, wings in enumerate(FLOORS) if name in wings]
+    assert found, f"{name} has no floor: say in FLOORS where it stands"
     return found[0]
+
+
+def arrows(files: Mapping[str, Path] = FILES) -> dict[str, set[str]]:
+    """Every module, and the modules of this project that it imports."""
+    return {module: ours(module, files) & set(files) - {module} for module in files if module != "edgeguard"}
+
+
+def between_wings(arrows: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
+    """The same arrows, from wing to wing."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for module, seen in arrows.items():
+        found[wing(module)] |= {wing(name) for name in seen} - {wing(module)}
+    return dict(found)
+
+
+def circles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """The sets of nodes that reach each other (Tarjan's strongly connected components of two or more)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in sorted(graph.get(node, ())):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            place = stack.index(node)
+            if len(stack) - place > 1:
+                found.append(sorted(stack[place:]))
+            del stack[place:]
+
+    for node in sorted(graph):
+        if node not in index:
+            visit(node)
+    return found
 
 
 MODULES = sorted(set(FILES) - {"edgeguard"})
 
 
-def test_arrows_point_down() -> None:
-    turned = [f"{module} → {name}" for module in MODULES for name in ours(module) if layer(name) < layer(module)]
+def test_arrows_between_wings_point_down() -> None:
+    """Types included: a wing that names a type of a higher one could not be read without it."""
+    turned = [
+        f"{module} → {name}"
+        for module, seen in arrows().items()
+        for name in sorted(seen)
+        if wing(name) != wing(module) and floor(wing(name)) <= floor(wing(module))
+    ]
 
     assert turned == []
+
+
+def test_files_do_not_circle() -> None:
+    """Inside a wing as between wings."""
+    assert circles(arrows()) == []
 
 
 def test_what_is_imported_is_declared() -> None:
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {re.split(r"[<>=]", need)[0].replace("-", "_") for need in project["dependencies"]}
     own = {*sys.stdlib_module_names, "edgeguard"}
-    imported = {name.partition(".")[0] for module in MODULES for name in imports(module, types=True)} - own
+    imported = {name.partition(".")[0] for module in MODULES for name in imports(module)} - own
 
     assert {IMPORTED_AS.get(name, name) for name in imported} | RUN == declared
 
@@ -125,7 +188,7 @@ def test_drivers_never_see_each_other() -> None:
         for driver in drivers
         for module in MODULES
         if within(module, driver)
-        for name in ours(module, types=True)
+        for name in ours(module)
         if within(name, *(drivers - {driver}))
     ]
 
@@ -137,29 +200,24 @@ def test_only_two_verbs_know_the_stand_in() -> None:
     knowing = [
         module
         for module in MODULES
-        if not within(module, "edgeguard.standin")
-        and any(within(name, "edgeguard.standin") for name in ours(module, types=True))
+        if not within(module, "edgeguard.standin") and any(within(name, "edgeguard.standin") for name in ours(module))
     ]
 
     assert knowing == ["edgeguard.cli.rehearsals"]
 
 
 def test_the_stand_in_shares_no_code_with_what_it_stands_against() -> None:
-    """The rehearsal around it drives the product; the stand-in itself would repeat its mistakes."""
-    seen = [
-        f"{module} → {name}"
-        for module in MODULES
-        if within(module, "edgeguard.standin") and module != "edgeguard.rehearsal.world"
-        for name in ours(module)
-        if within(name, "edgeguard.edge", "edgeguard.settings", "edgeguard.deploy.deploy", "edgeguard.deploy.steps")
-    ]
+    """Shared code would repeat the product's mistakes."""
+    seen = [f"{module} → {name}" for module in MODULES if wing(module) == "standin" for name in ours(module)]
 
-    assert seen == []
+    assert [
+        line for line in seen if not within(line.partition(" → ")[2], "edgeguard.standin", "edgeguard.errors")
+    ] == []
 
 
 @pytest.mark.parametrize("foreign", BORDERS)
 def test_each_foreign_thing_has_one_border(foreign: str) -> None:
-    touching = {module for module in MODULES if any(within(name, foreign) for name in imports(module, types=True))}
+    touching = {module for module in MODULES if any(within(name, foreign) for name in imports(module))}
 
     assert touching, f"nothing imports {foreign}: take it out of the dependencies and of here"
     assert [module for module in touching if not within(module, *BORDERS[foreign])] == []
@@ -183,3 +241,29 @@ def test_the_command_line_starts_light() -> None:
     answer = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True)
 
     assert answer.stdout.strip() == ""
+
+
+def _print(package: Path) -> None:
+    """The house in words, for who draws it."""
+    files = modules_of(package)
+    seen = arrows(files)
+    graph = between_wings(seen)
+    height: dict[str, int] = {}
+
+    def floors(name: str, above: tuple[str, ...] = ()) -> int:
+        if name not in height:
+            below = [floors(other, (*above, name)) for other in graph.get(name, ()) if other not in (*above, name)]
+            height[name] = 1 + max(below, default=0)
+        return height[name]
+
+    for name in sorted(graph, key=lambda name: (-floors(name), name)):
+        inside = [module for module in files if module != "edgeguard" and wing(module) == name]
+        print(f"floor {height[name]:2}  {name:14} {len(inside):3} files → {', '.join(sorted(graph[name])) or '-'}")
+    crossing = sum(map(len, graph.values()))
+    print(f"{len(graph)} rooms, {max(height.values())} floors, {crossing} arrows between rooms")
+    for title, found in (("rooms", circles(graph)), ("files", circles(seen))):
+        print(f"{len(found)} circles of {title}", *(f"  {' ↔ '.join(circle)}" for circle in found), sep="\n")
+
+
+if __name__ == "__main__":
+    _print(Path(sys.argv[1]).resolve() if sys.argv[1:] else PACKAGE)

@@ -110,7 +110,7 @@ def test_a_page_that_cannot_be_taken_is_refused_by_name(tmp_path: Path, content:
 
 
 def test_a_page_lies_beside_the_environments_file(tmp_path: Path) -> None:
-    reference = (HERE.parent.parent / "config" / "production.toml").read_text(encoding="utf-8")
+    reference = (HERE.parents[2] / "config" / "production.toml").read_text(encoding="utf-8")
     for named, found in (("closed.html", tmp_path / "closed.html"), ("/srv/closed.html", Path("/srv/closed.html"))):
         (tmp_path / "production.toml").write_text(
             reference.replace('# closed_page = "closed.html"', f'closed_page = "{named}"')
