@@ -26,6 +26,8 @@ Foreign exceptions are turned into these at the border where they arise, once, w
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class EdgeguardError(Exception):
     """Something went wrong. `message` says what, `remedy` what to do now (one sentence, or empty).
@@ -39,6 +41,18 @@ class EdgeguardError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+
+    def with_more(self, *more: str, remedy: str | None = None) -> Self:
+        """A new error of the same kind, whose message goes on with `more`, and whose remedy is this one, if given.
+
+        An error is never changed after it was raised: raise the new one `from` it.
+        """
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        new.message = joined(self.message, *more)
+        new.remedy = self.remedy if remedy is None else remedy
+        new.args = (new.message,)
+        return new
 
 
 def first_line(message: str) -> str:

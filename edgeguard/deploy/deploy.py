@@ -152,8 +152,7 @@ def stuck(deployment: Deployment, exc: saga.UndoFailed, claim: steps.ClaimGrace)
     if isinstance(exc.__cause__, Fenced):
         return _replaced(deployment)
     if not deployment.closed and isinstance(exc.failure, EdgeguardError):  # nobody notices
-        exc.failure.message = joined(exc.failure.message, f"and {exc.message}")
-        return exc.failure
+        return exc.failure.with_more(f"and {exc.message}")
     name = deployment.environment.name
     until = None
     if deployment.closed and not deployment.proved:

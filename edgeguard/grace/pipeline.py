@@ -80,8 +80,8 @@ def pre(
     except EdgeguardError as exc:  # also where no answer came to the write: it may have been done
         ends = max(int(seen.now) + seconds, wish.over.until if wish.over else 0)
         left = take_back(environment, slot, wish.before, ends=ends)
-        exc.remedy = left if isinstance(exc, (NotConfirmed, Interrupted)) else f"{left} {exc.remedy}".rstrip()
-        raise
+        remedy = left if isinstance(exc, (NotConfirmed, Interrupted)) else f"{left} {exc.remedy}".rstrip()
+        raise exc.with_more(remedy=remedy) from exc
 
 
 def _in_the_way(environment: EdgeSide, seen: Seen, claim: Claim) -> Locked:

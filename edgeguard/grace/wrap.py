@@ -69,8 +69,7 @@ def wrap(
             say(f"{command[0]}: {exc.strerror}. {_taken_back(environment, made, lasting)}")
             return {"command_exit_code": NOT_FOUND if isinstance(exc, FileNotFoundError) else NOT_EXECUTABLE, **NOTHING}
         except EdgeguardError as exc:  # a signal, before the command was started
-            exc.remedy = _taken_back(environment, made, lasting)
-            raise
+            raise exc.with_more(remedy=_taken_back(environment, made, lasting)) from exc
         if code != 0:
             return {"command_exit_code": code, **_kept(environment, made, say)}
         keys, nonce = tuple(purge_keys), made.claim.nonce

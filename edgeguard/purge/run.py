@@ -100,9 +100,7 @@ class Run:
                 self._sleep(max(0.0, due - time.monotonic()))
                 self._do(call, soft=wanted.soft)
         except EdgeguardError as exc:
-            exc.message += _how_far(calls, done)
-            exc.args = (exc.message,)
-            raise
+            raise exc.with_more(_how_far(calls, done)) from exc
         keys, urls = sum(call.keys for call in calls), len(wanted.urls)
         return {"keys": keys, "urls": urls, "requests": self._requests, "ids": self._ids, "second_pass": twice}
 
@@ -157,7 +155,7 @@ def _alone(ask: Callable[..., Purged], *arguments: str, **options: bool) -> tupl
 
 def _how_far(calls: list[_Call], done: int) -> str:
     if done == 0:
-        return "; nothing is purged"
+        return "nothing is purged"
     if done == len(calls):
-        return "; all of it is purged, but not yet a second time, as a shielded service needs"
-    return f"; {done} of {len(calls)} calls are made, and what comes next is {calls[done].first}"
+        return "all of it is purged, but not yet a second time, as a shielded service needs"
+    return f"{done} of {len(calls)} calls are made, and what comes next is {calls[done].first}"

@@ -81,8 +81,7 @@ class Versions:
             if (now := self.active()) != active:
                 raise _changed(active, now)
         except EdgeguardError as exc:
-            _add(exc, _left_behind(draft), *notes)
-            raise
+            raise exc.with_more(_left_behind(draft), *notes) from exc
         notes += self._activate(draft)
         return Policy(draft, wish.revision, (), found.diff, tuple(dict.fromkeys(notes)))
 
@@ -128,9 +127,10 @@ class Versions:
         try:
             draft = self._api.repeated(once)
         except EdgeUnavailable as exc:
+            strays: list[str] = []
             with suppress(EdgeError):
-                _add(exc, *self._strays(before, None, active))
-            raise
+                strays = self._strays(before, None, active)
+            raise exc.with_more(*strays) from exc
         return draft, self._strays(before, draft, active) if lost else []
 
     def _strays(self, before: set[int], draft: int | None, active: int) -> list[str]:
@@ -194,14 +194,12 @@ class Versions:
         try:
             now = self.active()
         except EdgeError as exc:
-            _add(failure or exc, f"whether version {draft} is active now can't be told")
-            raise failure or exc from None
+            raise (failure or exc).with_more(f"whether version {draft} is active now can't be told") from exc
         if now == draft:
             return _warnings(said)
         if failure is None:
             raise _changed(draft, now)
-        _add(failure, _left_behind(draft))
-        raise failure
+        raise failure.with_more(_left_behind(draft)) from failure
 
     def active(self) -> int | None:
         """The number of the active version, if there is one."""
@@ -254,12 +252,6 @@ class Versions:
 
 def _nothing_active() -> EdgeError:
     return EdgeError("the service has no active version", "Activate one first: the policy is added to it.")
-
-
-def _add(failure: EdgeguardError, *more: str) -> None:
-    """Say more in an error's message."""
-    failure.message = "; ".join([failure.message, *more])
-    failure.args = (failure.message,)
 
 
 def _left_behind(draft: int) -> str:
