@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -120,7 +120,7 @@ def _describe(folder: Path, path: Path) -> list[str]:
     if not path.is_file():  # a socket or a pipe that a build left
         return [mode, "special", "", name]
     with path.open("rb") as content:
-        return [mode, "file", hashlib.file_digest(content, "sha256").hexdigest(), name]
+        return [mode, "file", _sha256(content), name]
 
 
 def _walk(folder: Path, *, opening: bool = False) -> Iterator[Path]:
@@ -139,3 +139,10 @@ def _walk(folder: Path, *, opening: bool = False) -> Iterator[Path]:
 
 def _chmod(path: Path, mode: int) -> None:
     path.chmod(stat.S_IMODE(mode))
+
+
+def _sha256(file: BinaryIO) -> str:
+    found = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        found.update(piece)
+    return found.hexdigest()

@@ -6,7 +6,7 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from edgeguard.cluster.local import host
+from edgeguard.cluster.host import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,9 +74,9 @@ def said(path: Path, part: Sequence[int | None] | None) -> str:
     with suppress(OSError):
         if begin < gone:
             start = _before(path).stat().st_size - gone  # where in that file the log's own beginning would be
-            content += host.slice_of(_before(path), start + begin, start + min(gone, end if end is not None else gone))
-        content += host.slice_of(path, max(begin - gone, 0), None if end is None else max(end - gone, 0))
-    return host.end_of(content, _SHOWN)
+            content += files.slice_of(_before(path), start + begin, start + min(gone, end if end is not None else gone))
+        content += files.slice_of(path, max(begin - gone, 0), None if end is None else max(end - gone, 0))
+    return files.end_of(content, _SHOWN)
 
 
 def _before(path: Path) -> Path:

@@ -1,0 +1,24 @@
+"""This package as a program: `python ARCHIVE WORD …`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    """Do what the first word says.
+
+    `hook LEDGER DESCRIPTOR` runs a hook to its end (wrapper.py).
+    """
+    word, *rest = sys.argv[1:] or [""]
+    if word == "hook":
+        from edgeguard.cluster.host import wrapper  # noqa: PLC0415 (a program imports what its word needs)
+
+        wrapper.main(Path(rest[0]), int(rest[1]))
+    else:
+        sys.exit(f"usage: {sys.argv[0]} hook LEDGER DESCRIPTOR")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""What can go wrong on a server. The code travels as text, so it is a part of the protocol and never changes."""
+
+from __future__ import annotations
+
+FAILED = "failed"
+"""Anything that has no code of its own."""
+FENCED = "fenced"
+"""A newer holder of the lock, or a newer session of the same holder, has taken over."""
+DAMAGED = "damaged"
+"""A file of edgeguard's own can't be read as what it has to be."""
+BUSY = "busy"
+"""Another process holds the server's lock, and did not let go of it."""
+NOT_STAGED = "not-staged"
+"""The generation is not on this server."""
+IMAGE_CHANGED = "image-changed"
+"""The image is not as it was built."""
+HOOK_STARTED = "hook-started"
+"""The hook was started before."""
+HOOK_RUNS = "hook-runs"
+"""A hook runs on this server."""
+HOOK_UNKNOWN = "hook-unknown"
+"""A hook was started, does not run, and nothing says how it ended."""
+INTERRUPTED = "interrupted"
+"""The caller asked for an end of the waiting."""
+UNHEALTHY = "unhealthy"
+"""The application does not answer as it has to, or something else runs in its place."""
+
+
+class HostError(Exception):
+    """Something went wrong on this server. `message` says what, `remedy` what to do now ("" where nothing helps)."""
+
+    def __init__(self, message: str, remedy: str = "", *, code: str = FAILED) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.code = code

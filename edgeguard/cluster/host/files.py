@@ -1,0 +1,113 @@
+"""Small JSON files that are written whole or not at all, and the ends of logs."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.cluster.host.errors import DAMAGED, HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+LARGEST = 16_000_000
+"""Bytes of a JSON file. A larger one was not written by edgeguard."""
+QUOTED = 10
+"""Lines of the application's output in an error."""
+_SLICE = 1_000_000  # bytes
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """The object in a file; None where there is no file.
+
+    Raises:
+        HostError: the file can't be read, or is damaged. Its content is not shown: it may be secret.
+    """
+    content: object = None
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST + 1)
+        if len(text) <= LARGEST:
+            content = json.loads(text)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise HostError(f"{path} can't be read: {exc.strerror}", "Give edgeguard's user the right to read it.") from exc
+    except (ValueError, RecursionError):
+        pass
+    if not isinstance(content, dict):
+        raise HostError(
+            f"{path} is damaged, or was not written by edgeguard",
+            "Put back the right file (another server may have the same), or remove it if nothing is under way.",
+            code=DAMAGED,
+        )
+    return content
+
+
+def write(path: Path, content: Mapping[str, Any], *, durable: bool = True, mode: int = 0o644) -> None:
+    """Replace a file in one step. With `durable`, a power cut after the return can't take it back.
+
+    Raises:
+        HostError: it can't be written. The file that was there stays.
+    """
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(content, file)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        fresh.replace(path)
+        if durable:
+            sync(path.parent)
+    except OSError as exc:
+        with suppress(OSError):  # the disk may be gone
+            fresh.unlink()
+        raise HostError(
+            f"{path} can't be written: {exc.strerror}", "Make room, or give edgeguard's user the right to write there."
+        ) from exc
+
+
+def sync(folder: Path) -> None:
+    """Make renames and removals in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def tail(path: Path, size: int = 2000) -> str:
+    """The end of a log, as whole lines; empty where there is none."""
+    try:
+        return end_of(slice_of(path, path.stat().st_size - size - 1), size)
+    except OSError:
+        return ""
+
+
+def slice_of(path: Path, begin: int, end: int | None = None) -> bytes:
+    """The bytes of a file from one position to another (None: to its end), at most the last MB of them."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END) if end is None else end
+        begin = max(begin, end - _SLICE, 0)
+        file.seek(begin)
+        return file.read(max(end - begin, 0))
+
+
+def end_of(content: bytes, size: int) -> str:
+    """The end of a text that the application wrote. It begins with a line, or else with a word: half of a secret would
+    not be recognised as one."""
+    shown = content[-size:]
+    if len(content) > size and content[-size - 1 : -size] != b"\n":
+        shown = shown.partition(b"\n")[2] or shown.partition(b" ")[2]
+    return shown.decode(errors="replace").strip()
+
+
+def quoted(who: str, said: str) -> str:
+    """The last lines of a program's output, to follow an error's first line."""
+    lines = said.splitlines()[-QUOTED:]
+    return "".join([f"\n  {who}:", *(f"\n  | {line}" for line in lines)]) if lines else ""

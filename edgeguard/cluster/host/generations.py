@@ -1,0 +1,200 @@
+"""A server's generations: folders with all that a deploy makes current by one rename, ready before the close.
+
+In each folder: `image` is a link to the frozen image; `variables.json` (mode 0600) has the variables; `generation.json`
+has {"release", "cwd", "start", "hooks", "users"}. `current` is a link to one of these folders.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.cluster.host import files
+from edgeguard.cluster.host.errors import DAMAGED, NOT_STAGED, HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What a generation starts. Each command is an argument vector; no shell reads it again.
+
+    `folder` is where the commands run, an absolute path inside the image. `start` is the web process, which listens on
+    127.0.0.1:$PORT. `hooks` has the commands of those hooks, of `deploy` and `post_deploy`, that the application
+    defines.
+    """
+
+    folder: Path
+    start: tuple[str, ...]
+    hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class User:
+    """A person who may log in on the servers: a name, public SSH keys (a line each, without options), and a role."""
+
+    name: str
+    keys: tuple[str, ...]
+    role: str
+
+
+@dataclass(frozen=True)
+class Generation:
+    """All that a deploy makes current by one rename: an image, what it starts, its variables and its users.
+
+    `name` is the id of the deploy that staged it. `release` is the digest of the image's content. `image` is the
+    absolute path of the frozen image, the same on every server. `variables` are the environment variables that are the
+    same on every server; their values are secrets: never print them, never put them into an argument vector.
+    """
+
+    name: str
+    release: str
+    image: Path
+    runs: Runs
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    users: tuple[User, ...] = ()
+
+    def has_hook(self, hook: str) -> bool:
+        """Whether the application defines this hook, `deploy` or `post_deploy`."""
+        return hook in self.runs.hooks
+
+
+def find(server: Path, name: str) -> Generation | None:
+    """The generation of this name on a server, without its variables; None where it isn't staged.
+
+    Raises:
+        HostError: its file is damaged.
+    """
+    folder = server / "generations" / name
+    said = files.read(folder / "generation.json")
+    if said is None:
+        return None
+    try:
+        return Generation(
+            name=name,
+            release=str(said["release"]),
+            image=(folder / "image").readlink(),
+            runs=Runs(
+                folder=Path(said["cwd"]),
+                start=tuple(said["start"]),
+                hooks={hook: tuple(argv) for hook, argv in said["hooks"].items()},
+            ),
+            users=tuple(User(user["name"], tuple(user["keys"]), user["role"]) for user in said.get("users", ())),
+        )
+    except (KeyError, TypeError, AttributeError, OSError) as exc:
+        raise HostError(
+            f"{folder} is damaged: {type(exc).__name__}", "Deploy again; the new generation is whole.", code=DAMAGED
+        ) from exc
+
+
+def read(server: Path, name: str) -> Generation:
+    """As `find`. Raises HostError (NOT_STAGED) where the generation isn't there."""
+    found = find(server, name)
+    if found is None:
+        raise HostError(
+            f"{name} is not on this server: it was never staged, or was pruned", "Deploy again.", code=NOT_STAGED
+        )
+    return found
+
+
+def variables(server: Path, name: str) -> Mapping[str, str]:
+    """The environment of a generation's processes, but for what differs between servers. Secret."""
+    return files.read(server / "generations" / name / "variables.json") or {}
+
+
+def current(server: Path) -> str | None:
+    """The name of the generation that is current on a server."""
+    try:
+        return (server / "current").readlink().name
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise HostError(f"{server / 'current'} is not a link", "Something else put it there; move it away.") from exc
+
+
+def put(server: Path, generation: Generation) -> None:
+    """Write a generation beside the others, whole or not at all. If the same one is there already, nothing happens.
+
+    Raises:
+        HostError: its name can't name a folder, or it is current and has another content.
+    """
+    if not _NAME.fullmatch(generation.name):
+        raise HostError(f"{generation.name!r} can't name a generation", "Use letters, digits, - and _.")
+    folder = server / "generations" / generation.name
+    said = _said(generation)
+    if files.read(folder / "generation.json") == said and variables(server, generation.name) == generation.variables:
+        return
+    if current(server) == generation.name:
+        raise HostError(
+            f"{generation.name} is current and can't be staged again with another content",
+            "Stage it under another name.",
+        )
+    fresh = folder.with_name(f".{generation.name}.tmp")
+    for old in (fresh, folder):
+        if old.exists():
+            shutil.rmtree(old)
+    fresh.mkdir(parents=True)
+    (fresh / "image").symlink_to(generation.image)
+    files.write(fresh / "variables.json", generation.variables, mode=0o600)
+    files.write(fresh / "generation.json", said)
+    fresh.rename(folder)
+    files.sync(folder.parent)
+
+
+def arm(server: Path, name: str) -> None:
+    """Make the link that `flip` renames. Raises HostError where something is in its way."""
+    fresh = server / "current.next"
+    try:
+        if fresh.is_symlink():
+            fresh.unlink()
+        fresh.symlink_to(f"generations/{name}")
+    except OSError as exc:
+        raise HostError(f"{fresh} can't be made: {exc.strerror}", f"Move away what is at {fresh}.") from exc
+
+
+def flip(server: Path, name: str | None) -> None:
+    """Make the generation current for which `arm` made the link, by a rename; or (None) none. Durable."""
+    try:
+        if name is None:
+            (server / "current").unlink(missing_ok=True)
+        else:
+            (server / "current.next").replace(server / "current")
+        files.sync(server)
+    except OSError as exc:
+        raise HostError(
+            f"{server / 'current'} can't be changed: {exc.strerror}", f"Move away what is at {server / 'current'}."
+        ) from exc
+
+
+def names(server: Path) -> list[str]:
+    """Every generation that is staged on a server."""
+    folder = server / "generations"
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+
+
+def remove(server: Path, name: str) -> None:
+    """Remove a generation. A generation that is half removed is none any more."""
+    folder = server / "generations" / name
+    gone = folder.with_name(f".{name}.gone")
+    if gone.exists():
+        shutil.rmtree(gone)
+    folder.rename(gone)
+    shutil.rmtree(gone)
+
+
+def _said(generation: Generation) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "release": generation.release,
+        "cwd": str(generation.runs.folder),
+        "start": list(generation.runs.start),
+        "hooks": {hook: list(argv) for hook, argv in generation.runs.hooks.items()},
+    }
+    if generation.users:
+        said["users"] = [{**asdict(user), "keys": list(user.keys)} for user in generation.users]
+    return said

@@ -1,0 +1,127 @@
+"""Runs one hook and writes down how it ended: `python ARCHIVE hook LEDGER DESCRIPTOR`.
+
+The ledger says what to run. The caller has written it, durably, as *started*. This program outlives its caller, so a
+command that dies does not take the hook with it, and *done* is written all the same. The descriptor is of the file by
+whose lock everybody sees that this program lives. The hook does not get it, so a process that the hook leaves behind
+holds nothing. SIGTERM ends the hook before its time.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.cluster.host import files, processes
+from edgeguard.cluster.host.hook_log import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MARK = "EDGEGUARD_HOOK"
+"""In the environment of a hook's processes: the path of its ledger."""
+NOT_RUNNABLE = 127
+"""The code of a hook whose command could not be started, as shells have it."""
+_POLL = 0.01
+_PIECE = 65_536
+
+
+def main(ledger: Path, lock: int) -> None:
+    """Run the hook of this ledger to its end, in the background of a session of its own."""
+    if os.fork():
+        os._exit(0)  # whoever started this goes on; the lock is the child's too
+    os.ftruncate(lock, 0)
+    os.write(lock, str(os.getpid()).encode())
+    os.set_inheritable(lock, False)
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
+    said = files.read(ledger) or {}
+    with Writer(ledger.with_suffix(".log")) as log:
+        said.update(_run(ledger, said, log, asked))
+        said.update(done=True, bytes=log.close())
+    files.write(ledger, said)
+
+
+def _run(ledger: Path, said: dict[str, Any], log: Writer, asked: list[int]) -> dict[str, Any]:
+    """What came of the hook: its code, how it ended, how long it took, and which processes it left behind."""
+    reader, writer = os.pipe()
+    began = time.monotonic()
+    leader = _start(ledger, said, reader, writer)
+    os.close(writer)
+    os.set_blocking(reader, False)
+    since = int(said["session"]["started"])
+    status, ended, more = None, "by itself", True
+    while status is None:
+        if asked or time.monotonic() - began > said["limit"]:
+            ended = "on request" if asked else "at its limit"
+            break
+        if select.select([reader] if more else [], [], [], _POLL)[0]:
+            more = log.take(reader)
+        status = _reaped(leader)
+
+    def reap() -> None:
+        nonlocal status
+        log.take(reader)
+        status = _reaped(leader) if status is None else status
+
+    processes.end(lambda: processes.session(leader, since), reap)
+    while status is None:
+        reap()
+        time.sleep(_POLL)
+    log.take(reader)  # not to its end: a process that left the session may hold the other end open for ever
+    code = os.waitstatus_to_exitcode(status)
+    strays = processes.marked(MARK, str(ledger))
+    return {
+        "code": code if ended == "by itself" else None,
+        "ended": ended,
+        "seconds": time.monotonic() - began,
+        "strays": strays,
+    }
+
+
+def _start(ledger: Path, said: dict[str, Any], reader: int, writer: int) -> int:
+    """Start the hook's main process in a session of its own; it begins once the ledger names that session."""
+    ready, go = os.pipe()
+    leader = os.fork()
+    if leader == 0:
+        try:
+            os.setsid()
+            os.close(go)
+            os.close(reader)
+            if not os.read(ready, 1):  # the other end is gone, and so is whoever would watch this hook
+                os._exit(NOT_RUNNABLE)
+            _become(ledger, said, writer)
+        finally:
+            os._exit(NOT_RUNNABLE)
+    os.close(ready)
+    while os.getpgid(leader) != leader:  # until its session is there
+        time.sleep(0.0005)
+    said["session"] = {"id": leader, "started": processes.start_of(leader), "boot": processes.boot()}
+    files.write(ledger, said)
+    os.write(go, b"g")
+    os.close(go)
+    return leader
+
+
+def _become(ledger: Path, said: Mapping[str, Any], output: int) -> None:
+    """Turn this process into the hook. Returns only if that can't be done, and then says why in the hook's output."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    for number, descriptor in ((0, null), (1, output), (2, output)):
+        os.dup2(descriptor, number)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    variables = files.read(Path(said["variables"])) or {}
+    environment = {**variables, **said["environment"], MARK: str(ledger)}
+    os.umask(0o022)
+    try:
+        os.chdir(said["cwd"])
+        os.execvpe(said["argv"][0], said["argv"], environment)  # noqa: S606 (the argument vector is the hook's own)
+    except OSError as exc:
+        os.write(2, f"{said['argv'][0]}: {exc.strerror}\n".encode())
+
+
+def _reaped(leader: int) -> int | None:
+    pid, status = os.waitpid(leader, os.WNOHANG)
+    return status if pid else None
