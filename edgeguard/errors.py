@@ -10,7 +10,12 @@
     │   └── ActiveChanged            somebody else activated another version meanwhile
     ├── ClusterError             6   a server or its driver
     │   ├── Fenced                   a newer holder of the lock has taken over
+    │   ├── NotClosed                the gate is open, and this is done behind a closed gate only
+    │   ├── NotStaged                the generation is not on the server
+    │   ├── ImageChanged             the image is not as it was built
+    │   ├── Unhealthy                the application does not answer, or something else runs in its place
     │   ├── HookFailed               the deploy hook exited non-zero, or was ended at its limit
+    │   ├── HookStarted              the hook was started before; it is never started twice by itself
     │   ├── HookRuns                 the hook was left running
     │   └── HookUnknown              the hook was started, and nobody knows how it ended
     ├── OriginsUnhealthy         7   the front door does not answer as it should
@@ -103,25 +108,69 @@ class ActiveChanged(EdgeError):
 
 
 class ClusterError(EdgeguardError):
-    """A server, its gate, or the driver that speaks to them failed."""
+    """A server, its gate, or the driver that speaks to them failed. `server` is the name of the server, where it is
+    about one; `code` names the class where classes don't reach (another process, another language)."""
 
     exit_code = 6
+    code = "failed"
+
+    def __init__(self, message: str, remedy: str = "", *, server: str | None = None) -> None:
+        super().__init__(message, remedy)
+        self.server = server
 
 
 class Fenced(ClusterError):
     """A newer holder of the lock has taken over; this process may do nothing more there."""
 
+    code = "fenced"
+
+
+class NotClosed(ClusterError):
+    """The gate lets requests through, and this is done behind a closed gate only."""
+
+    code = "not-closed"
+
+
+class NotStaged(ClusterError):
+    """The generation is not on the server: it was never staged, or was pruned."""
+
+    code = "not-staged"
+
+
+class ImageChanged(ClusterError):
+    """The image is not as it was built."""
+
+    code = "image-changed"
+
+
+class Unhealthy(ClusterError):
+    """The application does not answer as it has to, keeps dying, or something else runs in its place."""
+
+    code = "unhealthy"
+
 
 class HookFailed(ClusterError):
     """The deploy hook exited non-zero, or was ended at its limit."""
 
+    code = "hook-failed"
+
+
+class HookStarted(ClusterError):
+    """The hook was started before. It is never started twice unless a person says so."""
+
+    code = "hook-started"
+
 
 class HookRuns(ClusterError):
-    """The hook was left running, on request; it goes on by itself."""
+    """A hook runs; it goes on by itself."""
+
+    code = "hook-runs"
 
 
 class HookUnknown(ClusterError):
     """The hook was started and nobody knows how it ended; only a person can say whether it may start again."""
+
+    code = "hook-unknown"
 
 
 class OriginsUnhealthy(EdgeguardError):
