@@ -47,14 +47,14 @@ class EdgeguardError(Exception):
         self.message = message
         self.remedy = remedy
 
-    def with_more(self, *more: str, remedy: str | None = None) -> Self:
-        """A new error of the same kind, whose message goes on with `more`, and whose remedy is this one, if given.
+    def with_more(self, *more: str, message: str | None = None, remedy: str | None = None) -> Self:
+        """A new error of the same kind, whose message goes on with `more`; message and remedy are these, if given.
 
         An error is never changed after it was raised: raise the new one `from` it.
         """
         new = type(self).__new__(type(self))
         new.__dict__.update(self.__dict__)
-        new.message = joined(self.message, *more)
+        new.message = joined(self.message if message is None else message, *more)
         new.remedy = self.remedy if remedy is None else remedy
         new.args = (new.message,)
         return new

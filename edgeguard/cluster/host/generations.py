@@ -1,7 +1,7 @@
 """A server's generations: folders with all that a deploy makes current by one rename, ready before the close.
 
 In each folder: `image` is a link to the frozen image; `variables.json` (mode 0600) has the variables; `generation.json`
-has {"release", "cwd", "start", "hooks", "users"}. `current` is a link to one of these folders.
+has {"release", "cwd", "start", "hooks", "folders", "users"}. `current` is a link to one of these folders.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ class Runs:
 
     `folder` is where the commands run, an absolute path inside the image. `start` is the web process, which listens on
     127.0.0.1:$PORT. `hooks` has the commands of those hooks, of `deploy` and `post_deploy`, that the application
-    defines.
+    defines. `folders` are the server's own folders, which outlive releases (mounts): they exist before anything starts.
     """
 
     folder: Path
     start: tuple[str, ...]
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    folders: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def find(server: Path, name: str) -> Generation | None:
                 folder=Path(said["cwd"]),
                 start=tuple(said["start"]),
                 hooks={hook: tuple(argv) for hook, argv in said["hooks"].items()},
+                folders=tuple(map(Path, said.get("folders", ()))),
             ),
             users=tuple(User(user["name"], tuple(user["keys"]), user["role"]) for user in said.get("users", ())),
         )
@@ -194,6 +196,7 @@ def _said(generation: Generation) -> dict[str, Any]:
         "cwd": str(generation.runs.folder),
         "start": list(generation.runs.start),
         "hooks": {hook: list(argv) for hook, argv in generation.runs.hooks.items()},
+        "folders": [str(folder) for folder in generation.runs.folders],
     }
     if generation.users:
         said["users"] = [{**asdict(user), "keys": list(user.keys)} for user in generation.users]

@@ -1,8 +1,8 @@
 """A hook's output on its server: the first MiB and the last 8 MiB of it, however much it writes.
 
 While the hook runs, its output stands in segments: LOG has the first MiB, and LOG.N has 8 MiB from byte N on; the two
-newest of these are kept. When the hook has ended, LOG has all that was kept, with a line that names the gap. Readers count
-the bytes that the hook wrote, from 0. An offset means the same before and after the end.
+newest of these are kept. When the hook has ended, LOG has all that was kept, with a line that names the gap. Readers
+count the bytes that the hook wrote, from 0. An offset means the same before and after the end.
 """
 
 from __future__ import annotations

@@ -214,6 +214,17 @@ def refuse_second(server: Path, generation: str, hook: str) -> None:
         )
 
 
+def refuse_while_one_runs(server: Path) -> None:
+    """Raise HostError (HOOK_RUNS) while a deploy hook runs here: what it runs from must not be taken away."""
+    generation = running(server)
+    if generation is not None:
+        raise HostError(
+            f"the deploy hook of {generation} still runs here, though its deploy is gone",
+            f"Wait until it has ended, or end it; its output is in {ledger(server, generation, 'deploy').parent}.",
+            code=HOOK_RUNS,
+        )
+
+
 def forget(server: Path, generation: str, hook: str) -> None:
     """Forget that a hook was started here, since a person lets it start again, perhaps on another server."""
     ledger(server, generation, hook).unlink(missing_ok=True)

@@ -17,7 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from edgeguard.cluster.local import host
+from edgeguard.cluster.errors import on
+from edgeguard.cluster.host import files
 from edgeguard.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -52,14 +53,16 @@ class Daemon:
 
     def desired(self) -> dict[str, Any]:
         """How things shall be; empty before anybody said so."""
-        return host.read(self.folder / "desired.json") or {}
+        with on(self.name):
+            return files.read(self.folder / "desired.json") or {}
 
     def actual(self) -> dict[str, Any] | None:
         """How the living process says things are, None if there is none or it has not said anything yet."""
         pid = self.pid()
         if pid is None:
             return None
-        actual = host.read(self.folder / "actual.json")
+        with on(self.name):
+            actual = files.read(self.folder / "actual.json")
         return actual if actual is not None and actual["pid"] == pid else None
 
     def order(self, wanted: Mapping[str, Any], *, limit: float = START_SECONDS) -> dict[str, Any]:
@@ -73,7 +76,8 @@ class Daemon:
         """
         number = self.desired().get("number", 0) + 1
         self.folder.mkdir(parents=True, exist_ok=True)
-        host.write(self.folder / "desired.json", {**wanted, "number": number})
+        with on(self.name):
+            files.write(self.folder / "desired.json", {**wanted, "number": number})
         before = self.pid()
         actual = self._obeyed(number, limit)
         if actual.get("error"):
@@ -107,7 +111,7 @@ class Daemon:
                 raise ClusterError(
                     f"{self.name}: its {self.program.rpartition('.')[2]} "
                     + ("has not done what it was asked" if pid else "does not start or has died")
-                    + host.quoted("its log ends with", host.tail(self.folder / "daemon.log")),
+                    + files.quoted("its log ends with", files.tail(self.folder / "daemon.log")),
                     f"See {self.folder / 'daemon.log'}; trying again is harmless.",
                 )
             if pid is None:
@@ -167,11 +171,15 @@ class Post:
 
     def desired(self) -> dict[str, Any]:
         """How things shall be; number 0 before anybody said so."""
-        return host.read(self.folder / "desired.json") or {"number": 0}
+        return files.read(self.folder / "desired.json") or {"number": 0}
+
+    def published(self) -> dict[str, Any] | None:
+        """What this daemon, or one before it, said last."""
+        return files.read(self.folder / "actual.json")
 
     def publish(self, actual: Mapping[str, Any]) -> None:
         """Say how things are. Not durable: after a power cut there is no process of which it could speak."""
-        host.write(self.folder / "actual.json", {**actual, "pid": os.getpid()}, durable=False)
+        files.write(self.folder / "actual.json", {**actual, "pid": os.getpid()}, durable=False)
 
     def _wait_for_lock(self) -> bool:
         """Somebody who only looks whether the lock is held has it for a moment, so one refusal proves nothing."""

@@ -1,32 +1,36 @@
 """LocalCluster: the servers and the gate on this machine, driven through their folders below `cluster.root`.
 
-    releases/<inputs>/   frozen images                 mounts/   what outlives releases, shared by the servers
-    servers/<name>/      lock, record.json, port.json, generations/, current → generations/…, supervisor/, app.log
+    releases/<inputs>/   frozen images
+    mounts/              what outlives releases, shared by the servers
+    servers/<name>/      lock, record.json, port.json, generations/, current → generations/…, hooks/, supervisor/,
+                         app.log
     gate/                the gate's desired and actual state
+    host/                the program that runs hooks (edgeguard/cluster/archive.py)
 
-Whatever changes a server happens under that server's lock, with the epoch compared. The gate is every server's, so what
-changes the gate happens under all locks.
+What happens on one server is in edgeguard/cluster/host. Whatever changes a server happens under that server's lock,
+with the epoch compared. The gate is every server's, so whatever changes the gate happens under all locks.
 """
 
 from __future__ import annotations
 
 import copy
 import re
+import secrets
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from edgeguard.cluster import Closure, Generation, HookResult, ServerState
-from edgeguard.cluster.local import generations, health, hooks, host, ports, processes
+from edgeguard.cluster import Closure, Generation, HookResult, ServerState, archive
+from edgeguard.cluster.errors import on
+from edgeguard.cluster.host import fence, files, generations, health, hooks, images, output, processes
+from edgeguard.cluster.local import ports
+from edgeguard.cluster.local.at_once import at_once
 from edgeguard.cluster.local.daemon import Daemon
-from edgeguard.errors import ClusterError, EdgeguardError, UsageError, first_line
-from edgeguard.release import application as applications
-from edgeguard.release import image
+from edgeguard.errors import ClusterError, ImageChanged, NotClosed, Unhealthy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edgeguard.settings import ClusterSettings
@@ -34,6 +38,10 @@ if TYPE_CHECKING:
 _NEVER_OPENED = Closure("none", 0.0)
 _SWAP_SECONDS = 20.0
 _POLL = 0.002
+
+
+def _to_nobody(_line: str) -> None:
+    """Nobody listens to the hook's output."""
 
 
 class LocalCluster:
@@ -64,80 +72,86 @@ class LocalCluster:
 
     def read_record(self) -> dict[str, dict[str, Any] | None]:
         """Each server's record."""
-        return {server: host.read(self._folder(server) / "record.json") for server in self.servers}
+        return {server: self._read(server) for server in self.servers}
 
     def write_record(self, epoch: int, record: Mapping[str, Any], *, expected: int | None = None) -> None:
         """Write on every server, one after the other."""
         for server in self.servers:
-            with host.fenced(self._folder(server), server, epoch, after=expected):
-                host.write(self._folder(server) / "record.json", {**record, "epoch": epoch})
+            with on(server), fence.fenced(self._folder(server), fence.Caller(epoch), after=expected):
+                fence.write_record(self._folder(server), epoch, record)
 
     # Looking
 
     def state(self) -> tuple[ServerState, ...]:
-        """Every server as it is now. A server that was never used is closed, and nothing is current on it."""
+        """Every server as it is now."""
         gate = self._gate.actual()
         passing = self._gate.desired().get("servers", {}) if gate is not None and gate["open"] else {}
-        return tuple(self._state(server, opened=server in passing) for server in self.servers)
+        return tuple(self._state(server, opened=server in passing, gate=gate is not None) for server in self.servers)
 
-    def check(
-        self, generation: Generation, *, whole: bool = True, cancelled: Callable[[], bool] = lambda: False
-    ) -> None:
-        """Ask all servers at once, behind the gate, and compare the image with its manifest meanwhile."""
-
-        def as_built() -> None:
-            if differs := self.differences(generation):
-                raise ClusterError(
-                    f"the image {generation.image} is not what was built: {image.in_short(differs)}",
-                    "Find out what writes there. A deploy builds it anew as soon as no server uses it.",
-                )
+    def check(self, generation: Generation, *, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Ask all servers at once, behind the gate."""
 
         def healthy(server: str) -> None:
             settings = self._settings
-            health.wait(
-                self._folder(server),
-                self._supervisor(server),
-                generation.name,
-                port=self._port(server),
-                path=settings.health_path,
-                limit=settings.start_timeout,
-                cancelled=cancelled,
-            )
+            with on(server):
+                health.wait(
+                    self._folder(server),
+                    generation.name,
+                    partial(self._supervised, server),
+                    port=self._port(server),
+                    path=settings.health_path,
+                    limit=settings.start_timeout,
+                    cancelled=cancelled,
+                )
 
-        acts = [partial(healthy, server) for server in self.servers]
-        _at_once([as_built, *acts] if whole else acts)
+        self._on_all(healthy)
         for state in self.state():
             if state.generation != generation.name or state.release != generation.release:
-                raise ClusterError(f"{state.name}: {state.generation} is current, not {generation.name}")
+                raise Unhealthy(
+                    f"{state.name}: {state.generation} is current, not {generation.name}", server=state.name
+                )
 
     def differences(self, generation: Generation) -> Sequence[str]:
         """All servers run from the one image."""
-        return image.verify(generation.image)
+        return images.verify(generation.image)
 
     def generation(self, name: str) -> Generation | None:
         """Read from every server."""
-        found = {generations.find(self._folder(server), name) for server in self.servers}
-        one = found.pop() if len(found) == 1 else None
-        return None if one is None else Generation(name, release=one[0], image=one[1])
+        found: list[Generation | None] = []
+        for server in self.servers:
+            with on(server):
+                found.append(generations.find(self._folder(server), name))
+        return found[0] if all(one == found[0] for one in found) else None
 
-    def hook_result(self, generation: str, hook: str, *, cancelled: Callable[[], bool]) -> HookResult | None:
+    def hook_result(
+        self,
+        generation: str,
+        hook: str,
+        *,
+        cancelled: Callable[[], bool],
+        output: Callable[[str], None] = _to_nobody,
+    ) -> HookResult | None:
         """The ledger is on one server."""
         for server in self.servers:
-            found = hooks.result(self._folder(server), generation, hook, cancelled=cancelled)
+            with on(server):
+                found = hooks.wait(self._folder(server), generation, hook, cancelled=cancelled, output=output)
             if found is not None:
-                return found
+                return HookResult(server, found.code, found.output, found.seconds, str(found.log), found.strays)
         return None
 
     # Changing
 
-    def stage(self, epoch: int, generation: Generation) -> None:
+    def stage(self, epoch: int, generation: Generation, *, whole: bool = True) -> None:
         """Write the generation on every server. The gate and the supervisors are started where they don't run."""
         self._refuse_while_a_hook_runs()
-        runs = self._runs(generation)
+        self._refuse_other_image(generation, whole=whole)
+        for folder in generation.runs.folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        archive.put(self._root / "host")
 
         def put(server: str) -> None:
-            with self._fenced(server, epoch):
-                generations.put(self._folder(server), generation, runs)
+            with self._fenced(server, epoch), on(server):
+                generations.put(self._folder(server), generation)
                 supervisor = self._supervisor(server)
                 if supervisor.actual() is None:
                     wanted = supervisor.desired().get("generation")
@@ -149,13 +163,13 @@ class LocalCluster:
                 self._gate.order(self._gate.desired() or self._closed(_NEVER_OPENED))
 
     def stop_tasks(self, epoch: int) -> int:
-        """Of this driver's servers only web processes run: there are no tasks to terminate."""
+        """Only web processes run on this driver's servers: there are no tasks to terminate."""
         with self._all_fenced(epoch):
             return 0
 
-    def close(self, epoch: int, closure: Closure) -> None:
+    def close(self, epoch: int, closure: Closure, *, note: Mapping[str, Any] | None = None) -> None:
         """One order to the gate."""
-        with self._all_fenced(epoch):
+        with self._all_fenced(epoch, note):
             self._gate.order(self._closed(closure))
 
     def drain(self, epoch: int, limit: float) -> int:
@@ -172,11 +186,11 @@ class LocalCluster:
             time.sleep(_POLL)
         return 0
 
-    def swap(self, epoch: int, generation: str | None) -> None:
+    def swap(self, epoch: int, generation: str | None, *, note: Mapping[str, Any] | None = None) -> None:
         """All servers at once; where one fails, the others finish before the error is raised."""
 
         def swap(server: str) -> None:
-            with self._fenced(server, epoch):
+            with self._fenced(server, epoch, note), on(server):
                 folder, supervisor = self._folder(server), self._supervisor(server)
                 if self._runs_it(server, generation):
                     return
@@ -185,7 +199,7 @@ class LocalCluster:
                 order = {"server": server, "port": self._port(server)}
                 flips = generations.current(folder) != generation
                 if generation is not None:
-                    generations.read(folder / "generations" / generation)
+                    generations.read(folder, generation)
                     if flips:
                         generations.arm(folder, generation)
                 supervisor.order({**order, "generation": None}, limit=_SWAP_SECONDS)
@@ -204,44 +218,54 @@ class LocalCluster:
         *,
         limit: float,
         cancelled: Callable[[], bool],
+        output: Callable[[str], None] = _to_nobody,
         again: bool = False,
+        note: Mapping[str, Any] | None = None,
     ) -> HookResult:
-        """A hook that isn't defined succeeds."""
+        """The hook runs under the wrapper of edgeguard/cluster/host."""
         folder = self._folder(server)
-        with self._all_fenced(epoch):
+        with self._all_fenced(epoch, note), on(server):
             name = generations.current(folder)
             if name is None:
-                raise ClusterError(f"{server}: nothing is current, so there is no {hook} hook to run")
-            if hook not in generations.read(folder / "generations" / name)["hooks"]:
+                raise ClusterError(f"{server}: nothing is current, so there is no {hook} hook to run", server=server)
+            if not generations.read(folder, name).has_hook(hook):
                 return HookResult(server, 0, "no hook", 0.0)
             if hook == "deploy":
                 self._refuse_while_open("run the deploy hook")
             self._refuse_while_a_hook_runs()
-            if not again:
-                self._refuse_second(hook, name)
-            for other in self.servers:  # one ledger at a time: what an earlier start wrote elsewhere counts no more
-                if other != server:
-                    hooks.ledger(self._folder(other), name, hook).unlink(missing_ok=True)
-            hooks.start(folder, name, hook, port=self._port(server), limit=limit)
-        result = hooks.result(folder, name, hook, cancelled=cancelled)
+            for other in self.servers:  # one ledger at a time: an earlier start on another server counts no more
+                if again:
+                    hooks.forget(self._folder(other), name, hook)
+                else:
+                    with on(other):
+                        hooks.refuse_second(self._folder(other), name, hook)
+            own = {"PORT": str(self._port(server)), "EDGEGUARD_SERVER": server}
+            order = hooks.Order(name, hook, own, limit, secrets.token_hex(8))
+            hooks.start(folder, order, archive.program(archive.put(self._root / "host")))
+        result = self.without([other for other in self.servers if other != server]).hook_result(
+            name, hook, cancelled=cancelled, output=output
+        )
         if result is None:
-            raise ClusterError(f"{server}: the ledger of the {hook} hook is gone", "Is somebody removing files there?")
+            raise ClusterError(
+                f"{server}: the ledger of the {hook} hook is gone", "Is somebody removing files there?", server=server
+            )
         return result
 
-    def open(self, epoch: int, generation: str) -> None:
+    def open(self, epoch: int, generation: str, *, note: Mapping[str, Any] | None = None) -> None:
         """One order to the gate, once every server is seen to run the generation and nothing else."""
-        with self._all_fenced(epoch):
+        with self._all_fenced(epoch, note):
             self._refuse_while_a_hook_runs()
             states = self.state()
             for state in states:
                 if state.generation != generation or state.running is None or state.running != state.release:
-                    raise ClusterError(
+                    raise Unhealthy(
                         f"{state.name} does not run {generation}: {state.generation} is current, and its processes run"
-                        f" {state.running or 'nothing, or more than one release'}; all stay closed"
+                        f" {state.running or 'nothing, or more than one release'}; all stay closed",
+                        server=state.name,
                     )
             releases = {state.release for state in states}
             if len(releases) != 1:
-                raise ClusterError(f"{generation} is not the same release on all servers; all stay closed")
+                raise Unhealthy(f"{generation} is not the same release on all servers; all stay closed")
             wanted = {
                 **self._closed(_NEVER_OPENED),
                 "open": True,
@@ -252,21 +276,14 @@ class LocalCluster:
             self._gate.order(wanted)
 
     def prune(self, epoch: int, keep: Collection[str]) -> None:
-        """Images that were built but are on no server go too; an unfinished build is left to who builds it."""
+        """Images that were built but are on no server go too; an unfinished build is left to its builder."""
         with self._all_fenced(epoch):
             used = set()
             for server in self.servers:
-                folder = self._folder(server)
-                needed = {*keep, generations.current(folder), self._supervisor(server).desired().get("generation")}
-                for name in generations.names(folder):
-                    if name in needed:
-                        used.add((folder / "generations" / name / "image").readlink())
-                    else:
-                        generations.remove(folder, name)
-            releases = self._root / "releases"
-            for path in sorted(releases.iterdir()) if releases.is_dir() else ():
-                if path not in used and (path / "release.json").exists():
-                    image.remove(path)
+                used |= self._prune(server, keep)
+            for image in images.names(self._root / "releases"):
+                if image not in used:
+                    images.remove(image)
 
     def explain(self, phase: str, generation: Generation) -> Sequence[str]:
         """A line for each act."""
@@ -308,30 +325,47 @@ class LocalCluster:
     def _supervisor(self, server: str) -> Daemon:
         return Daemon(server, "edgeguard.cluster.local.supervisor", self._folder(server) / "supervisor")
 
-    def _fenced(self, server: str, epoch: int) -> Any:  # noqa: ANN401 (a context manager)
-        return host.fenced(self._folder(server), server, epoch)
+    def _read(self, server: str) -> dict[str, Any] | None:
+        with on(server):
+            return files.read(self._folder(server) / "record.json")
 
     @contextmanager
-    def _all_fenced(self, epoch: int) -> Iterator[None]:
+    def _fenced(self, server: str, epoch: int, note: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """One server's lock, with the epoch compared; the note is written there first."""
+        folder = self._folder(server)
+        with ExitStack() as stack:
+            with on(server):
+                stack.enter_context(fence.fenced(folder, fence.Caller(epoch)))
+                if note is not None:
+                    fence.write_record(folder, epoch, note)
+            yield
+
+    @contextmanager
+    def _all_fenced(self, epoch: int, note: Mapping[str, Any] | None = None) -> Iterator[None]:
         """Every server's lock, in one order for everybody."""
         with ExitStack() as stack:
             for server in sorted(self.servers):
-                stack.enter_context(self._fenced(server, epoch))
+                stack.enter_context(self._fenced(server, epoch, note))
             yield
 
     def _on_all(self, act: Callable[[str], None]) -> None:
-        _at_once([partial(act, server) for server in self.servers])
+        at_once([partial(act, server) for server in self.servers])
 
-    def _state(self, server: str, *, opened: bool) -> ServerState:
+    def _state(self, server: str, *, opened: bool, gate: bool) -> ServerState:
         folder = self._folder(server)
-        name = generations.current(folder)
-        return ServerState(
-            name=server,
-            generation=name,
-            release=None if name is None else self._release(folder, name),
-            running=self._running(server),
-            open=opened,
-        )
+        with on(server):
+            name = generations.current(folder)
+            supervised = self._supervisor(server).actual()
+            return ServerState(
+                name=server,
+                generation=name,
+                release=None if name is None else generations.read(folder, name).release,
+                running=self._running(server),
+                open=opened,
+                deaths=supervised["died"] if supervised is not None and supervised["generation"] == name else 0,
+                gate=gate,
+                supervisor=supervised is not None,
+            )
 
     def _running(self, server: str) -> str | None:
         """The release of every process there is. Where processes can't be looked at, the supervisor's word for it."""
@@ -341,12 +375,33 @@ class LocalCluster:
         else:
             actual = self._supervisor(server).actual()
             names = {actual["generation"]} if actual is not None and actual["running"] else set()
-        found = {None if name is None else self._release(folder, name) for name in names}
+        found = {None if name is None else generations.read(folder, name).release for name in names}
         return found.pop() if len(found) == 1 else None
 
-    @staticmethod
-    def _release(folder: Path, name: str) -> str:
-        return str(generations.read(folder / "generations" / name)["release"])
+    def _supervised(self, server: str) -> health.Supervised | None:
+        actual = self._supervisor(server).actual()
+        if actual is None:
+            return None
+        return health.Supervised(
+            generation=actual["generation"],
+            deaths=actual["deaths"],
+            exit=actual["exit"],
+            said=output.said(self._folder(server) / "app.log", actual.get("output")),
+            error=actual.get("error", ""),
+            remedy=actual.get("remedy", ""),
+        )
+
+    def _prune(self, server: str, keep: Collection[str]) -> set[Path]:
+        """Remove the generations that nothing needs. Returns the images of the others."""
+        folder, used = self._folder(server), set()
+        with on(server):
+            needed = {*keep, generations.current(folder), self._supervisor(server).desired().get("generation")}
+            for name in generations.names(folder):
+                if name in needed:
+                    used.add(generations.read(folder, name).image)
+                else:
+                    generations.remove(folder, name)
+        return used
 
     def _runs_it(self, server: str, generation: str | None) -> bool:
         """Whether a swap would change nothing: the link, the order, and the process are as they should be."""
@@ -360,29 +415,27 @@ class LocalCluster:
         return bool(settled and actual["generation"] == generation and actual["running"] == (generation is not None))
 
     def _refuse_while_open(self, act: str, server: str | None = None) -> None:
-        """With a server: while the gate lets requests through to it. One that was left out gets none."""
+        """With a server: while the gate lets requests through to it. A server that was left out gets none."""
         gate = self._gate.desired()
         if gate.get("open", False) and (server is None or server in gate["servers"]):
-            raise ClusterError(f"the gate is open: refused to {act}", "Close it first.")
+            raise NotClosed(f"the gate is open: refused to {act}", "Close it first.", server=server)
 
     def _refuse_while_a_hook_runs(self) -> None:
         for server in self.servers:
-            if (generation := hooks.running(self._folder(server))) is not None:
-                raise ClusterError(
-                    f"{server}: the deploy hook of {generation} still runs there, though its deploy is gone",
-                    "Wait until it has ended, or end it; its output is beside its generation.",
-                )
+            with on(server):
+                hooks.refuse_while_one_runs(self._folder(server))
 
-    def _refuse_second(self, hook: str, generation: str) -> None:
-        for other in self.servers:
-            if (said := host.read(hooks.ledger(self._folder(other), generation, hook))) is not None:
-                how = (
-                    f"ended with code {said.get('code')}" if said["done"] else "did not come to its end, or still runs"
-                )
-                raise ClusterError(
-                    f"{other}: the {hook} hook of {generation} was started before, and {how}",
-                    "It is never started twice by itself; see what it did before you go on.",
-                )
+    def _refuse_other_image(self, generation: Generation, *, whole: bool) -> None:
+        """Where the image is not the release's, or (`whole`) not as it was built."""
+        with on(self.servers[0]):
+            found = images.digest(generation.image)
+        if found != generation.release:
+            raise ImageChanged(f"{generation.image} holds the release {found}, not {generation.release}")
+        if whole and (differs := images.verify(generation.image)):
+            raise ImageChanged(
+                f"the image {generation.image} is not what was built: {images.in_short(differs)}",
+                "Find out what writes there. A deploy builds it anew as soon as no server uses it.",
+            )
 
     def _closed(self, closure: Closure) -> dict[str, Any]:
         settings = self._settings
@@ -400,51 +453,3 @@ class LocalCluster:
 
     def _port(self, server: str) -> int:
         return self._ports.of(self._folder(server), self._settings.servers.index(server))
-
-    def _runs(self, generation: Generation) -> dict[str, Any]:
-        """What the generation's image runs. The mounts of its application are made on the way."""
-        try:
-            release = image.load(generation.image)
-        except UsageError as exc:
-            raise ClusterError(f"{generation.name} can't be staged: {exc.message}", exc.remedy) from exc
-        if release.digest != generation.release:
-            raise ClusterError(f"{generation.image} holds the release {release.digest}, not {generation.release}")
-        application = release.application
-        for place in application.mounts.values():
-            (self._root / "mounts" / place).mkdir(parents=True, exist_ok=True)
-        return {
-            "release": release.digest,
-            "cwd": str(application.folder(generation.image)),
-            "start": applications.shell(application.launch),
-            "hooks": {
-                name: applications.shell(command)
-                for name, command in application.hooks.items()
-                if name in ("deploy", "post_deploy")
-            },
-        }
-
-
-def _at_once(acts: Sequence[Callable[[], None]]) -> None:
-    """Do all of these at the same time, each to its end; then raise the first one's error, naming the others'. Of what
-    servers wrote, only one's is shown."""
-    with ThreadPoolExecutor(len(acts)) as threads:
-        done = [threads.submit(act) for act in acts]
-    failed = [exc for future in done if (exc := future.exception()) is not None]
-    if not failed:
-        return
-    first = failed[0]
-    if len(failed) == 1 or not all(isinstance(exc, EdgeguardError) for exc in failed):
-        raise first
-    messages = [str(exc) for exc in failed]
-    output = next(filter(None, (message.removeprefix(first_line(message)) for message in messages)), "")
-    raise type(first)(_together(map(first_line, messages)) + output, getattr(first, "remedy", ""))
-
-
-def _together(lines: Iterable[str]) -> str:
-    """One line of these, in which servers that have the same trouble are named together."""
-    troubles: dict[str, list[str]] = {}
-    for line in lines:
-        server, _, trouble = line.partition(": ")
-        named = trouble and " " not in server
-        troubles.setdefault(trouble if named else line, []).extend([server] if named else [])
-    return "; ".join(f"{', '.join(names)}: {trouble}" if names else trouble for trouble, names in troubles.items())

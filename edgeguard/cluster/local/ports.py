@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgeguard.cluster.local import host
+from edgeguard.cluster.host import files
 from edgeguard.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ class Ports:
         """
         if self.options.first_port is not None:
             return self.options.first_port + index
-        said = host.read(server / "port.json")
+        said = files.read(server / "port.json")
         if said is None:
             said = {"port": _free(index)}
-            host.write(server / "port.json", said)
+            files.write(server / "port.json", said)
         return int(said["port"])
 
 

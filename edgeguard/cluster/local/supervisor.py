@@ -1,8 +1,9 @@
 """Keeps one server's application running: `python -m edgeguard.cluster.local.supervisor <server's folder>/supervisor`.
 
-Desired: {"server", "generation": name or null, "port"}. Actual: {"generation", "running", "deaths", "exit", "output"}:
-`running` is whether its process is there at this moment, `deaths` counts those that came within STEADY_SECONDS of their
-start, one after another, `exit` is how the last one ended, and `output` is its part of app.log. A process that dies is
+Desired: {"server", "generation": name or null, "port"}. Actual: {"generation", "running", "deaths", "died", "exit",
+"output"}. `running` says whether the process is there at this moment. `deaths` counts the deaths within STEADY_SECONDS
+of a start, one after another; `died` counts all deaths since the generation was ordered, also those that an earlier
+supervisor saw. `exit` is how the last process ended, and `output` is its part of app.log. A process that dies is
 started again, later and later.
 """
 
@@ -19,9 +20,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.local import generations, processes
+from edgeguard.cluster.host import generations, processes
+from edgeguard.cluster.host.errors import HostError
+from edgeguard.cluster.host.output import Output
 from edgeguard.cluster.local.daemon import Post
-from edgeguard.cluster.local.output import Output
 from edgeguard.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class Supervisor:
         self._generation: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._started = self._again = 0.0
-        self._deaths = 0
+        self._deaths = self._died = 0
         self._exit: int | None = None
         self._error: dict[str, str] = {}
         self._ending = False
@@ -84,6 +86,7 @@ class Supervisor:
         if desired.get("generation") != self._generation or desired.get("port") != self._desired.get("port"):
             self._stop()
             self._deaths, self._exit, self._again = 0, None, 0.0
+            self._died = self._died_before(desired.get("generation"))
             self._output.forget()
         self._desired, self._generation, self._error = desired, desired.get("generation"), {}
 
@@ -94,6 +97,7 @@ class Supervisor:
             self._exit = self._process.returncode
             quick = time.monotonic() - self._started < STEADY_SECONDS
             self._deaths = self._deaths + 1 if quick else 1
+            self._died += 1
             self._stop()  # its children, too
             self._output.end()
             self._pause()
@@ -101,10 +105,17 @@ class Supervisor:
             self._error = {}
             try:
                 self._start(self._generation)
-            except (OSError, ClusterError) as exc:
+            except (OSError, ClusterError, HostError) as exc:
                 self._error = {"error": str(exc), "remedy": getattr(exc, "remedy", "")}
                 self._deaths += 1
+                self._died += 1
                 self._pause()
+
+    def _died_before(self, generation: str | None) -> int:
+        """The deaths of this generation that an earlier supervisor saw."""
+        first_order = self._desired["number"] < 0
+        before = self._post.published() if first_order else None
+        return int(before.get("died", 0)) if before and before.get("generation") == generation else 0
 
     def _pause(self) -> None:
         self._again = time.monotonic() + PAUSES[min(self._deaths, len(PAUSES)) - 1]
@@ -113,17 +124,17 @@ class Supervisor:
         port = self._desired["port"]
         refuse_taken(port)
         folder = self._folder / "generations" / name
-        generation = generations.read(folder)
+        runs = generations.read(self._folder, name).runs
         environment = {
-            **generations.variables(folder),
+            **generations.variables(self._folder, name),
             "PORT": str(port),
             "EDGEGUARD_SERVER": self._desired["server"],
             processes.MARK: str(folder),
         }
         with self._output.begin() as descriptor:
             self._process = subprocess.Popen(
-                generation["start"],
-                cwd=generation["cwd"],
+                list(runs.start),
+                cwd=runs.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
@@ -158,6 +169,7 @@ class Supervisor:
             "generation": self._generation,
             "running": self._process is not None,
             "deaths": self._deaths,
+            "died": self._died,
             "exit": self._exit,
             "output": self._output.part,
             **self._error,
