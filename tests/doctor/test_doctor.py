@@ -25,13 +25,13 @@ from edgeguard.edge.fastly.health_checks import sick_after_opening
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.site import pages, sitemap
 from edgeguard.site.pages import Held, held
-from tests.edge.stage import TOKEN, running
+from tests.edge.standin_edge import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edgeguard.doctor import Diagnosis
-    from tests.edge.stage import Stage
+    from tests.edge.standin_edge import StandinEdge
 
 PLANNED = 300
 PAGES = 3
@@ -42,7 +42,7 @@ READER = "token-that-only-reads"
 class World:
     """A service with the policy, an origin with a few good pages, and files that tell of both."""
 
-    stage: Stage
+    standin_edge: StandinEdge
     folder: Path
     pages: list[str] = field(default_factory=list)
 
@@ -50,7 +50,7 @@ class World:
         self, *, with_cluster: bool = False, pages: list[str] | None = None, **tables: dict[str, Any]
     ) -> None:
         """Write the environment's file; without more, as the world is well."""
-        edge = self.stage.settings
+        edge = self.standin_edge.settings
         content: dict[str, dict[str, Any]] = {
             "edge": {
                 "service": edge.service,
@@ -63,7 +63,7 @@ class World:
             },
             "claim": {"duration": 600},
             "visitors": {"anonymous": self.pages if pages is None else pages},
-            "doctor": {"rate": 1000, "origin": f"http://127.0.0.1:{self.stage.origin.port}"},
+            "doctor": {"rate": 1000, "origin": f"http://127.0.0.1:{self.standin_edge.origin.port}"},
         }
         if with_cluster:
             content["application"] = {"repository": str(self.folder), "branch": "main"}
@@ -87,7 +87,7 @@ class World:
 
     def plant(self, **what: object) -> None:
         """Put a defect into the service, past its API."""
-        self.stage.control("POST", "/plants", what)
+        self.standin_edge.control("POST", "/plants", what)
 
     def examine(self, *, warm: bool = False) -> Diagnosis:
         """What the verb does, in this process."""
@@ -97,7 +97,7 @@ class World:
     def visit(self) -> None:
         """Visitors have been there."""
         for page in self.pages:
-            self.stage.get(page)
+            self.standin_edge.get(page)
 
     def edgeguard(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command line, as a process."""
@@ -117,24 +117,23 @@ def _toml(value: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with running() as stage:
-        stage.edge.install("the tests")
-        world = World(stage, tmp_path_factory.mktemp("doctor"))
-        world.pages = [stage.page(cache="max-age=100000") for _ in range(PAGES)]
-        world.visit()
-        yield world
+def whole(module_standin_edge: StandinEdge, tmp_path_factory: pytest.TempPathFactory) -> World:
+    module_standin_edge.edge.install("the tests")
+    world = World(module_standin_edge, tmp_path_factory.mktemp("doctor"))
+    world.pages = [module_standin_edge.page(cache="max-age=100000") for _ in range(PAGES)]
+    world.visit()
+    return world
 
 
 @pytest.fixture
 def world(whole: World) -> Iterator[World]:
     """One world for the module; every test begins with all of it well, and visited."""
-    whole.stage.reset()
+    whole.standin_edge.reset()
     whole.configure()
     whole.visit()
     yield whole
-    whole.stage.control("DELETE", "/plants")
-    whole.stage.write({})
+    whole.standin_edge.control("DELETE", "/plants")
+    whole.standin_edge.write({})
 
 
 def wrong(found: Diagnosis) -> set[str]:
@@ -185,7 +184,7 @@ IN_THE_SERVICE: dict[str, dict[str, Any]] = {
 def test_a_defect_in_the_service_is_named(world: World, name: str) -> None:
     planted = IN_THE_SERVICE[name]
     if name == "policy-missing":
-        planted["remove"]["snippet"] = [snippet.name for snippet in world.stage.policy()]
+        planted["remove"]["snippet"] = [snippet.name for snippet in world.standin_edge.policy()]
     world.plant(**planted)
     found = world.examine()
 
@@ -195,15 +194,15 @@ def test_a_defect_in_the_service_is_named(world: World, name: str) -> None:
 
 
 def test_where_the_service_s_own_settings_keep_pages_there_is_no_policy_to_ask(world: World) -> None:
-    snippets = [snippet.name for snippet in world.stage.policy()]
-    own = {"general.stale_if_error": True, "general.stale_if_error_ttl": world.stage.settings.ceiling}
+    snippets = [snippet.name for snippet in world.standin_edge.policy()]
+    own = {"general.stale_if_error": True, "general.stale_if_error_ttl": world.standin_edge.settings.ceiling}
     world.plant(remove={"snippet": snippets, "dictionary": ["edgeguard"]}, settings=own)
     world.configure(edge={"mechanism": "settings"})
     found = world.examine()
     assert wrong(found) == set()
     ttl = found.pages[0].ttl
     assert ttl is not None
-    assert found.pages[0].runway == pytest.approx(ttl + world.stage.settings.ceiling)
+    assert found.pages[0].runway == pytest.approx(ttl + world.standin_edge.settings.ceiling)
 
     world.plant(settings={"general.stale_if_error_ttl": 60})
     assert wrong(world.examine()) == {"policy-changed"}
@@ -251,40 +250,40 @@ PERSONAL: dict[str, tuple[str, dict[str, str]]] = {
 @pytest.mark.parametrize("name", PERSONAL)
 def test_a_page_that_would_not_last_is_named_with_its_reason(world: World, name: str) -> None:
     cache, headers = PERSONAL[name]
-    bad = world.stage.page(cache=cache, more=headers)
+    bad = world.standin_edge.page(cache=cache, more=headers)
     world.configure(pages=[*world.pages, bad])
     found = world.examine()
 
     assert wrong(found) == {name}
     assert found.would_notice
-    assert [(page.url, page.why) for page in found.pages if page.why] == [(world.stage.url + bad, name)]
+    assert [(page.url, page.why) for page in found.pages if page.why] == [(world.standin_edge.url + bad, name)]
     assert "secret-of-a-visitor" not in json.dumps(found.json())
 
 
 def test_a_page_that_nobody_has_asked_for_is_cold_until_it_is_warmed(world: World) -> None:
     """One that has expired is not, nor is one that was renewed by a 304."""
-    world.stage.get(expired := world.stage.page(cache="max-age=10"))
-    world.stage.get(renewed := world.stage.page(cache="max-age=10", more={"ETag": '"1"'}))
-    world.stage.later(30)
-    world.configure(pages=[*world.pages, expired, renewed, cold := world.stage.page(cache="max-age=600")])
+    world.standin_edge.get(expired := world.standin_edge.page(cache="max-age=10"))
+    world.standin_edge.get(renewed := world.standin_edge.page(cache="max-age=10", more={"ETag": '"1"'}))
+    world.standin_edge.later(30)
+    world.configure(pages=[*world.pages, expired, renewed, cold := world.standin_edge.page(cache="max-age=600")])
     found = world.examine()
-    assert [(page.url, page.cached) for page in found.pages if page.cold] == [(world.stage.url + cold, True)]
+    assert [(page.url, page.cached) for page in found.pages if page.cold] == [(world.standin_edge.url + cold, True)]
     assert "cold" in wrong(found)
     assert found.would_notice
 
-    world.configure(pages=[*world.pages, world.stage.page(cache="max-age=600")])
+    world.configure(pages=[*world.pages, world.standin_edge.page(cache="max-age=600")])
     assert wrong(world.examine(warm=True)) == set()
 
 
 @pytest.mark.parametrize("status", [404, 500])
 def test_a_page_that_is_an_error_is_named(world: World, status: int) -> None:
-    world.configure(pages=[*world.pages, world.stage.page(status=status)])
+    world.configure(pages=[*world.pages, world.standin_edge.page(status=status)])
 
     assert wrong(world.examine()) == {{404: "not-kept", 500: "page-error"}[status]}
 
 
 def test_a_page_that_somebodys_vcl_passes_is_named(world: World) -> None:
-    page = world.stage.page(cache="max-age=600")
+    page = world.standin_edge.page(cache="max-age=600")
     content = f'if (req.url == "{page}") {{ return(pass); }}'
     world.plant(add={"snippet": [{"name": "theirs", "type": "recv", "content": content}]})
     world.configure(pages=[page])
@@ -293,10 +292,10 @@ def test_a_page_that_somebodys_vcl_passes_is_named(world: World) -> None:
 
 
 def test_a_page_that_is_served_stale_has_no_known_runway(world: World) -> None:
-    page = world.stage.page(cache="max-age=100")
-    world.stage.get(page)
-    world.stage.later(120)
-    world.stage.origin.down()
+    page = world.standin_edge.page(cache="max-age=100")
+    world.standin_edge.get(page)
+    world.standin_edge.later(120)
+    world.standin_edge.origin.down()
     world.configure(pages=[page])
     found = world.examine()
 
@@ -317,9 +316,9 @@ def test_a_page_that_is_served_stale_has_no_known_runway(world: World) -> None:
 )
 def test_a_304_that_would_lose_the_ceiling_is_named(world: World, more: dict[str, str], names: set[str]) -> None:
     """What the edge holds was stored by a 200, and is well; the origin is asked what it would say next time."""
-    page = world.stage.page(cache="", more={"ETag": '"1"', "Surrogate-Control": "max-age=600"})
-    world.stage.get(page)
-    world.stage.origin.pages[page] = (200, {"ETag": '"1"', **more})
+    page = world.standin_edge.page(cache="", more={"ETag": '"1"', "Surrogate-Control": "max-age=600"})
+    world.standin_edge.get(page)
+    world.standin_edge.origin.pages[page] = (200, {"ETag": '"1"', **more})
     world.configure(pages=[page])
     found = world.examine()
 
@@ -328,10 +327,10 @@ def test_a_304_that_would_lose_the_ceiling_is_named(world: World, more: dict[str
 
 
 def test_of_a_page_that_has_lost_the_ceiling_by_a_304_the_cause_is_named(world: World) -> None:
-    page = world.stage.page(cache="max-age=60", more={"ETag": '"1"'})
-    world.stage.get(page)
-    world.stage.later(70)
-    world.stage.get(page)
+    page = world.standin_edge.page(cache="max-age=60", more={"ETag": '"1"'})
+    world.standin_edge.get(page)
+    world.standin_edge.later(70)
+    world.standin_edge.get(page)
     world.configure(pages=[page])
     found = world.examine()
 
@@ -340,19 +339,19 @@ def test_of_a_page_that_has_lost_the_ceiling_by_a_304_the_cause_is_named(world: 
 
 
 def test_behind_a_shield_a_304_of_the_shields_own_leaves_a_page_its_ceiling(world: World) -> None:
-    world.stage.nodes(shield=True)
-    page = world.stage.page(cache="", more={"ETag": '"1"'})  # the origin's 304 says nothing of freshness
-    world.stage.get(page)
-    world.stage.later(3700)
-    world.stage.get(page)
+    world.standin_edge.nodes(shield=True)
+    page = world.standin_edge.page(cache="", more={"ETag": '"1"'})  # the origin's 304 says nothing of freshness
+    world.standin_edge.get(page)
+    world.standin_edge.later(3700)
+    world.standin_edge.get(page)
     world.configure(pages=[page])
 
     assert wrong(world.examine()) == set()
 
 
 def test_without_an_origin_to_ask_a_304_is_unknown_not_well(world: World) -> None:
-    page = world.stage.page(cache="max-age=600", more={"ETag": '"1"'})
-    world.stage.get(page)
+    page = world.standin_edge.page(cache="max-age=600", more={"ETag": '"1"'})
+    world.standin_edge.get(page)
     world.configure(pages=[page], doctor={"origin": "http://127.0.0.1:9"})
 
     assert wrong(world.examine()) == {"revalidation-unknown"}
@@ -360,8 +359,8 @@ def test_without_an_origin_to_ask_a_304_is_unknown_not_well(world: World) -> Non
 
 def test_the_longest_of_the_last_closures_is_what_a_runway_has_to_cover(world: World) -> None:
     """A deploy took 1000 s, as the servers remember; a claim gives 660 s and the page has a TTL of 60 s."""
-    page = world.stage.page(cache="max-age=60")
-    world.stage.get(page)
+    page = world.standin_edge.page(cache="max-age=60")
+    world.standin_edge.get(page)
     world.configure(pages=[page], with_cluster=True)
     assert wrong(world.examine()) == set()
     record = environment.Environment.open("site", config=world.folder).record()
@@ -394,7 +393,7 @@ def test_the_debug_header_is_read_in_all_its_forms(header: str, expected: Held |
 
 
 def test_a_deploys_claim_that_nobody_holds_is_named(world: World) -> None:
-    world.stage.claim("deploy0", grace=600)
+    world.standin_edge.claim("deploy0", grace=600)
     assert wrong(world.examine()) == {"deploy-claim"}
     world.configure(with_cluster=True)
     found = world.examine()
@@ -404,8 +403,8 @@ def test_a_deploys_claim_that_nobody_holds_is_named(world: World) -> None:
 
 
 def test_a_pipelines_claim_needs_no_lock_and_is_given_back_by_its_hook(world: World) -> None:
-    until = world.stage.now() + 600
-    world.stage.write({"deploy1": Claim("deploy1", until, 600, new_nonce(HOOK)).value()})
+    until = world.standin_edge.now() + 600
+    world.standin_edge.write({"deploy1": Claim("deploy1", until, 600, new_nonce(HOOK)).value()})
     world.configure(with_cluster=True)
     found = world.examine()
 
@@ -416,7 +415,7 @@ def test_a_pipelines_claim_needs_no_lock_and_is_given_back_by_its_hook(world: Wo
 
 
 def test_a_claim_of_supports_is_as_it_should_be(world: World) -> None:
-    world.stage.claim("support1", grace=900)
+    world.standin_edge.claim("support1", grace=900)
     found = world.examine()
 
     assert wrong(found) == set()
@@ -425,18 +424,18 @@ def test_a_claim_of_supports_is_as_it_should_be(world: World) -> None:
 
 def test_a_runway_ends_with_the_claim_that_makes_it_long(world: World) -> None:
     """A claim may grant more than it lasts for."""
-    until = world.stage.now() + 200
-    world.stage.write({"support1": f"{until}:900:abcd1234"})
+    until = world.standin_edge.now() + 200
+    world.standin_edge.write({"support1": f"{until}:900:abcd1234"})
     page = world.examine().pages[0]
-    left = until - world.stage.now()
+    left = until - world.standin_edge.now()
 
     assert page.ttl is not None
-    assert page.runway == pytest.approx(max(left, page.ttl + world.stage.settings.base_grace), abs=3)
+    assert page.runway == pytest.approx(max(left, page.ttl + world.standin_edge.settings.base_grace), abs=3)
 
 
 def test_slots_that_are_all_taken_are_named(world: World) -> None:
-    until = world.stage.now() + 500
-    world.stage.write(dict.fromkeys(SUPPORT_SLOTS, f"{until}:600:abcd1234"))
+    until = world.standin_edge.now() + 500
+    world.standin_edge.write(dict.fromkeys(SUPPORT_SLOTS, f"{until}:600:abcd1234"))
 
     assert wrong(world.examine()) == {"slots-full"}
 
@@ -495,9 +494,9 @@ def serving(pages: dict[str, bytes]) -> Iterator[str]:
 
 
 def test_a_node_that_runs_another_policy_and_a_front_door_that_runs_none_are_named(world: World) -> None:
-    pages = [world.stage.url + page for page in world.pages]
-    status = world.stage.get("/edgeguard-status").body
-    revision = world.stage.edge.status().revision.encode()
+    pages = [world.standin_edge.url + page for page in world.pages]
+    status = world.standin_edge.get("/edgeguard-status").body
+    revision = world.standin_edge.edge.status().revision.encode()
     other = {"/edgeguard-status": status.replace(revision, b"0123456789ab")}
     with serving(other) as url:
         world.configure(pages=pages, edge={"url": url})
@@ -543,8 +542,8 @@ def test_a_sitemap_that_unpacks_without_end_is_not_unpacked() -> None:
 
 
 def test_of_a_large_sitemap_a_few_pages_from_its_whole_length_are_looked_at(world: World) -> None:
-    names = [world.stage.page(cache="max-age=600") for _ in range(10)]
-    world.stage.origin.pages["/sitemap.xml"] = (404, {})
+    names = [world.standin_edge.page(cache="max-age=600") for _ in range(10)]
+    world.standin_edge.origin.pages["/sitemap.xml"] = (404, {})
     world.configure(pages=[], doctor={"sitemap": "/sitemap.xml", "pages": 3})
     assert wrong(world.examine()) == {"sitemap-unknown", "no-pages"}
     with serving({"/sitemap.xml": urlset(*names)}) as url:
@@ -582,9 +581,9 @@ def test_the_command_tells_scripts_and_people(world: World) -> None:
     assert {"url", "cached", "why", "runway"} <= told["urls"][0].keys()
 
     shown = render(world.examine(), quiet=True, verbose=True).splitlines()
-    assert [line.split()[-1] for line in shown[-PAGES:]] == [world.stage.url + page for page in world.pages]
+    assert [line.split()[-1] for line in shown[-PAGES:]] == [world.standin_edge.url + page for page in world.pages]
     assert len(shown) == 2 + 2 + PAGES, "quiet: what is well is left out"
-    bad = [world.stage.page(cache="private") for _ in range(5)]
+    bad = [world.standin_edge.page(cache="private") for _ in range(5)]
     world.configure(pages=bad)
     ill = world.edgeguard("doctor", "site")
     assert ill.returncode == 4

@@ -16,13 +16,13 @@ from edgeguard.standin.vcl import request
 from tests.edge.cases import CASES
 from tests.edge.fastly.scenarios import PASS
 from tests.edge.play import Promise, lost
-from tests.edge.stage import BASE, CEILING, running
+from tests.edge.standin_edge import BASE, CEILING, running_standin_edge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.edge.play import Case
-    from tests.edge.stage import Stage
+    from tests.edge.standin_edge import StandinEdge
 
     Losses = Mapping[Promise, list[Case]]
 
@@ -41,11 +41,11 @@ def questions() -> dict[str, str]:
     return found
 
 
-def losses(stage: Stage) -> Losses:
+def losses(standin_edge: StandinEdge) -> Losses:
     """The cases in which each promise is lost, as the switches are."""
     found: dict[Promise, list[Case]] = {promise: [] for promise in Promise}
     for case in CASES:
-        for promise in set().union(*(lost(*visit) for visit in case.play(stage))):
+        for promise in set().union(*(lost(*visit) for visit in case.play(standin_edge))):
             found[promise].append(case)
     return found
 
@@ -67,17 +67,17 @@ class Measured:
     turned: Mapping[str, Losses]
 
 
-def measure(stage: Stage) -> Measured:
-    usual = stage.control("GET", "/switches")
+def measure(standin_edge: StandinEdge) -> Measured:
+    usual = standin_edge.control("GET", "/switches")
     as_documented, turned = {}, {}
     for layout, nodes in LAYOUTS.items():
-        stage.nodes(**nodes)
-        as_documented[layout] = losses(stage)
-    stage.nodes()
+        standin_edge.nodes(**nodes)
+        as_documented[layout] = losses(standin_edge)
+    standin_edge.nodes()
     for switch, value in usual.items():
-        stage.believe(**{switch: not value})
-        turned[switch] = losses(stage)
-        stage.believe(**{switch: value})
+        standin_edge.believe(**{switch: not value})
+        turned[switch] = losses(standin_edge)
+        standin_edge.believe(**{switch: value})
     return Measured(usual, as_documented, turned)
 
 
@@ -168,6 +168,6 @@ def _cell(lost_in: list[Case]) -> str:
 
 
 if __name__ == "__main__":
-    with running() as alone:
+    with running_standin_edge() as alone:
         alone.install([*alone.policy(), PASS])
         DOCUMENT.write_text(document(measure(alone)), encoding="utf-8")

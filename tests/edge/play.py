@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from edgeguard.edge.claim import FREE
 from edgeguard.edge.claim import Claim as Written
-from tests.edge.stage import CLOSED
+from tests.edge.standin_edge import CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.edge.stage import Cache
+    from tests.edge.standin_edge import Cache
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.edge.matrix import Measured
     from tests.edge.play import Case
-    from tests.edge.stage import Cache, Stage
+    from tests.edge.standin_edge import Cache, StandinEdge
     from tests.edge.varnish import Varnish
 
 
@@ -35,10 +35,10 @@ def real_varnish() -> Iterator[Varnish]:
 
 
 @pytest.fixture
-def played(stage: Stage) -> Stage:
+def played(standin_edge: StandinEdge) -> StandinEdge:
     """The stand-in with the policy, for a service where requests with a cookie pass."""
-    stage.install([*stage.policy(), PASS])
-    return stage
+    standin_edge.install([*standin_edge.policy(), PASS])
+    return standin_edge
 
 
 @pytest.fixture(params=["played", "real_varnish"], ids=["stand-in", "varnish"])
@@ -48,10 +48,10 @@ def cache(request: pytest.FixtureRequest) -> Cache:
 
 
 @pytest.fixture(scope="module")
-def measured(session_stage: Stage) -> Measured:
-    session_stage.reset()
-    session_stage.install([*session_stage.policy(), PASS])
-    return measure(session_stage)
+def measured(session_standin_edge: StandinEdge) -> Measured:
+    session_standin_edge.reset()
+    session_standin_edge.install([*session_standin_edge.policy(), PASS])
+    return measure(session_standin_edge)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
