@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tests.edge.play import (
+from tests.edge.case import (
     CLOSED_500,
     FAILED,
     HELD,
@@ -33,7 +33,7 @@ from tests.edge.standin_edge import CEILING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.edge.play import Step
+    from tests.edge.case import Step
 
 
 def case(

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from edgeguard.standin import beliefs
 from edgeguard.standin.vcl import request
+from tests.edge.case import Promise, lost
 from tests.edge.cases import CASES
 from tests.edge.fastly.scenarios import PASS
-from tests.edge.play import Promise, lost
 from tests.edge.standin_edge import BASE, CEILING, running_standin_edge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.edge.play import Case
+    from tests.edge.case import Case
     from tests.edge.standin_edge import StandinEdge
 
     Losses = Mapping[Promise, list[Case]]
@@ -45,7 +45,7 @@ def losses(standin_edge: StandinEdge) -> Losses:
     """The cases in which each promise is lost, as the switches are."""
     found: dict[Promise, list[Case]] = {promise: [] for promise in Promise}
     for case in CASES:
-        for promise in set().union(*(lost(*visit) for visit in case.play(standin_edge))):
+        for promise in set().union(*(lost(*visit) for visit in case.run(standin_edge))):
             found[promise].append(case)
     return found
 

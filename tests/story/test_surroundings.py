@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,18 +16,21 @@ from edgeguard.rehearsal import repository as repositories
 from edgeguard.rehearsal.world import Scene, World
 from edgeguard.release.application import FILE
 from tests.contracts.world import SERVERS, LocalWorld, deploy, lock
-from tests.story.worlds import LONG, processes, world
-from tests.story.worlds import World as Standing
+from tests.staying_rehearsal import PATIENCE
+from tests.story.rehearsal import Rehearsal, processes, rehearsing
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was there while a world stood."""
+    """What was there while a rehearsal stayed."""
 
     repository: Path
     elsewhere: Path
     before: str  # how the repository was
-    standing: list[str]  # the servers in the world's own folder
+    standing: list[str]  # the servers in the rehearsal's own folder
 
 
 def look(repository: Path) -> str:
@@ -52,9 +55,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
         surroundings.setenv("EDGEGUARD_STATE", str(elsewhere))
         surroundings.setenv("EDGEGUARD_CONFIG", str(elsewhere))
         surroundings.setenv("FASTLY_API_TOKEN", "SomebodyElses")
-        with world(folder, "--hook-seconds", "0", str(repository)) as here:
-            cluster = Path(here.ready["config"]).parent / "cluster"
-            standing = sorted(path.name for path in (cluster / "servers").glob("*"))
+        with rehearsing(folder, "--hook-seconds", "0", str(repository)) as rehearsal:
+            standing = sorted(path.name for path in (rehearsal.root / "servers").glob("*"))
     return Found(repository, elsewhere, before, standing)
 
 
@@ -86,18 +88,18 @@ def test_an_end_is_the_end_of_what_is_in_the_world_s_own_folder(tmp_path: Path) 
         lost.end()
 
 
-def terminal_goes_away(here: Standing) -> None:
+def terminal_goes_away(rehearsal: Rehearsal) -> None:
     """The shell says so, and so does the system."""
     for _ in range(2):
-        here.process.send_signal(signal.SIGHUP)
+        rehearsal.process.send_signal(signal.SIGHUP)
 
 
 def test_a_terminal_that_goes_away_ends_it_whole(tmp_path: Path, plain: Path) -> None:
     folder = tmp_path / "world"
     folder.mkdir()
-    with world(folder, str(plain)) as here:
-        terminal_goes_away(here)
-        here.process.wait(LONG)
+    with rehearsing(folder, str(plain)) as rehearsal:
+        terminal_goes_away(rehearsal)
+        rehearsal.process.wait(PATIENCE)
 
         assert list(folder.iterdir()) == []
         assert sys.platform != "linux" or processes(folder) == set()
@@ -108,9 +110,11 @@ def test_nohup_lets_it_stay(tmp_path: Path, plain: Path) -> None:
     folder.mkdir()
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # children inherit it
     try:
-        with world(folder, str(plain)) as here:
-            terminal_goes_away(here)
-            assert [server["open"] for server in here.edgeguard("status", "rehearsal").last["servers"]] == [True] * 3
+        with rehearsing(folder, str(plain)) as rehearsal:
+            terminal_goes_away(rehearsal)
+            assert [server["open"] for server in rehearsal.edgeguard("status", "rehearsal").last["servers"]] == [
+                True
+            ] * 3
     finally:
         signal.signal(signal.SIGHUP, before)
     assert list(folder.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Each line of the policy that matters, broken one at a time: a visitor's result changes, and a play notices."""
+"""Each line of the policy that matters, broken one at a time: a visitor's result changes, and a scenario or a case notices."""
 
 from __future__ import annotations
 
@@ -353,7 +353,7 @@ UNNOTICED = {
 """Code that no row breaks, and why not."""
 
 
-PLAYS = SCENARIOS | {case.name: case.holds for case in CASES}
+CHECKS = SCENARIOS | {case.name: case.holds for case in CASES}
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: f"{broken.snippet}: {broken.old.strip()[:50]}")
@@ -369,7 +369,7 @@ def test_a_broken_line_is_noticed(standin_edge: StandinEdge, broken: Broken) -> 
     standin_edge.write({})
     # Besides a scenario's own words: no status that can be read, and a header that no answer may have.
     with pytest.raises((AssertionError, EdgeUnavailable, HTTPException)):
-        PLAYS[broken.noticed_by](standin_edge)
+        CHECKS[broken.noticed_by](standin_edge)
 
 
 def test_every_line_is_broken_by_a_row_or_excused(standin_edge: StandinEdge) -> None:

@@ -22,10 +22,10 @@ STRANGERS: dict[str, tuple[Snippet, ...]] = {}
 
 
 def scenario(*strangers: Snippet) -> Callable[[Scenario], Scenario]:
-    def add(play: Scenario) -> Scenario:
-        SCENARIOS[play.__name__] = play
-        STRANGERS[play.__name__] = strangers
-        return play
+    def add(scenario: Scenario) -> Scenario:
+        SCENARIOS[scenario.__name__] = scenario
+        STRANGERS[scenario.__name__] = strangers
+        return scenario
 
     return add
 
