@@ -266,7 +266,7 @@ def test_support_s_claims_outlive_a_deploy(rehearsal: Rehearsal, tmp_path: Path)
     assert edge_status(edge)["grace"] == "1"
 
 
-# -- the same rehearsal, deployed in two other ways ---------------------------------------------------------------------
+# -- the same rehearsal, deployed in two other ways --------------------------------------------------------------
 
 OTHERS_DEPLOY = """
 echo "somebody else's deploy begins: it closes, swaps and opens, and knows nothing of any grace"

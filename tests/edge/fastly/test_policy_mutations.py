@@ -1,4 +1,4 @@
-"""Each line of the policy that matters, broken one at a time: a visitor's result changes, and a scenario or a case notices."""
+"""Each line of the policy that matters is broken once: a visitor gets something else, and a scenario or case fails."""
 
 from __future__ import annotations
 
