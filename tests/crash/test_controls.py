@@ -54,7 +54,7 @@ CONTROLS = (
 
 
 @pytest.mark.parametrize(("scenario", "wrong"), CONTROLS, ids=str)
-def test_without_it_the_proof_fails(watched: tuple[Rehearsal, Watch], scenario: Scenario, wrong: str) -> None:
+def test_a_missing_safety_is_noticed(watched: tuple[Rehearsal, Watch], scenario: Scenario, wrong: str) -> None:
     rehearsal, _ = watched
     try:
         outcome = run_scenario(*watched, scenario)
@@ -69,6 +69,8 @@ ONLY_HERE = (CONTROLS[1], CONTROLS[4], CONTROLS[-1])
 
 
 @pytest.mark.parametrize(("scenario", "wrong"), ONLY_HERE, ids=str)
-def test_with_it_all_is_whole(watched: tuple[Rehearsal, Watch], scenario: Scenario, wrong: str) -> None:
+def test_the_same_scenario_ends_whole_with_every_safety(
+    watched: tuple[Rehearsal, Watch], scenario: Scenario, wrong: str
+) -> None:
     outcome = run_scenario(*watched, replace(scenario, broken=""))
     assert outcome.whole, f"{wrong}? {outcome}"

@@ -156,7 +156,7 @@ class Site(RuleBasedStateMachine):
         assert not [secret for secret in self.rehearsal.secrets if secret in ended.out + ended.err], self._said
 
 
-def test_whatever_they_do(watched: tuple[Rehearsal, Watch]) -> None:
+def test_two_operators_can_end_whatever_they_began(watched: tuple[Rehearsal, Watch]) -> None:
     class Here(Site):
         rehearsal, watch = watched
 

@@ -68,7 +68,7 @@ def test_pages_that_would_not_last_stop_a_deploy_each_by_its_name(rehearsal: Reh
         *((verb, "rehearsal", "--purge-key", "two words") for verb in ("deploy", "plan")),
     ],
 )
-def test_usage(rehearsal: Rehearsal, arguments: tuple[str, ...]) -> None:
+def test_a_wrong_command_line_is_refused(rehearsal: Rehearsal, arguments: tuple[str, ...]) -> None:
     ended = rehearsal.run(*arguments)
     assert ended.code == 2
     assert ended.err
@@ -132,7 +132,7 @@ def test_a_record_that_is_not_what_it_should_be_on_one_server(
     assert before == after
 
 
-def test_a_report_of_a_newer_edgeguard_s_journal(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_report_refuses_a_journal_of_a_newer_edgeguard(rehearsal: Rehearsal, tmp_path: Path) -> None:
     folder = tmp_path / "rehearsal" / "20990101-000000-aaaa"
     folder.mkdir(parents=True)
     (folder / "journal.jsonl").write_text('{"event":"deploy","at":1,"version":2,"deploy":"d"}\n')

@@ -256,7 +256,7 @@ def test_a_wall_clock_that_jumps_while_closed_ends_no_claim(rehearsal: Rehearsal
     assert ended.code == 0, ended.err
 
 
-def test_who_died_closing_by_hand_is_followed_by_who_opens(rehearsal: Rehearsal, tmp_path: Path) -> None:
+def test_a_close_by_hand_that_was_killed_is_ended_by_opening(rehearsal: Rehearsal, tmp_path: Path) -> None:
     before = releases(rehearsal)
     too_long = rehearsal.run("cluster", "close", "rehearsal", "--for", "9d", "--reason", "the database moves")
     closing = ("cluster", "close", "rehearsal", "--for", "1h", "--reason", "the database moves")

@@ -1,4 +1,4 @@
-"""An environment without a cluster, at a running stand-in: what tests of claims begin with, and look at."""
+"""An environment that has an edge and no cluster, and what tests of claims look at on its running stand-in."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from tests.edge.standin_edge import StandinEdge
 
 
-def of(standin_edge: StandinEdge, edge: Edge | None = None, **settings: object) -> EdgeSide:
-    """The environment, without a cluster. Settings are `table__name`."""
+def edge_side(standin_edge: StandinEdge, edge: Edge | None = None, **settings: object) -> EdgeSide:
+    """The environment whose edge is this stand-in. Settings are `table__name`."""
     tables: dict[str, Any] = {"edge": {**standin_edge.settings.model_dump(), "propagation": 0.05, "confirm_timeout": 5}}
     for name, value in settings.items():
         table, _, key = name.partition("__")

@@ -26,7 +26,7 @@ from edgeguard.grace import pipeline
 from edgeguard.grace import wrap as wrapping
 from edgeguard.machine.signals import Stop
 from tests.edge.standin_edge import BASE, CEILING, TOKEN, StandinEdge
-from tests.grace.edge_side import history, in_force, of, writes
+from tests.grace.edge_side import edge_side, history, in_force, writes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ class Well(dict[str, Any]):
 
 @pytest.fixture
 def site(standin_edge: StandinEdge) -> EdgeSide:
-    return of(standin_edge, purge__default="none")
+    return edge_side(standin_edge, purge__default="none")
 
 
 def pre(site: EdgeSide, lasting: int = HOUR, renews: str | None = None) -> dict[str, Any]:
@@ -92,11 +92,11 @@ def test_pre_is_one_write_and_post_gives_back_that_claim_alone(standin_edge: Sta
 def test_post_without_a_key_purges_every_page_at_the_origins_pace(standin_edge: StandinEdge) -> None:
     """And gives the claim back although that can't be done: then it says what is left."""
     put(standin_edge, "h1234567")
-    done = post(of(standin_edge, purge__pace=0), "deploy0")
+    done = post(edge_side(standin_edge, purge__pace=0), "deploy0")
     put(standin_edge, "h1234567")
     standin_edge.control("POST", "/faults", {"api": {"status": 503, "match": {"method": "POST"}}})
     with pytest.raises(CleanupUnfinished, match=r"purge .*nothing is purged"):
-        post(of(standin_edge, purge__patience=0), "deploy0")
+        post(edge_side(standin_edge, purge__patience=0), "deploy0")
 
     assert (done["outcome"], done["purged"]["keys"], done["purged"]["requests"]) == ("released", 256, 32)
     assert in_force(standin_edge) == BASE
@@ -161,7 +161,7 @@ def test_a_site_that_is_not_well_keeps_the_claim(standin_edge: StandinEdge) -> N
     standin_edge.origin.closed = True
     began = len(history(standin_edge))
     with pytest.raises(OriginsUnhealthy) as failed:
-        post(of(standin_edge, edge__healthy_timeout=0.3), None, "news")
+        post(edge_side(standin_edge, edge__healthy_timeout=0.3), None, "news")
 
     assert failed.value.exit_code == 7
     assert "deploy0 stays in force until" in failed.value.message
@@ -223,7 +223,7 @@ def test_the_fix_takes_over_what_a_failed_deploy_left(standin_edge: StandinEdge,
 def test_a_claim_that_is_not_seen_is_taken_back(standin_edge: StandinEdge) -> None:
     standin_edge.control("POST", "/propagation", {"seconds": 1})
     with pytest.raises(NotConfirmed) as failed:
-        pre(of(standin_edge, edge__confirm_timeout=0.3))
+        pre(edge_side(standin_edge, edge__confirm_timeout=0.3))
 
     assert failed.value.exit_code == 9
     assert failed.value.remedy.startswith("Its claim is taken back")
@@ -294,7 +294,7 @@ def test_post_that_can_t_ask_the_api_says_what_is_left(standin_edge: StandinEdge
         pipeline.post_failed(site, "deploy0")
     standin_edge.origin.closed = True
     with pytest.raises(OriginsUnhealthy, match="deploy0 stays in force"):
-        post(of(standin_edge, edge__healthy_timeout=0.3), "deploy0")
+        post(edge_side(standin_edge, edge__healthy_timeout=0.3), "deploy0")
 
     assert "edgeguard hook post site deploy0 --purge-key news" in unfinished.value.remedy
     assert "edgeguard hook post site deploy0 --failed" in not_kept.value.remedy

@@ -22,7 +22,7 @@ from edgeguard.grace import pipeline, support
 from edgeguard.machine.signals import Stop
 from edgeguard.site.asking import ask
 from tests.edge.standin_edge import BASE, CEILING, TOKEN, StandinEdge
-from tests.grace.edge_side import claimed, history, in_force, of, writes
+from tests.grace.edge_side import claimed, edge_side, history, in_force, writes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ def extend(environment: EdgeSide, lasting: int = HOUR, reason: str = "the databa
 
 def test_extending_is_one_write_and_reaches_the_edge(standin_edge: StandinEdge) -> None:
     before = len(history(standin_edge))
-    made = extend(of(standin_edge))
+    made = extend(edge_side(standin_edge))
 
     assert writes(standin_edge, before) == ["PATCH"]
     assert (made["id"], made["grace"]) == ("support1", BASE + HOUR)
@@ -47,7 +47,7 @@ def test_extending_is_one_write_and_reaches_the_edge(standin_edge: StandinEdge) 
 
 
 def test_releasing_is_one_write_and_leaves_the_others(standin_edge: StandinEdge) -> None:
-    environment = of(standin_edge)
+    environment = edge_side(standin_edge)
     claimed(standin_edge, support1=600, support2=1200, support3=300)
     before = len(history(standin_edge))
     done = support.release(environment, "support2", reason="it was quicker")
@@ -63,14 +63,14 @@ def test_what_is_not_claimed_is_said_and_not_written(standin_edge: StandinEdge) 
     standin_edge.later(601)
     before = len(history(standin_edge))
 
-    assert [support.release(of(standin_edge), slot, reason="")["released"] for slot in ("support1", "support2")] == [
-        False
-    ] * 2
+    assert [
+        support.release(edge_side(standin_edge), slot, reason="")["released"] for slot in ("support1", "support2")
+    ] == [False] * 2
     assert writes(standin_edge, before) == []
 
 
 def test_a_claim_ends_by_itself_at_the_edge(standin_edge: StandinEdge) -> None:
-    environment = of(standin_edge)
+    environment = edge_side(standin_edge)
     claimed(standin_edge, support1=600)
     extend(environment, 1200)
     value = standin_edge.edge.items()["support2"]
@@ -88,8 +88,8 @@ def test_a_claim_ends_by_itself_at_the_edge(standin_edge: StandinEdge) -> None:
 def test_a_claim_lasts_as_long_by_the_edge_s_clock(standin_edge: StandinEdge) -> None:
     """This machine's may be a day behind."""
     standin_edge.later(86_400)
-    made = extend(of(standin_edge), 600)
-    [claim] = shown(of(standin_edge))["claims"]
+    made = extend(edge_side(standin_edge), 600)
+    [claim] = shown(edge_side(standin_edge))["claims"]
 
     assert made["clock_difference"] == pytest.approx(standin_edge.skew, abs=2)
     assert in_force(standin_edge) == BASE + 600
@@ -100,17 +100,17 @@ def test_what_can_t_be_granted_is_refused_before_anything_is_written(standin_edg
     before = len(history(standin_edge))
     for lasting, stale in ((CEILING - BASE + 1, None), (600, CEILING + 1), (CEILING + 1, CEILING), (0, 60), (600, 0)):
         with pytest.raises(UsageError) as refused:
-            support.extend(of(standin_edge), lasting=lasting, reason="", stale=stale)
+            support.extend(edge_side(standin_edge), lasting=lasting, reason="", stale=stale)
         assert str(CEILING) in refused.value.message + refused.value.remedy
 
     assert writes(standin_edge, before) == []
-    assert support.extend(of(standin_edge), lasting=CEILING, reason="", stale=CEILING)["grace"] == CEILING
+    assert support.extend(edge_side(standin_edge), lasting=CEILING, reason="", stale=CEILING)["grace"] == CEILING
 
 
 def test_a_grace_below_the_base_is_refused(standin_edge: StandinEdge) -> None:
     before = len(history(standin_edge))
     with pytest.raises(UsageError, match=f"the base grace of {BASE} s"):
-        support.extend(of(standin_edge), lasting=600, reason="", stale=BASE - 1)
+        support.extend(edge_side(standin_edge), lasting=600, reason="", stale=BASE - 1)
 
     assert writes(standin_edge, before) == []
 
@@ -118,7 +118,7 @@ def test_a_grace_below_the_base_is_refused(standin_edge: StandinEdge) -> None:
 def test_a_write_of_which_no_answer_came_is_named(standin_edge: StandinEdge) -> None:
     standin_edge.control("POST", "/faults", {"api": {"drop": "after", "times": 4, "match": {"method": "PATCH"}}})
     with pytest.raises(EdgeError, match="support1 may have been written") as failed:
-        extend(of(standin_edge))
+        extend(edge_side(standin_edge))
 
     assert in_force(standin_edge) == BASE + HOUR
     assert "edgeguard grace show site" in failed.value.remedy
@@ -127,22 +127,22 @@ def test_a_write_of_which_no_answer_came_is_named(standin_edge: StandinEdge) -> 
 
 def test_a_reason_is_needed_where_it_is_configured(standin_edge: StandinEdge) -> None:
     with pytest.raises(UsageError, match="reason"):
-        extend(of(standin_edge, claim__reason_required=True), reason=" ")
+        extend(edge_side(standin_edge, claim__reason_required=True), reason=" ")
 
-    assert extend(of(standin_edge), reason="")["id"] == "support1"
+    assert extend(edge_side(standin_edge), reason="")["id"] == "support1"
 
 
 def test_eight_are_the_most(standin_edge: StandinEdge) -> None:
     claimed(standin_edge, **dict.fromkeys(SUPPORT_SLOTS, 600))
     with pytest.raises(UsageError, match="all 8"):
-        extend(of(standin_edge))
+        extend(edge_side(standin_edge))
 
 
 @pytest.mark.parametrize("slot", ["deploy0", "deploy1", "support9", "../x", ""])
 def test_only_support_s_own_slots_can_be_released(standin_edge: StandinEdge, slot: str) -> None:
     standin_edge.claim("deploy0", grace=600)
     with pytest.raises(UsageError):
-        support.release(of(standin_edge), slot, reason="")
+        support.release(edge_side(standin_edge), slot, reason="")
 
     assert in_force(standin_edge) == 600
 
@@ -194,7 +194,7 @@ class Overtaken:
 def test_who_loses_a_slot_is_told_and_takes_another(standin_edge: StandinEdge, questions: int) -> None:
     edge, said = Overtaken(standin_edge, questions), list[str]()
     made = support.extend(
-        of(standin_edge, edge),  # type: ignore[arg-type]  # an Edge, as far as claims use one
+        edge_side(standin_edge, edge),  # type: ignore[arg-type]  # an Edge, as far as claims use one
         lasting=600,
         reason="",
         say=said.append,
@@ -203,12 +203,12 @@ def test_who_loses_a_slot_is_told_and_takes_another(standin_edge: StandinEdge, q
     assert made["id"] == "support2"
     assert said == ["support1 was taken by somebody else at the same moment; taking another"]
     assert standin_edge.edge.items()["support1"] == edge.theirs
-    assert {claim["id"] for claim in shown(of(standin_edge))["claims"]} == {"support1", "support2"}
+    assert {claim["id"] for claim in shown(edge_side(standin_edge))["claims"]} == {"support1", "support2"}
 
 
 def test_four_people_at_one_moment_have_four_claims(standin_edge: StandinEdge) -> None:
     made: list[dict[str, Any]] = []
-    environments = [of(standin_edge, edge__propagation=0.5) for _ in range(4)]
+    environments = [edge_side(standin_edge, edge__propagation=0.5) for _ in range(4)]
     people = [threading.Thread(target=lambda each=each: made.append(extend(each, 600))) for each in environments]
     for person in people:
         person.start()
@@ -216,7 +216,7 @@ def test_four_people_at_one_moment_have_four_claims(standin_edge: StandinEdge) -
         person.join()
 
     assert len({each["id"] for each in made}) == 4
-    assert {each["id"] for each in made} <= {claim["id"] for claim in shown(of(standin_edge))["claims"]}
+    assert {each["id"] for each in made} <= {claim["id"] for claim in shown(edge_side(standin_edge))["claims"]}
 
 
 # -- not confirmed --------------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def test_four_people_at_one_moment_have_four_claims(standin_edge: StandinEdge) -
 def test_a_write_that_the_edge_does_not_show_is_never_called_done(standin_edge: StandinEdge) -> None:
     standin_edge.control("POST", "/propagation", {"seconds": 1})
     with pytest.raises(NotConfirmed) as failed:
-        extend(of(standin_edge, edge__confirm_timeout=0.3))
+        extend(edge_side(standin_edge, edge__confirm_timeout=0.3))
 
     assert failed.value.exit_code == 9
     assert failed.value.message.startswith("support1: written, but not confirmed")
@@ -236,13 +236,13 @@ def test_a_write_that_the_edge_does_not_show_is_never_called_done(standin_edge: 
 def test_a_policy_that_grants_less_is_found_out(standin_edge: StandinEdge) -> None:
     """The environment's file says another ceiling than the policy in the service."""
     with pytest.raises(NotConfirmed, match=f"grants {CEILING} s instead of 7260 s"):
-        extend(of(standin_edge, edge__ceiling=86_400), 7200)
+        extend(edge_side(standin_edge, edge__ceiling=86_400), 7200)
 
 
 def test_an_api_that_fails_leaves_nothing_claimed(standin_edge: StandinEdge) -> None:
     standin_edge.control("POST", "/faults", {"api": {"status": 403, "match": {"method": "PATCH"}}})
     with pytest.raises(EdgeError):
-        extend(of(standin_edge))
+        extend(edge_side(standin_edge))
 
     assert in_force(standin_edge) == BASE
 
@@ -255,7 +255,7 @@ def shown(environment: EdgeSide, audit_lines: int = 0) -> dict[str, Any]:
 
 
 def test_show_tells_whose_claims_there_are_and_why(standin_edge: StandinEdge) -> None:
-    environment = of(standin_edge)
+    environment = edge_side(standin_edge)
     claimed(standin_edge, support1=600)
     support.release(environment, "support1", reason="moved")
     extend(environment, 1200, "evil \x1b[2J words")
@@ -278,19 +278,21 @@ def test_the_audit_keeps_200_lines_in_the_same_write(standin_edge: StandinEdge) 
     others = {"somebody-else-s": "item", "audit-notes": "not a line of ours"}
     standin_edge.edge.write({**old, **others, "audit-1600000000000-abcd": "{torn"})
     before = len(history(standin_edge))
-    extend(of(standin_edge), reason="the newest")
+    extend(edge_side(standin_edge), reason="the newest")
     items = standin_edge.edge.items()
 
     assert writes(standin_edge, before) == ["PATCH"]
     assert len([key for key in items if key.startswith("audit-1")]) == 200
     assert others.items() <= items.items()
-    assert shown(of(standin_edge), 1)["audit"][0]["why"] == "the newest"
+    assert shown(edge_side(standin_edge), 1)["audit"][0]["why"] == "the newest"
 
 
 def test_show_says_what_it_can_where_the_edge_is_silent(standin_edge: StandinEdge) -> None:
     claimed(standin_edge, support1=600)
     found = shown(
-        of(standin_edge, Fastly(standin_edge.settings.model_copy(update={"status_name": "another-name"}), TOKEN, ask))
+        edge_side(
+            standin_edge, Fastly(standin_edge.settings.model_copy(update={"status_name": "another-name"}), TOKEN, ask)
+        )
     )
 
     assert [claim["id"] for claim in found["claims"]] == ["support1"]
@@ -323,8 +325,8 @@ def test_a_token_that_may_only_read_has_written_nothing_and_nothing_is_to_be_tak
     standin_edge.control("POST", "/plants", {"tokens": {TOKEN: {"scopes": ["global:read"]}}})
     try:
         for claim in (
-            lambda: extend(of(standin_edge)),
-            lambda: pipeline.pre(of(standin_edge), stop=Stop(), lasting=HOUR),
+            lambda: extend(edge_side(standin_edge)),
+            lambda: pipeline.pre(edge_side(standin_edge), stop=Stop(), lasting=HOUR),
         ):
             with pytest.raises(EdgeUnauthorized) as refused:
                 claim()

@@ -565,7 +565,7 @@ def test_fifty_at_once(site: Site) -> None:
 
 
 def test_every_finding_is_explained() -> None:
-    source = (ROOT / "edgeguard" / "health" / "judge.py").read_text(encoding="utf-8")
+    source = (ROOT / "edgeguard" / "monitor" / "judge.py").read_text(encoding="utf-8")
     section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## For monitors")[2].partition("\n## ")[0]
     found = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
 

@@ -27,7 +27,7 @@ THEIRS = {"name": "theirs", "type": "recv", "content": "# theirs", "priority": 5
 
 @dataclass
 class Operator:
-    """Somebody with a configuration folder and a token."""
+    """A person with a configuration folder and a token, who runs `edgeguard edge`."""
 
     standin_edge: StandinEdge
     folder: Path
@@ -362,7 +362,7 @@ def test_a_snippet_whose_answer_is_lost_is_not_there_twice(operator: Operator) -
     assert len(operator.snippets(version)) == len(operator.standin_edge.policy())
 
 
-def test_who_comes_second_starts_over_from_what_became_active(operator: Operator) -> None:
+def test_an_install_starts_over_when_somebody_else_activates_a_version(operator: Operator) -> None:
     """Somebody activates a version of theirs while our draft is being validated."""
     first = operator.standin_edge.active()
     operator.fail(delay=1.0, times=1, match=of_version(operator, first + 1, "validate"))
