@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import http.server
 import json
 import re
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,9 +24,11 @@ from edgeguard.errors import OriginsUnhealthy
 from edgeguard.site import pages, sitemap
 from edgeguard.site.pages import Held, held
 from tests.edge.standin_edge import TOKEN
+from tests.http_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from http.server import BaseHTTPRequestHandler
 
     from edgeguard.doctor import Diagnosis
     from tests.edge.standin_edge import StandinEdge
@@ -469,28 +469,17 @@ def test_doctor_goes_as_far_as_the_token_goes(site: Site, token: dict[str, Any],
 
 
 @contextmanager
-def serving(pages: dict[str, bytes]) -> Iterator[str]:
+def site_of(pages: dict[str, bytes]) -> Iterator[str]:
     """A server with these pages, read at each request; its URL."""
 
-    class Asked(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = pages.get(self.path)
-            self.send_response(404 if body is None else 200)
-            self.end_headers()
-            self.wfile.write(body or b"")
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        body = pages.get(request.path)
+        request.send_response(404 if body is None else 200)
+        request.end_headers()
+        request.wfile.write(body or b"")
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Asked)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(answer) as url:
+        yield url
 
 
 def test_a_node_that_runs_another_policy_and_a_front_door_that_runs_none_are_named(site: Site) -> None:
@@ -498,7 +487,7 @@ def test_a_node_that_runs_another_policy_and_a_front_door_that_runs_none_are_nam
     status = site.standin_edge.get("/edgeguard-status").body
     revision = site.standin_edge.edge.status().revision.encode()
     other = {"/edgeguard-status": status.replace(revision, b"0123456789ab")}
-    with serving(other) as url:
+    with site_of(other) as url:
         site.configure(pages=pages, edge={"url": url})
         assert wrong(site.examine()) == {"node-behind"}
         del other["/edgeguard-status"]
@@ -518,7 +507,7 @@ BOMB = b'<!DOCTYPE a [<!ENTITY b "cccccccc">]><urlset><url><loc>&b;</loc></url><
 
 def test_pages_come_from_the_sitemap_and_its_index_and_from_no_other_host() -> None:
     pages: dict[str, bytes] = {}
-    with serving(pages) as url:
+    with site_of(pages) as url:
         index = "".join(f"<sitemap><loc>{url}/{name}</loc></sitemap>" for name in ("one.xml", "two.xml.gz"))
         pages["/sitemap.xml"] = f"<sitemapindex>{index}</sitemapindex>".encode()
         pages["/one.xml"] = urlset(f"{url}/a", "http://elsewhere.example/b", f"{url}/a")
@@ -531,13 +520,13 @@ def test_pages_come_from_the_sitemap_and_its_index_and_from_no_other_host() -> N
     "body", [b"", b"not XML", b"<html></html>", BOMB, BOMB.decode().encode("utf-16"), b"\x1f\x8bno"]
 )
 def test_what_is_no_sitemap_is_told_so(body: bytes) -> None:
-    with serving({"/sitemap.xml": body}) as url, pytest.raises(OriginsUnhealthy, match="no sitemap"):
+    with site_of({"/sitemap.xml": body}) as url, pytest.raises(OriginsUnhealthy, match="no sitemap"):
         sitemap.pages(f"{url}/sitemap.xml", timeout=5)
 
 
 def test_a_sitemap_that_unpacks_without_end_is_not_unpacked() -> None:
     packed = gzip.compress(bytes(2 * sitemap.BYTES), compresslevel=1)
-    with serving({"/sitemap.xml": packed}) as url, pytest.raises(OriginsUnhealthy, match="more than"):
+    with site_of({"/sitemap.xml": packed}) as url, pytest.raises(OriginsUnhealthy, match="more than"):
         sitemap.pages(f"{url}/sitemap.xml", timeout=5)
 
 
@@ -546,7 +535,7 @@ def test_of_a_large_sitemap_a_few_pages_from_its_whole_length_are_looked_at(site
     site.standin_edge.origin.pages["/sitemap.xml"] = (404, {})
     site.configure(pages=[], doctor={"sitemap": "/sitemap.xml", "pages": 3})
     assert wrong(site.examine()) == {"sitemap-unknown", "no-pages"}
-    with serving({"/sitemap.xml": urlset(*names)}) as url:
+    with site_of({"/sitemap.xml": urlset(*names)}) as url:
         site.configure(pages=[], doctor={"sitemap": f"{url}/sitemap.xml", "pages": 3})
         found = site.examine()
     assert [page.url.removeprefix(url) for page in found.pages] == [names[0], names[3], names[6]]

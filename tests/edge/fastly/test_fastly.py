@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import http.server
 import subprocess
 import sys
 import threading
@@ -17,9 +16,11 @@ from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.errors import EdgeError, EdgeguardError, EdgeUnauthorized, EdgeUnavailable, UsageError
 from edgeguard.site.asking import ask
 from tests.edge.standin_edge import TOKEN, StandinEdge
+from tests.http_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from http.server import BaseHTTPRequestHandler
 
     from edgeguard.settings import EdgeSettings
 
@@ -291,24 +292,14 @@ def test_a_throttled_call_waits_as_long_as_it_is_told_and_no_longer_than_it_may(
 def api_that_answers(body: bytes, status: int = 200) -> Iterator[str]:
     """An API of another kind."""
 
-    class Answering(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(status)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(answer) as url:
+        yield url
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,9 +19,11 @@ from edgeguard.purge.run import Run
 from edgeguard.settings import EdgeSettings, PurgeSettings
 from edgeguard.site.asking import ask
 from tests.edge.standin_edge import TOKEN, StandinEdge
+from tests.http_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from http.server import BaseHTTPRequestHandler
 
 SOFTLY, HARD = True, False
 
@@ -290,25 +290,15 @@ class Door:
 def door() -> Iterator[Door]:
     here = Door()
 
-    class Answering(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            time.sleep(here.seconds)
-            self.send_response(here.status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        time.sleep(here.seconds)
+        request.send_response(here.status)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
-        here.url = f"http://127.0.0.1:{server.server_port}/"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield here
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(answer) as url:
+        here.url = f"{url}/"
+        yield here
 
 
 def behind(standin_edge: StandinEdge, here: Door) -> EdgeSettings:
