@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Play all that is wanted, in as many worlds as are wanted."""
+    """Play all scenarios that are wanted, in as many rehearsals at a time as are wanted."""
     parser = argparse.ArgumentParser(prog="scripts/crash", description="Kill a deploy at every moment there is.")
     parser.add_argument("--every", type=int, default=1, help="only every N-th moment")
     parser.add_argument("--kind", choices=KINDS, action="append", help="only these deploys")
@@ -70,11 +70,11 @@ def _lived(
     missing = [pair for pair in product(kinds, POLICIES) if pair not in lived]
     if not missing:
         return lived
-    with rehearsing(folder / "alive") as here, Watch(here.ready["edge_url"], here.gate_url) as watch:
+    with rehearsing(folder / "alive") as rehearsal, Watch(rehearsal.ready["edge_url"], rehearsal.gate_url) as watch:
         for kind, policy in missing:
-            outcome = run_scenario(here, watch, Scenario(kind, policy))
+            outcome = run_scenario(rehearsal, watch, Scenario(kind, policy))
             print(outcome, flush=True)
-            lived[kind, policy] = moments(here.folder / "acts")
+            lived[kind, policy] = moments(rehearsal.folder / "acts")
             _write(
                 results,
                 {"name": str(outcome.scenario), "kind": kind, "policy": policy, **_result(outcome)}
@@ -100,7 +100,7 @@ def _play(folder: Path, wanted: Queue[Scenario], results: Path, mutex: threading
         if wanted.empty():
             return
         place = folder.with_name(f"{folder.name}-{number}")
-        with rehearsing(place) as here, Watch(here.ready["edge_url"], here.gate_url) as watch:
+        with rehearsing(place) as rehearsal, Watch(rehearsal.ready["edge_url"], rehearsal.gate_url) as watch:
             outcome: Outcome | None = None
             while outcome is None or outcome.whole:
                 try:
@@ -108,7 +108,7 @@ def _play(folder: Path, wanted: Queue[Scenario], results: Path, mutex: threading
                 except Empty:
                     return
                 try:
-                    outcome = run_scenario(here, watch, scenario)
+                    outcome = run_scenario(rehearsal, watch, scenario)
                 except Exception as exc:  # noqa: BLE001 (a trial that fails is a finding, and the next one goes on)
                     outcome = Outcome(scenario, wrong=[f"{type(exc).__name__}: {exc}"])
                 with mutex:

@@ -86,7 +86,7 @@ def notes(rehearsal: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Not
     )
 
 
-def test_it_is_deployed(notes: Notes) -> None:
+def test_the_release_is_deployed_on_every_server(notes: Notes) -> None:
     report = notes.report
 
     assert notes.deploy.code == 0, notes.deploy.said
@@ -169,7 +169,7 @@ def test_releases_never_mix(notes: Notes) -> None:
 
 def test_the_environment_s_file_is_as_it_is_documented(rehearsal: Rehearsal) -> None:
     """config/rehearsal.toml explains why its settings are as they are. What differs is where it is."""
-    of_a_world = {"repository", "root", "gate_port", "service", "url", "health_url", "api_url", "token_file"}
+    of_a_rehearsal = {"repository", "root", "gate_port", "service", "url", "health_url", "api_url", "token_file"}
     of_its_options = {"env:HOOK_SECONDS", "planned_closure", "duration", "anonymous", "origin"}
 
     def leaves(table: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -177,7 +177,7 @@ def test_the_environment_s_file_is_as_it_is_documented(rehearsal: Rehearsal) -> 
             if isinstance(value, dict):
                 yield from leaves(value, f"{path}{key}.")
             else:
-                yield f"{path}{key}", ... if key in of_a_world | of_its_options else value
+                yield f"{path}{key}", ... if key in of_a_rehearsal | of_its_options else value
 
     written = rehearsal.own_config
     documented = Path(__file__).parents[2] / "config" / "rehearsal.toml"
@@ -270,7 +270,7 @@ def test_support_s_claims_outlive_a_deploy(rehearsal: Rehearsal, tmp_path: Path)
 
 OTHERS_DEPLOY = """
 echo "somebody else's deploy begins: it closes, swaps and opens, and knows nothing of any grace"
-exec "$PYTHON" -m edgeguard deploy rehearsal --accept unguarded --quiet --json --config "$WORLD" --state "$(mktemp -d)"
+exec "$PYTHON" -m edgeguard deploy rehearsal --accept unguarded --quiet --json --config "$CONFIG" --state "$(mktemp -d)"
 """
 """The rehearsal's gate can be closed only by what drives it; with `unguarded` that claims nothing, as others don't."""
 
@@ -284,7 +284,7 @@ def runner(rehearsal: Rehearsal, folder: Path) -> tuple[Path, dict[str, str]]:
     (folder / "site.toml").write_text("\n".join(["[edge]", *lines, "[claim]", "duration = 60", "hold = 6"]))
     variables = {
         "PYTHON": sys.executable,
-        "WORLD": rehearsal.ready["config"],
+        "CONFIG": rehearsal.ready["config"],
         "FASTLY_API_TOKEN": rehearsal.ready["token"],
     }
     return folder, environment(rehearsal.folder) | variables | {"EDGEGUARD_CONFIG": str(folder)}
@@ -337,8 +337,8 @@ def test_other_ways_to_deploy_are_as_kind_to_visitors(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes live in a folder")
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
-def test_a_world_ends_without_a_trace(tmp_path: Path, by: signal.Signals) -> None:
-    folder = tmp_path / "world"
+def test_a_rehearsal_ends_without_a_trace(tmp_path: Path, by: signal.Signals) -> None:
+    folder = tmp_path / "rehearsal"
     folder.mkdir()
     with rehearsing(folder, "--servers", "1", "--hook-seconds", "0") as found:
         lived = processes(folder)

@@ -43,7 +43,7 @@ def look(repository: Path) -> str:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     place = tmp_path_factory.mktemp("surroundings")
-    folder, elsewhere = place / "world", place / "live"
+    folder, elsewhere = place / "rehearsal", place / "live"
     folder.mkdir()
     repository = repositories.bundled(place / "repository")
     subprocess.run(["git", "-C", str(repository), "branch", "--move", "main"], check=True)
@@ -95,7 +95,7 @@ def terminal_goes_away(rehearsal: Rehearsal) -> None:
 
 
 def test_a_terminal_that_goes_away_ends_it_whole(tmp_path: Path, plain: Path) -> None:
-    folder = tmp_path / "world"
+    folder = tmp_path / "rehearsal"
     folder.mkdir()
     with rehearsing(folder, str(plain)) as rehearsal:
         terminal_goes_away(rehearsal)
@@ -106,7 +106,7 @@ def test_a_terminal_that_goes_away_ends_it_whole(tmp_path: Path, plain: Path) ->
 
 
 def test_nohup_lets_it_stay(tmp_path: Path, plain: Path) -> None:
-    folder = tmp_path / "world"
+    folder = tmp_path / "rehearsal"
     folder.mkdir()
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # children inherit it
     try:
