@@ -33,7 +33,7 @@ def every_command(*, version: Version = False) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; returns its exit code. The README has the table."""
+    """Run one command; returns its exit code. docs/operators.md has the table."""
     verb = next((word for word in arguments if not word.startswith("-")), "")
     import_families(verb)
     if verb == "probe":  # by the rules of monitors, in which 1 and 2 are verdicts

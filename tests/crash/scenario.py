@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.crash import readme
+from tests.crash import promised
 from tests.crash.ending import due, settled
 from tests.crash.kinds import Outcome, by_itself, variables
 from tests.crash.rehearsal import Ended
@@ -50,7 +50,7 @@ def run_scenario(rehearsal: Rehearsal, watch: Watch, scenario: Scenario) -> Outc
     sick = scenario.sick or scenario.kind == "healthy"
     outcome.wrong += dict.fromkeys(seen.broken_laws(sick=sick, unchanged=_unchanged(outcome)))
     outcome.wrong += _hooks_at_most_once(seen, outcome)
-    outcome.wrong += readme.unkept(outcome)
+    outcome.wrong += promised.unkept(outcome)
     outcome.down, outcome.hooks, outcome.seconds = seen.down, len(seen.hook_runs), time.monotonic() - began
     return outcome
 

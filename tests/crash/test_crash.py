@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash import choice, readme
+from tests.crash import choice, promised
 from tests.crash.scenario import run_scenario
 
 if TYPE_CHECKING:
@@ -28,6 +28,6 @@ def test_a_deploy_that_dies(watched: tuple[Rehearsal, Watch], scenario: Scenario
     assert outcome.whole, outcome
 
 
-def test_readme_has_a_row_for_every_phase() -> None:
+def test_the_manual_has_a_row_for_every_phase() -> None:
     phases = ("build", "lock", "preflight", "stage", "claim", "stop-tasks", "close", "drain", "swap", "hook", "check")
-    assert list(readme.rows()) == [*phases, "open", "healthy", "purge", "release", "post-deploy"]
+    assert list(promised.rows()) == [*phases, "open", "healthy", "purge", "release", "post-deploy"]
