@@ -212,9 +212,10 @@ def test_every_command_line_that_is_shown_can_be_typed(page: Path) -> None:
     """In blocks and within sentences: its command exists, and so do the options that stand in its line."""
     there = dict(commands())
     groups = {" ".join(name.split()[:2]) for name in there}
-    blocks = re.findall(r"^```(?:sh|yaml)?\n(.*?)^```", text_of(page), flags=re.MULTILINE | re.DOTALL)
-    lines = [line.partition(" # ")[0] for block in blocks for line in block.splitlines()]
-    lines += re.findall(r"`([^`\n]+)`", without_blocks(text_of(page)))
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", text_of(page), flags=re.MULTILINE | re.DOTALL)
+    commanding = [block for language, block in blocks if language in ("", "sh", "yaml")]
+    lines = [line.partition(" # ")[0] for block in commanding for line in block.splitlines()]
+    lines += re.findall(r"`([^`]+)`", without_blocks(text_of(page)))
     for shown in (shown for line in lines for shown in re.findall(r"\bedgeguard [a-z][^&;]*", line)):
         words = shown.split()
         name = next((name for name in (" ".join(words[:3]), " ".join(words[:2])) if name in there), None)
