@@ -21,6 +21,7 @@ from edgeguard.deploy.steps import ACCEPTABLE
 from edgeguard.doctor import installation
 from edgeguard.purge import closed
 from edgeguard.settings import Settings
+from tests.test_arrows import FLOORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -261,6 +262,13 @@ def test_every_decision_is_in_the_index() -> None:
     index = (folder / "README.md").read_text(encoding="utf-8")
 
     assert set(re.findall(r"\]\(([^)]+)\)", index)) == {path.name for path in folder.glob("*.md")} - {"README.md"}
+
+
+def test_contributing_shows_every_wing_from_the_top_down() -> None:
+    table = section(ROOT / "CONTRIBUTING.md", "The first hour").partition("| wing | has |\n|---|---|\n")[2]
+    rows = [set(re.findall(r"`([a-z.]+)`", row.split(" | ")[0])) for row in table.splitlines() if row.startswith("|")]
+
+    assert rows == [set(wings) - {"__main__"} for wings in FLOORS if wings != ("__main__",)]
 
 
 def test_the_changelog_has_this_version() -> None:

@@ -88,7 +88,7 @@ def document(measured: Measured) -> str:
 
 HEAD = f"""# What visitors get
 
-These are the promises, case by case. Each case is played on two caches that share only the claims that edgeguard writes:
+These are the promises, case by case. Each case is played on two caches that share only the claims edgeguard writes:
 the stand-in for Fastly with [the policy](decisions/policy.md) installed, and a real Varnish with a text of its own.
 This page is made from those cases, and a test fails if it says anything else.
 
