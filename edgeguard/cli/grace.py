@@ -51,14 +51,14 @@ def show(
     version: Version = False,
 ) -> None:
     """The grace in force, every live claim and its end, and what the edge says."""
-    from edgeguard.deploy.status import grace_status, grace_text
     from edgeguard.errors import EdgeError
+    from edgeguard.grace import show
 
-    found = grace_status(_edge_side(name, service, config, state), now=time.time(), audit_lines=audit)
+    found = show.grace(_edge_side(name, service, config, state), now=time.time(), audit_lines=audit)
     if as_json:
         print_json(found)
     elif "error" not in found:
-        print_text(grace_text(found))
+        print_text(show.text(found))
     for part in (found, found.get("edge") or {}):
         if "error" in part:
             raise EdgeError(part["error"], part["remedy"])

@@ -50,7 +50,7 @@ def _stay_closed() -> None:
     """After the hook has begun everything is taken back, whatever the environment says."""
     from edgeguard.deploy.steps import closure  # noqa: PLC0415
 
-    _instead(closure, "stay_closed", lambda _deployment, _claim: None)
+    _instead(closure, "stay_closed", lambda _deployment: None)
 
 
 def _adoption() -> None:

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeguard.deploy.status import grace_status, grace_text
 from edgeguard.edge.claim import SLOTS, SUPPORT_SLOTS, Claim
 from edgeguard.edge.fastly.policy import Snippet
 from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.environment import EdgeSide, ServiceOnly
 from edgeguard.errors import EdgeError, EdgeUnauthorized, NotConfirmed, UsageError
-from edgeguard.grace import pipeline, support
+from edgeguard.grace import pipeline, show, support
 from edgeguard.machine.signals import Stop
 from edgeguard.site.asking import ask
 from tests.edge.standin_edge import BASE, CEILING, TOKEN, StandinEdge
@@ -251,7 +250,7 @@ def test_an_api_that_fails_leaves_nothing_claimed(standin_edge: StandinEdge) -> 
 
 
 def shown(environment: EdgeSide, audit_lines: int = 0) -> dict[str, Any]:
-    return grace_status(environment, now=time.time(), audit_lines=audit_lines)
+    return show.grace(environment, now=time.time(), audit_lines=audit_lines)
 
 
 def test_show_tells_whose_claims_there_are_and_why(standin_edge: StandinEdge) -> None:
@@ -260,7 +259,7 @@ def test_show_tells_whose_claims_there_are_and_why(standin_edge: StandinEdge) ->
     support.release(environment, "support1", reason="moved")
     extend(environment, 1200, "evil \x1b[2J words")
     found = shown(environment, 2)
-    text = grace_text(found)
+    text = show.text(found)
 
     assert (found["base"], found["ceiling"], found["in_force"]) == (BASE, CEILING, BASE + 1200)
     assert [claim["why"] for claim in found["claims"]] == ["evil \x1b[2J words"]
@@ -297,7 +296,7 @@ def test_show_says_what_it_can_where_the_edge_is_silent(standin_edge: StandinEdg
 
     assert [claim["id"] for claim in found["claims"]] == ["support1"]
     assert "another-name" in found["edge"]["error"]
-    assert "unknown" in grace_text(found)
+    assert "unknown" in show.text(found)
 
 
 # -- a service without a file ---------------------------------------------------------------------------------------
