@@ -63,7 +63,7 @@ def run(
 ) -> EdgeguardError | None:
     """The story forward: everything is done and committed, or taken back as far as it goes."""
     try:
-        saga.run([step(deployment) for step in phases], log, interrupt=deployment.stop.check, adopted=adopted)
+        saga.run([phase(deployment) for phase in phases], log, interrupt=deployment.stop.check, adopted=adopted)
     except saga.Halt as exc:
         return verdict.held(deployment, exc, wait=wait)
     except saga.UndoFailed as exc:
@@ -82,7 +82,8 @@ def run(
 def finish(deployment: Deployment, log: Log) -> EdgeguardError | None:
     """The story after the commit: each step is tried, and the steps that failed are left to do."""
     undone, remedies = [], []
-    for step in [step(deployment) for step in COMMITTED]:
+    for phase in COMMITTED:
+        step = phase(deployment)
         log.append("begin", step=step.name, before={})
         try:
             log.append("done", step=step.name, **step.do())
@@ -92,4 +93,4 @@ def finish(deployment: Deployment, log: Log) -> EdgeguardError | None:
             log.append("failed", step=step.name, error=exc.message)
             undone.append(f"{step.name}: {exc.message}")
             remedies += [exc.remedy, step.left]
-    return verdict.left_to_do(undone, remedies)
+    return verdict.left_to_do(undone, remedies) if undone else None

@@ -80,7 +80,7 @@ def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], 
         return _undo(deployment, log, None)
 
     def earlier(deployment: Deployment, log: Log) -> EdgeguardError | None:
-        phases = [steps.Earlier if step is steps.Build else step for step in deploy.UNTIL_COMMITTED]
+        phases = [steps.Earlier if phase is steps.Build else phase for phase in deploy.UNTIL_COMMITTED]
         return deploy.run(deployment, log, phases, wait=wish.wait)
 
     report = None
@@ -163,7 +163,7 @@ def _undo(deployment: Deployment, log: Log, failure: EdgeguardError | None) -> E
         begun += ["close", "swap"]
     if deployment.opened:
         begun += ["open"]
-    undone = [step(deployment) for step in deploy.UNTIL_COMMITTED if step.name in begun]
+    undone = [phase(deployment) for phase in deploy.UNTIL_COMMITTED if phase.name in begun]
     why = failure or RolledBack("a rollback was asked for")
     try:
         saga.unwind([(step, step.before()) for step in undone], log, why)

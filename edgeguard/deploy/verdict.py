@@ -73,10 +73,8 @@ def uncommitted(deployment: Deployment, failure: EdgeguardError) -> EdgeguardErr
     )
 
 
-def left_to_do(undone: Sequence[str], remedies: Sequence[str]) -> CleanupUnfinished | None:
-    """The deploy has committed, and some of what follows failed; None if nothing did."""
-    if not undone:
-        return None
+def left_to_do(undone: Sequence[str], remedies: Sequence[str]) -> CleanupUnfinished:
+    """The deploy has committed, and some of the steps that follow failed."""
     left = f"deployed, but left to do: {joined(*undone)}"
     return CleanupUnfinished(left, " ".join(dict.fromkeys(filter(None, remedies))))
 
