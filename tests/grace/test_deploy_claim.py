@@ -15,8 +15,8 @@ from edgeguard.grace.deploy_claim import DeployClaim
 from edgeguard.machine.renewal import Renewal
 from edgeguard.machine.signals import Stop
 from tests.cluster.test_record import Servers
-from tests.edge.stage import BASE, Stage, running
-from tests.grace.edge_side import in_force, of
+from tests.edge.standin_edge import BASE, StandinEdge
+from tests.grace.edge_side import edge_side, in_force
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,29 +27,14 @@ LASTING, HELD, HOLD = 600, 1200, 1
 DEPLOY = "d1"
 
 
-@pytest.fixture(scope="module")
-def its_stage() -> Iterator[Stage]:
-    with running() as found:
-        found.install(found.policy())
-        yield found
-
-
-@pytest.fixture
-def stage(its_stage: Stage) -> Stage:
-    """With every slot free, no audit, and the edge's clock somewhere."""
-    its_stage.reset()
-    its_stage.edge.write(dict.fromkeys(its_stage.edge.items()))
-    return its_stage
-
-
 class Holder:
     """The holder of a lock, with a claim, as a deployment is."""
 
-    def __init__(self, stage: Stage, servers: Servers) -> None:
+    def __init__(self, standin_edge: StandinEdge, servers: Servers) -> None:
         self.record = Record(cast("Cluster", servers), "site", lease=0.2)
         self.record.take({"id": DEPLOY, "phase": "lock"})
         self.renewals: list[Renewal] = []
-        environment = of(stage, claim__duration=LASTING, claim__held=HELD, claim__hold=HOLD)
+        environment = edge_side(standin_edge, claim__duration=LASTING, claim__held=HELD, claim__hold=HOLD)
         self.claim = DeployClaim(
             environment, self.record, DEPLOY, stop=Stop(), say=lambda *_, **__: None, renew=self._renew
         )
@@ -64,8 +49,8 @@ class Holder:
 
 
 @contextmanager
-def holder(stage: Stage, servers: Servers) -> Iterator[Holder]:
-    found = Holder(stage, servers)
+def holder(standin_edge: StandinEdge, servers: Servers) -> Iterator[Holder]:
+    found = Holder(standin_edge, servers)
     try:
         yield found
     finally:
@@ -73,92 +58,92 @@ def holder(stage: Stage, servers: Servers) -> Iterator[Holder]:
             renewal.stop()
 
 
-def there(stage: Stage, slot: str) -> Claim:
-    claim = parse(slot, stage.edge.items()[slot])
+def there(standin_edge: StandinEdge, slot: str) -> Claim:
+    claim = parse(slot, standin_edge.edge.items()[slot])
     assert claim is not None
     return claim
 
 
-def after_a_few_renewals(stage: Stage) -> dict[str, str]:
+def after_a_few_renewals(standin_edge: StandinEdge) -> dict[str, str]:
     time.sleep(HOLD)
-    return {slot: value for slot, value in stage.edge.items().items() if slot in DEPLOY_SLOTS}
+    return {slot: value for slot, value in standin_edge.edge.items().items() if slot in DEPLOY_SLOTS}
 
 
-def test_a_claim_raises_the_grace_and_goes_with_the_drop(stage: Stage) -> None:
-    with holder(stage, Servers()) as deploy:
+def test_a_claim_raises_the_grace_and_goes_with_the_drop(standin_edge: StandinEdge) -> None:
+    with holder(standin_edge, Servers()) as deploy:
         taken = deploy.claim.take()
-        raised = in_force(stage)
+        raised = in_force(standin_edge)
         deploy.claim.drop()
 
     assert (taken["base"], taken["claimed"], raised) == (BASE, BASE + LASTING, BASE + LASTING)
-    assert in_force(stage) == BASE
+    assert in_force(standin_edge) == BASE
 
 
-def test_a_claim_that_was_given_back_is_not_renewed_any_more(stage: Stage) -> None:
+def test_a_claim_that_was_given_back_is_not_renewed_any_more(standin_edge: StandinEdge) -> None:
     """Also if its hold was set again while it was held, as a rollback from another machine does."""
-    with holder(stage, Servers()) as deploy:
+    with holder(standin_edge, Servers()) as deploy:
         deploy.claim.take()
         deploy.claim.hold_again()
         deploy.claim.drop()
 
-        assert after_a_few_renewals(stage) == {deploy.slot: FREE}
+        assert after_a_few_renewals(standin_edge) == {deploy.slot: FREE}
 
 
-def test_a_long_claim_is_in_both_slots_and_stays_as_long(stage: Stage) -> None:
-    with holder(stage, Servers()) as deploy:
+def test_a_long_claim_is_in_both_slots_and_stays_as_long(standin_edge: StandinEdge) -> None:
+    with holder(standin_edge, Servers()) as deploy:
         deploy.claim.take()
         deploy.claim.hold_again()
         deploy.claim.lengthen()
-        long = {slot: there(stage, slot).until for slot in DEPLOY_SLOTS}
-        after_a_few_renewals(stage)
+        long = {slot: there(standin_edge, slot).until for slot in DEPLOY_SLOTS}
+        after_a_few_renewals(standin_edge)
 
-        assert {slot: there(stage, slot).until for slot in DEPLOY_SLOTS} == long
-        assert min(long.values()) >= stage.now() + HELD - 10
+        assert {slot: there(standin_edge, slot).until for slot in DEPLOY_SLOTS} == long
+        assert min(long.values()) >= standin_edge.now() + HELD - 10
 
 
-def test_a_claim_never_gets_shorter(stage: Stage) -> None:
+def test_a_claim_never_gets_shorter(standin_edge: StandinEdge) -> None:
     """Neither the claim that it finds in its slot, nor its own when hold is let go of."""
-    with holder(stage, Servers()) as deploy:
-        found = Claim(deploy.slot, stage.now() + 3000, BASE + 3000, "0123abcd")
-        stage.edge.write({deploy.slot: found.value()})
+    with holder(standin_edge, Servers()) as deploy:
+        found = Claim(deploy.slot, standin_edge.now() + 3000, BASE + 3000, "0123abcd")
+        standin_edge.edge.write({deploy.slot: found.value()})
         deploy.claim.take()
         deploy.claim.let_go_of_hold()
-        claim = there(stage, deploy.slot)
+        claim = there(standin_edge, deploy.slot)
 
     assert (claim.until, claim.grace, claim.hold_until) == (found.until, found.grace, 0)
 
 
-def test_a_pipeline_s_claim_comes_back(stage: Stage) -> None:
+def test_a_pipeline_s_claim_comes_back(standin_edge: StandinEdge) -> None:
     servers = Servers()
-    with holder(stage, servers) as deploy:
-        pipeline = Claim(deploy.slot, stage.now() + 300, BASE + 300, f"{HOOK}1234abcd")
-        stage.edge.write({deploy.slot: pipeline.value()})
+    with holder(standin_edge, servers) as deploy:
+        pipeline = Claim(deploy.slot, standin_edge.now() + 300, BASE + 300, f"{HOOK}1234abcd")
+        standin_edge.edge.write({deploy.slot: pipeline.value()})
         deploy.claim.take()
         beneath = deploy.record.beneath
         deploy.claim.drop()
 
-        assert there(stage, deploy.slot) == pipeline
+        assert there(standin_edge, deploy.slot) == pipeline
         assert (beneath, deploy.record.beneath) == ({deploy.slot: pipeline.value()}, {})
 
 
-def test_what_was_found_comes_back_where_nothing_is_proved(stage: Stage) -> None:
-    with holder(stage, Servers()) as deploy:
-        found = Claim(deploy.slot, stage.now() + 300, BASE + 300, "0123abcd")
-        stage.edge.write({deploy.slot: found.value()})
+def test_what_was_found_comes_back_where_nothing_is_proved(standin_edge: StandinEdge) -> None:
+    with holder(standin_edge, Servers()) as deploy:
+        found = Claim(deploy.slot, standin_edge.now() + 300, BASE + 300, "0123abcd")
+        standin_edge.edge.write({deploy.slot: found.value()})
         deploy.claim.take()
         deploy.claim.undo(proved=False)
 
-        assert after_a_few_renewals(stage) == {deploy.slot: found.value()}
+        assert after_a_few_renewals(standin_edge) == {deploy.slot: found.value()}
 
 
-def test_a_holder_that_was_replaced_writes_nothing(stage: Stage) -> None:
+def test_a_holder_that_was_replaced_writes_nothing(standin_edge: StandinEdge) -> None:
     servers = Servers()
-    with holder(stage, servers) as deploy:
+    with holder(standin_edge, servers) as deploy:
         deploy.claim.take()
         Record(cast("Cluster", servers), "site", lease=0.2).take_over(wait=time.sleep, say=lambda _: None)
-        before = stage.edge.items()
+        before = standin_edge.edge.items()
         for act in (deploy.claim.drop, deploy.claim.lengthen, deploy.claim.let_go_of_hold):
             with pytest.raises(Fenced):
                 act()
 
-        assert stage.edge.items() == before
+        assert standin_edge.edge.items() == before
