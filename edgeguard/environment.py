@@ -88,7 +88,7 @@ class ServiceOnly(EdgeSide):
             EdgeError: it can't be read, or none of its domains shows the policy.
         """
         from edgeguard.edge.fastly.discovery import discover  # noqa: PLC0415 (only with --service)
-        from edgeguard.site.asking import ask  # noqa: PLC0415
+        from edgeguard.site.light import ask  # noqa: PLC0415
 
         given = files.for_service(service)
         token = _token(given.edge)
@@ -153,7 +153,7 @@ def _token(settings: EdgeSettings) -> str:
 
 def _edge(settings: EdgeSettings, token: str) -> Edge:
     from edgeguard.edge.fastly.vcl import Fastly  # noqa: PLC0415 (not every command has an edge)
-    from edgeguard.site.asking import ask  # noqa: PLC0415
+    from edgeguard.site.light import ask  # noqa: PLC0415
 
     return Fastly(settings, token, ask)
 

@@ -58,7 +58,11 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--rounds", type=int, default=11, help="how often each is run [11]")
     rounds: int = parser.parse_args(words).rounds
     with rehearsal() as config:
-        subprocess.run([str(EDGEGUARD), "deploy", "rehearsal", "--config", config, "--quiet"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [str(EDGEGUARD), "deploy", "rehearsal", "--config", config, "--quiet"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         commands = {verb: [str(EDGEGUARD), *_placed(verb), "--config", config] for verb in VERBS}
         alone = {f"edgeguard {option}": [str(EDGEGUARD), option] for option in ("--version", "--help")}
         measured = in_turns({**BESIDE, **alone, **commands}, rounds)
