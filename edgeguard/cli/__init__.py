@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import traceback
 from typing import TYPE_CHECKING
@@ -14,14 +13,9 @@ from edgeguard.machine.redaction import redacted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-GARBAGE = 50_000
-"""New objects after which Python looks for garbage. Imports make many objects and no garbage: with Python's own number
-(700) a tenth of a command's start would go into looking."""
-
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code. docs/operators.md has the table."""
-    gc.set_threshold(GARBAGE)
     verb = next((word for word in arguments if not word.startswith("-")), "")
     import_families(verb)
     if verb == "probe":  # by the rules of monitors, in which 1 and 2 are verdicts

@@ -14,7 +14,7 @@ Warm = Annotated[bool, typer.Option("--warm", help="Fetch pages first that the e
 
 @verb(app, "edgeguard doctor production --warm")
 def doctor(name: Name, options: Options, warm: Warm = False) -> None:
-    """Would an anonymous visitor notice a deploy now? Every reason why, and what to do."""
+    """Say whether an anonymous visitor would notice a deploy now: every reason why, and what to do."""
     from edgeguard.doctor import examine
     from edgeguard.doctor.text import render
     from edgeguard.errors import Refused

@@ -25,7 +25,7 @@ def pre(
     renews: Renews = None,
     reason: Annotated[str, typer.Option("--reason", help="Why, for `grace show` and the audit.")] = "",
 ) -> None:
-    """Before a deploy: claim the grace, wait until the edge shows it, print the claim's id."""
+    """Claim the grace before a deploy, wait until the edge shows it, and print the claim's id."""
     from edgeguard.cli.say.grace import claimed
     from edgeguard.grace.pipeline import pre as claim
     from edgeguard.machine.signals import Stop
@@ -49,7 +49,7 @@ def post(
     failed: Annotated[bool, typer.Option("--failed", help="The deploy failed: keep the claim.")] = False,
     purge_key: PurgeKey = None,
 ) -> None:
-    """After a deploy: prove the site healthy, purge softly, give the claim back. Not healthy: exit 7, claim kept."""
+    """After a deploy, prove the site healthy, purge softly, give the claim back. Not healthy: exit 7, claim kept."""
     from edgeguard.grace import pipeline
     from edgeguard.machine.signals import Stop
 
@@ -75,7 +75,7 @@ def wrap(
     renews: Renews = None,
     purge_key: PurgeKey = None,
 ) -> None:
-    """`hook pre`, the command, `hook post`. Signals go on to the command; its exit code comes back."""
+    """Run `hook pre`, the command, `hook post`. Signals go on to the command; its exit code comes back."""
     from edgeguard.cli.output import print_json
     from edgeguard.grace import pipeline
     from edgeguard.grace.wrap import wrap as run

@@ -29,7 +29,7 @@ def print_text(text: str, *, err: bool = False, secrets: bool = False) -> None:
 
 
 def teller(*, quiet: bool) -> Callable[[str], None]:
-    """Words for people on stderr, beside a stdout that carries data or belongs to somebody else."""
+    """The listener of sentences for people. They go to stderr: stdout carries data, or belongs to another program."""
 
     def say(text: str) -> None:
         if not quiet:

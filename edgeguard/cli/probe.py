@@ -47,7 +47,7 @@ def probe(
     ] = None,
     timeout: Annotated[str, typer.Option("--timeout", "-t", help="How long to wait for all answers together.")] = "10s",
 ) -> None:
-    """The health check: is the site well, closed on purpose, or down; and how long could the edge go on without it?"""
+    """Check the site's health: is it well, closed on purpose, or down; and how long could the edge go on without it?"""
     if options.as_json and how not in (Format.text, Format.json):
         raise UsageError(f"--json and --format {how} are two answers", "Give one of them.")
     limits = _limits(warning, critical, timeout)
@@ -78,18 +78,18 @@ def _limits(warning: str | None, critical: str | None, timeout: str) -> Limits:
 
 
 class _EndedBySignal(BaseException):
-    """Nothing that takes errors may take this one."""
+    """A signal came. It is no Exception, so that no code below takes it for an error of its own."""
 
 
 def guarded(run: Callable[[], int], arguments: Sequence[str]) -> int:
-    """Run the command. What ends it without a verdict (bad usage, a bug, a signal) is UNKNOWN, said in its format."""
+    """Run the command. If bad usage, a bug or a signal ends it without a verdict, the verdict is UNKNOWN."""
     signal.signal(signal.SIGTERM, _end)
-    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # or it searches everything that is installed for some
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # else pydantic searches all installed packages for plugins
     try:
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # whatever a monitor's locale can't write
+            sys.stdout.reconfigure(errors="backslashreplace")  # for characters that a monitor's locale can't write
         return run()
-    except BaseException as exc:  # noqa: BLE001 - whatever it is, to a monitor it is UNKNOWN
+    except BaseException as exc:  # noqa: BLE001 (to a monitor, any error is UNKNOWN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _say(_reason(exc), arguments)
         return UNKNOWN
@@ -114,7 +114,7 @@ def _reason(exc: BaseException) -> str:
 
 
 def _say(message: str, arguments: Sequence[str]) -> None:
-    """In the format that was asked for, as far as that can be told. Monitors read what is on stdout."""
+    """Print UNKNOWN on stdout, which monitors read, in the format that the arguments ask for."""
     words = [word for word in arguments if not word.startswith("-")]
     from edgeguard.monitor.formats import unknown
 
@@ -122,7 +122,7 @@ def _say(message: str, arguments: Sequence[str]) -> None:
 
 
 def _write(text: str) -> bool:
-    """Whether it could be written. If not, what is still to be written goes nowhere, or Python's own exit code wins."""
+    """Write to stdout; False if that failed. Later writes then go nowhere: else Python would end with a code of its own."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -134,6 +134,7 @@ def _write(text: str) -> bool:
 
 
 def _format(arguments: Sequence[str]) -> str:
+    """The format that the arguments ask for, read without Typer: it may have refused them."""
     if "--json" in arguments:
         return "json"
     for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
