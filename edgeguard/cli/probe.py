@@ -122,7 +122,7 @@ def _say(message: str, arguments: Sequence[str]) -> None:
 
 
 def _write(text: str) -> bool:
-    """Write to stdout; False if that failed. Later writes then go nowhere: else Python would end with a code of its own."""
+    """Write to stdout; False if that failed. Later writes then go nowhere: else Python would pick the exit code."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
