@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined
 
 import edgeguard
 from edgeguard import errors, settings
-from edgeguard.cli import app, import_families
+from edgeguard.cli.app import app, import_families
 from edgeguard.cluster.local.ports import Options as LocalOptions
 from edgeguard.deploy.steps import ACCEPTABLE
 from edgeguard.doctor import installation

@@ -6,11 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.record import left_out
-from edgeguard.deploy.steps import ways_on
 from edgeguard.grace import show
-from edgeguard.monitor import Limits
-from edgeguard.monitor.judge import judge
-from edgeguard.monitor.look import look
 from edgeguard.times import duration, short
 
 if TYPE_CHECKING:
@@ -52,6 +48,11 @@ def status(environment: Environment, *, now: float) -> dict[str, Any]:
 
 def _runway(environment: Environment) -> float | None:
     """For how many seconds the edge could serve the pages of visitors.anonymous alone, judged as `probe` does."""
+    # Only when something is unfinished or closed:
+    from edgeguard.monitor import Limits  # noqa: PLC0415
+    from edgeguard.monitor.judge import judge  # noqa: PLC0415
+    from edgeguard.monitor.look import look  # noqa: PLC0415
+
     settings = environment.settings
     limits = Limits(None, None, _PATIENCE)
     return judge(environment.name, settings, look(settings, timeout=_PATIENCE), limits).runway
@@ -91,6 +92,8 @@ def _to_do(found: dict[str, Any]) -> list[str]:
             + (f"; its hook was started on {hook['server']}" if hook else "")
         )
         if deploy.get("held") or not found["lock"]:
+            from edgeguard.deploy.steps import ways_on  # noqa: PLC0415 (all steps; mostly nothing is unfinished)
+
             lines.append(f"  {ways_on(name, deploy['id'])}")
         else:
             lines.append(f"  if its process is gone: edgeguard resume {name} or edgeguard rollback {name}")

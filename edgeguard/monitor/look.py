@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from edgeguard.edge.fastly import shown
 from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy
-from edgeguard.monitor.ask import ask
 from edgeguard.site.front_door import sure_miss
+from edgeguard.site.light import ask
 from edgeguard.site.pages import held
 
 if TYPE_CHECKING:

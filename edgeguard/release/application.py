@@ -14,8 +14,6 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import yaml
-
 from edgeguard.errors import UsageError
 
 if TYPE_CHECKING:
@@ -103,6 +101,8 @@ def parse(text: str | bytes) -> Application:
     Raises:
         UsageError: it isn't YAML, lacks a key that is needed, or has one of the wrong form.
     """
+    import yaml  # noqa: PLC0415 (12 ms, and most commands know of an application only what an image says)
+
     try:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as exc:
