@@ -41,15 +41,15 @@ class Layout(_Strict):
     """The nodes that serve."""
 
     edges: int = Field(default=1, ge=1, le=2)
-    """Nodes that visitors meet, each with a cache of its own; connections take turns."""
+    """The number of nodes that visitors reach, each with its own cache. Connections go to them in turn."""
     shield: bool = False
-    """These nodes ask another one, which runs the same VCL, instead of the origin."""
+    """Whether these nodes ask another node, which runs the same VCL, instead of the origin."""
     clustered: bool = False
-    """Every second request of a node is answered out of the cache of a neighbour: what vcl_hit, vcl_miss, vcl_fetch and
-    vcl_error set on the request does not come back, fastly.ff.visits_this_service is one more there, and
-    Fastly-Debug-TTL knows no times."""
+    """Whether a neighbour answers every second request of a node. The request then loses what vcl_hit, vcl_miss,
+    vcl_fetch and vcl_error set on it, fastly.ff.visits_this_service is one more at the neighbour, and Fastly-Debug-TTL
+    has no times."""
     lag: float = Field(default=0.0, ge=0)
-    """Seconds by which the last edge node sees dictionary writes later than the others, from now on."""
+    """Seconds by which the last edge node sees dictionary writes later than the others, for writes from now on."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Entry:
 
 @dataclass
 class Controls:
-    """What the control port sets, and the API and the edge obey."""
+    """The settings of the control port, which the API and the edge obey."""
 
     beliefs: Beliefs = field(default_factory=Beliefs)
     semantics: Semantics = field(default_factory=Semantics)

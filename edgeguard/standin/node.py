@@ -30,7 +30,7 @@ class Upstream(Protocol):
     """The next hop of a node: the origin, or the shield in front of it."""
 
     async def ask(self, method: str, target: str, headers: Pairs, body: bytes = b"") -> Answer:
-        """Raises Unreachable."""
+        """Send a request and wait for the whole answer. Raises Unreachable."""
 
 
 class Node:

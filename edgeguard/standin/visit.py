@@ -96,7 +96,6 @@ class Visit:
         if state == "restart":
             return self._restart()
         error = self._request.error
-        self._request.values["req.hash"] = ""
         self._run("hash")
         self._request.error = error
         self._lookup.key = (self._node.cache.generation, str(self._request.values["req.hash"]))
@@ -170,7 +169,7 @@ class Visit:
         return self._fetched(answer)
 
     async def _ask_upstream(self, conditions: Pairs) -> Answer:
-        """Raises Unreachable."""
+        """Ask the origin or the shield. Raises Unreachable."""
         values, bereq = self._request.values, self._request.bereq
         assert bereq is not None  # noqa: S101 - miss and pass made it; this tells mypy
         headers = [*bereq.items(), *conditions]
