@@ -13,7 +13,8 @@ import pytest
 
 from edgeguard.environment import Environment
 from edgeguard.rehearsal import repository as repositories
-from edgeguard.rehearsal.world import Scene, World
+from edgeguard.rehearsal.scene import Scene
+from edgeguard.rehearsal.world import World
 from edgeguard.release.application import FILE
 from tests.contracts.world import SERVERS, LocalWorld, deploy, lock
 from tests.staying_rehearsal import PATIENCE
