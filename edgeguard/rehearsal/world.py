@@ -27,7 +27,7 @@ from edgeguard.rehearsal import configuration
 from edgeguard.rehearsal import repository as repositories
 from edgeguard.rehearsal.configuration import NAME
 from edgeguard.rehearsal.standin import StandIn
-from edgeguard.release import source
+from edgeguard.release.source import git_environment
 from edgeguard.site.visitors import Visitors
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _free_port() -> int:
 def _git(folder: Path, *arguments: str, otherwise: str | None = None) -> str:
     command = ["git", "-C", str(folder), *arguments]
     done = subprocess.run(
-        command, env=source.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        command, env=git_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode == 0:
         return done.stdout.strip()

@@ -1,7 +1,7 @@
-"""What visitors see during a deploy: pages asked at a steady rate, from outside, by a thread of its own.
+"""Sampling what visitors see during a deploy: a thread asks for pages from outside, at a steady rate.
 
-Open-loop: every request has its own moment, so a slow answer does not thin the samples. Plain asyncio streams, since a
-full HTTP client can't keep up a few hundred requests a second beside a deploy.
+The rate does not depend on the answers (open loop), so slow answers don't make the samples fewer. It uses plain asyncio
+streams, since a full HTTP client can't send a few hundred requests a second beside a deploy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ AUDIENCES = ("anonymous", "authenticated", "origin")
 
 @dataclass(frozen=True)
 class Sample:
-    """One request: when it was sent (Unix time), and what came back. `status` is None for no answer at all."""
+    """One request: `at` is when it was sent (Unix time), `status` is None for no answer at all."""
 
     at: float
     audience: str
@@ -39,7 +39,7 @@ class Sample:
 
     @property
     def broken(self) -> bool:
-        """A visitor would call this broken: 5xx, refused, reset or timed out."""
+        """Whether a visitor would call this broken: 5xx, refused, reset or timed out."""
         return self.status is None or self.status >= 500  # noqa: PLR2004 (HTTP)
 
 
@@ -51,17 +51,17 @@ class Visitors:
         self._edge = edge
         self._path = path
         self._thread: threading.Thread | None = None
-        self.lost: str | None = None  # why samples could not be written down, if so
+        self.lost: str | None = None  # the reason, if samples could not be written
         self._end = threading.Event()
 
     def start(self) -> None:
-        """Begin to ask. Nothing starts where no audience has a page."""
+        """Start asking. Nothing starts if no audience has a page."""
         if any(getattr(self._settings, audience) for audience in AUDIENCES):
             self._thread = threading.Thread(target=lambda: asyncio.run(self._ask_all()), name="visitors", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more; returns when the last answers are in. Harmless if nothing runs."""
+        """Stop asking, and wait for the last answers. Harmless if nothing runs."""
         self._end.set()
         if self._thread is not None:
             self._thread.join()
@@ -127,7 +127,7 @@ async def _get(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
 
 
 def read(path: Path) -> list[Sample]:
-    """The samples in a file; none where there is no file. A torn last line is passed over."""
+    """The samples in a file; none where there is no file. A torn line is ignored."""
     samples = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
@@ -138,7 +138,7 @@ def read(path: Path) -> list[Sample]:
 
 
 def summarize(samples: Iterable[Sample]) -> dict[str, dict[str, float]]:
-    """Each audience's figures: requests, errors, stale, p50 and p99 (seconds), seconds from first to last error."""
+    """Each audience's figures: requests, errors, stale, p50, p99 (seconds), and seconds from first to last error."""
     groups: dict[str, list[Sample]] = {audience: [] for audience in AUDIENCES}
     for sample in samples:
         groups[sample.audience].append(sample)
