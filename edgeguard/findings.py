@@ -14,8 +14,8 @@ class Finding:
     """The result of one check.
 
     `name` is stable: scripts test it, and where a finding refuses something, it names the override. `text` says what
-    was found, with its evidence. `remedy` says what to do now ("" where there is nothing to do). `url` is the page that it is
-    about, if it is about one.
+    was found, with its evidence. `remedy` says what to do now ("" where there is nothing to do). `url` is the page that
+    it is about, if it is about one.
     """
 
     name: str

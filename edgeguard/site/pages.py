@@ -54,7 +54,7 @@ class Yardstick:
     now: float = 0.0
 
     def runway(self, ttl: float, stale_if_error: float) -> float:
-        """For how many seconds such a copy could be served if the origin failed now, as claims end one after the other."""
+        """The seconds for which such a copy could be served if the origin failed now, as the claims end one by one."""
         return runway(self.now + ttl, stale_if_error, self.claims, base=self.base, ceiling=self.ceiling, now=self.now)
 
 
@@ -264,7 +264,7 @@ def _found(page: Page, name: str, text: str) -> Page:
 
 
 def _hit(answer: Answer, told: Held | None) -> bool:
-    """Whether the answer is a copy, fresh or stale. X-Cache has a word for each node, the nearest to the visitor last."""
+    """Whether the answer is a copy, fresh or stale. X-Cache has a word for each node, the visitor's node last."""
     if told is not None:
         return told.hit
     return answer.headers.get("x-cache", "").rpartition(",")[2].strip().upper() == "HIT"

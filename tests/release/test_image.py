@@ -189,7 +189,7 @@ def test_a_build_sees_no_secret(world: World, monkeypatch: pytest.MonkeyPatch) -
 IN_A_PROCESS_WITH_A_TOKEN = """
 import os, sys
 from pathlib import Path
-from edgeguard import image
+from edgeguard.release import image
 from edgeguard.settings import ApplicationSettings
 
 settings = ApplicationSettings(repository=sys.argv[1], branch="main")
