@@ -82,7 +82,7 @@ def test_an_end_is_the_end_of_what_is_in_the_world_s_own_folder(tmp_path: Path) 
         ours.end()
 
         assert [state.open for state in live.cluster.state()] == [True] * 3
-        assert [lost.cluster._supervisor(name).pid() for name in SERVERS] == [None] * 3  # noqa: SLF001 (no other way)
+        assert [lost.cluster._server(name).supervisor.pid() for name in SERVERS] == [None] * 3  # noqa: SLF001 (no other way)
         assert not ours.folder.exists()
     finally:
         live.end()
