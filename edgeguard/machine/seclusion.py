@@ -31,7 +31,7 @@ def hide() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0))
 
 
-def alone(argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
+def secluded(argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
     """The argv that runs a program so that it sees only the processes that it starts.
 
     Where this machine can't do that (`possible`), it is the same argv. The user, the files, the output and the exit

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.cluster.record import Record, left_out
 from edgeguard.errors import EdgeUnauthorized, Refused
 from edgeguard.purge.closed import OpenCheck
-from edgeguard.purge.given import strangers
+from edgeguard.purge.given import of_other_hosts
 from edgeguard.purge.run import Run
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def by_hand(
     check()
     warnings = [
         f"{url} is of another host than edge.url: it is purged if that is a domain of the service too"
-        for url in strangers(wanted.urls, settings.edge)
+        for url in of_other_hosts(wanted.urls, settings.edge)
     ]
     warnings += _without_groups(environment) if wanted.groups else []
     done = Run(edge, settings.purge, settings.edge, sleep=stop.sleep, told=told, check=check).purge(wanted)

@@ -37,7 +37,7 @@ def wanted(*, keys: Sequence[str], urls: Sequence[str], file: str | None, every:
     )
 
 
-def strangers(urls: Sequence[str], settings: EdgeSettings) -> list[str]:
+def of_other_hosts(urls: Sequence[str], settings: EdgeSettings) -> list[str]:
     """The URLs of other hosts than `edge.url`'s. They may be right: a service can have many domains."""
     own = urlsplit(settings.url).netloc
     return [url for url in urls if address(url).partition("/")[0] != own]

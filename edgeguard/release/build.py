@@ -138,7 +138,7 @@ class Build:
 
         if env is None:
             env = _environment(self)
-            argv = seclusion.alone(argv, env)
+            argv = seclusion.secluded(argv, env)
         try:
             code = process.run(
                 argv,

@@ -142,7 +142,7 @@ class Daemon:
             os.close(descriptor)
 
 
-class Post:
+class DaemonProcess:
     """A daemon's folder as its own process sees it. The process holds the folder's lock as long as it lives."""
 
     def __init__(self, folder: Path) -> None:

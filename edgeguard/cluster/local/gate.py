@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edgeguard.cluster.local.daemon import Post
+from edgeguard.cluster.local.daemon import DaemonProcess
 from edgeguard.cluster.local.http1 import HEAD_LIMIT
 from edgeguard.cluster.local.passage import Doorway, Rules
 
@@ -28,8 +28,8 @@ from edgeguard.cluster.local.passage import Doorway, Rules
 class Gate:
     """Follows the desired state, and publishes the actual one."""
 
-    def __init__(self, post: Post) -> None:
-        self._post = post
+    def __init__(self, daemon: DaemonProcess) -> None:
+        self._daemon = daemon
         self._changed = asyncio.Event()
         self._ending = False
         self._doorway = Doorway(Rules(), self._answered)
@@ -57,7 +57,7 @@ class Gate:
         self._changed.set()
 
     async def _follow(self) -> None:
-        desired = self._post.desired()
+        desired = self._daemon.desired()
         self._doorway.rules = Rules.of(desired)
         if not self._doorway.rules.open:
             self._doorway.forget_connections()
@@ -101,22 +101,22 @@ class Gate:
             "cut": self._cut,
             **self._error,
         }
-        self._post.publish(actual)
+        self._daemon.publish(actual)
 
 
 def main() -> None:
     """Run the gate until SIGTERM. This ends at once if the folder has a gate already."""
-    post = Post(Path(sys.argv[1]))
+    daemon = DaemonProcess(Path(sys.argv[1]))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the loop runs; it reads the desired state when it starts
-    if not post.take():
+    if not daemon.take():
         return
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    asyncio.run(_run(post))
+    asyncio.run(_run(daemon))
 
 
-async def _run(post: Post) -> None:
-    await Gate(post).run()
+async def _run(daemon: DaemonProcess) -> None:
+    await Gate(daemon).run()
 
 
 if __name__ == "__main__":

@@ -80,8 +80,8 @@ def put(server: Path, generation: Generation, runs: dict[str, Any]) -> None:
     host.sync(folder.parent)
 
 
-def arm(server: Path, name: str) -> None:
-    """Make the link that `flip` renames. Raises ClusterError if something else is at its place."""
+def prepare_link(server: Path, name: str) -> None:
+    """Make the link that `make_current` renames. Raises ClusterError if something else is at its place."""
     fresh = server / "current.next"
     try:
         if fresh.is_symlink():
@@ -93,8 +93,8 @@ def arm(server: Path, name: str) -> None:
         ) from exc
 
 
-def flip(server: Path, name: str | None) -> None:
-    """Make a generation current by a rename; `arm` was called before. With None, none is current. It is durable."""
+def make_current(server: Path, name: str | None) -> None:
+    """Make a generation current by a rename; `prepare_link` was called before. With None, none is current. It is durable."""
     try:
         if name is None:
             (server / "current").unlink(missing_ok=True)

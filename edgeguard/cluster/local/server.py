@@ -61,14 +61,14 @@ class Server:
     def swap(self, generation: str | None, port: int) -> None:
         """End the processes, make the generation current by a rename, and start its processes; None starts none."""
         order = {"server": self.name, "port": port}
-        flips = generations.current(self.folder) != generation
+        changes = generations.current(self.folder) != generation
         if generation is not None:
             self.generation(generation)
-            if flips:
-                generations.arm(self.folder, generation)
+            if changes:
+                generations.prepare_link(self.folder, generation)
         self.supervisor.order({**order, "generation": None}, limit=SWAP_SECONDS)
-        if flips:
-            generations.flip(self.folder, generation)
+        if changes:
+            generations.make_current(self.folder, generation)
         if generation is not None:
             self.supervisor.order({**order, "generation": generation}, limit=SWAP_SECONDS)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.local import generations, processes
-from edgeguard.cluster.local.daemon import Post
+from edgeguard.cluster.local.daemon import DaemonProcess
 from edgeguard.cluster.local.output import Output
 from edgeguard.errors import ClusterError
 
@@ -36,9 +36,9 @@ _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, Linux: prctl(2)
 class Supervisor:
     """Keeps the application of one server running. It has one thread."""
 
-    def __init__(self, post: Post) -> None:
-        self._post = post
-        self._folder = post.folder.parent
+    def __init__(self, daemon: DaemonProcess) -> None:
+        self._daemon = daemon
+        self._folder = daemon.folder.parent
         self._output = Output(self._folder / "app.log")
         self._desired: dict[str, Any] = {"number": -1}
         self._generation: str | None = None
@@ -78,7 +78,7 @@ class Supervisor:
         self._ending = True
 
     def _follow(self) -> None:
-        desired = self._post.desired()
+        desired = self._daemon.desired()
         if desired["number"] == self._desired["number"]:
             return
         if desired.get("generation") != self._generation or desired.get("port") != self._desired.get("port"):
@@ -163,7 +163,7 @@ class Supervisor:
             **self._error,
         }
         if actual != self._published:
-            self._post.publish(actual)
+            self._daemon.publish(actual)
             self._published = actual
 
 
@@ -187,10 +187,10 @@ def adopt_orphans() -> None:
 
 def main() -> None:
     """Supervise until SIGTERM. This ends at once if the folder has a supervisor already."""
-    post = Post(Path(sys.argv[1]))
-    supervisor = Supervisor(post)
+    daemon = DaemonProcess(Path(sys.argv[1]))
+    supervisor = Supervisor(daemon)
     supervisor.listen()
-    if not post.take():
+    if not daemon.take():
         return
     adopt_orphans()
     supervisor.run()
