@@ -94,7 +94,7 @@ def prepare_link(server: Path, name: str) -> None:
 
 
 def make_current(server: Path, name: str | None) -> None:
-    """Make a generation current by a rename; `prepare_link` was called before. With None, none is current. It is durable."""
+    """Make a generation current by a rename, durably; `prepare_link` comes before. With None, none is current."""
     try:
         if name is None:
             (server / "current").unlink(missing_ok=True)
