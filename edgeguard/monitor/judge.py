@@ -89,8 +89,8 @@ class _View:
 
     def runway(self, asked: Asked) -> float | None:
         """The seconds for which the page could be served without an origin; None where that is unknown."""
-        status, held = self.seen.status, asked.held
-        if asked.status >= HTTPStatus.INTERNAL_SERVER_ERROR or (held and not held.hit):
+        status, report = self.seen.status, asked.report
+        if asked.status >= HTTPStatus.INTERNAL_SERVER_ERROR or (report and not report.hit):
             return 0.0  # there is no copy that could be served
         if self.edge.mechanism == "settings":
             base: int | None = (
@@ -98,14 +98,14 @@ class _View:
             )  # every request may use the whole stale-if-error that a page is stored with
         else:
             base = None if status is None else status.base
-        if base is None or held is None or held.ttl is None or held.stale_if_error is None:
+        if base is None or report is None or report.ttl is None or report.stale_if_error is None:
             return None
-        ttl = held.ttl or _expired_ttl(asked)
+        ttl = report.ttl or _expired_ttl(asked)
         if ttl is None:
             return None
         return runway(
             self.seen.now + ttl,
-            held.stale_if_error,
+            report.stale_if_error,
             self.claims,
             base=base,
             ceiling=self.edge.ceiling,
@@ -217,7 +217,7 @@ def _short(limits: Limits, runway: float | None) -> Iterator[Finding]:
         if limits.critical or limits.warning:
             remedy = "Name pages that are cached in visitors.anonymous."
             yield Finding(
-                "runway", "warning", "the runway can't be told, so no threshold can be held against it", remedy
+                "runway", "warning", "the runway can't be told, so no threshold can be compared with it", remedy
             )
         return
     for severity, limit in severities:

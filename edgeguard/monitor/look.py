@@ -17,7 +17,7 @@ from edgeguard.edge.fastly import shown
 from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy
 from edgeguard.monitor.ask import ask
 from edgeguard.site.front_door import sure_miss
-from edgeguard.site.pages import held
+from edgeguard.site.pages import node_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgeguard.edge import Status
     from edgeguard.settings import EdgeOnlySettings, EdgeSettings
     from edgeguard.site.asking import Answer
-    from edgeguard.site.pages import Held
+    from edgeguard.site.pages import NodeReport
 
 AT_ONCE = 8
 """Questions at the same time: few, since a small machine has few threads to spare."""
@@ -59,9 +59,9 @@ class Asked:
         return self.header("edgeguard-stale")
 
     @property
-    def held(self) -> Held | None:
+    def report(self) -> NodeReport | None:
         """The edge node's report on its copy."""
-        return held(self.header("fastly-debug-ttl") or "")
+        return node_report(self.header("fastly-debug-ttl") or "")
 
     def header(self, name: str) -> str | None:
         """The header's value; None where there is none, or no answer."""
@@ -178,8 +178,8 @@ def _page(url: str, edge: EdgeSettings, deadline: float) -> Asked:
     headers = {"Fastly-Debug": "1", "Edgeguard-Show": edge.status_name}
     for _ in range(ASKS):
         asked = _once(url, headers, deadline)
-        told = asked.held
-        enough = told is None or (told.hit and told.ttl is not None)
+        report = asked.report
+        enough = report is None or (report.hit and report.ttl is not None)
         if enough or asked.status >= HTTPStatus.BAD_REQUEST or time.monotonic() > deadline:
             break
     return asked

@@ -1,4 +1,4 @@
-"""The options of one rehearsal."""
+"""The scene of a rehearsal, as its options choose it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scene:
-    """What somebody wants to rehearse. Without a repository, the bundled application is deployed.
+    """The options of one rehearsal. Without a repository, the bundled application is deployed.
 
     `fail` names the phase in which the deploy is made to fail. `unguarded` leaves out the policy ("edge") or the
     deploy's claim ("claim").

@@ -59,7 +59,7 @@ class Yardstick:
 
 
 @dataclass(frozen=True)
-class Held:
+class NodeReport:
     """One node's report on one answer: whether it was a hit, the object's remaining TTL, and its stale-if-error.
 
     The times are in seconds, and None where this node does not hold the object itself.
@@ -93,12 +93,12 @@ class Page:
     answer: Answer | None = None
 
     def json(self) -> dict[str, object]:
-        """As `doctor --json` has it."""
+        """The form of `doctor --json`."""
         hidden = {"finding", "answer"}
         return {name: value for name, value in vars(self).items() if name not in hidden}
 
 
-def held(header: str) -> Held | None:
+def node_report(header: str) -> NodeReport | None:
     """Read Fastly-Debug-TTL. Behind a shield it has a group for each node, the one nearest to the visitor first.
 
     None where the header can't be read.
@@ -107,7 +107,7 @@ def held(header: str) -> Held | None:
     if found is None:
         return None
     ttl, stale = (None if text == "-" else _number(text) for text in (found[3], found[4]))
-    return Held(found[1] == "H", found[2], ttl, stale)
+    return NodeReport(found[1] == "H", found[2], ttl, stale)
 
 
 def look(
@@ -126,7 +126,7 @@ def look(
     """
     headers = {"Fastly-Debug": "1", "Edgeguard-Show": edge.status_name}
     cold: bool | None = None
-    answer, told = None, None
+    answer, report = None, None
     for number in range(ASKS):
         try:
             answer = ask(url, headers=headers, timeout=timeout)
@@ -134,20 +134,20 @@ def look(
             return _error(Page(url), exc.message)
         if pause is not None:
             pause(answer.seconds)
-        told = held(answer.headers.get("fastly-debug-ttl", ""))
-        hit = _hit(answer, told)
+        report = node_report(answer.headers.get("fastly-debug-ttl", ""))
+        hit = _hit(answer, report)
         if number == 0:
             cold = False if hit else _cold(answer, ahead)
         if answer.status >= _SERVER_ERROR:
             closed = answer.headers.get("edgeguard-closed")
             said = f"{url} answers {answer.status}" + (f": the cluster is closed ({closed})" if closed else "")
             return _error(Page(url, answer.status, cold=cold), said)
-        if hit and (told is None or told.ttl is not None):
+        if hit and (report is None or report.ttl is not None):
             break
         if not hit and number > 0 and refusal(answer.headers) is not None:
             break
     assert answer is not None  # noqa: S101 - it was asked at least once; this tells mypy
-    return _judge(url, edge, yardstick, answer, told, cold=cold)
+    return _judge(url, edge, yardstick, answer, report, cold=cold)
 
 
 def refusal(headers: Mapping[str, str]) -> tuple[str, str] | None:
@@ -186,28 +186,28 @@ REMEDIES = {
 
 
 def _judge(
-    url: str, edge: EdgeSettings, yardstick: Yardstick, answer: Answer, told: Held | None, *, cold: bool | None
+    url: str, edge: EdgeSettings, yardstick: Yardstick, answer: Answer, report: NodeReport | None, *, cold: bool | None
 ) -> Page:
     """Judge a page by its last answer. Of several reasons, the one that causes the others is named."""
-    page = Page(url, answer.status, cold=cold, node=told.node if told else None, answer=answer)
+    page = Page(url, answer.status, cold=cold, node=report.node if report else None, answer=answer)
     if answer.status not in KEPT:
         return _found(page, "not-kept", f"{url} answers {answer.status}")
-    if not _hit(answer, told):
+    if not _hit(answer, report):
         name, evidence = refusal(answer.headers) or ("passed", f"{ASKS} requests, and none was answered from a copy")
         return _found(page, name, f"{url} is never answered from a copy: {evidence}")
     if why := answer.headers.get("edgeguard-stale"):
-        text = f"{url} is served stale now ({why}): its runway can't be told"
+        text = f"{url} is served stale now ({why}): its runway is unknown"
         return replace(
             page, cached=True, why="stale", finding=Finding("stale", "warning", text, REMEDIES["stale"], url)
         )
-    return _judge_copy(_measured(page, told, yardstick), edge, yardstick, answer.headers)
+    return _judge_copy(_measured(page, report, yardstick), edge, yardstick, answer.headers)
 
 
-def _measured(page: Page, told: Held | None, yardstick: Yardstick) -> Page:
+def _measured(page: Page, report: NodeReport | None, yardstick: Yardstick) -> Page:
     """The page with its runways, if the node told what it holds."""
-    if told is None or told.ttl is None or told.stale_if_error is None:
+    if report is None or report.ttl is None or report.stale_if_error is None:
         return replace(page, cached=True)
-    ttl, stale = told.ttl, told.stale_if_error
+    ttl, stale = report.ttl, report.stale_if_error
     now, claimed = yardstick.runway(ttl, stale), max(0.0, ttl + min(stale, yardstick.claimed))
     return replace(
         page, cached=True, ttl=ttl, stale_if_error=stale, runway=round(now, 3), runway_claimed=round(claimed, 3)
@@ -263,10 +263,10 @@ def _found(page: Page, name: str, text: str) -> Page:
     return replace(page, why=name, finding=Finding(name, "critical", text, REMEDIES[name], page.url))
 
 
-def _hit(answer: Answer, told: Held | None) -> bool:
+def _hit(answer: Answer, report: NodeReport | None) -> bool:
     """Whether the answer is a copy, fresh or stale. X-Cache has a word for each node, the visitor's node last."""
-    if told is not None:
-        return told.hit
+    if report is not None:
+        return report.hit
     return answer.headers.get("x-cache", "").rpartition(",")[2].strip().upper() == "HIT"
 
 

@@ -1,4 +1,4 @@
-"""What the control port sets and the rest of the stand-in obeys: faults, beliefs, clock, layout; and the history."""
+"""The state that the control port sets and shows: faults, beliefs, the clock, the layout of nodes, and the history."""
 
 from __future__ import annotations
 

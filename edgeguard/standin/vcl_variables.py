@@ -1,4 +1,4 @@
-"""What VCL sees of a request, an object and an answer: the variables that a visit sets before it runs a subroutine."""
+"""The variables that VCL sees: a visit sets them from a request, an object or an answer before it runs a subroutine."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ class LocalCluster:
         return None if one is None else Generation(name, release=one[0], image=one[1])
 
     def hook_result(self, generation: str, hook: str, *, cancelled: Callable[[], bool]) -> HookResult | None:
-        """How the hook ended, from the one server that has its ledger."""
+        """Read the ledger, which is on one server alone."""
         for server in self.servers:
             found = hooks.result(self._folder(server), generation, hook, cancelled=cancelled)
             if found is not None:

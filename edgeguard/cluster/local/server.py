@@ -33,7 +33,7 @@ class Server:
         return host.fenced(self.folder, self.name, epoch)
 
     def generation(self, name: str) -> dict[str, Any]:
-        """What a generation runs. Raises ClusterError if it isn't staged here."""
+        """The content of a generation. Raises ClusterError if it isn't staged here."""
         return generations.read(self.folder / "generations" / name)
 
     def state(self, *, opened: bool) -> ServerState:
