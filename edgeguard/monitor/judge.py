@@ -216,9 +216,7 @@ def _short(limits: Limits, runway: float | None) -> Iterator[Finding]:
     if runway is None:
         if limits.critical or limits.warning:
             remedy = "Name pages that are cached in visitors.anonymous."
-            yield Finding(
-                "runway", "warning", "the runway can't be told, so no threshold can be compared with it", remedy
-            )
+            yield Finding("runway", "warning", "the runway is unknown, so no threshold can be compared with it", remedy)
         return
     for severity, limit in severities:
         if limit is not None and limit.alerts(runway):
