@@ -520,7 +520,7 @@ def test_pages_come_from_the_sitemap_and_its_index_and_from_no_other_host() -> N
     "body", [b"", b"not XML", b"<html></html>", BOMB, BOMB.decode().encode("utf-16"), b"\x1f\x8bno"]
 )
 def test_what_is_no_sitemap_is_told_so(body: bytes) -> None:
-    with site_of({"/sitemap.xml": body}) as url, pytest.raises(OriginsUnhealthy, match="no sitemap"):
+    with site_of({"/sitemap.xml": body}) as url, pytest.raises(OriginsUnhealthy, match="not a sitemap"):
         sitemap.pages(f"{url}/sitemap.xml", timeout=5)
 
 
