@@ -48,7 +48,7 @@ class StayingRehearsal:
         return cluster
 
     def control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 (JSON)
-        """Ask the stand-in's control face."""
+        """Ask the stand-in's control port."""
         content = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.ready['control_url']}/{path}", data=content, method=method)
         with urllib.request.urlopen(request, timeout=60) as answer:

@@ -46,7 +46,8 @@ def rehearse(
     """Run a whole guarded deploy on this machine: a stand-in for Fastly, real servers, live visitors."""
     from edgeguard.cli.say.rehearsals import ready
     from edgeguard.errors import UsageError
-    from edgeguard.rehearsal.world import Scene, World
+    from edgeguard.rehearsal.scene import Scene
+    from edgeguard.rehearsal.world import World
 
     if ref is not None and repository is None:
         raise UsageError("--ref names a commit of REPO, and no REPO is given", "Name the repository too.")

@@ -18,7 +18,7 @@ AUDIENCES = ("anonymous", "authenticated", "origin")
 
 @dataclass(frozen=True)
 class Sample:
-    """One request: when it was sent (Unix time), and what came back. `status` is None for no answer at all."""
+    """One request: `at` is when it was sent (Unix time), `status` is None for no answer at all."""
 
     at: float
     audience: str
@@ -29,12 +29,12 @@ class Sample:
 
     @property
     def broken(self) -> bool:
-        """A visitor would call this broken: 5xx, refused, reset or timed out."""
+        """Whether a visitor would call this broken: 5xx, refused, reset or timed out."""
         return self.status is None or self.status >= 500  # noqa: PLR2004 (HTTP)
 
 
 def read(path: Path) -> list[Sample]:
-    """The samples in a file; none where there is no file. A torn last line is passed over."""
+    """The samples in a file; none where there is no file. A torn line is ignored."""
     samples = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
@@ -45,7 +45,7 @@ def read(path: Path) -> list[Sample]:
 
 
 def summarize(samples: Iterable[Sample]) -> dict[str, dict[str, float]]:
-    """Each audience's figures: requests, errors, stale, p50 and p99 (seconds), seconds from first to last error."""
+    """Each audience's figures: requests, errors, stale, p50, p99 (seconds), and seconds from first to last error."""
     groups: dict[str, list[Sample]] = {audience: [] for audience in AUDIENCES}
     for sample in samples:
         groups[sample.audience].append(sample)

@@ -1,7 +1,7 @@
-"""What visitors see during a deploy: pages asked at a steady rate, from outside, by a thread of its own.
+"""Sampling what visitors see during a deploy: a thread asks for pages from outside, at a steady rate.
 
-Open-loop: every request has its own moment, so a slow answer does not thin the samples. Plain asyncio streams, since a
-full HTTP client can't keep up a few hundred requests a second beside a deploy.
+The rate does not depend on the answers (open loop), so slow answers don't make the samples fewer. It uses plain asyncio
+streams, since a full HTTP client can't send a few hundred requests a second beside a deploy.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ class Visitors:
         self._edge = edge
         self._path = path
         self._thread: threading.Thread | None = None
-        self.lost: str | None = None  # why samples could not be written down, if so
+        self.lost: str | None = None  # the reason, if samples could not be written
         self._end = threading.Event()
 
     def start(self) -> None:
-        """Begin to ask. Nothing starts where no audience has a page."""
+        """Start asking. Nothing starts if no audience has a page."""
         if any(getattr(self._settings, audience) for audience in AUDIENCES):
             self._thread = threading.Thread(target=lambda: asyncio.run(self._ask_all()), name="visitors", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more; returns when the last answers are in. Harmless if nothing runs."""
+        """Stop asking, and wait for the last answers. Harmless if nothing runs."""
         self._end.set()
         if self._thread is not None:
             self._thread.join()

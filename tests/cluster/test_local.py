@@ -40,7 +40,7 @@ def server(world: LocalWorld, name: str = "web1") -> Path:
 
 
 def supervisor_pid(world: LocalWorld, name: str = "web1") -> int:
-    pid = world.cluster._supervisor(name).pid()  # noqa: SLF001 (its process is what is killed)
+    pid = world.cluster._server(name).supervisor.pid()  # noqa: SLF001 (its process is what is killed)
     assert pid is not None
     return pid
 
@@ -299,7 +299,7 @@ def test_a_killed_supervisor_s_application_serves_on_until_the_next_call(world: 
     deploy(world, 1, one)
     before = set(running(world))
     os.kill(supervisor_pid(world), signal.SIGKILL)
-    until(lambda: world.cluster._supervisor("web1").pid() is None, "it is dead")  # noqa: SLF001
+    until(lambda: world.cluster._server("web1").supervisor.pid() is None, "it is dead")  # noqa: SLF001
     assert {ask(world.port)[0] for _ in range(6)} == {200}
     assert [state.running for state in world.cluster.state()] == [one.release] * 3
     world.cluster.stage(1, one)
@@ -519,6 +519,6 @@ def test_nothing_is_left_after_dismantling(world: LocalWorld) -> None:
     world.end()
     for name in SERVERS:
         assert not running(world, name)
-        assert world.cluster._supervisor(name).pid() is None  # noqa: SLF001 (its process is what has ended)
+        assert world.cluster._server(name).supervisor.pid() is None  # noqa: SLF001 (its process is what has ended)
     with pytest.raises(OSError, match="refused"):
         ask(world.port)

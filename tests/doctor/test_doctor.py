@@ -22,7 +22,7 @@ from edgeguard.edge.claim import HOOK, SUPPORT_SLOTS, Claim, new_nonce
 from edgeguard.edge.fastly.health_checks import sick_after_opening
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.site import pages, sitemap
-from edgeguard.site.pages import Held, held
+from edgeguard.site.pages import NodeReport, node_report
 from tests.edge.standin_edge import TOKEN
 from tests.http_server import serving
 
@@ -377,16 +377,16 @@ def test_the_longest_of_the_last_closures_is_what_a_runway_has_to_cover(site: Si
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ("(H cache-a 12.500 600.000 3)", Held(True, "cache-a", 12.5, 600)),
-        ("M cache-a 10.000 0.000 0", Held(False, "cache-a", 10, 0)),
-        ("(H cache-a - - 3)", Held(True, "cache-a", None, None)),
-        ("(M cache-edge 9.000 60.000 1) (H cache-shield 5.000 70.000 5)", Held(False, "cache-edge", 9, 60)),
+        ("(H cache-a 12.500 600.000 3)", NodeReport(True, "cache-a", 12.5, 600)),
+        ("M cache-a 10.000 0.000 0", NodeReport(False, "cache-a", 10, 0)),
+        ("(H cache-a - - 3)", NodeReport(True, "cache-a", None, None)),
+        ("(M cache-edge 9.000 60.000 1) (H cache-shield 5.000 70.000 5)", NodeReport(False, "cache-edge", 9, 60)),
         ("", None),
         ("nonsense", None),
     ],
 )
-def test_the_debug_header_is_read_in_all_its_forms(header: str, expected: Held | None) -> None:
-    assert held(header) == expected
+def test_the_debug_header_is_read_in_all_its_forms(header: str, expected: NodeReport | None) -> None:
+    assert node_report(header) == expected
 
 
 # -- claims, tokens, nodes ---------------------------------------------------------------------------------------
@@ -520,7 +520,7 @@ def test_pages_come_from_the_sitemap_and_its_index_and_from_no_other_host() -> N
     "body", [b"", b"not XML", b"<html></html>", BOMB, BOMB.decode().encode("utf-16"), b"\x1f\x8bno"]
 )
 def test_what_is_no_sitemap_is_told_so(body: bytes) -> None:
-    with site_of({"/sitemap.xml": body}) as url, pytest.raises(OriginsUnhealthy, match="no sitemap"):
+    with site_of({"/sitemap.xml": body}) as url, pytest.raises(OriginsUnhealthy, match="not a sitemap"):
         sitemap.pages(f"{url}/sitemap.xml", timeout=5)
 
 

@@ -189,7 +189,7 @@ def test_a_build_sees_no_secret(world: World, monkeypatch: pytest.MonkeyPatch) -
 IN_A_PROCESS_WITH_A_TOKEN = """
 import os, sys
 from pathlib import Path
-from edgeguard import image
+from edgeguard.release import image
 from edgeguard.settings import ApplicationSettings
 
 settings = ApplicationSettings(repository=sys.argv[1], branch="main")
@@ -224,7 +224,7 @@ def test_a_program_that_is_run_alone_ends_as_it_would(tmp_path: Path) -> None:
 
     def run(*argv: str) -> int:
         env = {"PATH": os.environ["PATH"]}
-        command = seclusion.alone(argv, env)
+        command = seclusion.secluded(argv, env)
         return process.run(command, cwd=tmp_path, env=env, limit=60, cancelled=lambda: False, output=said.append)
 
     assert [run("sh", "-c", f"exit {code}") for code in (0, 7, 255)] == [0, 7, 255]

@@ -13,7 +13,8 @@ import pytest
 
 from edgeguard.environment import Environment
 from edgeguard.rehearsal import repository as repositories
-from edgeguard.rehearsal.world import Scene, World
+from edgeguard.rehearsal.scene import Scene
+from edgeguard.rehearsal.world import World
 from edgeguard.release.application import FILE
 from tests.contracts.world import SERVERS, LocalWorld, deploy, lock
 from tests.staying_rehearsal import PATIENCE
@@ -81,7 +82,7 @@ def test_an_end_is_the_end_of_what_is_in_the_world_s_own_folder(tmp_path: Path) 
         ours.end()
 
         assert [state.open for state in live.cluster.state()] == [True] * 3
-        assert [lost.cluster._supervisor(name).pid() for name in SERVERS] == [None] * 3  # noqa: SLF001 (no other way)
+        assert [lost.cluster._server(name).supervisor.pid() for name in SERVERS] == [None] * 3  # noqa: SLF001 (no other way)
         assert not ours.folder.exists()
     finally:
         live.end()

@@ -1,7 +1,8 @@
-"""A server's generations: folders with a link to the image, the variables, and what to run, ready before the close.
+"""A server's generations: folders that are ready before the close.
 
-In each: `image` → the frozen image, `variables.json` (mode 0600), `generation.json`: {"release", "cwd", "start": argv,
-"hooks": {name: argv}}. `current` is a link to one of them, so one rename flips image and variables together.
+Each has `image` (a link to the frozen image), `variables.json` (mode 0600) and `generation.json`: {"release", "cwd",
+"start": argv, "hooks": {name: argv}}. `current` is a link to one generation, so one rename changes image and variables
+together.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """What a generation runs.
+    """The content of a generation's generation.json.
 
     Raises:
         ClusterError: there is no such generation.
@@ -41,12 +42,12 @@ def find(server: Path, name: str) -> tuple[str, Path] | None:
 
 
 def variables(folder: Path) -> dict[str, str]:
-    """The environment of a generation's processes, but for what differs between servers. Secret."""
+    """The environment of a generation's processes, without the variables that differ between servers. It is secret."""
     return host.read(folder / "variables.json") or {}
 
 
 def current(server: Path) -> str | None:
-    """The name of the generation that is current on a server."""
+    """The name of the generation that is current on a server; None where there is none."""
     try:
         return (server / "current").readlink().name
     except FileNotFoundError:
@@ -56,7 +57,7 @@ def current(server: Path) -> str | None:
 
 
 def put(server: Path, generation: Generation, runs: dict[str, Any]) -> None:
-    """Write a generation beside the others, whole or not at all. One that is there and the same is left alone."""
+    """Write a generation beside the others, whole or not at all. If the same one is there already, it is left alone."""
     if not _NAME.fullmatch(generation.name):
         raise ClusterError(f"{generation.name!r} can't name a generation", "Use letters, digits, - and _.")
     folder = server / "generations" / generation.name
@@ -79,8 +80,8 @@ def put(server: Path, generation: Generation, runs: dict[str, Any]) -> None:
     host.sync(folder.parent)
 
 
-def arm(server: Path, name: str) -> None:
-    """Make the link that `flip` renames. Raises ClusterError where something is in its way."""
+def prepare_link(server: Path, name: str) -> None:
+    """Make the link that `make_current` renames. Raises ClusterError if something else is at its place."""
     fresh = server / "current.next"
     try:
         if fresh.is_symlink():
@@ -92,8 +93,8 @@ def arm(server: Path, name: str) -> None:
         ) from exc
 
 
-def flip(server: Path, name: str | None) -> None:
-    """Make a generation current by a rename (`arm` came before), or none. Durable."""
+def make_current(server: Path, name: str | None) -> None:
+    """Make a generation current by a rename, durably; `prepare_link` comes before. With None, none is current."""
     try:
         if name is None:
             (server / "current").unlink(missing_ok=True)
@@ -114,7 +115,7 @@ def names(server: Path) -> list[str]:
 
 
 def remove(server: Path, name: str) -> None:
-    """Remove a generation; what is half removed is none any more."""
+    """Remove a generation. If this is interrupted, the generation is gone already, and only files are left."""
     folder = server / "generations" / name
     gone = folder.with_name(f".{name}.gone")
     if gone.exists():

@@ -1,4 +1,4 @@
-"""Whether one server is healthy: it answers by itself, and every process of it runs from the wanted generation."""
+"""Whether one server is healthy: it answers, and each of its processes runs from the wanted generation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HOPELESS = 3  # quick deaths, one after another
 _ATTEMPT_SECONDS = 5.0
 _POLL, _LONGEST_POLL = 0.02, 0.5
-_SHARE = 0.02  # of the time waited so far: who starts fast is seen at once, and who starts slowly is not asked in vain
+_SHARE = 0.02  # the pause grows with the time waited: a fast start is noticed at once, a slow one is asked less often
 _HEALTHY = 200
 
 
@@ -35,8 +35,8 @@ def wait(
     """Ask until the answer is 200, at most `limit` seconds; then look at the processes.
 
     Raises:
-        ClusterError: it isn't healthy in time, keeps dying, or something else runs there.
-        Interrupted: it isn't healthy yet, and `cancelled()` turned true.
+        ClusterError: the server isn't healthy in time, its application keeps dying, or another generation runs there.
+        Interrupted: `cancelled()` turned true before the server was healthy.
     """
     began = time.monotonic()
     while True:
@@ -60,19 +60,18 @@ def wait(
                 f"The application's output is in {server / 'app.log'}.",
             )
         time.sleep(min(max(_POLL, waited * _SHARE), _LONGEST_POLL))
-    strangers = foreign(server, generation)
-    if strangers:
-        raise ClusterError(f"{server.name}: processes of {', '.join(strangers)} run beside {generation}")
+    if others := foreign(server, generation):
+        raise ClusterError(f"{server.name}: processes of {', '.join(others)} run beside {generation}")
 
 
 def foreign(server: Path, generation: str) -> list[str]:
-    """Other generations from which processes of this server run. Empty also where processes can't be looked at."""
+    """The other generations that processes of this server run from. Empty also where processes can't be seen."""
     found = processes.by_generation(processes.running(server)) - {generation}
     return sorted("an unknown generation" if name is None else name for name in found)
 
 
 def _ask(port: int, path: str, limit: float) -> str | None:
-    """None if the answer is 200, else what came."""
+    """None if the answer is 200, else what came instead."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit)
     try:
         connection.request("GET", path, headers={"Connection": "close"})
@@ -94,5 +93,5 @@ def _dying(server: Path, actual: Mapping[str, Any]) -> ClusterError:
 
 
 def _output(server: Path, actual: Mapping[str, Any]) -> str:
-    """What this start wrote, not what others did before it."""
+    """The output of this start, without that of earlier starts."""
     return host.quoted(f"{server.name} wrote", output.said(server / "app.log", actual.get("output")))

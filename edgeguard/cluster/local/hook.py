@@ -1,9 +1,8 @@
 """Runs one hook and writes down how it ended: `python -m edgeguard.cluster.local.hook <ledger> <descriptor>`.
 
-The ledger says what to run; whoever starts this has written it, durably, as *started*. This process goes on in the
-background of a session of its own, so a command that dies does not take the hook with it: *done* is written all the
-same. The descriptor is of the file by whose lock everybody sees that the hook runs; it gets this process's id. SIGTERM
-ends the hook before its time.
+The ledger says what to run. The command that starts this has written it durably, as *started*. This process goes on in
+the background, in a session of its own, so it writes *done* even if the command dies. The descriptor is of a locked
+file: the lock shows that the hook runs, and the file gets this process's id. SIGTERM ends the hook early.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ def main() -> None:
     """Run the hook of this ledger to its end."""
     ledger, lock = Path(sys.argv[1]), int(sys.argv[2])
     if os.fork():
-        os._exit(0)  # whoever started this goes on; the lock is the child's too
+        os._exit(0)  # the command that started this goes on; the child has the lock, too
     os.ftruncate(lock, 0)
     os.write(lock, str(os.getpid()).encode())
     said = host.read(ledger) or {}
@@ -41,7 +40,7 @@ def main() -> None:
                 env=environment,
                 limit=said["limit"],
                 cancelled=lambda: bool(asked),
-                inherit=(lock,),  # if this process is killed, the lock still tells that the hook runs
+                inherit=(lock,),  # if this process is killed, the lock still shows that the hook runs
                 output=lambda line: print(line, file=log),
             )
             ended = "by itself"

@@ -1,4 +1,4 @@
-"""A hook on one server, as the driver sees it: its ledger, and the lock that is held as long as anything of it runs."""
+"""A hook on one server, as the driver sees it: its ledger, and the lock that its processes hold while they run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _START_SECONDS = 20.0
 
 
 def ledger(server: Path, generation: str, hook: str) -> Path:
-    """Where it is written that a hook of a generation was started on a server, and how it ended."""
+    """The file that says that a generation's hook was started on a server, and how it ended."""
     return server / "generations" / generation / f"hook-{hook}.json"
 
 
@@ -33,7 +33,7 @@ def start(server: Path, generation: str, hook: str, *, port: int, limit: float) 
     """Write *started*, durably, and start the hook in a session of its own. The caller holds the lock of the host.
 
     Raises:
-        ClusterError: it runs already, or can't be started.
+        ClusterError: the hook runs already, or can't be started.
     """
     path = ledger(server, generation, hook)
     runs = generations.read(path.parent)
@@ -59,7 +59,7 @@ def start(server: Path, generation: str, hook: str, *, port: int, limit: float) 
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-                pass_fds=(lock.fileno(),),  # held until the hook and what runs it are gone, whatever becomes of us
+                pass_fds=(lock.fileno(),),  # held until the hook and its runner have ended, even if this process dies
                 timeout=_START_SECONDS,
                 check=False,
             )
@@ -68,11 +68,11 @@ def start(server: Path, generation: str, hook: str, *, port: int, limit: float) 
 
 
 def result(server: Path, generation: str, hook: str, *, cancelled: Callable[[], bool]) -> HookResult | None:
-    """How a hook ended on this server, waiting for its end if it runs; None if it was never started there.
+    """The end of a hook on this server; None if it was never started there. This waits while the hook runs.
 
     Raises:
-        HookRuns: it runs, and `cancelled()` turned true. It is left running.
-        HookUnknown: it was started, runs no more, and nobody wrote down how it ended.
+        HookRuns: the hook runs, and `cancelled()` turned true. It is left running.
+        HookUnknown: the hook was started and runs no more, and its end was not written down.
     """
     path = ledger(server, generation, hook)
     if not path.exists():
@@ -84,7 +84,7 @@ def result(server: Path, generation: str, hook: str, *, cancelled: Callable[[], 
     said = host.read(path) or {}
     if not said.get("done"):
         raise HookUnknown(
-            f"{server.name}: it is not known how the {hook} hook of {generation} ended; what ran it was killed",
+            f"{server.name}: it is not known how the {hook} hook of {generation} ended; its runner was killed",
             f"Its output is in {path.with_suffix('.log')}.",
         )
     output = host.tail(path.with_suffix(".log"), _SHOWN)
@@ -92,7 +92,7 @@ def result(server: Path, generation: str, hook: str, *, cancelled: Callable[[], 
 
 
 def running(server: Path) -> str | None:
-    """The generation whose deploy hook still runs on a server, perhaps started by a command that is long gone."""
+    """The generation whose deploy hook still runs on a server. The command that started it may have ended."""
     for path in server.glob("generations/*/hook-deploy.json"):
         if _held(path):
             return path.parent.name
@@ -100,7 +100,7 @@ def running(server: Path) -> str | None:
 
 
 def end(server: Path) -> None:
-    """End every hook that runs on a server, by the process id that it wrote down."""
+    """End every hook that runs on a server, by the process id in its lock's file."""
     for path in server.glob("generations/*/hook-*.json"):
         while _held(path):
             with suppress(ProcessLookupError, ValueError):
@@ -113,7 +113,7 @@ def _lock(path: Path) -> Path:
 
 
 def _take(lock: int) -> bool:
-    """Somebody who only looks whether the lock is held has it for a moment, so one refusal proves nothing."""
+    """Try several times: a process that only looks whether the lock is held has it for a moment."""
     for _ in range(100):
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""What a host keeps: small JSON files, written whole or not at all, and the lock under which epoch and act agree."""
+"""A host's small JSON files, written whole or not at all, and the lock under which the epoch is compared."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from edgeguard.errors import ClusterError, Fenced
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-LOCK_SECONDS = 30.0  # whoever holds a host's lock does so for one act; longer means that it hangs
-EVICT_SECONDS = 5.0  # for who takes over from a holder that is known to be dead: it may be asleep, and hold this one
-QUOTED = 10  # lines of others' output in an error
+LOCK_SECONDS = 30.0  # a process holds a host's lock for one act; if it takes longer, the process hangs
+EVICT_SECONDS = 5.0  # the same, for a process that takes over from a holder whose lease has run out
+QUOTED = 10  # lines of other programs' output in an error
 _POLL = 0.002
 _SLICE = 1_000_000  # bytes
 
@@ -27,7 +27,7 @@ def read(path: Path) -> dict[str, Any] | None:
     """The object in a file, None where there is no file.
 
     Raises:
-        ClusterError: the file can't be read, or isn't whole. Its content is not shown: it may be secret.
+        ClusterError: the file can't be read, or isn't whole. The message does not show its content: it may be secret.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -46,7 +46,7 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def write(path: Path, content: Mapping[str, Any], *, durable: bool = True, mode: int = 0o644) -> None:
-    """Replace a file in one step; when this returns and it is `durable`, a power cut can't take it back."""
+    """Replace a file in one step. With `durable`, a power cut can't undo it once this has returned."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
@@ -67,7 +67,7 @@ def write(path: Path, content: Mapping[str, Any], *, durable: bool = True, mode:
 
 
 def sync(folder: Path) -> None:
-    """Make a folder's own entries durable: renames and removals in it."""
+    """Make renames and removals in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -77,13 +77,13 @@ def sync(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path, server: str, *, evict: bool = False) -> Iterator[None]:
-    """Hold the lock of a server's folder, which is made if need be. The kernel frees it when its holder dies.
+    """Hold the lock of a server's folder, which is made if it is missing. The kernel frees the lock if its holder dies.
 
-    With `evict`, a holder that has had it for EVICT_SECONDS is killed, as if its machine had died at that moment: it
-    may be a process that was put to sleep in the midst of an act, and would keep everybody out while it sleeps.
+    With `evict`, a process that has held it for EVICT_SECONDS is killed, as if its machine had died at that moment. It
+    may have been put to sleep in the midst of an act, and would keep all others out while it sleeps.
 
     Raises:
-        ClusterError: somebody else has held it for LOCK_SECONDS.
+        ClusterError: another process has held it for LOCK_SECONDS.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,12 +116,12 @@ def locked(folder: Path, server: str, *, evict: bool = False) -> Iterator[None]:
 
 
 def _holders(file: TextIO) -> list[int]:
-    """The other processes that hold a file's lock; none where that can't be told (Linux does: proc_pid_fdinfo(5))."""
+    """The other processes that hold a file's lock. Only Linux can tell (proc_pid_fdinfo(5)); elsewhere it is empty."""
     found = set()
     wanted = os.fstat(file.fileno())
     with suppress(OSError):  # there is no /proc
         for process in Path("/proc").iterdir():
-            with suppress(OSError):  # it is no process, has ended, or is another user's
+            with suppress(OSError):  # it is not a process, has ended, or is another user's
                 for opened in (process / "fd").iterdir():
                     told = (process / "fdinfo" / opened.name).read_text(encoding="ascii")
                     if "FLOCK" in told and os.path.samestat(opened.stat(), wanted):
@@ -131,12 +131,15 @@ def _holders(file: TextIO) -> list[int]:
 
 @contextmanager
 def fenced(folder: Path, server: str, epoch: int, *, after: int | None = None) -> Iterator[None]:
-    """As `locked`, for a holder of this epoch only; or, for who takes the lock, where none `after` another is in force.
+    """Like `locked`, but only for a holder of this epoch.
+
+    A process that takes the environment's lock gives `after`, the epoch that it has seen: the server must not hold a
+    later one.
 
     Raises:
         Fenced: the server's record holds another epoch.
     """
-    # Where the record names a holder, who takes the lock all the same has seen that its lease has run out.
+    # If the record names a holder, a process that takes the lock all the same has seen that the lease has run out.
     known_dead = after is not None and bool((read(folder / "record.json") or {}).get("lock"))
     with locked(folder, server, evict=known_dead):
         held = epoch_of(read(folder / "record.json"))
@@ -162,7 +165,7 @@ def tail(path: Path, size: int = 2000) -> str:
 
 
 def slice_of(path: Path, begin: int, end: int | None = None) -> bytes:
-    """What is in a file from one position to another, or to its end; at most its last MB. Raises OSError."""
+    """A file's bytes from one position to another, or to its end; at most the last MB of them. Raises OSError."""
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END) if end is None else end
         begin = max(begin, end - _SLICE, 0)
@@ -171,8 +174,10 @@ def slice_of(path: Path, begin: int, end: int | None = None) -> bytes:
 
 
 def end_of(content: bytes, size: int) -> str:
-    """The end of a text that somebody else wrote. It begins with a line's beginning, else a word's: half a secret is
-    not known for one."""
+    """The end of another program's output, from the beginning of a line, or else of a word.
+
+    Half a secret would not be recognised as one, so no word is cut.
+    """
     shown = content[-size:]
     if len(content) > size and content[-size - 1 : -size] != b"\n":
         shown = shown.partition(b"\n")[2] or shown.partition(b" ")[2]
@@ -180,6 +185,6 @@ def end_of(content: bytes, size: int) -> str:
 
 
 def quoted(who: str, said: str) -> str:
-    """The last lines of others' output, to follow an error's first line."""
+    """The last lines of another program's output, in the form that follows an error's first line."""
     lines = said.splitlines()[-QUOTED:]
     return "".join([f"\n  {who}:", *(f"\n  | {line}" for line in lines)]) if lines else ""

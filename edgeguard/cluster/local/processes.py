@@ -1,8 +1,8 @@
-"""Which processes belong to a server's application, and how all of them are ended.
+"""Finding the processes of a server's application, and ending all of them.
 
-Every process of an application carries EDGEGUARD_GENERATION, the path of the generation from which it was started, in
-its environment. Whoever loses it (a program may overwrite its environment) still belongs to its parent's or its
-session's generation. Linux shows all this in /proc; elsewhere only process groups are known.
+Every process of an application has EDGEGUARD_GENERATION, the path of its generation, in its environment. A process
+that loses it (a program may overwrite its environment) still belongs to its parent's or its session's generation. Linux
+shows all this in /proc; elsewhere only process groups are known.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class _Process:
     pid: int
     parent: int
     session: int
-    """0: it began outside this PID namespace, and whoever else is in it may be anybody's."""
+    """0 is a session that began outside this PID namespace. It may have processes of anybody."""
     generation: str | None
 
 
 def running(folder: Path, *, parent: int = 0) -> dict[int, Path | None]:
     """The processes that belong to generations in a server's folder, each with its generation.
 
-    Children of `parent` belong too, whatever they did to their environment (None: the generation isn't known).
+    Children of `parent` belong too, whatever they did to their environment; None is an unknown generation.
     """
     inside = f"{folder / 'generations'}/"
     every = list(_processes())
@@ -66,7 +66,7 @@ def running(folder: Path, *, parent: int = 0) -> dict[int, Path | None]:
 def end(belonging: Callable[[], Iterable[int]], reap: Callable[[], None]) -> None:
     """End the processes that `belonging()` finds: SIGTERM, and SIGKILL to what still runs 2 s later.
 
-    When this returns, `belonging()` found none. `reap` is called in between, so that zombies don't count.
+    When this returns, `belonging()` has found none. `reap` is called in between, so that zombies don't count.
     """
     told: set[int] = set()
     deadline = time.monotonic() + TERM_SECONDS
@@ -84,7 +84,7 @@ def end(belonging: Callable[[], Iterable[int]], reap: Callable[[], None]) -> Non
 
 
 def group(leader: int) -> list[int]:
-    """The process group of a leader as one negative id, for where /proc is missing; empty if nothing of it is left."""
+    """A leader's process group as one negative id, where /proc is missing. Empty if no process of it is left."""
     try:
         os.killpg(leader, 0)
     except (ProcessLookupError, PermissionError):
