@@ -1,4 +1,7 @@
-"""The composition root: from an environment's name to its cluster, its edge, and where its state is kept."""
+"""The composition root: from an environment's name to its cluster, its edge, and where its state is kept.
+
+A part is imported when an environment has it, so that a command pays only for the parts that it works on.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeguard import cluster as drivers
 from edgeguard import settings as files
-from edgeguard.cluster.record import Record
 from edgeguard.machine import seclusion
 from edgeguard.machine.redaction import redacted
-from edgeguard.site.asking import ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edgeguard.cluster import Cluster
+    from edgeguard.cluster.record import Record
     from edgeguard.edge import Edge
     from edgeguard.settings import EdgeOnlySettings, EdgeSettings, Settings
 
@@ -86,7 +87,8 @@ class ServiceOnly(EdgeSide):
             UsageError: that is no service's id, there is no token, or the service has no policy.
             EdgeError: it can't be read, or none of its domains shows the policy.
         """
-        from edgeguard.edge.fastly.discovery import discover  # noqa: PLC0415 (heavy)
+        from edgeguard.edge.fastly.discovery import discover  # noqa: PLC0415 (only with --service)
+        from edgeguard.site.light import ask  # noqa: PLC0415
 
         given = files.for_service(service)
         token = _token(given.edge)
@@ -114,6 +116,8 @@ class Environment(EdgeSide):
         Raises:
             UsageError: the file can't be used, there is no such driver, or there is no token.
         """
+        from edgeguard import cluster as drivers  # noqa: PLC0415 (not every environment has a cluster)
+
         settings = files.load(name, config_folder(config))
         token = _token(settings.edge)
         _hide(name, settings, token)
@@ -127,6 +131,8 @@ class Environment(EdgeSide):
 
     def record(self) -> Record:
         """The record on this environment's servers."""
+        from edgeguard.cluster.record import Record  # noqa: PLC0415 (not every command reads it)
+
         return Record(self.cluster, self.name, lease=self.settings.cluster.lease)
 
 
@@ -146,7 +152,8 @@ def _token(settings: EdgeSettings) -> str:
 
 
 def _edge(settings: EdgeSettings, token: str) -> Edge:
-    from edgeguard.edge.fastly.vcl import Fastly  # noqa: PLC0415 (heavy; not every command has an edge)
+    from edgeguard.edge.fastly.vcl import Fastly  # noqa: PLC0415 (not every command has an edge)
+    from edgeguard.site.light import ask  # noqa: PLC0415
 
     return Fastly(settings, token, ask)
 

@@ -2,7 +2,7 @@
 
     EdgeguardError               1   a bug, unless a subclass says otherwise
     ├── UsageError               2   the command line, a file of ours, the repository's own file
-    ├── Locked                   3   somebody else is at work, or left something unfinished
+    ├── Locked                   3   somebody else holds the lock, or a deploy is unfinished
     ├── Refused                  4   preflight said no; nothing was touched
     ├── EdgeError                5   the edge's API
     │   ├── EdgeUnauthorized         the token is wrong, or may not do this
@@ -17,16 +17,16 @@
     │   ├── HookFailed               the deploy hook exited non-zero, or was ended at its limit
     │   ├── HookStarted              the hook was started before; it is never started twice by itself
     │   ├── HookRuns                 the hook was left running
-    │   └── HookUnknown              the hook was started, and nobody knows how it ended
+    │   └── HookUnknown              the hook was started, and it is not known how it ended
     ├── OriginsUnhealthy         7   the front door does not answer as it should
     ├── BuildFailed              8   the image could not be built
-    ├── NotConfirmed             9   written, but the edge does not show it
-    ├── RolledBack              10   failed, and the previous release is serving again
-    ├── Held                    11   failed, and a person is needed
-    ├── CleanupUnfinished       12   deployed (or a pipeline's deploy has ended), but something is left to do
+    ├── NotConfirmed             9   a write succeeded, but the edge does not show it
+    ├── RolledBack              10   the deploy failed, and the previous release is serving again
+    ├── Held                    11   the deploy failed, and a person is needed
+    ├── CleanupUnfinished       12   the deploy (or a pipeline's) has ended, but something is left to do
     └── Interrupted            130   a signal came before anything was closed
 
-Foreign exceptions are turned into these at the border where they arise, once, with `raise … from exc`.
+Foreign exceptions become these errors once, at the border where they arise, with `raise … from exc`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from typing import Self
 
 
 class EdgeguardError(Exception):
-    """Something went wrong. `message` says what, `remedy` what to do now (one sentence, or empty).
+    """Something went wrong. `message` says what; `remedy` says what to do now (one sentence, or empty).
 
-    A message is a line that can stand alone. What others wrote may follow it, in indented lines of its own.
+    The first line of a message can stand alone. The output of other programs may follow it, in indented lines.
     """
 
     exit_code = 1
@@ -48,7 +48,7 @@ class EdgeguardError(Exception):
         self.remedy = remedy
 
     def with_more(self, *more: str, message: str | None = None, remedy: str | None = None) -> Self:
-        """A new error of the same kind, whose message goes on with `more`; message and remedy are these, if given.
+        """A new error of the same kind. Its message goes on with `more`; message and remedy are these, if given.
 
         An error is never changed after it was raised: raise the new one `from` it.
         """
@@ -61,12 +61,12 @@ class EdgeguardError(Exception):
 
 
 def first_line(message: str) -> str:
-    """A message without the output of others that follows it."""
+    """A message without the output of other programs that follows it."""
     return message.partition("\n")[0]
 
 
 def joined(*messages: str) -> str:
-    """One message of these: their first lines are one, and the output of others follows it."""
+    """Join messages to one. Their first lines become one line, and the output of other programs follows it."""
     rest = "".join(message.removeprefix(first_line(message)) for message in messages)
     return "; ".join(filter(None, map(first_line, messages))) + rest
 
@@ -78,7 +78,7 @@ class UsageError(EdgeguardError):
 
 
 class Locked(EdgeguardError):
-    """The environment is in somebody else's hands, or an unfinished deploy is in the way."""
+    """Somebody else holds the environment's lock, or an unfinished deploy is in the way."""
 
     exit_code = 3
 
@@ -90,7 +90,7 @@ class Refused(EdgeguardError):
 
 
 class EdgeError(EdgeguardError):
-    """The edge's API did not do what it was asked."""
+    """The edge's API did not do what we asked."""
 
     exit_code = 5
 
@@ -100,7 +100,7 @@ class EdgeUnauthorized(EdgeError):
 
 
 class EdgeUnavailable(EdgeError):
-    """No answer, a 5xx, or throttled: the same call may work later."""
+    """There was no answer, a 5xx, or the calls are throttled. The same call may work later."""
 
 
 class ActiveChanged(EdgeError):
@@ -168,7 +168,7 @@ class HookRuns(ClusterError):
 
 
 class HookUnknown(ClusterError):
-    """The hook was started and nobody knows how it ended; only a person can say whether it may start again."""
+    """The hook was started, and it is not known how it ended. Only a person can say whether it may start again."""
 
     code = "hook-unknown"
 
@@ -186,7 +186,7 @@ class BuildFailed(EdgeguardError):
 
 
 class NotConfirmed(EdgeguardError):
-    """Written, but the edge does not show it in time."""
+    """A write succeeded, but the edge does not show it in time."""
 
     exit_code = 9
 
@@ -210,6 +210,6 @@ class CleanupUnfinished(EdgeguardError):
 
 
 class Interrupted(EdgeguardError):
-    """SIGINT or SIGTERM came before anything was closed, and what had begun was taken back."""
+    """SIGINT or SIGTERM came before anything was closed, and the steps that had begun were taken back."""
 
     exit_code = 130

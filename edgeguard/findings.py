@@ -1,4 +1,4 @@
-"""A finding: one thing that was looked at, how it stands, and what to do about it."""
+"""Findings: the result of one check, with its evidence and a remedy."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Severity = Literal["ok", "note", "warning", "critical"]
-"""From "as it should be" to "a visitor would notice a closure". `note` is for the reader's information alone."""
+"""`critical`: a visitor would notice a closure. `note` is information alone, and `ok` needs nothing."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """`name` is stable: scripts test it, and where something is refused it names the override.
+    """The result of one check.
 
-    `text` says what was found, with its evidence; `remedy` what to do now ("" where there is nothing to do); `url` the
-    page that it is about, where it is about one.
+    `name` is stable: scripts test it, and where a finding refuses something, it names the override. `text` says what
+    was found, with its evidence. `remedy` says what to do now ("" where there is nothing to do). `url` is the page that
+    it is about, if it is about one.
     """
 
     name: str
@@ -24,7 +25,7 @@ class Finding:
     url: str | None = None
 
     def about(self, environment: str) -> Finding:
-        """The same, with the environment's name in the commands of its remedy, which are written with ENV."""
+        """The same finding, with the environment's name in place of ENV in the commands of its remedy."""
         return replace(self, remedy=self.remedy.replace("ENV", environment))
 
     @property

@@ -1,8 +1,8 @@
-"""Patterns of paths, as rules of an environment's file have them.
+"""Patterns of paths in the rules of an environment's file.
 
-`*` is any part of one name, `?` one character of it, `**` anything across folders (`**/` also none), `{word}` a part of
-one name that is kept by this word. A pattern is about a whole path from the root of the tree; one that ends in / is
-about everything below that folder.
+`*` matches any part of one name, `?` one character of it, and `**` anything across folders (`**/` also no folder).
+`{word}` matches a part of one name, and a template may use it by this word. A pattern has to match a whole path from
+the root of the tree; a pattern that ends in / matches everything below that folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
     """The pattern as a regular expression, to be matched against a whole path.
 
     Raises:
-        ValueError: it is no pattern, or names a word twice.
+        ValueError: it is not a pattern, or it names a word twice.
     """
     if not pattern or pattern.startswith("/") or "\n" in pattern:
         raise ValueError(f"{pattern!r} is not a pattern: paths begin at the root of the tree, without /")
@@ -34,10 +34,10 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 
 def words(template: str) -> set[str]:
-    """The words that a template takes from a match."""
+    """The words in a template."""
     return set(re.findall(_WORDS, template))
 
 
 def filled(template: str, found: re.Match[str]) -> str:
-    """The template with what the match kept."""
+    """The template with each word replaced by what the match has for it."""
     return re.sub(_WORDS, lambda word: found[word[1]], template)

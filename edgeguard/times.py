@@ -1,4 +1,4 @@
-"""Moments, durations and digests, as people and other programs read them."""
+"""Times, durations and digests in the forms that people and other programs read."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 
 
 def rfc3339(at: float) -> str:
-    """A Unix time as people and machines write it."""
+    """A Unix time in the form of RFC 3339, in UTC with milliseconds."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def unix(text: str) -> float:
-    """RFC 3339 as Unix time.
+    """The Unix time of a text in the form of RFC 3339.
 
     Raises:
-        ValueError: it is none, or has no time zone.
+        ValueError: the text is not such a time, or has no time zone.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
@@ -23,7 +23,7 @@ def unix(text: str) -> float:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 90 s, 5 min, 4 h, 7 d, exact where they are whole."""
+    """Seconds for people: 90 s, 5 min, 4 h, 7 d. Where no unit fits exactly: hours with a decimal, or seconds."""
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= size and seconds % size == 0:
             return f"{seconds // size:.0f} {unit}"
@@ -33,5 +33,5 @@ def duration(seconds: float) -> str:
 
 
 def short(digest: str | None) -> str:
-    """A release's digest as people read it."""
+    """A release's digest, shortened for people; "none" for None."""
     return digest[:12] if digest else "none"

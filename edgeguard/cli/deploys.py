@@ -7,23 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from edgeguard.cli import app
-from edgeguard.cli.options import (
-    Config,
-    Fenced,
-    Json,
-    Name,
-    PurgeKey,
-    Quiet,
-    State,
-    Verbose,
-    Version,
-    Without,
-    accepted,
-)
-from edgeguard.cli.output import listener, print_json, print_text, teller
+from edgeguard.cli.app import app
+from edgeguard.cli.options import Fenced, Name, Options, PurgeKey, Without, accepted, verb
 
+Ref = Annotated[str | None, typer.Option("--ref", help="A commit, tag or branch. [the environment's branch]")]
 Accept = Annotated[list[str] | None, typer.Option("--accept", help="Go on although preflight names this; repeatable.")]
+Supersede = Annotated[
+    str | None, typer.Option(metavar="DEPLOY", help="Come in place of this unfinished deploy, with a fix.")
+]
 Hook = Annotated[
     Literal["again", "skip"] | None,
     typer.Option("--hook", help="Where the hook failed, or nobody knows how it ended: start it again, or skip it."),
@@ -33,167 +24,99 @@ Wait = Annotated[
 ]
 
 
-@app.command(epilog="Example: edgeguard plan production")
-def plan(
-    name: Name,
-    ref: Annotated[
-        str | None, typer.Option("--ref", help="A commit, tag or branch. [the environment's branch]")
-    ] = None,
-    purge_key: PurgeKey = None,
-    config: Config = None,
-    state: State = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    version: Version = False,
-) -> None:
-    """What a deploy would do, phase by phase. Builds the image; touches nothing else."""
-    from edgeguard.deploy.plan import plan as planned
-    from edgeguard.environment import Environment
+@verb(app, "edgeguard plan production")
+def plan(name: Name, options: Options, ref: Ref = None, purge_key: PurgeKey = None) -> None:
+    """Show what a deploy would do, phase by phase. Builds the image; touches nothing else."""
+    from edgeguard.cli.say.deploys import planned
+    from edgeguard.deploy.plan import plan as phases_of
 
-    environment = Environment.open(name, config=config, state=state)
-    listen = listener(as_json=False, quiet=quiet or as_json, verbose=verbose)
-    phases = planned(environment, ref, purge_keys=tuple(purge_key or ()), listen=listen)
-    if as_json:
-        print_json({"environment": name, "phases": phases})
-        return
-    for phase in phases:
-        for number, line in enumerate(phase["acts"] or ["nothing"]):
-            print_text(f"{phase['name'] if number == 0 else '':<12} {line}")
+    environment = options.environment(name)
+    phases = phases_of(environment, ref, purge_keys=tuple(purge_key or ()), listen=options.progress())
+    options.answer({"environment": name, "phases": phases}, planned(phases))
 
 
-@app.command(epilog="Example: edgeguard deploy production --purge-key news")
+@verb(app, "edgeguard deploy production --purge-key news")
 def deploy(
     name: Name,
-    ref: Annotated[
-        str | None, typer.Option("--ref", help="A commit, tag or branch. [the environment's branch]")
-    ] = None,
+    options: Options,
+    ref: Ref = None,
     purge_key: PurgeKey = None,
     accept: Accept = None,
-    supersede: Annotated[
-        str | None, typer.Option(metavar="DEPLOY", help="Come in place of this unfinished deploy, with a fix.")
-    ] = None,
+    supersede: Supersede = None,
     without: Without = None,
     fenced: Fenced = None,
     wait: Wait = False,
-    config: Config = None,
-    state: State = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    version: Version = False,
 ) -> None:
     """Deploy, with visitors of cached pages kept served meanwhile. Ends with a report."""
     from edgeguard.deploy import lost_servers
     from edgeguard.deploy.attempt import Wish
     from edgeguard.deploy.deploy import deploy as run
     from edgeguard.deploy.steps import ACCEPTABLE
-    from edgeguard.environment import Environment
 
-    environment = Environment.open(name, config=config, state=state)
-    environment = lost_servers.whole(environment, without=without or (), fenced=fenced or ())
+    environment = lost_servers.whole(options.environment(name), without=without or (), fenced=fenced or ())
     wish = Wish(ref, tuple(purge_key or ()), accepted(accept, ACCEPTABLE), supersede, wait=wait)
-    end(run(environment, wish, listen=listener(as_json=as_json, quiet=quiet, verbose=verbose)), as_json=as_json)
+    options.end(run(environment, wish, listen=options.events()))
 
 
-@app.command(epilog="Example: edgeguard resume production --hook=again")
+@verb(app, "edgeguard resume production --hook=again")
 def resume(
     name: Name,
+    options: Options,
     hook: Hook = None,
     without: Without = None,
     fenced: Fenced = None,
     wait: Wait = False,
-    config: Config = None,
-    state: State = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    version: Version = False,
 ) -> None:
     """Finish the deploy that a crash, a cancelled job or a failed hook left unfinished; from any machine."""
     from edgeguard.deploy import lost_servers, recovery
     from edgeguard.deploy.attempt import Wish
-    from edgeguard.environment import Environment
 
-    environment = Environment.open(name, config=config, state=state)
-    environment = lost_servers.as_it_is(environment, without=without or (), fenced=fenced or ())
-    listen = listener(as_json=as_json, quiet=quiet, verbose=verbose)
-    content = recovery.resume(environment, Wish(hook=hook, wait=wait), listen=listen)
-    if content is not None:
-        end(content, as_json=as_json)
-    elif as_json:
-        print_json({"environment": name, "unfinished": None})
-    else:
-        print_text(f"nothing is unfinished in {name}")
+    environment = lost_servers.as_it_is(options.environment(name), without=without or (), fenced=fenced or ())
+    report = recovery.resume(environment, Wish(hook=hook, wait=wait), listen=options.events())
+    if report is not None:
+        options.end(report)
+    options.answer({"environment": name, "unfinished": None}, f"nothing is unfinished in {name}")
 
 
-@app.command(epilog="Example: edgeguard rollback production")
+@verb(app, "edgeguard rollback production")
 def rollback(
-    name: Name,
-    accept: Accept = None,
-    without: Without = None,
-    fenced: Fenced = None,
-    config: Config = None,
-    state: State = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    version: Version = False,
+    name: Name, options: Options, accept: Accept = None, without: Without = None, fenced: Fenced = None
 ) -> None:
     """Undo the deploy that was left unfinished; if none was, deploy the release before. From any machine."""
     from edgeguard.deploy import lost_servers, recovery
     from edgeguard.deploy.attempt import Wish
     from edgeguard.deploy.steps import ACCEPTABLE
-    from edgeguard.environment import Environment
 
-    environment = Environment.open(name, config=config, state=state)
-    environment = lost_servers.as_it_is(environment, without=without or (), fenced=fenced or ())
-    listen = listener(as_json=as_json, quiet=quiet, verbose=verbose)
-    end(recovery.rollback(environment, Wish(accept=accepted(accept, ACCEPTABLE)), listen=listen), as_json=as_json)
+    environment = lost_servers.as_it_is(options.environment(name), without=without or (), fenced=fenced or ())
+    wish = Wish(accept=accepted(accept, ACCEPTABLE))
+    options.end(recovery.rollback(environment, wish, listen=options.events()))
 
 
-@app.command(epilog="Example: edgeguard status production --json")
-def status(
-    name: Name,
-    config: Config = None,
-    state: State = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    version: Version = False,
-) -> None:
-    """What is in force now: the servers, the lock, and the grace as the edge shows it."""
+@verb(app, "edgeguard status production --json")
+def status(name: Name, options: Options) -> None:
+    """Show what is in force now: the servers, the lock, and the grace as the edge shows it."""
     from edgeguard.deploy.status import status as look
     from edgeguard.deploy.status import text
-    from edgeguard.environment import Environment
 
-    found = look(Environment.open(name, config=config, state=state), now=time.time())
-    if as_json:
-        print_json(found)
-    else:
-        print_text(text(found))
+    found = look(options.environment(name), now=time.time())
+    options.answer(found, text(found))
 
 
-@app.command(epilog="Example: edgeguard report production --json")
+@verb(app, "edgeguard report production --json")
 def report(
     name: Name,
+    options: Options,
     deploy_id: Annotated[str | None, typer.Argument(metavar="[DEPLOY]", help="A deploy's id. [the last one]")] = None,
-    config: Config = None,
-    state: State = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    version: Version = False,
 ) -> None:
-    """One deploy of this machine: how it ended, its phases, and what visitors saw."""
+    """Show one deploy of this machine: how it ended, its phases, and what visitors saw."""
     from edgeguard import settings
     from edgeguard.deploy.report import journals, load
     from edgeguard.deploy.report.text import render
     from edgeguard.environment import config_folder, state_folder
     from edgeguard.errors import UsageError
 
-    settings.load(name, config_folder(config))
-    folder = state_folder(state) / name
+    settings.load(name, config_folder(options.config))
+    folder = state_folder(options.state) / name
     found = [path for path in journals(folder) if deploy_id in (None, path.name)]
     if not found:
         raise UsageError(
@@ -201,68 +124,31 @@ def report(
             "Deploys are reported on the machine that ran them; --state names its folder.",
         )
     content = load(found[-1])
-    if as_json:
-        print_json(content)
-    else:
-        print_text(render(content))
+    options.answer(content, render(content))
 
 
-@app.command(epilog="Example: edgeguard history production")
-def history(
-    name: Name,
-    config: Config = None,
-    state: State = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    version: Version = False,
-) -> None:
-    """The last deploys, resumes and rollbacks, whatever machine ran them: the servers remember fifty."""
+@verb(app, "edgeguard history production")
+def history(name: Name, options: Options) -> None:
+    """List the last deploys, resumes and rollbacks, whatever machine ran them: the servers remember fifty."""
     from edgeguard.deploy.report.text import history as render
-    from edgeguard.environment import Environment
 
-    past = Environment.open(name, config=config, state=state).record().look().get("history", [])
-    if as_json:
-        print_json({"environment": name, "history": past})
-    else:
-        print_text(render(past) or f"nothing was ever deployed in {name}")
+    past = options.environment(name).record().look().get("history", [])
+    options.answer({"environment": name, "history": past}, render(past) or f"nothing was ever deployed in {name}")
 
 
-@app.command(epilog="Example: edgeguard unlock production 20261123-113749-d23b")
+@verb(app, "edgeguard unlock production 20261123-113749-d23b")
 def unlock(
     name: Name,
     deploy_id: Annotated[str, typer.Argument(metavar="DEPLOY", help="Whose lock: the id that `status` shows.")],
-    config: Config = None,
-    state: State = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    version: Version = False,
+    options: Options,
 ) -> None:
     """Free the lock of a deploy whose process is gone. Watches for cluster.lease that it is; changes nothing else."""
+    from edgeguard.cli.say.deploys import unlocked
     from edgeguard.deploy.lost_servers import as_it_is
     from edgeguard.deploy.status import status as look
     from edgeguard.deploy.status import text
-    from edgeguard.environment import Environment
 
-    environment = as_it_is(Environment.open(name, config=config, state=state))
-    freed = environment.record().unlock(deploy_id, wait=time.sleep, say=teller(quiet=quiet))
+    environment = as_it_is(options.environment(name))
+    freed = environment.record().unlock(deploy_id, wait=time.sleep, say=options.teller())
     left = look(environment, now=time.time())
-    if as_json:
-        print_json({"unlocked": freed, **left})
-    else:
-        print_text(f"the lock of {deploy_id} ({freed['holder']}) is free; this is what it left behind")
-        print_text(text(left))
-
-
-def end(content: dict[str, object], *, as_json: bool) -> None:
-    """End a deploy's command: its report, its error, its exit code."""
-    from edgeguard.deploy.report.text import render
-
-    if as_json:
-        print_json({"event": "report", **content})
-        if content["error"]:
-            print_text(f"edgeguard: {content['error']}\n  {content['remedy'] or ''}".rstrip(), err=True)
-    else:
-        print_text("\n" + render(content))
-    raise typer.Exit(int(str(content["exit_code"])))
+    options.answer({"unlocked": freed, **left}, f"{unlocked(deploy_id, freed)}\n{text(left)}")

@@ -2,82 +2,59 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeguard.cli import app
-from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version, accepted
+from edgeguard.cli.app import group
+from edgeguard.cli.options import Name, Options, accepted, verb
 from edgeguard.cli.output import print_json, print_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
     from edgeguard.cluster import Cluster
-    from edgeguard.doctor.installation import NotDone
     from edgeguard.edge import Policy
     from edgeguard.environment import EdgeSide
     from edgeguard.findings import Finding
 
-edge = typer.Typer(help="The policy in the Fastly service.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(edge, name="edge")
+edge = group("edge", "The policy in the Fastly service.")
 
 Accept = Annotated[
     list[str] | None, typer.Option("--accept", help="Go on although this is found, by its name; repeatable.")
 ]
 
 
-@edge.command(epilog='Example: edgeguard edge install production --reason "first time"')
+@verb(edge, 'edgeguard edge install production --reason "first time"')
 def install(
     name: Name,
+    options: Options,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the version's comment.")] = "edge install",
     accept: Accept = None,
-    config: Config = None,
-    state: State = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    version: Version = False,
 ) -> None:
     """Put the policy into the service: a new version from the active one, validated, shown and activated."""
     from edgeguard.doctor import installation
 
-    environment, cluster = _open(name, config, state, accept)
-    try:
+    environment, cluster = _open(name, options, accept)
+    with _refusals_as_json(name, options):
         done, findings = installation.install(
-            environment,
-            cluster,
-            reason=reason,
-            accept=accept or (),
-            show=lambda before: None if as_json or quiet else print_text(before.diff),
+            environment, cluster, reason=reason, accept=accept or (), show=lambda before: _show(before, options)
         )
-    except installation.NotDone as exc:
-        _not_done(environment, exc, as_json=as_json)
-        raise
-    _done(environment, done, findings, as_json=as_json, otherwise="the policy is installed already")
+    _done(environment, done, findings, options, otherwise="the policy is installed already")
 
 
-@edge.command(epilog="Example: edgeguard edge diff production")
-def diff(
-    name: Name,
-    config: Config = None,
-    state: State = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    version: Version = False,
-) -> None:
-    """What `edge install` would change. Exit code 4 where there is any difference, 0 where there is none."""
+@verb(edge, "edgeguard edge diff production")
+def diff(name: Name, options: Options) -> None:
+    """Show what `edge install` would change. Exit code 4 where there is any difference, 0 where there is none."""
     from edgeguard.errors import Refused
 
-    environment, _ = _open(name, config, state)
+    environment, _ = _open(name, options)
     found = environment.edge.policy()
-    if as_json:
+    if options.as_json:
         print_json(_content(environment, found) | {"differences": list(found.differences)})
-    elif found.diff and not quiet:
-        print_text(found.diff)
+    _show(found, options)
     if found.differences:
         raise Refused(
             f"the service is not as {name} has it: {', '.join(found.differences)}",
@@ -85,48 +62,70 @@ def diff(
         )
 
 
-@edge.command(epilog='Example: edgeguard edge remove production --reason "the site moves"')
+@verb(edge, 'edgeguard edge remove production --reason "the site moves"')
 def remove(
     name: Name,
+    options: Options,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the version's comment.")] = "edge remove",
     dictionary: Annotated[
         bool, typer.Option("--dictionary", help="Also the dictionary: every claim and the audit lines are lost.")
     ] = False,
     accept: Accept = None,
-    config: Config = None,
-    state: State = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    version: Version = False,
 ) -> None:
     """Take the policy out of the service, the same way. Its dictionary stays, unless you ask; other VCL always does."""
     from edgeguard.doctor import installation
 
-    environment, cluster = _open(name, config, state, accept)
-    try:
+    environment, cluster = _open(name, options, accept)
+    with _refusals_as_json(name, options):
         done, findings = installation.remove(
             environment, cluster, reason=reason, dictionary=dictionary, accept=accept or ()
         )
-    except installation.NotDone as exc:
-        _not_done(environment, exc, as_json=as_json)
-        raise
-    if done.diff and not (as_json or quiet):
-        print_text(done.diff)
-    _done(environment, done, findings, as_json=as_json, otherwise="there is nothing of the policy to remove")
-    if environment.settings.edge.mechanism == "settings" and not as_json:
+    _show(done, options)
+    _done(environment, done, findings, options, otherwise="there is nothing of the policy to remove")
+    if environment.settings.edge.mechanism == "settings" and not options.as_json:
         print_text("the service's own stale-if-error stays as it is: what it was before is not known", err=True)
 
 
-def _open(
-    name: str, config: Path | None, state: Path | None, accept: list[str] | None = None
-) -> tuple[EdgeSide, Cluster | None]:
-    """The environment, and its cluster if its file has one."""
+def _open(name: str, options: Options, accept: list[str] | None = None) -> tuple[EdgeSide, Cluster | None]:
+    """The environment, and its cluster if its file has one. A name of --accept that means nothing is refused first."""
     from edgeguard.doctor.installation import ACCEPTABLE
-    from edgeguard.environment import as_far_as_it_goes
 
     accepted(accept, ACCEPTABLE)
-    return as_far_as_it_goes(name, config=config, state=state)
+    return options.as_far_as_it_goes(name)
+
+
+def _show(policy: Policy, options: Options) -> None:
+    """The diff, for people."""
+    if policy.diff and not (options.as_json or options.quiet):
+        print_text(policy.diff)
+
+
+@contextmanager
+def _refusals_as_json(name: str, options: Options) -> Iterator[None]:
+    """A change that was not made has a result too: the findings that stand against it."""
+    from edgeguard.doctor.installation import NotDone
+
+    try:
+        yield
+    except NotDone as exc:
+        if options.as_json:
+            found = [asdict(each) for each in exc.findings]
+            print_json({"environment": name, "changed": False, "error": exc.message, "findings": found})
+        raise
+
+
+def _done(
+    environment: EdgeSide, policy: Policy, findings: Iterable[Finding], options: Options, *, otherwise: str
+) -> None:
+    """The version that is active now. `otherwise` says why nothing was written."""
+    from edgeguard.cli.say.edge import active
+
+    found, content = [asdict(each) for each in findings], _content(environment, policy)
+    content |= {"changed": bool(policy.diff), "notes": list(policy.notes), "findings": found}
+    if not options.as_json:
+        for text in (*(f"{each['name']}: {each['text']}" for each in found), *policy.notes):
+            print_text(f"  ! {text}", err=True)
+    options.answer(content, active(content, otherwise))
 
 
 def _content(environment: EdgeSide, policy: Policy) -> dict[str, Any]:
@@ -138,25 +137,3 @@ def _content(environment: EdgeSide, policy: Policy) -> dict[str, Any]:
         "revision": policy.revision,
         "diff": policy.diff,
     }
-
-
-def _not_done(environment: EdgeSide, refusal: NotDone, *, as_json: bool) -> None:
-    if as_json:
-        found = [asdict(each) for each in refusal.findings]
-        print_json({"environment": environment.name, "changed": False, "error": refusal.message, "findings": found})
-
-
-def _done(environment: EdgeSide, policy: Policy, findings: Iterable[Finding], *, as_json: bool, otherwise: str) -> None:
-    changed = bool(policy.diff)
-    if as_json:
-        found, notes = [asdict(each) for each in findings], list(policy.notes)
-        print_json(_content(environment, policy) | {"changed": changed, "notes": notes, "findings": found})
-        return
-    for text in (*(f"{each.name}: {each.text}" for each in findings), *policy.notes):
-        print_text(f"  ! {text}", err=True)
-    settings = "the service's own stale-if-error at the ceiling"
-    what = (
-        settings if policy.revision == "settings" else f"policy {policy.revision}" if policy.revision else "no policy"
-    )
-    said = f"is active, with {what}" if changed else f"is active: {otherwise}; nothing was written"
-    print_text(f"version {policy.version} of {environment.settings.edge.service} {said}")

@@ -1,16 +1,31 @@
-"""Options that all commands share."""
+"""Options that several commands share, and the bundle of those that nearly all have.
+
+A verb has one parameter for the bundle. `verb` shows Typer the bundle's options one by one, and gives the function the
+bundle:
+
+    @verb(app, "edgeguard history production")
+    def history(name: Name, options: Options) -> None: ...
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 import edgeguard
+from edgeguard.cli import output
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
+
+    from edgeguard.cluster import Cluster
+    from edgeguard.deploy.journal import Entry
+    from edgeguard.environment import EdgeSide, Environment
 
 
 def _version(wanted: bool) -> None:
@@ -20,12 +35,22 @@ def _version(wanted: bool) -> None:
 
 
 def _surrogate_keys(keys: list[str] | None) -> list[str] | None:
-    """Refuse what can't be a key now, and not when everything else is done."""
+    """Refuse now, before anything is done, a text that can't be a key."""
     if keys:
         from edgeguard.edge.fastly.purges import batches
 
         list(batches(keys))
     return keys
+
+
+def whole_seconds(text: str) -> int:
+    """A duration of the command line, such as 90s, 30m, 2h or 1d. Raises BadParameter for any other text."""
+    from edgeguard.settings import seconds
+
+    try:
+        return int(seconds(text))
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from exc
 
 
 Name = Annotated[str, typer.Argument(metavar="ENV", help="The environment: config/ENV.toml.")]
@@ -57,20 +82,102 @@ PurgeKey = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Folders:
+    """Where an environment's file is, and where this machine's journals are."""
+
+    config: Config = None
+    state: State = None
+
+    def environment(self, name: str) -> Environment:
+        """The environment, whole. Raises UsageError, as all of these do, where it can't be opened."""
+        from edgeguard.environment import Environment
+
+        return Environment.open(name, config=self.config, state=self.state)
+
+    def edge_side(self, name: str) -> EdgeSide:
+        """The environment without its cluster, which its file need not have."""
+        from edgeguard.environment import EdgeSide
+
+        return EdgeSide.open(name, config=self.config, state=self.state)
+
+    def as_far_as_it_goes(self, name: str) -> tuple[EdgeSide, Cluster | None]:
+        """The environment, and its cluster if its file has one."""
+        from edgeguard.environment import as_far_as_it_goes
+
+        return as_far_as_it_goes(name, config=self.config, state=self.state)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How a command speaks: with --json to programs, else to people."""
+
+    as_json: Json = False
+    quiet: Quiet = False
+    verbose: Verbose = False
+    version: Version = False
+
+    def answer(self, content: object, text: str) -> None:
+        """The command's result on stdout: one object with --json, else text."""
+        if self.as_json:
+            output.print_json(content)
+        else:
+            output.print_text(text)
+
+    def end(self, report: dict[str, Any]) -> NoReturn:
+        """End a deploy's command with its report, its error and its exit code."""
+        from edgeguard.deploy.report.text import render
+
+        if not self.as_json:
+            output.print_text("\n" + render(report))
+        else:
+            output.print_json({"event": "report", **report})
+            if report["error"]:
+                output.print_text(f"edgeguard: {report['error']}\n  {report['remedy'] or ''}".rstrip(), err=True)
+        raise typer.Exit(report["exit_code"])
+
+    def events(self) -> Callable[[Entry], None]:
+        """The listener of a command whose events are its result: with --json each is a line on stdout."""
+        return output.listener(as_json=self.as_json, quiet=self.quiet, verbose=self.verbose)
+
+    def progress(self) -> Callable[[Entry], None]:
+        """The listener of a command with one result at its end: people see events meanwhile, programs don't."""
+        return output.listener(as_json=False, quiet=self.quiet or self.as_json, verbose=self.verbose)
+
+    def teller(self) -> Callable[[str], None]:
+        """The listener of sentences, on stderr also with --json. None with --quiet."""
+        return output.teller(quiet=self.quiet)
+
+
+@dataclass(frozen=True)
+class Options(Voice, Folders):
+    """The options that nearly all commands have."""
+
+
+def verb(group: typer.Typer, example: str, *, name: str | None = None) -> Callable[[Callable[..., None]], None]:
+    """Add a function to the app or to one of its groups. Its help ends with the example."""
+
+    def add(run: Callable[..., None]) -> None:
+        own = dict(inspect.signature(run, eval_str=True).parameters)
+        [bundle] = [own.pop(name) for name in list(own) if own[name].annotation in (Options, Voice)]
+        shared = inspect.signature(bundle.annotation, eval_str=True).parameters.values()
+
+        @functools.wraps(run)
+        def with_bundle(**given: Any) -> None:  # noqa: ANN401 (whatever Typer read)
+            options = bundle.annotation(**{option.name: given.pop(option.name) for option in shared})
+            run(**given, **{bundle.name: options})
+
+        every = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own.values(), *shared)]
+        with_bundle.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]  # Typer reads it
+        group.command(name, epilog=f"Example: {example}")(with_bundle)
+
+    return add
+
+
 def accepted(names: list[str] | None, acceptable: Collection[str]) -> tuple[str, ...]:
-    """The refusals that a person accepts by name. UsageError where one has no such name."""
+    """The refusals that a person accepts by name. Raises UsageError where no refusal has such a name."""
     from edgeguard.errors import UsageError
 
     if unknown := set(names or ()) - set(acceptable):
         raise UsageError(f"--accept {min(unknown)}: no refusal has this name", f"One of: {', '.join(acceptable)}.")
     return tuple(names or ())
-
-
-def whole_seconds(text: str) -> int:
-    """A duration of the command line, such as 90s, 30m, 2h, 1d. What is no duration is bad usage."""
-    from edgeguard.settings import seconds
-
-    try:
-        return int(seconds(text))
-    except ValueError as exc:
-        raise typer.BadParameter(str(exc)) from exc

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import io
 import os
 import signal
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from edgeguard.cli import app
-from edgeguard.cli.options import Config, Json, Name, Quiet, State, Verbose, Version
+from edgeguard.cli.app import app
+from edgeguard.cli.options import Name, Options, verb
 from edgeguard.errors import EdgeguardError, UsageError
 
 if TYPE_CHECKING:
@@ -34,9 +33,10 @@ class Format(StrEnum):
     prometheus = "prometheus"
 
 
-@app.command(epilog="Example: edgeguard probe production --format nagios -w 30m -c 10m")
+@verb(app, "edgeguard probe production --format nagios -w 30m -c 10m")
 def probe(
     name: Name,
+    options: Options,
     how: Annotated[Format, typer.Option("--format", help="For people, a program, Nagios or Prometheus.")] = Format.text,
     warning: Annotated[
         str | None,
@@ -45,18 +45,10 @@ def probe(
     critical: Annotated[
         str | None, typer.Option("--critical", "-c", help="The same for CRITICAL: 10m. Or a range, as Nagios has them.")
     ] = None,
-    timeout: Annotated[
-        str, typer.Option("--timeout", "-t", help="What hasn't answered after this time, doesn't answer.")
-    ] = "10s",
-    config: Config = None,
-    state: State = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    version: Version = False,
+    timeout: Annotated[str, typer.Option("--timeout", "-t", help="How long to wait for all answers together.")] = "10s",
 ) -> None:
-    """The health check: is the site well, closed on purpose, or down; and how long could the edge go on without it?"""
-    if as_json and how not in (Format.text, Format.json):
+    """Check the site's health: is it well, closed on purpose, or down; and how long could the edge go on without it?"""
+    if options.as_json and how not in (Format.text, Format.json):
         raise UsageError(f"--json and --format {how} are two answers", "Give one of them.")
     limits = _limits(warning, critical, timeout)
     from edgeguard.environment import config_folder
@@ -65,9 +57,9 @@ def probe(
     from edgeguard.monitor.look import look
     from edgeguard.settings import load_edge_only
 
-    settings = load_edge_only(name, config_folder(config))
+    settings = load_edge_only(name, config_folder(options.config))
     health = judge(name, settings, look(settings, timeout=limits.timeout), limits)
-    raise typer.Exit(health.code if _write(FORMATS[Format.json if as_json else how](health)) else UNKNOWN)
+    raise typer.Exit(health.code if _write(FORMATS[Format.json if options.as_json else how](health)) else UNKNOWN)
 
 
 def _limits(warning: str | None, critical: str | None, timeout: str) -> Limits:
@@ -86,19 +78,18 @@ def _limits(warning: str | None, critical: str | None, timeout: str) -> Limits:
 
 
 class _EndedBySignal(BaseException):
-    """Nothing that takes errors may take this one."""
+    """A signal came. It is no Exception, so that no code below takes it for an error of its own."""
 
 
 def guarded(run: Callable[[], int], arguments: Sequence[str]) -> int:
-    """Run the command. What ends it without a verdict (bad usage, a bug, a signal) is UNKNOWN, said in its format."""
+    """Run the command. If bad usage, a bug or a signal ends it without a verdict, the verdict is UNKNOWN."""
     signal.signal(signal.SIGTERM, _end)
-    gc.disable()  # this process lives for a moment, and most of that is imports, which make no garbage
-    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # or it searches everything that is installed for some
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # else pydantic searches all installed packages for plugins
     try:
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # whatever a monitor's locale can't write
+            sys.stdout.reconfigure(errors="backslashreplace")  # for characters that a monitor's locale can't write
         return run()
-    except BaseException as exc:  # noqa: BLE001 - whatever it is, to a monitor it is UNKNOWN
+    except BaseException as exc:  # noqa: BLE001 (to a monitor, any error is UNKNOWN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _say(_reason(exc), arguments)
         return UNKNOWN
@@ -123,7 +114,7 @@ def _reason(exc: BaseException) -> str:
 
 
 def _say(message: str, arguments: Sequence[str]) -> None:
-    """In the format that was asked for, as far as that can be told. Monitors read what is on stdout."""
+    """Print UNKNOWN on stdout, which monitors read, in the format that the arguments ask for."""
     words = [word for word in arguments if not word.startswith("-")]
     from edgeguard.monitor.formats import unknown
 
@@ -131,7 +122,7 @@ def _say(message: str, arguments: Sequence[str]) -> None:
 
 
 def _write(text: str) -> bool:
-    """Whether it could be written. If not, what is still to be written goes nowhere, or Python's own exit code wins."""
+    """Write to stdout; False if that failed. Later writes then go nowhere: else Python would pick the exit code."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -143,6 +134,7 @@ def _write(text: str) -> bool:
 
 
 def _format(arguments: Sequence[str]) -> str:
+    """The format that the arguments ask for, read without Typer: it may have refused them."""
     if "--json" in arguments:
         return "json"
     for word, following in zip(arguments, [*arguments[1:], ""], strict=True):

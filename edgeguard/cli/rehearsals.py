@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from edgeguard.cli import app
-from edgeguard.cli.deploys import end
-from edgeguard.cli.options import Json, Quiet, Verbose, Version
-from edgeguard.cli.output import listener, print_json
+from edgeguard.cli.app import app
+from edgeguard.cli.options import Json, Version, Voice, verb
+from edgeguard.cli.output import print_json, print_text
 from edgeguard.machine import signals
 
 if TYPE_CHECKING:
@@ -22,8 +21,9 @@ if TYPE_CHECKING:
     from edgeguard.rehearsal.world import World
 
 
-@app.command(epilog="Example: edgeguard rehearse ./my-site --page / --page /news")
+@verb(app, "edgeguard rehearse ./my-site --page / --page /news")
 def rehearse(
+    voice: Voice,
     repository: Annotated[
         Path | None, typer.Argument(metavar="[REPO]", help="A Git repository. [a bundled site]")
     ] = None,
@@ -42,14 +42,12 @@ def rehearse(
         typer.Option(help="What follows when the hook or what comes after it fails."),
     ] = "stay-closed",
     stay: Annotated[bool, typer.Option("--stay", help="Set the world up, say where it is, and stay.")] = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    version: Version = False,
 ) -> None:
-    """A whole guarded deploy on this machine: a stand-in for Fastly, real servers, live visitors."""
+    """Run a whole guarded deploy on this machine: a stand-in for Fastly, real servers, live visitors."""
+    from edgeguard.cli.say.rehearsals import ready
     from edgeguard.errors import UsageError
-    from edgeguard.rehearsal.world import Scene, World
+    from edgeguard.rehearsal.scene import Scene
+    from edgeguard.rehearsal.world import World
 
     if ref is not None and repository is None:
         raise UsageError("--ref names a commit of REPO, and no REPO is given", "Name the repository too.")
@@ -59,16 +57,14 @@ def rehearse(
             "Leave one of the two out.",
         )
     scene = Scene(repository, ref, servers, hook_seconds, unguarded, fail, tuple(page or ()), after_hook_failure)
-    say = listener(as_json=as_json and not stay, quiet=quiet or (as_json and stay), verbose=verbose)
-    with _ended(World(scene, say)) as world:
+    with _ended(World(scene, voice.progress() if stay else voice.events())) as world:
         world.begin()
         if not stay:
-            end(world.deploy(), as_json=as_json)
-        if as_json:
+            voice.end(world.deploy())
+        if voice.as_json:
             print_json(world.ready(), secrets=True)
         else:
-            typer.echo("\n".join(f"{key:<12} {value}" for key, value in world.ready().items() if key != "event"))
-            typer.echo(f"\nTry: edgeguard deploy rehearsal --config {world.config}\nCtrl-C ends this world.")
+            print_text(ready(world.ready()), secrets=True)
         signal.sigwait(signals.heeded())
 
 
@@ -106,7 +102,7 @@ def standin(
     as_json: Json = False,
     version: Version = False,
 ) -> None:
-    """The stand-in for Fastly alone, on loopback, until it is told to stop."""
+    """Run the stand-in for Fastly alone, on loopback, until it is told to stop."""
     from edgeguard.standin.program import run
 
     run(

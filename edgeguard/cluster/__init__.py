@@ -93,9 +93,9 @@ class Cluster(Protocol):
     between can do nothing. Where one gate stands in front of all servers, an act on the gate has to be fenced by them
     too: the driver holds the locks of all servers, or the gate keeps an epoch of its own that `write_record` raises.
 
-    **The note.** An act with `note` first writes this record on each server, as `write_record(epoch, note)` would, under
-    the same lock if the driver can. A record never goes back: in one epoch a server keeps the record with the higher
-    `serial`, and passes over the other one without an error.
+    **The note.** An act with `note` first writes this record on each server, as `write_record(epoch, note)` would,
+    under the same lock if the driver can. A record never goes back: in one epoch a server keeps the record with the
+    higher `serial`, and passes over the other one without an error.
 
     **Errors.** Whatever goes wrong is a ClusterError or one of its classes (edgeguard/errors.py), with `server` set to
     the name of the server that it is about. Callers and the suite tell errors by class, never by their words. An act on
@@ -220,8 +220,8 @@ class Cluster(Protocol):
         processes. With None (what was there before a first deploy) nothing is current and nothing runs.
 
         A server that runs the generation already is left alone, open or closed: its process keeps its pid. Where the
-        generation is current, and its process or supervisor is dead, they are started. A server that fails keeps what it
-        had, or is left with nothing running; the others are finished all the same.
+        generation is current, and its process or supervisor is dead, they are started. A server that fails keeps what
+        it had, or is left with nothing running; the others are finished all the same.
 
         Raises:
             NotClosed: the gate lets requests through to a server that would have to change.

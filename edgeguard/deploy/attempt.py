@@ -15,8 +15,7 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.machine.redaction import redacted
 from edgeguard.machine.signals import Stop
 from edgeguard.machine.who import this_holder
-from edgeguard.site.visitors import Visitors
-from edgeguard.site.visitors import read as read_samples
+from edgeguard.site import samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -52,6 +51,8 @@ def attempt(
     `of` is the deploy that an earlier run left unfinished (None: this is a new one). `listen` hears every entry of the
     journal, and lines of output, as they come.
     """
+    from edgeguard.site.visitors import Visitors  # noqa: PLC0415 (asyncio: 20 ms, which `plan` saves)
+
     name = new_id()
     folder = environment.state / name
     stop = Stop()
@@ -97,7 +98,7 @@ def attempt(
         deployment.let_go(command=command, **_in_short(log, failure))
         for act in deployment.afterwards:
             act()
-    return report.fold(log.entries, read_samples(folder / "samples.jsonl"))
+    return report.fold(log.entries, samples.read(folder / "samples.jsonl"))
 
 
 def _grace(environment: Environment) -> dict[str, Any]:

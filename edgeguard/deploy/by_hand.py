@@ -10,7 +10,7 @@ from edgeguard.cluster import Closure
 from edgeguard.deploy import steps
 from edgeguard.deploy.attempt import new_id
 from edgeguard.errors import EdgeguardError, Locked, OriginsUnhealthy
-from edgeguard.grace.support import within_limits
+from edgeguard.grace import claims
 from edgeguard.machine.signals import Stop
 from edgeguard.machine.who import this_holder
 from edgeguard.site import front_door
@@ -32,22 +32,21 @@ def close(environment: Environment, *, lasting: int, reason: str, say: Callable[
         Locked: somebody is at work, or the cluster is closed already.
         EdgeError, NotConfirmed: the grace could not be claimed; nothing was closed.
     """
-    if environment.settings.edge.mechanism == "vcl":
+    if claims.possible(environment):
         edge = environment.settings.edge
-        within_limits(environment, lasting, min(edge.ceiling, edge.base_grace + lasting))
+        claims.within_limits(environment, lasting, min(edge.ceiling, edge.base_grace + lasting))
     until = time.time() + lasting
     with _locked(environment, say) as deployment:
         record, cluster = deployment.record, environment.cluster
         if not all(server.open for server in cluster.state()):
             raise Locked("the cluster is closed already", f"See `edgeguard status {environment.name}`.")
-        claim = steps.ClaimGrace(deployment, lasting=max(lasting, environment.settings.claim.held))
         try:
-            claimed = claim.do()
+            claimed = deployment.claim.take(lasting=max(lasting, environment.settings.claim.held))
         except EdgeguardError:
-            claim.undo({})
+            deployment.claim.undo(proved=False)
             raise
         closure = {"id": deployment.id, "who": this_holder(), "why": reason, "until": rfc3339(until)}
-        record.note(closure=closure)  # before the act: who comes now knows why it is closed, and `open` takes it back
+        record.note(closure=closure)  # before the act, so that others know why it is closed, and `open` takes it back
         cluster.close(deployment.epoch, Closure(deployment.id, until))
         cut = cluster.drain(deployment.epoch, environment.settings.cluster.drain_timeout)
     ends = {"until": rfc3339(claimed["until"])} if "until" in claimed else {}
@@ -67,7 +66,7 @@ def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[st
     with _locked(environment, say, closed=True) as deployment:
         record, cluster = deployment.record, environment.cluster
         generation = deployment.previous_generation()
-        cluster.check(generation, whole=False, cancelled=deployment.stop.asked)
+        cluster.check(generation, cancelled=deployment.stop.asked)
         record.note(without=deployment.without)
         cluster.open(deployment.epoch, generation.name)
         record.note(closure=None)
@@ -80,7 +79,7 @@ def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[st
                 f"the cluster is open, but {exc.message}; the grace stays long",
                 f"{exc.remedy} Once it is well: edgeguard cluster open {environment.name} gives the grace back.",
             ) from exc
-        steps.ClaimGrace(deployment).drop()
+        deployment.claim.drop()
         without = {"without": list(cluster.left_out)}
         return {"opened": generation.release, "servers": [server.name for server in cluster.state()], **without}
 
@@ -93,7 +92,7 @@ def _locked(environment: Environment, say: Callable[..., None], *, closed: bool 
     with stop.listening():
         record = deployment.record
         lock = record.look().get("lock")
-        if closed and lock and lock.get("by_hand"):  # whoever closed or opened it died doing so
+        if closed and lock and lock.get("by_hand"):  # the process that closed or opened it died doing so
             record.take_over(wait=stop.sleep, say=lambda text: say("warning", text=text))
         else:
             record.take(None, by_hand=deployment.id, closed_by_hand=closed)

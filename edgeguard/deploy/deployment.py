@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgeguard.cluster.host import images
 from edgeguard.errors import ClusterError
+from edgeguard.grace import claims
+from edgeguard.grace.deploy_claim import DeployClaim, NoClaim
 from edgeguard.machine.renewal import Renewal
-from edgeguard.release import image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -73,13 +76,21 @@ class Deployment:
 
     @property
     def guarded(self) -> bool:
-        """Whether this deploy claims grace; a person can accept to go without."""
+        """Whether the edge has to cover the closure; a person can accept to go without."""
         return UNGUARDED not in self.accept
 
     @property
     def claims(self) -> bool:
-        """Whether it does so by a claim of its own, which the edge can confirm."""
-        return self.guarded and self.environment.settings.edge.mechanism == "vcl"
+        """Whether this deploy makes a claim of its own, which the edge can confirm."""
+        return self.guarded and claims.possible(self.environment)
+
+    @cached_property
+    def claim(self) -> DeployClaim | NoClaim:
+        """This deploy's claim on the grace, the same one from the first step to the last. What it is depends on
+        `accept`, so that has to be known when it is first asked for."""
+        if not self.claims:
+            return NoClaim(self.environment, stop=self.stop, say=self.say)
+        return DeployClaim(self.environment, self.record, self.id, stop=self.stop, say=self.say, renew=self.renew)
 
     @property
     def serving(self) -> Cluster:
@@ -135,7 +146,7 @@ class Deployment:
         if differs:
             self.say(
                 "warning",
-                text=f"the image {generation.image}, which serves, is not as it was built: {image.in_short(differs)}. "
+                text=f"the image {generation.image}, which serves, is not as it was built: {images.in_short(differs)}. "
                 "See what writes there; the deploy of another commit leaves it behind",
             )
 

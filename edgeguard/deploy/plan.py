@@ -1,4 +1,4 @@
-"""What a deploy would do, in the words of the driver and of the edge's API."""
+"""A deploy's phases and the acts in each, in the words of the driver and of the edge's API. Nothing is done."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgeguard.deploy.journal import Entry
-    from edgeguard.deploy.saga import Step
     from edgeguard.environment import Environment
 
 
@@ -41,9 +40,8 @@ def plan(
         purge_keys=purge_keys,
     )
     steps.Build(deployment).do()
-    until_committed, committed = deploy.phases(deployment)
-    every: list[Step] = [*until_committed, *committed]
-    names = [step.name for step in every if step.name not in report.INTERNAL]
+    phases = (*deploy.UNTIL_COMMITTED, *deploy.COMMITTED)
+    names = [phase.name for phase in phases if phase.name not in report.INTERNAL]
     epoch = int(deployment.record.look().get("epoch", 0)) + 1
     return [{"name": name, "acts": _acts(name, deployment, DEPLOY_SLOTS[epoch % 2])} for name in names]
 

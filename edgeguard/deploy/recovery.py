@@ -1,4 +1,4 @@
-"""What a deploy left unfinished, finished or undone, from any machine: the servers and the edge say how things are.
+"""Finish or undo a deploy that was left unfinished, from any machine: the servers and the edge say how things are.
 
 The record on the servers tells which deploy it was and how far it had got; the servers tell what is current, what runs,
 what is open, and how the hook ended. The journal of the machine that died is not needed.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.deploy import deploy, saga, steps
+from edgeguard.deploy import deploy, saga, steps, verdict
 from edgeguard.deploy.attempt import attempt
 from edgeguard.errors import (
     CleanupUnfinished,
@@ -26,7 +26,7 @@ from edgeguard.errors import (
 from edgeguard.times import short
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from edgeguard.deploy.attempt import Log, Story, Wish
     from edgeguard.deploy.journal import Entry
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None]) -> dict[str, Any] | None:
-    """Finish the deploy that was left unfinished. Returns its report; None where there is nothing to finish.
+    """Finish the deploy that was left unfinished. Returns its report; None if there is nothing to finish.
 
     Raises:
         Locked: somebody is at work.
@@ -47,24 +47,23 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
         return None
 
     def story(deployment: Deployment, log: Log) -> EdgeguardError | None:
-        until_committed, committed = deploy.phases(deployment)
         _take_over(deployment, log, "finish it")
         record = deployment.record.deploy
         if record["phase"] == "committed":
-            return deploy.finish(deployment, committed, log)
+            return deploy.finish(deployment, log)
         if record["phase"] == "lock" and deployment.generation is None:
             return _undo(deployment, log, _never_staged(record, environment.name))
         _refuse_guess(environment, record, wish)
-        _claim_again(until_committed, log, deployment)
+        _claim_again(deployment, log)
         _wait_for_the_hook(deployment)
-        return deploy.run(deployment, log, until_committed, committed, adopted=_adopted(deployment), wait=wish.wait)
+        return deploy.run(deployment, log, adopted=_adopted(deployment), wait=wish.wait)
 
     _refuse_guess(environment, left, wish)
     return attempt(environment, wish, _held_while_closed(story), command="resume", of=left["id"], listen=listen)
 
 
 def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None]) -> dict[str, Any]:
-    """Undo the deploy that was left unfinished, and the one in whose place it came; where there is none, or it had
+    """Undo the deploy that was left unfinished, and the deploy in whose place it came. If there is none, or it had
     committed, deploy the release before.
 
     Raises:
@@ -76,12 +75,13 @@ def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], 
         if deployment.record.deploy["phase"] == "committed":
             raise Locked(f"{deployment.id} has committed meanwhile", "Look again: edgeguard status.")
         deployment.by_hand = True
-        _claim_again(deploy.phases(deployment)[0], log, deployment)
+        _claim_again(deployment, log)
         _wait_for_the_hook(deployment)
         return _undo(deployment, log, None)
 
     def earlier(deployment: Deployment, log: Log) -> EdgeguardError | None:
-        return deploy.run(deployment, log, *deploy.phases(deployment, earlier=True), wait=wish.wait)
+        phases = [steps.Earlier if phase is steps.Build else phase for phase in deploy.UNTIL_COMMITTED]
+        return deploy.run(deployment, log, phases, wait=wish.wait)
 
     report = None
     while (left := unfinished(environment)) is not None and left["phase"] != "committed":
@@ -98,7 +98,7 @@ def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], 
 
 
 def _held_while_closed(story: Story) -> Story:
-    """Whatever ends it, as long as the cluster is closed a person is needed, who is told the ways on."""
+    """A story that ends with Held, and the ways on, whatever ends it while the cluster is still closed."""
 
     def told(deployment: Deployment, log: Log) -> EdgeguardError | None:
         try:
@@ -124,8 +124,8 @@ def _open(deployment: Deployment) -> bool:
 
 
 def _free_dead_lock(environment: Environment, listen: Callable[[Entry], None], *, refuse_by_hand: bool = False) -> None:
-    """Who died before anything was under way, or after it was over, left nothing but the lock. One that was taken to
-    close or open by hand may have left more than that."""
+    """Free the lock of a process that died before anything was under way, or after it was over: it left only its lock.
+    A process that closed or opened the cluster by hand may have left more than that."""
     record = environment.record()
     if lock := record.look().get("lock"):
         if refuse_by_hand and lock.get("by_hand"):
@@ -140,7 +140,7 @@ def _free_dead_lock(environment: Environment, listen: Callable[[Entry], None], *
 
 
 def unfinished(environment: Environment) -> dict[str, Any] | None:
-    """What the servers say of a deploy that is under way or was left unfinished."""
+    """The deploy that is under way or was left unfinished, as the servers have it; None if there is none."""
     found: dict[str, Any] | None = environment.record().look().get("deploy")
     return found
 
@@ -157,23 +157,23 @@ def _never_staged(left: dict[str, Any], environment: str) -> EdgeguardError:
 
 
 def _undo(deployment: Deployment, log: Log, failure: EdgeguardError | None) -> EdgeguardError | None:
-    """The story backward, whatever of it had happened: the previous release serves when this ends well."""
+    """The story backward, as far as it had got: the previous release serves when this ends well."""
     begun = ["lock", "claim", "proof"]
     if deployment.closed:
         begun += ["close", "swap"]
     if deployment.opened:
         begun += ["open"]
-    until_committed, _ = deploy.phases(deployment)
+    undone = [phase(deployment) for phase in deploy.UNTIL_COMMITTED if phase.name in begun]
     why = failure or RolledBack("a rollback was asked for")
     try:
-        saga.unwind([(step, step.before()) for step in until_committed if step.name in begun], log, why)
+        saga.unwind([(step, step.before()) for step in undone], log, why)
     except saga.UndoFailed as exc:
-        return deploy.stuck(deployment, exc, deploy.claim_of(until_committed))
+        return verdict.stuck(deployment, exc)
     return failure
 
 
 def _take_over(deployment: Deployment, log: Log, will: str) -> None:
-    """Take the lock of what was left unfinished, know of it what its own process knew, and say what is there."""
+    """Take the lock of the unfinished deploy, learn from the record what its process knew, and log what is there."""
     record = deployment.record
     record.take_over(wait=deployment.stop.sleep, say=lambda text: deployment.say("warning", text=text))
     deployment.renew("lock", record.renewal, record.renew)
@@ -190,7 +190,7 @@ def _take_over(deployment: Deployment, log: Log, will: str) -> None:
     deployment.opened = left["phase"] == "open"
     deployment.hook_begun = left["hook"] is not None or left.get("after_hook", False)
     deployment.hook_server = left["hook"]["server"] if left["hook"] else None
-    if deployment.closed:  # one that was lost since then
+    if deployment.closed:  # a server may have been lost since then
         record.note(without=deployment.without)
     servers = deployment.environment.cluster.state()
     log.append(
@@ -205,12 +205,12 @@ def _take_over(deployment: Deployment, log: Log, will: str) -> None:
     )
 
 
-def _claim_again(until_committed: Sequence[saga.Step], log: Log, deployment: Deployment) -> None:
-    """Claim before anything else, since nobody renewed the claim meanwhile. Where the cluster is closed, to go on is
-    better than to wait for the edge. Where nothing was closed, whoever goes back needs none."""
+def _claim_again(deployment: Deployment, log: Log) -> None:
+    """Claim before anything else, since nobody renewed the claim meanwhile. If the cluster is closed, going on is
+    better than waiting for the edge. If nothing was closed, a rollback needs no claim."""
     if deployment.by_hand and not deployment.closed:
         return
-    claim = deploy.claim_of(until_committed)
+    claim = steps.ClaimGrace(deployment)
     log.append("begin", step=claim.name, before={})
     try:
         log.append("done", step=claim.name, **claim.do())
@@ -221,8 +221,8 @@ def _claim_again(until_committed: Sequence[saga.Step], log: Log, deployment: Dep
 
 
 def _adopted(deployment: Deployment) -> tuple[str, ...]:
-    """The steps that need not be done again. As `claim` was just done anew, and `proof` has nothing to do, they stand
-    here too: so from the first moment an unwinding can't drop the claim over a cluster that is closed."""
+    """The steps that need not be done again. `claim` was just done anew, and `proof` has nothing to do: both are here
+    so that an unwinding can't drop the claim over a closed cluster, from the first moment on."""
     always = ("build", "lock", "preflight", "stage", "claim", "proof")
     if not deployment.opened:
         return always
@@ -234,13 +234,13 @@ def _adopted(deployment: Deployment) -> tuple[str, ...]:
     if not serving:
         return always
     adopted = (*always, "stop-tasks", "close", "drain", "swap", "hook", "check")
-    if deployment.environment.cluster.left_out:  # opening it again takes who was lost since then out of the gate
+    if deployment.environment.cluster.left_out:  # opening again takes a server that was lost since out of the gate
         return adopted
     return (*adopted, "open")
 
 
 def _wait_for_the_hook(deployment: Deployment) -> None:
-    """What it runs from can't be taken away while it runs. What its end means is for who needs to know."""
+    """Wait for a running hook: its image must not be replaced under it. The caller judges how it ended."""
     try:
         deployment.environment.cluster.hook_result(deployment.id, "deploy", cancelled=deployment.stop.asked)
     except HookUnknown as exc:

@@ -1,7 +1,7 @@
 """Before and after a deploy by other means: claim the grace, then prove the site healthy, purge, and give it back.
 
 `pre` and `post` may run on machines that share nothing: all they know is in the edge's dictionary. A claim of theirs
-carries a nonce that begins with grace.HOOK or KEPT, so that none of a guarded deploy's own is ever taken for one.
+carries a nonce that begins with HOOK or KEPT, so that a guarded deploy's claim is never taken for one of theirs.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from edgeguard.errors import (
     OriginsUnhealthy,
     UsageError,
 )
-from edgeguard.grace import audit
-from edgeguard.grace.support import LostSlot, Made, Seen, Wish, look, take, within_limits
+from edgeguard.grace import audit, claims
+from edgeguard.grace.claims import LostSlot, Made, Seen, Wish
 from edgeguard.purge import Changes, of_deploy
 from edgeguard.purge.run import Run
 from edgeguard.site import front_door
@@ -49,11 +49,11 @@ def pre(
 ) -> Made:
     """Claim the grace for a deploy and wait until the edge shows it. Where that fails, the slot holds what it did.
 
-    `lasting` (seconds, default claim.duration) is how long the claim is in force; the grace is the base and that, at
-    most the ceiling. One that was kept after a deploy that failed is taken over, and so is the one that `renews` names.
-    Neither is shortened.
+    The claim is in force for `lasting` seconds (default claim.duration); the grace is the base and that, at most the
+    ceiling. A claim that was kept after a failed deploy is taken over, and so is the claim that `renews` names. Neither
+    gets shorter.
 
-    No hold by default: it has a short life of its own and needs a process that renews it.
+    There is no hold by default: hold has a short life of its own and needs a process that renews it.
 
     Raises:
         Locked: a deploy's claim is in force.
@@ -62,10 +62,10 @@ def pre(
     settings = environment.settings
     seconds = settings.claim.duration if lasting is None else lasting
     stale = min(settings.edge.ceiling, settings.edge.base_grace + seconds)
-    within_limits(environment, seconds, stale)
+    claims.within_limits(environment, seconds, stale)
     if renews not in (None, *DEPLOY_SLOTS):
         raise UsageError(f"{renews!r} is not a deploy's claim", f"One of: {', '.join(DEPLOY_SLOTS)}.")
-    seen = look(environment)
+    seen = claims.look(environment)
     alive = seen.live(DEPLOY_SLOTS, settings.edge.ceiling)
     for claim in alive.values():
         if not claim.nonce.startswith(KEPT) and not (claim.slot == renews and claim.nonce.startswith(HOOK)):
@@ -74,7 +74,7 @@ def pre(
     wish = Wish(lasting=seconds, stale=stale, hold=hold, did=did, why=why, owner=HOOK, over=alive.get(slot))
     stop.check()
     try:
-        return take(environment, seen, slot, wish, sleep=stop.sleep)
+        return claims.take(environment, seen, slot, wish, sleep=stop.sleep)
     except (LostSlot, EdgeUnauthorized):  # what is there is somebody else's; or nothing was written
         raise
     except EdgeguardError as exc:  # also where no answer came to the write: it may have been done
@@ -98,9 +98,10 @@ def _in_the_way(environment: EdgeSide, seen: Seen, claim: Claim) -> Locked:
 
 
 def take_back(environment: EdgeSide, slot: str, before: str, *, ends: int, nonce: str | None = None) -> str:
-    """Let a slot hold again what it held `before` it was claimed for a deploy that does not begin. Says what is left.
+    """Give a slot back the value that it had `before` it was claimed for a deploy that does not begin. Returns a
+    sentence on what is left.
 
-    Where the claim's `nonce` is known, a slot that has become somebody else's is left to them.
+    If the claim's `nonce` is known and the slot has become somebody else's, it is left to them.
     """
     try:
         if nonce is not None:
@@ -119,7 +120,7 @@ def take_back(environment: EdgeSide, slot: str, before: str, *, ends: int, nonce
 
 @dataclass(frozen=True)
 class Found:
-    """A pipeline's claim, as the edge's dictionary tells: in its slot, and in force or over."""
+    """A pipeline's claim, as the edge's dictionary has it: its slot, and whether it is in force or over."""
 
     slot: str
     claim: Claim | None
@@ -133,12 +134,12 @@ class Found:
 
 
 def find(environment: EdgeSide, seen: Seen, slot: str | None, nonce: str | None = None) -> Found:
-    """The claim that `post` is about: the one that is named, else the only one in force, else one that is over. Where
-    its `nonce` is known, another's claim in that slot is not it.
+    """The claim that `post` is about: the claim that is named, else the only one in force, else one that is over. If
+    its `nonce` is known, a claim with another nonce in that slot is not it.
 
     Raises:
-        UsageError: there is none, or more than one, or that is none of a pipeline's.
-        Locked: it belongs to a guarded deploy.
+        UsageError: there is no claim of a pipeline, or more than one; or the name is no deploy's slot.
+        Locked: the claim belongs to a guarded deploy.
     """
     if slot not in (None, *DEPLOY_SLOTS):
         raise UsageError(f"{slot!r} is not a deploy's claim", f"`hook pre` prints it: {' or '.join(DEPLOY_SLOTS)}.")
@@ -176,10 +177,10 @@ def post_failed(
 
     Raises:
         UsageError: there is no claim in force that could be kept; also as in find.
-        CleanupUnfinished: the edge's API failed; a claim that is there stays until it ends by itself.
+        CleanupUnfinished: the edge's API failed; the claim stays until it ends by itself.
     """
     try:
-        seen = look(environment)
+        seen = claims.look(environment)
     except EdgeError as exc:
         raise _not_kept(environment, slot, exc) from exc
     found = find(environment, seen, slot, nonce)
@@ -190,9 +191,8 @@ def post_failed(
             f"To keep the site up meanwhile: edgeguard grace extend {environment.argument} --for 2h",
         )
     kept = replace(found.claim.without_hold(), nonce=new_nonce(KEPT))
-    line = audit.line(seen.items, at=seen.now, did=did, why="kept, as it failed", slot=found.slot, claim=kept)
     try:
-        environment.edge.write({found.slot: kept.value(), **line})
+        claims.write(environment, seen, found.slot, kept, did=did, why="kept, as it failed")
     except EdgeError as exc:
         raise _not_kept(environment, found.slot, exc) from exc
     return {
@@ -224,17 +224,17 @@ def post(
 ) -> dict[str, Any]:
     """Prove the site healthy through the front door, purge these keys softly, and give this claim back, no other.
 
-    A claim that is over already changes nothing about the rest: `outcome` says "released", "ended" (by itself, before
-    this: visitors may have seen errors) or "free" (given back before, so this repeats a post).
+    The site is proved and purged even if the claim is over already. `outcome` says "released", "ended" (by itself,
+    before this: visitors may have seen errors) or "free" (it was given back before, so this repeats a post).
 
     Raises:
         OriginsUnhealthy: the site is not well; the claim stays.
-        CleanupUnfinished: the site is well, but something of this could not be done.
+        CleanupUnfinished: the site is well, but the purge or the release could not be done.
         UsageError, Locked: see find.
     """
     keys = "".join(f" --purge-key {shlex.quote(key)}" for key in purge_keys)
     try:
-        seen = look(environment)
+        seen = claims.look(environment)
         found = find(environment, seen, slot, nonce)
     except EdgeError as exc:
         named = f" {slot}" if slot else ""
@@ -263,8 +263,7 @@ def post(
         remedies.append(exc.remedy)
     try:
         if found.live:
-            line = audit.line(seen.items, at=seen.now, did=did, why="the site is well", slot=found.slot)
-            environment.edge.write({found.slot: FREE, **line})
+            claims.give_back(environment, seen, found.slot, did=did, why="the site is well")
     except EdgeError as exc:
         unfinished.append(f"release ({exc.message})")
         remedies.append(exc.remedy)
@@ -280,7 +279,7 @@ def post(
 def _not_looked_at(
     environment: EdgeSide, slot: str | None, again: str, stop: Stop, failure: EdgeError
 ) -> EdgeguardError:
-    """What `post` ends with where the API does not tell of claims. The front door does without it, and is asked."""
+    """The error of `post` if the API does not tell of claims. The site is asked all the same: that needs no API."""
     claim = slot or "the deploy's claim"
     left = f"purge and release ({failure.message}); {claim} stays in force until it ends by itself"
     try:
@@ -294,7 +293,7 @@ def _not_looked_at(
 
 
 def _purge(environment: EdgeSide, keys: Sequence[str], stop: Stop) -> dict[str, Any]:
-    """As a deploy does. What changed is not known here, so no keys are derived."""
+    """Purge as a deploy does. What changed is not known here, so no keys are derived."""
     settings = environment.settings
     wanted = of_deploy(settings, keys, Changes(None, "the deploy was made by other means"))
     return {
@@ -304,7 +303,7 @@ def _purge(environment: EdgeSide, keys: Sequence[str], stop: Stop) -> dict[str, 
 
 
 def text(done: dict[str, Any]) -> str:
-    """What post or post_failed did, for people."""
+    """The result of post or post_failed, for people."""
     if done["outcome"] == "kept":
         stale = duration(done["grace"])
         left = duration(done["seconds_left"])

@@ -9,13 +9,11 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge.claim import parse
 from edgeguard.errors import CleanupUnfinished, EdgeError, EdgeguardError
-from edgeguard.grace import pipeline
+from edgeguard.grace import claims, pipeline
 from edgeguard.grace.confirm import edge_clock
 from edgeguard.machine.renewal import Renewal
 from edgeguard.machine.signals import Stop, heeded
@@ -26,13 +24,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from edgeguard.environment import EdgeSide
-    from edgeguard.grace.support import Made
+    from edgeguard.grace.claims import Made
 
 NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128
-"""What shells make of a command that can't be found, can't be run, or was ended by a signal (that and its number)."""
-
-
+"""The exit codes that shells give to a command that can't be found, can't be run, or was ended by a signal (its number
+is added)."""
 NOTHING = {"id": None, "outcome": None}
+"""The result if the command could not be run, and so nothing is claimed."""
 
 
 def wrap(
@@ -46,12 +44,12 @@ def wrap(
 ) -> dict[str, Any]:
     """`hook pre`, the command, `hook post`; claim and hold are renewed while the command runs.
 
-    The command has this process's input and output; signals are passed on to it. Where it fails the claim is kept.
-    Returns `command_exit_code`, and `id`, `outcome` and so on as hooks.post or hooks.post_failed does (None where the
-    command could not be run).
+    The command has this process's input and output; signals are passed on to it. If it fails, the claim is kept.
+    Returns `command_exit_code`, and `id`, `outcome` and so on as pipeline.post or pipeline.post_failed does (None if
+    the command could not be run).
 
     Raises:
-        What hooks.pre and, after a command that succeeded, hooks.post raise.
+        The errors of pipeline.pre and, after a command that succeeded, those of pipeline.post.
     """
     if code := _not_runnable(command[0]):
         say(f"{command[0]}: {'not found' if code == NOT_FOUND else 'not executable'}; nothing was claimed")
@@ -84,17 +82,13 @@ def wrap(
 
 @contextmanager
 def _renewed(environment: EdgeSide, made: Made, lasting: int | None, say: Callable[[str], None]) -> Iterator[None]:
-    """Renew the claim and its hold while the block runs: each time the whole claim, with later ends."""
-    edge, settings, claim = environment.edge, environment.settings.claim, made.claim
-    clock = edge_clock(edge)
+    """Renew the claim and its hold while the block runs. A renewal that fails is only told, and tried again."""
+    settings = environment.settings.claim
+    seconds = settings.duration if lasting is None else lasting
+    clock = edge_clock(environment.edge)
 
     def renew() -> None:
-        now = int(clock())
-        there = parse(claim.slot, edge.items().get(claim.slot, ""))
-        if there is not None and there.nonce != claim.nonce and there.until > now:
-            raise EdgeError(f"{claim.slot} is somebody else's now, in force until {rfc3339(there.until)}")
-        until = max(claim.until, now + (settings.duration if lasting is None else lasting))
-        edge.write({claim.slot: replace(claim, until=until, hold_until=now + settings.hold).value()})
+        claims.renew(environment, made.claim, now=clock(), lasting=seconds, hold=settings.hold)
 
     def failed(name: str, failure: EdgeguardError) -> None:
         say(f"renewing the {name} failed, and is tried again: {failure.message}")
@@ -111,14 +105,14 @@ def _renewed(environment: EdgeSide, made: Made, lasting: int | None, say: Callab
 
 
 def _taken_back(environment: EdgeSide, made: Made, lasting: int | None) -> str:
-    """Undo the claim of a command that was not started. Says what is left."""
+    """Undo the claim of a command that was not started. Returns a sentence on what is left."""
     seconds = environment.settings.claim.duration if lasting is None else lasting
     ends = max(made.claim.until, int(time.time() + made.confirmed.clock_difference) + seconds)
     return pipeline.take_back(environment, made.claim.slot, made.before, ends=ends, nonce=made.claim.nonce)
 
 
 def _not_runnable(program: str) -> int | None:
-    """The exit code for a command that can't be run, as a shell looks for it; None if it seems that it can."""
+    """A shell's exit code for a command that can't be run; None if it seems that it can be."""
     if shutil.which(program) is not None:
         return None
     there = os.sep in program and Path(program).exists()
@@ -126,7 +120,7 @@ def _not_runnable(program: str) -> int | None:
 
 
 def _run(command: Sequence[str], stop: Stop) -> int:
-    """Run it to its end, in this process's own group, terminal and streams. Its exit code, as a shell tells it.
+    """Run the command to its end, in this process's own group, terminal and streams. Returns a shell's exit code.
 
     Raises:
         OSError: it can't be run.
@@ -140,10 +134,10 @@ def _run(command: Sequence[str], stop: Stop) -> int:
 
 @contextmanager
 def _passed_on(process: subprocess.Popen[bytes], stop: Stop) -> Iterator[None]:
-    """Send signals on to the process, also one that came just before.
+    """Send signals on to the process, also a signal that came just before it started.
 
-    Not a SIGINT that comes from the keyboard: the terminal sends it to the whole foreground group, and many programs
-    take a second one for "at once".
+    A SIGINT that comes from the keyboard is not sent on: the terminal sends it to the whole foreground group, and many
+    programs take a second one for "at once".
     """
 
     def send(number: int, _frame: FrameType | None) -> None:
@@ -169,7 +163,7 @@ def _in_foreground() -> bool:
 
 
 def _kept(environment: EdgeSide, made: Made, say: Callable[[str], None]) -> dict[str, Any]:
-    """Keep the claim of a command that failed. That the edge can't be asked then is only told."""
+    """Keep the claim of a command that failed. If the edge can't be asked then, that is only told."""
     slot = made.claim.slot
     try:
         kept = pipeline.post_failed(environment, slot, nonce=made.claim.nonce, did="wrap")

@@ -1,4 +1,4 @@
-"""The border to other programs: what they may know, and how one is run to its end, with nothing left of its session."""
+"""The border to other programs: the environment that they get, and running one until its whole session has ended."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _POLL = 0.02
 _LONGEST_LINE = 65_536
 
 
-# Where a hook of Git's has its own repository, and what was said to that Git alone (`git rev-parse --local-env-vars`;
-# but GIT_CONFIG_COUNT, which people set, credentials among it). Whoever runs Git here names the repository.
-_OF_ANOTHER = frozenset(
+# Git sets these variables for its own hooks (`git rev-parse --local-env-vars`). They would lead our calls of Git, which
+# name their repository, to another one. GIT_CONFIG_COUNT is not among them: people set it, for credentials too.
+_OF_ANOTHER_REPOSITORY = frozenset(
     {
         *("GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE"),
         *("GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH"),
@@ -35,19 +35,18 @@ _OURS = ("FASTLY_", "EDGEGUARD_")
 
 
 def environment() -> dict[str, str]:
-    """What other programs are told of this process's environment: all but the place of another Git repository, and
-    what is edgeguard's own, settings and tokens."""
-    return {name: value for name, value in os.environ.items() if not (name in _OF_ANOTHER or is_ours(name))}
+    """This process's environment for other programs: without edgeguard's own settings and tokens, and without the place
+    of another Git repository."""
+    return {name: value for name, value in os.environ.items() if not (name in _OF_ANOTHER_REPOSITORY or is_ours(name))}
 
 
 def is_ours(name: str) -> bool:
-    """Whether a variable is edgeguard's own business: a setting, or a token."""
+    """Whether a variable is one of edgeguard's own: a setting or a token."""
     return name.upper().startswith(_OURS)
 
 
 def forget() -> None:
-    """Take what other programs are not told out of this process's own environment: neither it nor what it starts heeds
-    that any more."""
+    """Remove the variables that other programs don't get from this process's own environment."""
     for name in os.environ.keys() - environment().keys():
         del os.environ[name]
 
@@ -57,11 +56,11 @@ class Ended(Exception):
 
 
 class TimedOut(Ended):
-    """It had not finished at its limit."""
+    """The process had not finished at its limit."""
 
 
 class Cancelled(Ended):
-    """The caller asked for its end."""
+    """The caller asked for the process's end."""
 
 
 def run(
@@ -76,12 +75,13 @@ def run(
 ) -> int:
     """Run a program to its end and return its exit code (negative: the signal that ended it).
 
-    What it and its children write, errors too, goes to `output` line by line. When this returns or raises, no
-    process of its session runs any more: neither after a normal end, nor at `limit` seconds, nor when `cancelled()`
-    turned true (SIGTERM, and SIGKILL to what still runs 2 s later). `inherit` names descriptors that it shall have too.
+    The output of the program and its children, errors included, goes to `output` line by line. At `limit` seconds, or
+    when `cancelled()` turns true, the program is ended: SIGTERM, and SIGKILL to what still runs 2 s later. When this
+    returns or raises, no process of its session runs any more, also after a normal end. The program inherits the
+    descriptors in `inherit`.
 
     Raises:
-        TimedOut, Cancelled: it was ended.
+        TimedOut, Cancelled: the program was ended.
         UsageError: there is no such program.
     """
     with _started(argv, cwd, env, inherit) as (process, pipe), selectors.DefaultSelector() as selector:
@@ -118,7 +118,7 @@ def _started(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=tuple(inherit),
-            umask=0o022,  # what is built must not depend on who builds
+            umask=0o022,  # an image must not depend on the user who builds it
         )
     except FileNotFoundError as exc:
         if not cwd.is_dir():
@@ -133,14 +133,14 @@ def _started(
 
 
 class _Lines:
-    """Bytes of a pipe, handed on as lines of text; a very long line in pieces."""
+    """Hands the bytes of a pipe on as lines of text. A very long line comes in pieces."""
 
     def __init__(self, output: Callable[[str], None]) -> None:
         self._output = output
         self._rest = b""
 
     def read(self, pipe: IO[bytes]) -> bool:
-        """Take what is there now. False: nothing, or the end."""
+        """Take the bytes that are there now. False: there are none, or the pipe has ended."""
         try:
             said = os.read(pipe.fileno(), _LONGEST_LINE)
         except BlockingIOError:
@@ -182,8 +182,8 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 def _members(session: int) -> list[int]:
     """The processes of a session that still run; zombies are not counted.
 
-    Without /proc, only those of the leader's own process group are found, as one negative id: a program that makes
-    process groups of its own keeps them alive there.
+    Without /proc, only the leader's own process group is found, as one negative id. Other process groups of the
+    session are not found there and go on.
     """
     if not Path("/proc/self/stat").exists():
         try:

@@ -1,7 +1,7 @@
-"""What must not be said, taken out of everything that is on its way out: docs/decisions/redaction.md says why here.
+"""Removes secrets from everything that is written out (docs/decisions/redaction.md says why here).
 
-Whoever reads a secret tells `redacted` of it; whoever writes what others read (the journal, the record's history, the
-terminal) sends it through `redacted`. A process has one of it, since an error may come from anywhere.
+Code that reads a secret tells `redacted.learn` of it. Code that writes for others (the journal, the record's history,
+the terminal) passes the text through `redacted`. A process has one `redacted`, since an error may come from anywhere.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 HIDDEN = "•••"
 SHORTEST = 6
-"""Shorter values are no secrets, and would tear any text apart."""
+"""Characters. Shorter values don't count as secrets: hiding them would make any text unreadable."""
 
 _OURS = ("event", "step", "phase", "command", "deploy", "environment", "outcome")
-"""Keys whose values are this program's own words: by them the journal is read again."""
+"""Keys whose values are this program's own words. They are never hidden: the journal is read by them."""
 
 _ENCODED = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 
@@ -29,7 +29,7 @@ _Content = TypeVar("_Content")
 
 
 class Redaction:
-    """All secrets of a process, in every form in which programs print them. Threads may share one."""
+    """All secrets of a process, in every form in which programs print them. Threads may share it."""
 
     def __init__(self) -> None:
         self._secrets: set[str] = set()
@@ -37,10 +37,10 @@ class Redaction:
         self._pattern: re.Pattern[str] | None = None
 
     def learn(self, secrets: Iterable[str], *, clear: Iterable[str] = ()) -> None:
-        """Hide these values from now on: each whole, each of its lines, and, of a URL, its password.
+        """Hide these values from now on: each value whole, each of its lines, and the password of a URL.
 
-        A value that is also a word of what is said in the `clear` anyhow, such as an environment's name, is no secret:
-        nothing could be read without it.
+        A value that is also a word of the `clear` texts, such as an environment's name, is not hidden: no message
+        would be readable without it.
         """
         self._secrets |= {form for secret in secrets for form in _forms(secret)}
         self._clear |= set(clear)
@@ -50,7 +50,7 @@ class Redaction:
         self._pattern = re.compile("|".join(map(re.escape, every))) if every else None
 
     def __call__(self, content: _Content) -> _Content:
-        """The same, with no secret in any of its strings. Keys, and what stands at this program's own, stay."""
+        """The same content without secrets in its strings. Keys and the values of this program's own keys stay."""
         hidden: object = content
         if isinstance(content, str):
             hidden = self._text(content)
@@ -67,7 +67,7 @@ class Redaction:
         return _ENCODED.sub(lambda found: HIDDEN if self._in_base64(found[0]) else found[0], text)
 
     def _in_base64(self, word: str) -> bool:
-        """Whether a secret is in what this encodes (PLATFORM_RELATIONSHIPS is such), wherever in it that begins."""
+        """Whether a secret is in what this word encodes, at whatever offset (PLATFORM_RELATIONSHIPS is encoded so)."""
         plain = word.rstrip("=").replace("-", "+").replace("_", "/")
         for start in range(4):
             part = plain[start:]
@@ -81,13 +81,13 @@ class Redaction:
 def _forms(secret: str) -> Iterator[str]:
     yield secret.strip()
     yield from (line.strip() for line in secret.splitlines())
-    with suppress(ValueError):  # it looks like a URL, and is none
+    with suppress(ValueError):  # it looks like a URL, but is not one
         password = urlsplit(secret.strip()).password or ""
         yield from (password, unquote(password))
 
 
 def _escaped(form: str) -> Iterator[str]:
-    """As it is, as JSON has it, and as a part of a URL."""
+    """A secret as it is, as JSON writes it, and as a part of a URL."""
     yield form
     yield json.dumps(form)[1:-1]
     yield json.dumps(form, ensure_ascii=False)[1:-1]
@@ -99,4 +99,4 @@ def _word_of(text: str, word: str) -> bool:
 
 
 redacted = Redaction()
-"""The one of this process."""
+"""The redaction of this process."""

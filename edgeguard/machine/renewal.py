@@ -1,4 +1,4 @@
-"""Something that is renewed while the process lives."""
+"""Renews something, such as a lease, while the process lives."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class Renewal:
     """Calls `act` every `interval` seconds on a thread of its own, from `start` until `stop`.
 
-    A renewal that fails is told to `failed` and tried again at the next turn: it is never fatal by itself.
+    If a renewal fails, `failed` is called with the name and the error, and the next renewal comes as usual. A failure
+    is never fatal by itself.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Renewal:
         return self
 
     def stop(self) -> None:
-        """No renewal begins after this returns. Harmless if it never started, or twice."""
+        """End the renewals: none begins after this returns. Harmless twice, or before `start`."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join()

@@ -1,7 +1,7 @@
-"""Keeps what this process was given, a token above all, from the programs that it runs for others.
+"""Keeps this process's secrets, a token above all, from programs that it runs for others.
 
-Linux shows every process's environment, as it was when the process began, to all processes of the same user. So it is
-not enough to start a program with a clean environment of its own: `/proc/<its parent>/environ` would tell.
+Linux shows the environment with which a process began to all processes of the same user. So a clean environment for a
+program is not enough: the program could read `/proc/<its parent>/environ`.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ _PR_SET_DUMPABLE = 4  # Linux: include/uapi/linux/prctl.h
 
 
 def hide() -> None:
-    """Let no other process of this user look into this one, from now on, where the system can do that.
+    """Keep other processes of the same user from reading this one's environment from now on, where Linux can do that.
 
-    Root may look all the same, unless it has neither CAP_SYS_PTRACE nor CAP_PERFMON, as in most containers. Whoever
-    started this process shows as before what it was given. What this process starts is not hidden.
+    Root can read it all the same, unless it has neither CAP_SYS_PTRACE nor CAP_PERFMON, as in most containers. The
+    processes that started this one, and those that it starts, are not hidden.
     """
     if sys.platform == "linux":
-        import ctypes  # noqa: PLC0415 (only those who have a token need it)
+        import ctypes  # noqa: PLC0415 (only commands with a token need it)
 
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0))
 
 
-def alone(argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
-    """The argv that runs a program where it sees no process but those that it starts, as far as this machine can do
-    that (`possible`); the same argv where it can't.
+def secluded(argv: Sequence[str], env: Mapping[str, str]) -> list[str]:
+    """The argv that runs a program so that it sees only the processes that it starts.
 
-    The user, the files, the output and the exit code stay the same, but for a program that a signal ended: 128 and its
-    number. When the program ends, or its session's leader is killed, none of what it started is left.
+    Where this machine can't do that (`possible`), it is the same argv. The user, the files, the output and the exit
+    code stay the same; for a program that a signal ended, the exit code is 128 and the signal's number. When the
+    program ends, or its session's leader is killed, all processes that it started end, too.
     """
-    if not possible() or shutil.which(argv[0], path=env.get("PATH")) is None:  # whoever runs it says what is missing
+    if not possible() or shutil.which(argv[0], path=env.get("PATH")) is None:  # the caller reports a missing program
         return list(argv)
     return [*_prefix(), *argv]
 
 
 @cache
 def possible() -> bool:
-    """Whether this user may make a PID namespace here. Many containers' users may not, nor may Ubuntu's since 24.04."""
+    """Whether this user may make a PID namespace here. In many containers, and on Ubuntu since 24.04, users may not."""
     prefix = _prefix()
     if not prefix:
         return False
@@ -54,8 +54,11 @@ def possible() -> bool:
 
 @cache
 def _prefix() -> tuple[str, ...]:
-    """A PID namespace with a /proc of its own. Its first process is a shell that only waits, since the kernel keeps
-    most signals from that one. Who isn't root needs a user namespace around it, and is the same user in there."""
+    """The argv that makes a PID namespace with a /proc of its own; empty where there is no such program.
+
+    Its first process is a shell that only waits, since the kernel keeps most signals from the first process. A user
+    other than root needs a user namespace around it, and stays the same user in there.
+    """
     unshare, shell = shutil.which("unshare"), shutil.which("sh")
     if sys.platform != "linux" or unshare is None or shell is None:
         return ()

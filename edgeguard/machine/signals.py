@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP, as a request to stop that is answered at a safe point and never lost."""
+"""SIGINT, SIGTERM and SIGHUP as a request to stop. It is never lost, and takes effect at a safe point."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _POLL = 0.02
 
 
 def heeded() -> tuple[signal.Signals, ...]:
-    """The signals that ask this process to stop. One that is ignored stays so: that is how nohup lets a program outlive
-    its terminal."""
+    """The signals that ask this process to stop. An ignored signal stays ignored: so nohup lets a program outlive its
+    terminal."""
     return tuple(number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN)
 
 
@@ -33,10 +33,10 @@ class Stop:
         self._shielded = False
         self._signal = ""
         self.left_behind = "what began is being finished or taken back; kill -9 would leave it as it is at that moment"
-        """What whoever asks twice is told."""
+        """The message for a second signal: what it would leave behind if the process ended now."""
 
     def asked(self) -> bool:
-        """True when what is going on should be given up (never while shielded)."""
+        """Whether the process should give up what it does. Never while shielded."""
         return self._asked and not self._shielded
 
     def check(self) -> None:
@@ -45,7 +45,7 @@ class Stop:
             raise Interrupted(f"interrupted by {self._signal}", "Run it again when it suits.")
 
     def sleep(self, seconds: float) -> None:
-        """Wait; Interrupted soon after a stop is asked for."""
+        """Wait. Raises Interrupted soon after a stop is asked for."""
         if self._shielded:
             time.sleep(seconds)
         else:
@@ -55,16 +55,16 @@ class Stop:
             self.check()
 
     def shield(self) -> None:
-        """From here on what is going on is finished, whatever signals come: an unwinding, or what follows a commit."""
+        """Ignore requests to stop from now on: an unwinding, or the steps after a commit, must be finished."""
         self._shielded = True
 
     def unshield(self) -> None:
-        """Signals count again, from now on."""
+        """Heed signals again. Earlier ones are forgotten."""
         self._asked = self._shielded = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the signals while the block runs (in the main thread only; elsewhere nothing changes)."""
+        """Handle the signals while the block runs. Only the main thread can; in another thread this does nothing."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -76,8 +76,8 @@ class Stop:
                 signal.signal(number, action)
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
-        if self._asked:  # not print: this may be in the midst of one
-            with suppress(OSError):  # the terminal is gone, which is what it may have said twice
+        if self._asked:  # not print: the signal may have interrupted a print
+            with suppress(OSError):  # the terminal may be gone; then SIGHUP may come twice
                 os.write(2, f"edgeguard: {self.left_behind}\n".encode())
         self._signal = signal.Signals(number).name
         self._asked = True

@@ -8,7 +8,7 @@ import socket
 
 
 def this_holder() -> str:
-    """Who runs this process, for people: user@host pid N."""
+    """The user, host and pid of this process, for people: user@host pid N."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # an unknown uid, as in many containers

@@ -1,6 +1,7 @@
-"""The health check that a monitor runs each minute: what an environment is like for its visitors, now.
+"""`probe`, the health check that a monitor runs each minute: how an environment is for its visitors now.
 
-`look` asks, `judge` judges, `formats` says it in the monitor's language. Nothing is written, and no token needed.
+`look` asks, `judge` judges, and `formats` writes the verdict in the monitor's language. It writes no file and needs no
+token.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
 State = Literal["ok", "warning", "critical", "unknown"]
 CODES: dict[State, int] = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
-"""Exit codes: those of monitoring plugins."""
+"""The exit codes, which are those of monitoring plugins."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Between what the runway has to be, while the edge covers for the origin; and how long a check may take."""
+    """Thresholds for the runway while the edge covers for the origin, and the seconds that a check may take."""
 
     warning: Range | None
     critical: Range | None
@@ -32,8 +33,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Closure:
-    """What a closed gate says of itself: for which deploy, until when (Unix time), and how many seconds that is from
-    now, by the edge's clock (negative: that it has passed)."""
+    """A closed gate's announcement: for which deploy it is closed, and until when (Unix time).
+
+    `seconds_left` is from now to then, by the edge's clock; it is negative when that time has passed.
+    """
 
     deploy: str
     until: float
@@ -42,8 +45,8 @@ class Closure:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of anonymous visitors; `runway`: for how many seconds it could be served without an origin (None: it can't
-    be told)."""
+    """A page of anonymous visitors. `runway` is the seconds for which it could be served without an origin (None:
+    unknown)."""
 
     asked: Asked
     runway: float | None
@@ -51,7 +54,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Health:
-    """The verdict, and what it rests on. `runway` is the shortest of the pages' (None: of none it can be told)."""
+    """The verdict and its evidence. `runway` is the shortest of the pages' runways (None: all are unknown)."""
 
     environment: str
     state: State
@@ -72,12 +75,12 @@ class Health:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """What could not be told."""
+        """The names of the figures that are unknown."""
         told = {"runway": self.runway is not None, "grace": self.seen.status is not None}
         return tuple(name for name, known in told.items() if not known)
 
     def json(self) -> dict[str, Any]:
-        """As `probe --format json` has it: the same keys always, null where something is unknown."""
+        """The form of `probe --format json`. It always has the same keys; null is unknown."""
         status, closure, seen = self.seen.status, self.closure, self.seen
         return {
             "environment": self.environment,

@@ -1,4 +1,4 @@
-"""A verdict in the monitor's language: for people, Nagios and its kin, Prometheus, or any other as JSON.
+"""The verdict as text for people, for Nagios and similar monitors, for Prometheus, or as JSON.
 
 Nagios: nagios-plugins.org/doc/guidelines.html, "Plugin Output for Nagios" and "Performance data".
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def text(health: Health) -> str:
-    """For people: the verdict, what else has to be done, and what it rests on."""
+    """Text for people: the verdict, what else has to be done, and the evidence."""
     lines = [f"{health.state.upper()} - {health.environment}: {health.summary}"]
     bad = [finding for finding in health.findings if finding.bad]
     for finding in bad:
@@ -81,7 +81,7 @@ def nagios(health: Health) -> str:
 
 
 def _figure(seconds: float | None) -> str:
-    """U says that a value could not be determined."""
+    """Seconds; U is a value that could not be determined."""
     return "U" if seconds is None else f"{seconds:.0f}s"
 
 
@@ -98,7 +98,7 @@ FORMATS: dict[str, Callable[[Health], str]] = {
 
 
 def unknown(how: str, environment: str, message: str) -> str:
-    """That there is no verdict, and why, in any of FORMATS."""
+    """Say, in one of FORMATS, that there is no verdict, and why."""
     if how == "json":
         content = {"environment": environment, "state": "unknown", "exit_code": CODES["unknown"], "summary": message}
         return json.dumps(content, ensure_ascii=False) + "\n"

@@ -1,8 +1,8 @@
-"""What was seen, judged: is the site well, closed on purpose, or down; and for how long can the edge cover for it?
+"""Judging the answers: is the site well, closed on purpose, or down? For how long can the edge cover for it?
 
-A pure function of what was seen. A closed gate says until when it expects to be closed (Edgeguard-Closed): until then a
-closure is no fault, and from then on it is one. A moment that is too far away counts for nothing, as with claims: no
-forgotten closure may silence a monitor for ever.
+`judge` is a pure function of the answers. A closed gate announces until when it expects to be closed
+(Edgeguard-Closed): until then a closure is not a fault, and afterwards it is one. An end that is too far away does not
+count, as with claims, so a forgotten closure can't silence a monitor for ever.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 _CLOSED = re.compile(r"\s*([^;]*?)\s*;\s*until=(\S+)\s*")
 _MAX_AGE = re.compile(r"(?<![\w-])(s-maxage|max-age)\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
 _UNCOVERED = ("closed", "down", "stale", "held")
-"""Findings that say that the origin doesn't answer, for whatever reason: now the runway counts."""
+"""The findings that the origin doesn't answer, for whatever reason. With one of them, the runway counts."""
 _LONGEST = 60
-"""Of a word that somebody else says, in characters."""
+"""The most characters of a word from somebody else."""
 
 
 def judge(environment: str, settings: EdgeOnlySettings, seen: Seen, limits: Limits) -> Health:
@@ -60,7 +60,7 @@ def judge(environment: str, settings: EdgeOnlySettings, seen: Seen, limits: Limi
 
 
 class _View:
-    """What all questions are judged by: the closure that the gate tells of, and what the edge grants."""
+    """The facts by which all answers are judged: the closure that the gate announces, and the claims in force."""
 
     def __init__(self, edge: EdgeSettings, seen: Seen) -> None:
         self.edge, self.seen = edge, seen
@@ -71,7 +71,7 @@ class _View:
         self.claims = live(claims, now=seen.now, ceiling=edge.ceiling)
 
     def closed(self, asked: Asked) -> Closure | None:
-        """The closure that this answer tells of; None also where it names no moment, or one that can't be meant."""
+        """The closure that this answer announces. None also where it has no end, or an end that is too far away."""
         found = _CLOSED.fullmatch(_refusal(asked) or "")
         if found is None:
             return None
@@ -83,27 +83,29 @@ class _View:
 
     @property
     def excused(self) -> bool:
-        """Whether copies are served because somebody is at work: a closure as planned, or a deploy's hold."""
+        """Whether stale copies are expected: in a planned closure, or during a deploy's hold."""
         hold = self.seen.status is not None and self.seen.status.hold
         return hold or (self.closure is not None and self.closure.seconds_left > 0)
 
     def runway(self, asked: Asked) -> float | None:
-        """For how many seconds the page could be served without an origin; None where it can't be told."""
-        status, held = self.seen.status, asked.held
-        if asked.status >= HTTPStatus.INTERNAL_SERVER_ERROR or (held and not held.hit):
-            return 0.0  # there is no copy, or none that is served
+        """The seconds for which the page could be served without an origin; None where that is unknown."""
+        status, report = self.seen.status, asked.report
+        if asked.status >= HTTPStatus.INTERNAL_SERVER_ERROR or (report and not report.hit):
+            return 0.0  # there is no copy that could be served
         if self.edge.mechanism == "settings":
-            base: int | None = self.edge.ceiling  # no request is held to less than what a page is stored with
+            base: int | None = (
+                self.edge.ceiling
+            )  # every request may use the whole stale-if-error that a page is stored with
         else:
             base = None if status is None else status.base
-        if base is None or held is None or held.ttl is None or held.stale_if_error is None:
+        if base is None or report is None or report.ttl is None or report.stale_if_error is None:
             return None
-        ttl = held.ttl or _since_its_end(asked)
+        ttl = report.ttl or _expired_ttl(asked)
         if ttl is None:
             return None
         return runway(
             self.seen.now + ttl,
-            held.stale_if_error,
+            report.stale_if_error,
             self.claims,
             base=base,
             ceiling=self.edge.ceiling,
@@ -111,11 +113,11 @@ class _View:
         )
 
 
-def _since_its_end(asked: Asked) -> float | None:
-    """How long ago a copy's TTL ended, as a negative number: the edge tells no TTL below 0.
+def _expired_ttl(asked: Asked) -> float | None:
+    """The seconds since a copy's TTL ended, as a negative number: the edge shows no TTL below 0. None: unknown.
 
-    It follows from the page's age, unless the page was purged softly: then it is younger than its TTL, and nothing
-    tells when that was.
+    They follow from the page's age, unless the page was purged softly. Then it is younger than its TTL, and no header
+    shows when the purge was.
     """
     headers = (asked.header("surrogate-control") or "", asked.header("cache-control") or "")
     stated = [{name.lower(): int(value) for name, value in _MAX_AGE.findall(header)} for header in headers]
@@ -142,7 +144,7 @@ def _front_door(view: _View) -> Finding:
 
 
 def _refused(view: _View, asked: Asked, name: str) -> Finding:
-    """A 5xx: a closed gate's, or another."""
+    """The finding for a 5xx, from a closed gate or not."""
     closure, said = view.closed(asked), _refusal(asked)
     if closure is None:
         but = "" if said is None else f", closed, but without an end that counts: {_word(said)}"
@@ -214,9 +216,7 @@ def _short(limits: Limits, runway: float | None) -> Iterator[Finding]:
     if runway is None:
         if limits.critical or limits.warning:
             remedy = "Name pages that are cached in visitors.anonymous."
-            yield Finding(
-                "runway", "warning", "the runway can't be told, so no threshold can be held against it", remedy
-            )
+            yield Finding("runway", "warning", "the runway is unknown, so no threshold can be compared with it", remedy)
         return
     for severity, limit in severities:
         if limit is not None and limit.alerts(runway):
@@ -231,7 +231,7 @@ def _worst(found: Sequence[Finding]) -> State:
 
 
 def _summary(found: Sequence[Finding], state: State, runway: float | None) -> str:
-    """The worst in a line; where all is well, how it stands at the front door."""
+    """The worst findings in one line; where all is well, the state of the front door."""
     worst = [finding for finding in found if finding.severity == state and state != "ok"] or found[:1]
     more = f" (and {len(worst) - 1} more)" if len(worst) > 1 else ""
     left = "" if runway is None else f"; runway {duration(round(runway))}"
@@ -239,10 +239,10 @@ def _summary(found: Sequence[Finding], state: State, runway: float | None) -> st
 
 
 def _refusal(asked: Asked) -> str | None:
-    """What a closed gate says. In an answer that is no refusal it means nothing."""
+    """The header Edgeguard-Closed of a 5xx. In any other answer it has no meaning."""
     return asked.header("edgeguard-closed") if asked.status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
 
 
 def _word(text: str) -> str:
-    """What somebody else said, fit to be printed on one line."""
+    """A text from somebody else, made safe to print on one line."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:_LONGEST]

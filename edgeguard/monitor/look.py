@@ -1,7 +1,7 @@
-"""Look at an environment as visitors meet it, all at once and within one time-out. Nothing is written anywhere.
+"""Look at an environment as its visitors see it: all questions at once, within one time-out. It writes nothing.
 
-Asked are the policy's status at the edge, the health page as a sure miss, the pages of [visitors], and what [visitors]
-names of the origin. None of it needs a token.
+It asks for the policy's status at the edge, for the health page as a sure miss, for the pages of [visitors], and for
+the origin's pages in [visitors]. None of that needs a token.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from edgeguard.edge.fastly import shown
 from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy
-from edgeguard.monitor.ask import ask
 from edgeguard.site.front_door import sure_miss
-from edgeguard.site.pages import held
+from edgeguard.site.light import ask
+from edgeguard.site.pages import node_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,23 +25,24 @@ if TYPE_CHECKING:
     from edgeguard.edge import Status
     from edgeguard.settings import EdgeOnlySettings, EdgeSettings
     from edgeguard.site.asking import Answer
-    from edgeguard.site.pages import Held
+    from edgeguard.site.pages import NodeReport
 
 AT_ONCE = 8
-"""Questions; a small machine has few threads to give, and an edge no need of more."""
+"""Questions at the same time: few, since a small machine has few threads to spare."""
 ASKS = 3
-"""Of a page, until a node tells what it holds: one that had to fetch it, or has it from its neighbour, can't."""
+"""Questions about one page, until a node tells what it holds. A node that had to fetch the page can't tell, nor can one
+that has it from its neighbour."""
 BYTES = 32 * 2**20
-"""Of an answer. What is longer is not read: a health check has no memory to give to it."""
+"""The most bytes of an answer. Longer answers are not read, to save the monitor's memory."""
 CLOCK_TOLERANCE = 2.0
-"""Seconds. The edge tells whole ones, so below this the clocks can't be told apart."""
+"""Seconds. The edge's clock is read in whole seconds, so a smaller difference means nothing."""
 
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One URL, and what was answered. `error` says why there is no `answer`."""
+    """One URL and its answer. `error` says why there is no `answer`."""
 
     url: str
     answer: Answer | None
@@ -54,13 +55,13 @@ class Asked:
 
     @property
     def stale(self) -> str | None:
-        """Why the answer is a stale copy ("hold", "error"); None where it is none."""
+        """Why the answer is a stale copy ("hold", "error"); None where it is not stale."""
         return self.header("edgeguard-stale")
 
     @property
-    def held(self) -> Held | None:
-        """What the edge node tells of its copy."""
-        return held(self.header("fastly-debug-ttl") or "")
+    def report(self) -> NodeReport | None:
+        """The edge node's report on its copy."""
+        return node_report(self.header("fastly-debug-ttl") or "")
 
     def header(self, name: str) -> str | None:
         """The header's value; None where there is none, or no answer."""
@@ -69,9 +70,9 @@ class Asked:
 
 @dataclass(frozen=True)
 class Seen:
-    """All that was seen. `now` is the edge's clock where it was told (Unix time), else this machine's.
+    """All answers. `now` is the time by the edge's clock where that is known, else by this machine's (Unix time).
 
-    `status` is None where the edge gave none, and `status_error` says why (without a policy it isn't asked).
+    `status` is None where the edge gave none; `status_error` says why. Without a policy the edge isn't asked.
     """
 
     front: Asked
@@ -84,7 +85,7 @@ class Seen:
 
 
 def look(settings: EdgeOnlySettings, *, timeout: float) -> Seen:
-    """Ask everything; what has not answered after `timeout` seconds counts as not answering."""
+    """Ask everything. A URL that has not answered after `timeout` seconds counts as one that does not answer."""
     began = time.monotonic()
     deadline = began + timeout
     edge, visitors = settings.edge, settings.visitors
@@ -116,7 +117,7 @@ def look(settings: EdgeOnlySettings, *, timeout: float) -> Seen:
 
 
 class _Question(Generic[_Result]):
-    """Something to ask; `result` is what it brought, or until then (and after a bug) what it begins as."""
+    """One question. `result` is its first value until the answer is there, and also after a bug."""
 
     def __init__(self, act: Callable[[], _Result], result: _Result) -> None:
         self.result = result
@@ -124,7 +125,7 @@ class _Question(Generic[_Result]):
         self._act = act
 
     def ask(self) -> None:
-        """In a thread, where an error that nobody takes would be lost."""
+        """Ask, in a thread. An error there would be lost, so it is kept for _together."""
         try:
             self.result = self._act()
         except Exception as exc:  # noqa: BLE001 - _together raises it
@@ -132,8 +133,10 @@ class _Question(Generic[_Result]):
 
 
 def _together(questions: Sequence[_Question[Any]], deadline: float) -> None:
-    """Ask all, a few at a time, until the deadline. A thread that hangs beyond it (a name that isn't resolved, an
-    answer that comes byte by byte) is left alone, and ends with the process."""
+    """Ask all, a few at a time, until the deadline.
+
+    A thread that hangs beyond it (a name that isn't resolved, an answer that comes byte by byte) ends with the process.
+    """
     waiting = list(reversed(questions))
 
     def work() -> None:
@@ -154,7 +157,7 @@ def _together(questions: Sequence[_Question[Any]], deadline: float) -> None:
 
 
 def _status(edge: EdgeSettings, deadline: float) -> tuple[Status | None, str, float]:
-    """The node's word, or why there is none; and how far its clock is ahead of ours, in seconds."""
+    """The node's status, or why there is none; and the seconds by which its clock is ahead of ours."""
     try:
         found = shown.status(edge, partial(ask, at_most=BYTES), timeout=_left(deadline))
     except EdgeUnavailable as exc:
@@ -164,19 +167,19 @@ def _status(edge: EdgeSettings, deadline: float) -> tuple[Status | None, str, fl
 
 
 def _front(edge: EdgeSettings, deadline: float) -> Asked:
-    """The health page, named in the answer without the query that makes it a sure miss."""
+    """Ask for the health page as a sure miss. The result's URL is without the query that makes it one."""
     url = sure_miss(edge)
     asked = _once(url, {"Edgeguard-Show": edge.status_name}, deadline)
     return replace(asked, url=edge.health_url, error=asked.error.replace(url, edge.health_url))
 
 
 def _page(url: str, edge: EdgeSettings, deadline: float) -> Asked:
-    """A page as anonymous visitors get it, asked for until a node tells what it holds, or it's clear that none will."""
+    """Ask for a page as anonymous visitors do, until a node tells what it holds, or clearly none will."""
     headers = {"Fastly-Debug": "1", "Edgeguard-Show": edge.status_name}
     for _ in range(ASKS):
         asked = _once(url, headers, deadline)
-        told = asked.held
-        enough = told is None or (told.hit and told.ttl is not None)
+        report = asked.report
+        enough = report is None or (report.hit and report.ttl is not None)
         if enough or asked.status >= HTTPStatus.BAD_REQUEST or time.monotonic() > deadline:
             break
     return asked

@@ -1,4 +1,4 @@
-"""A verdict as gauges in Prometheus's text format, for a textfile collector. What is unknown is NaN.
+"""The verdict as gauges in Prometheus's text format, for a textfile collector. NaN is unknown.
 
 Prometheus: docs/instrumenting/exposition_formats, docs/practices/naming.
 """
@@ -21,13 +21,13 @@ _Gauge = tuple[str, str, "Sequence[_Sample]"]
 
 
 def render(health: Health) -> str:
-    """All of it; a gauge without a sample is left out."""
+    """All gauges. A gauge without a sample is left out."""
     gauges = (*_verdict(health), *_edge(health))
     return "".join(_lines(*gauge) for gauge in gauges if gauge[2])
 
 
 def no_verdict(environment: str) -> str:
-    """That nothing could be judged."""
+    """The one gauge that says that there is no verdict."""
     return _lines(*_state(environment, CODES["unknown"]))
 
 

@@ -1,4 +1,4 @@
-"""Thresholds, as monitoring plugins take them: nagios-plugins.org/doc/guidelines.html, "Threshold and ranges"."""
+"""Thresholds in the form of monitoring plugins: nagios-plugins.org/doc/guidelines.html, "Threshold and ranges"."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from edgeguard.settings import seconds
 
 @dataclass(frozen=True)
 class Range:
-    """From `low` to `high`, in seconds, both included. A value alerts outside of it; inside, if `inverted`."""
+    """A range in seconds, both ends included. Values outside of it alert; if it is `inverted`, values inside alert."""
 
     low: float
     high: float
     inverted: bool = False
 
     def alerts(self, value: float) -> bool:
-        """Whether this value is one to be told of."""
+        """Whether this value is an alert."""
         return (self.low <= value <= self.high) == self.inverted
 
     def __str__(self) -> str:
-        """As in performance data: numbers of seconds."""
+        """The form of performance data: plain seconds."""
         low = "~" if self.low == -math.inf else f"{self.low:.10g}"
         high = "" if self.high == math.inf else f"{self.high:.10g}"
         return f"{'@' if self.inverted else ''}{low}:{high}"
 
 
 def parse(text: str) -> Range:
-    """A range: `10m:`, `10m:2h`, `~:2h`, `@0:10m`. A single duration is the least that is wanted: `10m` is `10m:`.
+    """Parse a range: `10m:`, `10m:2h`, `~:2h`, `@0:10m`. A single duration is the minimum: `10m` is `10m:`.
 
-    (By the guidelines it would be the most. But little time left is what one has to be told of, never much.)
+    By the guidelines it would be the maximum. But here an alert is about too little time, never about too much.
 
     Raises:
-        ValueError: it is none, or begins after its end.
+        ValueError: the text is not a range, or the range begins after its end.
     """
     found = re.fullmatch(r"(@?)([^:@]*)(:?)([^:@]*)", text.strip())
     if found is None or not (found[2] or found[4]):

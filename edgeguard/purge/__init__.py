@@ -1,4 +1,4 @@
-"""What is to be purged, decided before anything is: `run.run` then does it."""
+"""Deciding what to purge, before anything is purged; `run.Run` then purges it."""
 
 from __future__ import annotations
 
@@ -15,30 +15,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Purge:
-    """What to purge, in this order. `reasons` say why, a sentence each."""
+    """What to purge: the keys, the URLs, and then every page. `reasons` say why, a sentence each."""
 
     keys: tuple[str, ...] = ()
     urls: tuple[str, ...] = ()
     groups: bool = False
-    """Every page, a few groups at a time, as fast as the origin can take it."""
+    """Whether to purge every page, a few groups at a time, as fast as the origin can bear it."""
     everything: bool = False
-    """Every page at once, never softly."""
+    """Whether to purge every page at once, never softly."""
     soft: bool = True
     reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What changed in the application since the release whose pages are cached. `paths` is None where that is not
-    known; `unknown` then says why."""
+    """The files of the application that changed since the release whose pages are cached.
+
+    `paths` is None where that is not known; `unknown` then says why.
+    """
 
     paths: Sequence[str] | None
     unknown: str = ""
 
 
 def of_deploy(environment: EdgeOnlySettings, given: Sequence[str], changes: Changes) -> Purge:
-    """What a deploy purges: the keys that were named, those that its rules derive from what changed, and every page by
-    its group if nothing says what changed: nothing is named, and no rules cover all of it."""
+    """Decide what a deploy purges: the keys that were given, and the keys that the rules derive from the changes.
+
+    If no key is given, and the rules don't cover all changes, it purges every page, by its group.
+    """
     settings = environment.purge
     keys, reasons = list(given), []
     if given:
@@ -65,7 +69,7 @@ def of_deploy(environment: EdgeOnlySettings, given: Sequence[str], changes: Chan
 
 
 def _why(changes: Changes, derived: Derived) -> list[str]:
-    """What rules said of what changed."""
+    """The reasons that the rules give, a sentence each."""
     if changes.paths is None:
         return [f"no key is derived from what changed: {changes.unknown}"]
     if not changes.paths:
@@ -80,6 +84,6 @@ _SHOWN = 8
 
 
 def listed(names: Sequence[str]) -> str:
-    """A few of these names, and how many more there are."""
+    """The first few of these names, and how many more there are."""
     shown = ", ".join(names[:_SHOWN]) or "no key"
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

@@ -1,4 +1,4 @@
-"""A purge that a person or a pipeline asks for, outside of any deploy."""
+"""A purge outside of any deploy: a person or a pipeline asks for it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.record import Record, left_out
 from edgeguard.errors import EdgeUnauthorized, Refused
-from edgeguard.purge.closed import Gate
-from edgeguard.purge.given import strangers
+from edgeguard.purge.closed import OpenCheck
+from edgeguard.purge.given import of_other_hosts
 from edgeguard.purge.run import Run
 
 if TYPE_CHECKING:
@@ -29,13 +29,12 @@ def by_hand(
     told: Callable[[str], None],
     stop: Stop,
 ) -> dict[str, Any]:
-    """Purge it, unless the cluster is closed. Returns what Run.purge does, and "soft", "seconds" and "warnings".
+    """Purge, unless the cluster is closed. Returns Run.purge's result with "soft", "seconds" and "warnings" added.
 
     Raises:
-        Locked, Refused: the cluster is closed, or may be, or will be soon (for a hard purge); or no page has a group
-            to be purged by.
-        Interrupted: somebody asked it to stop.
-        Whatever Run.purge raises; each says how far it came.
+        Locked, Refused: the cluster is closed, or may be, or will be soon (for a hard purge); or pages have no groups.
+        Interrupted: somebody asked this process to stop.
+        Run.purge raises others; each says how far the purge came.
     """
     began = time.monotonic()
     edge, settings = environment.edge, environment.settings
@@ -46,30 +45,30 @@ def by_hand(
         found = {} if wanted.soft or cluster is None else Record(cluster, environment.name).look()
         return bool(found.get("deploy") or found.get("lock"))
 
-    gate = Gate(edge, settings.edge, cluster, under_way=under_way, accept=accept)
+    open_check = OpenCheck(edge, settings.edge, cluster, under_way=under_way, accept=accept)
 
-    def may() -> None:
+    def check() -> None:
         stop.check()
-        gate.check()
+        open_check.check()
 
-    may()
+    check()
     warnings = [
         f"{url} is of another host than edge.url: it is purged if that is a domain of the service too"
-        for url in strangers(wanted.urls, settings.edge)
+        for url in of_other_hosts(wanted.urls, settings.edge)
     ]
     warnings += _without_groups(environment) if wanted.groups else []
-    done = Run(edge, settings.purge, settings.edge, sleep=stop.sleep, told=told, may=may).purge(wanted)
+    done = Run(edge, settings.purge, settings.edge, sleep=stop.sleep, told=told, check=check).purge(wanted)
     return {**done, "soft": wanted.soft, "seconds": round(time.monotonic() - began, 3), "warnings": warnings}
 
 
 def _without_groups(environment: EdgeSide) -> list[str]:
-    """Why pages may have no group, as warnings. Raises Refused where none can have one."""
+    """Warnings why pages may have no group. Raises Refused where no page can have one."""
     remedy = "Name keys or URLs; or --all --hard, which takes every page away at once."
     if environment.settings.edge.mechanism == "settings":
         raise Refused("without the policy (edge.mechanism is settings) no page has a group to be purged by", remedy)
     try:
         policy = environment.edge.policy()
-    except EdgeUnauthorized:  # a token for purges alone
+    except EdgeUnauthorized:  # the token is for purges alone
         return ["the token may not see whether the policy is installed; pages have groups only under it"]
     if policy.revision is None:
         raise Refused("the policy is not in the service, so no page has a group to be purged by", remedy)

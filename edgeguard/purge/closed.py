@@ -1,4 +1,4 @@
-"""Whether anything may be purged now: never while the cluster is closed, since a purge takes away what serves then."""
+"""No purge while the cluster is closed: the copies at the edge serve visitors then, and a purge would remove them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from edgeguard.settings import EdgeSettings
 
 ACCEPTABLE = ("deploy-claim", "origins-sick")
-"""Signs of a closure that a person may pass over, where no cluster can be asked."""
+"""The signs of a closure that a person may accept where no cluster can be asked."""
 
 
-class Gate:
-    """Asked before every call of a purge by hand. What a deploy purges comes after it has opened, by its order."""
+class OpenCheck:
+    """Checks, before every call of a purge by hand, that the cluster is open.
+
+    A deploy needs no such check: it purges after it has opened the cluster.
+    """
 
     def __init__(
         self,
@@ -31,7 +34,7 @@ class Gate:
         under_way: Callable[[], bool] = lambda: False,
         accept: Collection[str] = (),
     ) -> None:
-        """`under_way` tells whether a deploy is, where that matters: soon nothing but the copies will serve."""
+        """`under_way` tells whether a deploy is under way. Only a hard purge asks: soon only the copies will serve."""
         self._edge = edge
         self._settings = settings
         self._cluster = cluster
@@ -39,10 +42,10 @@ class Gate:
         self._accept = accept
 
     def check(self) -> None:
-        """Return if something may be purged.
+        """Return if a purge may go on.
 
         Raises:
-            Locked: the cluster is closed. Nobody can pass over that.
+            Locked: the cluster is closed. No option overrides that.
             Refused: without a cluster to ask, there are signs that the origin is closed or about to be.
             ClusterError: the servers can't be asked.
         """
@@ -61,7 +64,7 @@ class Gate:
             )
 
     def _origin(self) -> list[tuple[str, str]]:
-        """What the origin answers through the front door. Raises Locked if that is a closed gate's answer."""
+        """The sign that the origin is not healthy, if it is not. Raises Locked if a closed gate answers."""
         try:
             answer = front_door.look(self._settings)
             if closure := answer.headers.get("edgeguard-closed"):
@@ -72,8 +75,11 @@ class Gate:
         return []
 
     def _claims(self) -> list[tuple[str, str]]:
-        """A deploy's live claim. Asked of the edge, since nothing is closed before the edge has shown the claim; and it
-        takes no token. Where no policy answers there is no claim either."""
+        """The sign that a deploy's claim is in force, if one is.
+
+        The edge is asked: a deploy closes nothing before the edge shows its claim, and asking takes no token. Where no
+        policy answers, there is no claim either.
+        """
         try:
             shown = self._edge.status()
         except EdgeUnavailable:

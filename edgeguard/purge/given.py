@@ -1,4 +1,4 @@
-"""What somebody asks to be purged, from a command line: checked whole before anything is purged."""
+"""A purge as a command line gives it. All of it is checked before anything is purged."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def wanted(*, keys: Sequence[str], urls: Sequence[str], file: str | None, every: bool, hard: bool) -> Purge:
-    """The purge that these options mean. `every` page softly is every page by its group; hard, it is all at once.
+    """The purge that these options mean. `every` purges every page: softly by its group, `hard` all at once.
 
     Raises:
-        UsageError: nothing is named, or something that can't be purged, or the file can't be used.
+        UsageError: nothing is named, something can't be purged, or the file can't be used.
     """
     if every and (keys or urls or file):
         raise UsageError("--all leaves nothing to name", "Take it, or --key, --url and --file, but not both.")
@@ -37,14 +37,14 @@ def wanted(*, keys: Sequence[str], urls: Sequence[str], file: str | None, every:
     )
 
 
-def strangers(urls: Sequence[str], settings: EdgeSettings) -> list[str]:
-    """Those of other hosts than `edge.url`. They may be right: a service has as many domains as it likes."""
+def of_other_hosts(urls: Sequence[str], settings: EdgeSettings) -> list[str]:
+    """The URLs of other hosts than `edge.url`'s. They may be right: a service can have many domains."""
     own = urlsplit(settings.url).netloc
     return [url for url in urls if address(url).partition("/")[0] != own]
 
 
 def _lines(file: str) -> list[str]:
-    """The keys of a file, one a line; "-" is standard input."""
+    """The keys of a file, one on each line; "-" is standard input."""
     name = "standard input" if file == "-" else file
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()

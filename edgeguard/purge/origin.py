@@ -1,4 +1,4 @@
-"""The origin while pages are purged: each purged page is fetched again, and it has to take that on."""
+"""The origin during a purge: the edge fetches each purged page again, so the purge waits while the origin is slow."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from edgeguard.settings import EdgeSettings
 
 BEFORE = 3
-"""Answers before the first purge; their median is what the origin is held to."""
+"""Answers before the first purge. Their median is the origin's usual time."""
 SLOWER, FLOOR = 2.0, 0.2
-"""An answer is slow that takes more than twice that, and 0.2 s: less is noise."""
+"""An answer is slow if it takes more than twice the usual time and 0.2 s. A smaller difference is noise."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 
 
 class Origin:
-    """Asked through the front door, at a URL that no cache can answer."""
+    """Asks the origin through the front door, at a URL that no cache can answer.
+
+    `patience` is the longest time to wait, in seconds; `told` hears why the purge waits.
+    """
 
     def __init__(
         self,
@@ -38,14 +41,14 @@ class Origin:
         self._usual = 0.0
 
     def begin(self) -> None:
-        """See how fast it answers before anything is purged. Raises OriginsUnhealthy."""
+        """Measure how fast the origin answers before anything is purged. Raises OriginsUnhealthy."""
         self._usual = median(front_door.ask_once(self._settings, None) for _ in range(BEFORE))
 
     def wait_until_well(self) -> None:
-        """Return at once while it answers as fast as before; else wait until it does.
+        """Return at once if the origin answers as fast as before; else wait until it does.
 
         Raises:
-            OriginsUnhealthy: it doesn't, within the patience.
+            OriginsUnhealthy: it was still slow after `patience` seconds.
         """
         waited, wait = 0.0, FIRST_WAIT
         while (slow := self._slow()) is not None:
@@ -58,7 +61,7 @@ class Origin:
             waited, wait = waited + wait, min(2 * wait, LONGEST_WAIT)
 
     def _slow(self) -> str | None:
-        """What is wrong with the origin now, if anything."""
+        """Why the origin is slow or sick now; None where it is well."""
         try:
             took = front_door.ask_once(self._settings, None)
         except OriginsUnhealthy as exc:

@@ -1,4 +1,4 @@
-"""Which keys follow from which changed files, by the rules of an environment's file."""
+"""Deriving keys to purge from changed files, by the rules of an environment's file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Derived:
-    """The keys, each once; per path what follows from it; and the paths that no rule is about."""
+    """The keys, each once; for each path the keys that follow from it; and the paths that no rule matches."""
 
     keys: tuple[str, ...]
     because: tuple[tuple[str, tuple[str, ...]], ...]
@@ -25,9 +25,9 @@ class Derived:
 
 
 def derive(rules: Sequence[PurgeRule], paths: Sequence[str]) -> Derived:
-    """What follows from these changed paths. All rules that match a path count.
+    """Derive the keys from these changed paths. All rules that match a path count.
 
-    A path from which a key would follow that can't be one (a file's name may hold anything) counts as uncovered.
+    If a rule makes an impossible key of a path (a file's name may hold any character), the path counts as uncovered.
     """
     compiled = [(patterns.compiled(rule.path), rule.keys) for rule in rules]
     because, uncovered = [], []

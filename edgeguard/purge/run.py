@@ -1,4 +1,4 @@
-"""Purging, call by call: at a pace, again where a shield may have been too late, and with patience for the API."""
+"""Purging, call by call, at a pace. A second pass covers shields, and calls are repeated while the API has no time."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ if TYPE_CHECKING:
     from edgeguard.settings import EdgeSettings, PurgeSettings
 
 SLICE = 8
-"""Groups in one call: all of them take 32."""
+"""Groups in one call. Purging all groups takes 32 calls."""
 SECOND_PASS, SECOND_PASS_OF_ALL = 2.0, 30.0
-"""Seconds after which a shield is purged too, so that no node can fetch an old page from it any more. Purges by key
-take 0.15 s as a rule, those of everything up to 20 s or more (Fastly: guides/full-site-delivery/purging)."""
+"""Seconds until the second pass. By then the shield is purged too, so no node fetches an old page from it any more.
+Purges by key take 0.15 s as a rule; those of everything take up to 20 s or more (Fastly:
+guides/full-site-delivery/purging)."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 
 
 @dataclass(frozen=True)
 class _Call:
-    """One call of the API, and the first thing that it purges, for whoever has to go on from there."""
+    """One call of the API. `first` is the first thing that it purges; an error names it, so a person can go on there.
+
+    `gauged`: the origin has to be well before the call.
+    """
 
     ask: Callable[[], tuple[Purged, ...]]
     first: str
@@ -43,8 +47,8 @@ class _Call:
 class Run:
     """One purge under way.
 
-    `may` is asked before every call, and raises where purging has to stop; `told` hears how far it is and what it waits
-    for; what `sleep` raises passes through.
+    `check` is called before every call, and raises where purging has to stop. `told` hears how far the purge is, and
+    why it waits. Errors of `sleep` pass through.
     """
 
     def __init__(
@@ -55,13 +59,13 @@ class Run:
         *,
         sleep: Callable[[float], None] = time.sleep,
         told: Callable[[str], None] = lambda _: None,
-        may: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._edge = edge
         self._settings = settings
         self._sleep = sleep
         self._told = told
-        self._may = may
+        self._check = check
         self._origin = Origin(front, patience=settings.patience, sleep=sleep, told=told)
         self._again: deque[tuple[float, _Call]] = deque()
         self._ids: list[str] = []
@@ -69,14 +73,14 @@ class Run:
         self._waited = 0.0
 
     def purge(self, wanted: Purge) -> dict[str, Any]:
-        """Purge it. Returns {"keys", "urls": how many, "requests": calls of the API, "ids": what Fastly's support asks
-        for, "second_pass": whether everything was purged twice}.
+        """Purge. Returns {"keys", "urls": how many, "requests": calls of the API, "ids": for Fastly's support,
+        "second_pass": whether everything was purged twice}.
 
         Raises:
-            UsageError: something can't be purged; raised before anything is.
+            UsageError: something can't be purged. This is raised before anything is purged.
             EdgeError: the API failed for longer than `purge.patience`.
-            OriginsUnhealthy: the origin can't take it (where every page is purged softly).
-            Each of them says how far it came.
+            OriginsUnhealthy: the origin can't keep up (where every page is purged softly).
+            Each says how far the purge came.
         """
         calls = self._calls(wanted)
         shielded = bool(calls) and self._settings.second_pass != 0 and self._edge.shielded() is not False
@@ -119,7 +123,7 @@ class Run:
         return calls
 
     def _between(self, call: _Call, *, soft: bool) -> None:
-        """Two calls are a pause apart; in it, what is due is purged again, and the origin may catch up."""
+        """Pause between two calls. Second passes that are due come first, and the origin may catch up."""
         self._sleep(self._settings.pace)
         while self._again and self._again[0][0] <= time.monotonic():
             self._do(self._again.popleft()[1], soft=soft)
@@ -127,11 +131,13 @@ class Run:
             self._origin.wait_until_well()
 
     def _do(self, call: _Call, *, soft: bool) -> None:
-        """Ask, and go on asking this one while the API has no time, for `purge.patience` seconds in all. What may have
-        been purged although no answer came is only repeated softly."""
+        """Make one call, and repeat it while the API has no time, for `purge.patience` seconds in all.
+
+        A call without an answer may have purged all the same, so it is repeated only if it is soft.
+        """
         wait = FIRST_WAIT
         while True:
-            self._may()
+            self._check()
             try:
                 for purged in call.ask():
                     self._ids += purged.ids

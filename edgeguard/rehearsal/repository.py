@@ -1,4 +1,4 @@
-"""Repositories for a rehearsal: the bundled application's, its next release, and releases that are made to fail."""
+"""Repositories for a rehearsal: the bundled application, its next release, and releases that are made to fail."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ echo "the migration can't go on: this release was made to fail in its deploy hoo
 exit 1
 """
 
-# One server is sick when asked directly; or all are, but only for requests that come through the gate.
+# The condition makes one server sick; or it makes all servers sick, but only for requests through the gate.
 _SERVER = '''"""A server that is made to fail: {why}."""
 
 import http.server
@@ -71,7 +71,7 @@ def bundled(folder: Path) -> Path:
 
 
 def next_release(repository: Path) -> str:
-    """Commit a small change that visitors can see: the next motto. Returns the commit. For the bundled application."""
+    """Commit a small change to the bundled application that visitors can see: the next motto. Returns the commit."""
     motto = repository / "motto.txt"
     now = motto.read_text(encoding="utf-8").strip()
     after = _MOTTOS[(_MOTTOS.index(now) + 1) % len(_MOTTOS)] if now in _MOTTOS else _MOTTOS[0]
@@ -80,17 +80,17 @@ def next_release(repository: Path) -> str:
 
 
 def plant(repository: Path, phase: Literal["hook", "check", "healthy"], *, server: str = "web2") -> str:
-    """Commit a cause of failure on top of what is checked out, and return the commit.
+    """Commit a cause of failure on top of the commit that is checked out. Returns the new commit.
 
-    `hook`: a deploy hook that exits 1. `check`: a release that answers 500 on `server` and 200 elsewhere. `healthy`:
-    one that answers 200 when it is asked directly and 500 through the gate. The rest of the application's file stays
-    as it is, but for its comments.
+    For `hook`, the deploy hook exits with 1. For `check`, the release answers 500 on `server` and 200 elsewhere. For
+    `healthy`, it answers 200 when asked directly, and 500 through the gate. The rest of the application's file stays
+    the same, but loses its comments.
     """
     path = repository / FILE
     try:
         content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise UsageError(f"{path} can't be read, so no failure can be planted", "Mend the file.") from exc
+        raise UsageError(f"{path} can't be read, so no failure can be planted", "Correct the file.") from exc
     if phase == "hook":
         content["hooks"] = {**(content.get("hooks") or {}), "deploy": _HOOK.lstrip()}
     else:
@@ -98,7 +98,7 @@ def plant(repository: Path, phase: Literal["hook", "check", "healthy"], *, serve
         why = f"on {server} alone" if phase == "check" else "but only through the gate"
         script = repository / ((content.get("source") or {}).get("root") or "").strip("/") / _SCRIPT
         script.write_text(_SERVER.format(why=why, condition=condition), encoding="utf-8")
-        # The Python that runs this rehearsal: the application's own toolchain may have none.
+        # This is the Python that runs the rehearsal: the application's own toolchain may have none.
         start = f"exec {shlex.quote(sys.executable)} {_SCRIPT}"
         content["web"] = {**(content.get("web") or {}), "commands": {"start": start}}
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
@@ -106,7 +106,7 @@ def plant(repository: Path, phase: Literal["hook", "check", "healthy"], *, serve
 
 
 def _commit(repository: Path, message: str) -> str:
-    """Commit everything, as nobody in particular: the machine's own Git configuration and hooks play no part."""
+    """Commit everything under a made-up author. This machine's Git configuration and hooks have no effect."""
     _git(repository, "add", "--all", "--force")
     _git(repository, "commit", "--quiet", "--no-verify", f"--message={message}")
     return _git(repository, "rev-parse", "HEAD").strip()
@@ -135,5 +135,7 @@ def _git(repository: Path, *arguments: str) -> str:
         raise UsageError("git can't be found", "Install Git, and have it on PATH.") from exc
     except subprocess.CalledProcessError as exc:
         said = exc.stderr.decode(errors="replace").strip()
-        raise UsageError(f"git {arguments[0]} fails in {repository}: {said}", "Look at this repository.") from exc
+        raise UsageError(
+            f"git {arguments[0]} fails in {repository}: {said}", "See what is wrong with this repository."
+        ) from exc
     return done.stdout.decode()

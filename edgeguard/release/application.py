@@ -1,7 +1,7 @@
-"""What a repository says of itself: `.platform.app.yaml` at its root, in the form that users of managed clusters have.
+"""The application's file: `.platform.app.yaml` at the root of its repository, in the form of managed clusters.
 
-The meaning of each key is the one that Upsun (Platform.sh) documents; what isn't supported is named in `warnings`
-with its path, never silently dropped.
+Each key means what Upsun (Platform.sh) documents. `warnings` names every key that isn't supported, by its path; none
+is dropped silently.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
-
-import yaml
 
 from edgeguard.errors import UsageError
 
@@ -53,9 +51,9 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class Application:
     """The application's file, checked.
 
-    `root` is the application's folder in the tree ("" is the tree's own root). `mounts` maps a folder below `root`
-    to its place in the environment's store of mounts. `environment` is `variables.env`; `variables` are the other
-    prefixes' as `prefix:name`. `hooks` has only the hooks that there are.
+    `root` is the application's folder in the tree ("" is the tree's own root). `mounts` maps a folder below `root` to
+    its place in the environment's store of mounts. `environment` is `variables.env`; `variables` has all others, named
+    `prefix:name`. `hooks` has only the hooks that the file defines.
     """
 
     name: str
@@ -79,7 +77,7 @@ class Application:
 
     @property
     def launch(self) -> str:
-        """The command that runs a server: `pre_start`, and, if that succeeded, `start`."""
+        """The command that runs a server: `pre_start`, and then `start` if `pre_start` succeeded."""
         return self.start if self.pre_start is None else f"(\n{self.pre_start}\n) || exit\n{self.start}"
 
     def folder(self, image: Path) -> Path:
@@ -87,7 +85,7 @@ class Application:
         return image / "app" / self.root
 
     def to_json(self) -> dict[str, Any]:
-        """A form that JSON can hold; `from_json` reads it back."""
+        """The application as JSON can hold it; `from_json` reads it back."""
         return asdict(self)
 
     @classmethod
@@ -101,13 +99,15 @@ def parse(text: str | bytes) -> Application:
     """The application that this file describes.
 
     Raises:
-        UsageError: it isn't YAML, lacks a key that is needed, or has one of the wrong form.
+        UsageError: the file isn't YAML, lacks a key that is needed, or has a key of the wrong form.
     """
+    import yaml  # noqa: PLC0415 (12 ms, and most commands know of an application only what an image says)
+
     try:
         content = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as exc:
         said = " ".join(str(exc).split())
-        raise UsageError(f"{FILE} is not YAML that can be read: {said}", "Mend the file and commit it.") from exc
+        raise UsageError(f"{FILE} is not YAML that can be read: {said}", "Correct the file and commit it.") from exc
     if not isinstance(content, dict):
         raise UsageError(f"{FILE} has no keys", "It needs at least name, type and web.commands.start.")
     file = _File(content)
@@ -138,7 +138,7 @@ def parse(text: str | bytes) -> Application:
 
 
 def _fault(path: str, said: str) -> UsageError:
-    return UsageError(f"{FILE}: {path}: {said}", "Mend the file and commit it.")
+    return UsageError(f"{FILE}: {path}: {said}", "Correct the file and commit it.")
 
 
 @dataclass(frozen=True)
@@ -187,14 +187,14 @@ def _inside(path: str, key: str) -> str:
 
 
 def _mounts(file: _File) -> dict[str, str]:
-    """Each mount's folder, and where it points in the store of mounts (`source_path`, by default the same)."""
+    """Map each mount's folder to its place in the store of mounts (`source_path`, or else the same path)."""
     mounts: dict[str, str] = {}
     for place, said in file.mapping("mounts").items():
         key = f"mounts.{place}"
         path = _inside(str(place), key)
         if not path:
             raise _fault(key, "a mount can't replace the application's root")
-        if isinstance(said, str) and said.startswith("shared:files"):  # the form of old files: shared:files/<place>
+        if isinstance(said, str) and said.startswith("shared:files"):  # the older form: shared:files/<place>
             source: object = said.removeprefix("shared:files")
         elif isinstance(said, dict):
             source = said.get("source_path")
@@ -211,7 +211,7 @@ def _mounts(file: _File) -> dict[str, str]:
 
 
 def _dependencies(file: _File) -> dict[str, dict[str, str]]:
-    """Tools for the build: {"python3" | "nodejs": {package: version, "*" for any}}."""
+    """The tools for the build: {"python3" | "nodejs": {package: version}}. The version "*" is any version."""
     found: dict[str, dict[str, str]] = {}
     for language in ("python3", "nodejs"):
         for package, version in file.mapping(f"dependencies.{language}").items():
@@ -225,9 +225,9 @@ def _dependencies(file: _File) -> dict[str, dict[str, str]]:
 
 
 def _variables(file: _File) -> tuple[dict[str, str], dict[str, Any]]:
-    """`variables.env` as environment variables, and the rest as `prefix:name`.
+    """`variables.env` as environment variables, and all others as `prefix:name`.
 
-    What isn't text becomes JSON, as there.
+    An environment variable that isn't text becomes JSON, as Upsun does it.
     """
     environment: dict[str, str] = {}
     others: dict[str, Any] = {}
@@ -269,7 +269,7 @@ def _warnings(file: _File) -> tuple[str, ...]:
 
 
 def warnings(application: Application, settings: ApplicationSettings) -> tuple[str, ...]:
-    """What of the file is ignored, and which of its relationships the environment's settings don't give."""
+    """A sentence for each key that is ignored, and for each relationship that the environment's settings lack."""
     missing = [name for name in application.relationships if name not in settings.relationships]
     return application.warnings + tuple(
         f"relationships.{name}: application.relationships in the environment's file has no such name"
@@ -278,10 +278,10 @@ def warnings(application: Application, settings: ApplicationSettings) -> tuple[s
 
 
 def shell(command: str) -> list[str]:
-    """The argv that runs a command of the application: in `sh`, after its `.environment`, if there is one.
+    """The argv that runs a command of the application in `sh`. Its `.environment`, if it has one, is read before.
 
-    The working directory must be the application's root. `sh` stays the parent of what it runs, so signals go to
-    the process group.
+    The working directory must be the application's root. `sh` stays the parent of the command, so signals have to go
+    to the process group.
     """
     return ["sh", "-c", f"if [ -f ./.environment ]; then . ./.environment; fi\n{command}"]
 
@@ -295,14 +295,14 @@ def runtime_variables(
     tree: str,
     image: Path,
 ) -> dict[str, str]:
-    """The environment of the application's processes, but for what differs between servers (PORT, the server's name).
+    """The environment of the application's processes, without the variables that differ between servers.
 
-    A variable named `env:NAME` in the settings becomes the environment variable NAME (in capitals); others are in
-    PLATFORM_VARIABLES only. Settings win over the application's file, and nothing wins over the PLATFORM_ names
-    (Upsun: development/variables).
+    Those are PORT and EDGEGUARD_SERVER. A variable named `env:NAME` in the settings becomes the environment variable
+    NAME (in capitals); others are in PLATFORM_VARIABLES only. The settings override the application's file, and nothing
+    overrides the PLATFORM_ names (Upsun: development/variables).
 
     Raises:
-        UsageError: a variable's name or a relationship's URL can't be used. Values are not shown.
+        UsageError: a variable's name or a relationship's URL can't be used. The message shows no values.
     """
     direct: dict[str, str] = {}
     listed: dict[str, Any] = dict(application.variables)
@@ -319,7 +319,7 @@ def runtime_variables(
             )
     return {
         "LANG": "C.UTF-8",
-        "PYTHONDONTWRITEBYTECODE": "1",  # root could write into a tree that is read-only by its mode bits
+        "PYTHONDONTWRITEBYTECODE": "1",  # the tree is read-only by its mode bits, but root could write all the same
         **application.environment,
         **direct,
         "HOME": str(image / "home"),
@@ -337,7 +337,7 @@ def runtime_variables(
 
 
 def encoded(content: Mapping[str, Any]) -> str:
-    """Base64 of JSON, as the PLATFORM_ variables hold it."""
+    """Base64 of JSON: the form of the PLATFORM_ variables."""
     return base64.b64encode(json.dumps(content).encode()).decode()
 
 

@@ -1,4 +1,4 @@
-"""The steps from an empty folder to a built tree, each a program that is run to its end."""
+"""The steps of a build, from an empty folder to a built tree. Each step is a program that runs to its end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgeguard.cluster.host import manifest
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import process, seclusion
 from edgeguard.release import application as applications
-from edgeguard.release import source
+from edgeguard.release.source import git_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,18 +29,18 @@ _SHOWN = 20  # lines of output in a failure's message
 class Build:
     """One build under way. A step that fails ends it."""
 
-    come_from: Source
+    source: Source
     application: Application
     folder: Path
-    passed: Mapping[str, str]  # of this process's environment
+    passed: Mapping[str, str]  # the variables of this process's environment that a build may see
     limit: float
     cancelled: Callable[[], bool]
     output: Callable[[str], None]
     started: float = field(default_factory=time.monotonic)
 
     @property
-    def _alone(self) -> dict[str, str]:
-        """What a program of ours sees, which nobody else's variables are to lead astray."""
+    def _tool_environment(self) -> dict[str, str]:
+        """The environment of our own tools. The application's variables must not change what they do."""
         return {"HOME": str(self.folder / "home"), "PATH": applications.SYSTEM_PATH, "TMPDIR": str(self.folder / "tmp")}
 
     @property
@@ -56,7 +56,7 @@ class Build:
             if tool.warning:
                 self.output(tool.warning)
             for argv in tool.install(self.folder / "toolchain", self.folder / "tmp" / "toolchain"):
-                self._step(f"the {tool.language} toolchain", argv, env=self._alone)
+                self._step(f"the {tool.language} toolchain", argv, env=self._tool_environment)
         self._dependencies()
         self._default_build()
         if hook := self.application.hooks.get("build"):
@@ -70,10 +70,10 @@ class Build:
 
     def _unpack(self) -> None:
         archive, app = self.folder / "tmp" / "tree.tar", self.folder / "app"
-        self._step("git archive", self.come_from.archive(archive), env=source.environment())
+        self._step("git archive", self.source.archive(archive), env=git_environment())
         self._step("tar", ["tar", "-xf", str(archive), "-C", str(app)])
         archive.unlink()
-        for path in self.come_from.submodules():
+        for path in self.source.submodules():
             self.output(f"{path}: submodules are not supported, this folder is empty")
 
     def _dependencies(self) -> None:
@@ -88,7 +88,7 @@ class Build:
             self._step("dependencies.nodejs", ["npm", "install", "--global", "--no-progress", "--", *named])
 
     def _default_build(self) -> None:
-        """Node.js with a package.json: the command of the reference. Python has no default build there, nor here."""
+        """Run Upsun's default command for Node.js if there is a package.json. Python has no default build."""
         wanted = self.application.flavor == "default" and self.application.language == "nodejs"
         if wanted and (self._place / "package.json").exists():
             self.output("running npm install")
@@ -96,15 +96,17 @@ class Build:
             self._step("npm install", ["sh", "-c", script])
 
     def _compile(self) -> None:
-        """Compile now what a read-only tree would have compiled at each start. What can't be compiled is left, and so
-        is pip, which nobody needs any more."""
+        """Compile Python's modules now: a read-only tree can't store what each start would compile.
+
+        Files that can't be compiled are left out, and so is pip, which is not needed after the build.
+        """
         python = str(self.folder / "toolchain" / "bin" / "python")
         argv = [python, "-m", "compileall", "-qq", "-x", "node_modules|site-packages/pip/", "app", "toolchain"]
         self._step("compileall", argv, cwd=self.folder, may_fail=True)
 
     def _mounts(self) -> None:
-        """Links to the store of mounts, whose folders the driver makes. As there, a mount hides what the tree has at
-        its place."""
+        """Link each mount to its folder in the store of mounts, which the driver makes. A mount hides what the tree has
+        at its place, as at Upsun."""
         store = self.folder.parent.parent / "mounts"
         for place, to in self.application.mounts.items():
             link = self._place / place
@@ -113,7 +115,7 @@ class Build:
                     f"mounts.{place}: a link of the tree leads it out of the application", "Name another place."
                 )
             if link.is_symlink() or link.exists():
-                self.output(f"mounts.{place}: what the tree has there is not in the release")
+                self.output(f"mounts.{place}: the tree has files there; they are not in the release")
                 manifest.remove(link)
             manifest.make(link.parent)
             link.symlink_to(store / to)
@@ -127,15 +129,16 @@ class Build:
         env: dict[str, str] | None = None,
         may_fail: bool = False,
     ) -> None:
+        """Run one program. Without `env`, the application or a package may decide what runs: it is secluded."""
         said: deque[str] = deque(maxlen=_SHOWN)
 
         def heard(line: str) -> None:
             said.append(line)
             self.output(line)
 
-        if env is None:  # what the application, or a package that it names, may have a say in
+        if env is None:
             env = _environment(self)
-            argv = seclusion.alone(argv, env)
+            argv = seclusion.secluded(argv, env)
         try:
             code = process.run(
                 argv,
@@ -153,7 +156,7 @@ class Build:
         except process.Cancelled as exc:
             raise Interrupted(f"interrupted during the build, in {name}", "Nothing was touched.") from exc
         if code and not may_fail:
-            raise BuildFailed(f"{name} failed with exit code {code}{_quoted(said)}", "Mend it and deploy again.")
+            raise BuildFailed(f"{name} failed with exit code {code}{_quoted(said)}", "Correct it and deploy again.")
 
 
 def _quoted(lines: Sequence[str]) -> str:
@@ -167,7 +170,7 @@ def _python_version(said: str) -> str:
 
 
 def _environment(build: Build) -> dict[str, str]:
-    """All that a build sees. The file's own variables are in it, the environment's are not."""
+    """The environment of a build. It has the variables of the application's file, and not those of the settings."""
     return {
         "LANG": "C.UTF-8",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -185,6 +188,6 @@ def _environment(build: Build) -> dict[str, str]:
         "PLATFORM_APPLICATION_NAME": build.application.name,
         "PLATFORM_OUTPUT_DIR": str(build.application.folder(build.folder)),
         "PLATFORM_SOURCE_DIR": str(build.folder / "app"),
-        "PLATFORM_TREE_ID": build.come_from.tree,
+        "PLATFORM_TREE_ID": build.source.tree,
         "PLATFORM_VARIABLES": applications.encoded(build.application.variables),
     }

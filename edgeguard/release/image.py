@@ -1,7 +1,8 @@
-"""From a Git tree to a frozen release: built once, at the path at which it runs, and found again when nothing changed.
+"""Images: a release is built from a Git tree, at the path where it runs, and frozen. A tree is built once.
 
-An image is a folder `<root>/releases/<inputs>` with `app/` (the tree, built), `toolchain/` (first on PATH), `home/`
-(HOME of the build), `manifest`, and, written last, `release.json`: without it the folder is an unfinished build.
+An image is a folder `<root>/releases/<inputs>`. It has `app/` (the built tree), `toolchain/` (first on PATH), `home/`
+(HOME of the build), `manifest` and `release.json`. The last is written last: a folder without it is an unfinished
+build.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from edgeguard.cluster.host import manifest
+from edgeguard.cluster.host import images, manifest
+from edgeguard.cluster.host.generations import Runs
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import process
 from edgeguard.release import application as applications
-from edgeguard.release import source, toolchain
+from edgeguard.release import toolchain
 from edgeguard.release.application import Application
 from edgeguard.release.build import Build
+from edgeguard.release.source import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,13 +38,10 @@ if TYPE_CHECKING:
     from edgeguard.settings import ApplicationSettings
 
 FORMAT = 1
-CONTENT = ("app", "toolchain")  # what a release's identity is made of
-_FROZEN = ("app", "home", "toolchain")
 _POLL = 0.05
-_TOLD = 3  # differences in one message
 
-# What package managers need to reach their registries from this machine. Everything else that a build may see of
-# this process's environment has to be named in application.build_environment.
+# Package managers need these variables to reach their registries from this machine. A build sees another variable of
+# this process's environment only if application.build_environment names it.
 PASSED_ON = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"),
@@ -52,9 +52,9 @@ PASSED_ON = (
 
 @dataclass(frozen=True)
 class Release:
-    """A frozen image and where it came from. `digest` is its identity, `inputs` only finds it again.
+    """A frozen image and its origin. `digest` identifies its content; `inputs` identifies what it was built from.
 
-    `differs` says what was changed in it since it was built, as far as somebody has looked.
+    `differs` has a sentence for each change since it was built; it is empty also where nobody has looked.
     """
 
     digest: str
@@ -77,10 +77,10 @@ def build(
     cancelled: Callable[[], bool],
     output: Callable[[str], None],
 ) -> Release:
-    """The release of a commit (`ref`, or else the environment's branch), built unless its image is there already.
+    """The release of a commit (`ref`, or else the environment's branch). It is built unless its image is there already.
 
-    Builds below one root take turns. A build that does not succeed leaves nothing behind. An image that was changed
-    since it was built is built anew, unless it is `in_use`: then it is returned with what `differs`.
+    Builds below one root take turns. A build that fails leaves nothing behind. An image that was changed since it was
+    built is built anew, unless it is `in_use`: then it is returned, and `differs` lists the changes.
 
     Raises:
         UsageError: the repository, the ref, the application's file or this machine's tools can't be used.
@@ -88,24 +88,24 @@ def build(
         Interrupted: `cancelled()` turned true.
     """
     root = root.absolute()
-    come_from = source.resolve(settings.repository, ref or settings.branch, cache=root / "repositories")
-    application = _application(come_from)
+    source = resolve(settings.repository, ref or settings.branch, cache=root / "repositories")
+    application = _application(source)
     tools = toolchain.find(application)
     passed = _passed_on(settings)
-    inputs = _inputs(come_from, tools, root, {name: os.environ.get(name) for name in settings.build_environment})
+    inputs = _inputs(source, tools, root, {name: os.environ.get(name) for name in settings.build_environment})
     folder = root / "releases" / inputs
     with _refused_by_disk(folder):
-        if (found := _found(folder, come_from, in_use)) is not None:
+        if (found := _found(folder, source, in_use)) is not None:
             return found
         with _turn(root, cancelled, output):
-            if (found := _found(folder, come_from, in_use)) is not None:
+            if (found := _found(folder, source, in_use)) is not None:
                 return found
             if (folder / "release.json").exists():
-                output(f"{folder} is not as it was built: {in_short(verify(folder))}. It is built anew")
-            remove(folder)
+                output(f"{folder} is not as it was built: {images.in_short(images.verify(folder))}. It is built anew")
+            images.remove(folder)
             try:
                 Build(
-                    come_from=come_from,
+                    source=source,
                     application=application,
                     folder=folder,
                     passed=passed,
@@ -113,7 +113,7 @@ def build(
                     cancelled=cancelled,
                     output=output,
                 ).run(tools)
-                return _seal(folder, inputs, come_from, application)
+                return _seal(folder, inputs, source, application)
             except BaseException:
                 manifest.remove(folder)
                 raise
@@ -123,14 +123,14 @@ def load(folder: Path) -> Release:
     """The release in this folder.
 
     Raises:
-        UsageError: there is none, or it was not finished.
+        UsageError: there is no image, or its build was not finished.
     """
     try:
         content = json.loads((folder / "release.json").read_text(encoding="utf-8"))
         content["application"] = Application.from_json(content["application"])
         return Release(**content, folder=folder)
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise UsageError(f"{folder} holds no finished image", "Deploy again; it is rebuilt.") from exc
+        raise UsageError(f"{folder} holds no finished image", "Deploy again; the image is built anew.") from exc
 
 
 def find(root: Path, digest: str) -> Release | None:
@@ -148,8 +148,8 @@ def find(root: Path, digest: str) -> Release | None:
 def changed(then: Release, now: Release) -> list[str]:
     """The files of the application that differ between two images, by their paths in the tree.
 
-    What differs in the toolchain alone is not told: virtual environments name their own folder all over. What decides
-    on the toolchain is a file of the tree.
+    Differences in the toolchain alone are left out: virtual environments contain their own path in many files. A file
+    of the tree decides what is in the toolchain.
 
     Raises:
         UsageError: an image has lost its manifest.
@@ -157,54 +157,37 @@ def changed(then: Release, now: Release) -> list[str]:
     try:
         old, new = ((release.folder / "manifest").read_text(encoding="utf-8") for release in (then, now))
     except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"the images can't be compared: {exc}", "Deploy again; they are rebuilt.") from exc
+        raise UsageError(f"the images can't be compared: {exc}", "Deploy again; the images are built anew.") from exc
     return manifest.changed(old, new, "app")
 
 
-def verify(folder: Path) -> list[str]:
-    """What differs in an image from the day it was frozen, a sentence each; nothing if it is whole.
-
-    Every file is read. In an image that is written to meanwhile, a file may vanish that was just there: that is told.
-    """
-    try:
-        then = (folder / "manifest").read_text(encoding="utf-8")
-        release = load(folder)
-    except (OSError, ValueError, UsageError) as exc:
-        return [str(exc)]
-    if manifest.digest(then, CONTENT) != release.digest:
-        return ["the manifest was changed"]
-    try:
-        return manifest.compare(then, folder, [part for part in _FROZEN if (folder / part).exists()])
-    except OSError as exc:
-        return [f"{exc.filename or folder} can't be read: {exc.strerror}"]
+def runs(release: Release) -> Runs:
+    """What a generation of this release starts. The application's mounts are beside the images, below the root."""
+    application, mounts = release.application, release.folder.parent.parent / "mounts"
+    return Runs(
+        folder=application.folder(release.folder),
+        start=tuple(applications.shell(application.launch)),
+        hooks={
+            name: tuple(applications.shell(command))
+            for name, command in application.hooks.items()
+            if name in ("deploy", "post_deploy")
+        },
+        folders=tuple(mounts / place for place in application.mounts.values()),
+    )
 
 
-def in_short(differs: Sequence[str]) -> str:
-    """The first few of many sentences, and how many more there are."""
-    more = len(differs) - _TOLD
-    return "; ".join(differs[:_TOLD]) + (f" (and {more} more)" if more > 0 else "")
-
-
-def remove(folder: Path) -> None:
-    """Remove an image. What is half removed is no image any more."""
-    if folder.is_dir():
-        folder.chmod(0o700)
-        (folder / "release.json").unlink(missing_ok=True)
-    manifest.remove(folder)
-
-
-def _application(come_from: Source) -> Application:
-    text = come_from.read(applications.FILE)
+def _application(source: Source) -> Application:
+    text = source.read(applications.FILE)
     if text is None:
         raise UsageError(
-            f"{come_from.ref} of {come_from.folder} has no {applications.FILE}",
+            f"{source.ref} of {source.folder} has no {applications.FILE}",
             "Commit one at the root of the repository, with at least name, type and web.commands.start.",
         )
     application = applications.parse(text)
-    if not come_from.has_folder(application.root):
+    if not source.has_folder(application.root):
         raise UsageError(
             f"{applications.FILE}: source.root: the tree has no folder {application.root!r}",
-            "Mend the file and commit it.",
+            "Correct the file and commit it.",
         )
     return application
 
@@ -217,11 +200,11 @@ def _passed_on(settings: ApplicationSettings) -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def _inputs(come_from: Source, tools: Sequence[Tool], root: Path, named: dict[str, str | None]) -> str:
-    """A digest of what goes into a build. 128 bits of it name the folder; paths of scripts have limits."""
+def _inputs(source: Source, tools: Sequence[Tool], root: Path, named: dict[str, str | None]) -> str:
+    """A digest of everything that a build depends on: 128 bits, since it names the folder and paths have limits."""
     what = {
         "format": FORMAT,
-        "tree": come_from.tree,
+        "tree": source.tree,
         "tools": [(tool.language, tool.version) for tool in tools],
         "platform": (sys.platform, platform.machine()),
         "root": str(root),
@@ -230,22 +213,24 @@ def _inputs(come_from: Source, tools: Sequence[Tool], root: Path, named: dict[st
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _found(folder: Path, come_from: Source, in_use: Callable[[Release], bool]) -> Release | None:
-    """The image that an earlier build left, now for this commit: another one may have the same tree. None too where it
-    was changed since, and can be built anew."""
+def _found(folder: Path, source: Source, in_use: Callable[[Release], bool]) -> Release | None:
+    """The image that an earlier build left, as the release of this commit: other commits may have the same tree.
+
+    None where there is no such image, or where it was changed since and is not in use.
+    """
     try:
         release = load(folder)
     except UsageError:
         return None
-    differs = tuple(verify(folder))
+    differs = tuple(images.verify(folder))
     if differs and not in_use(release):
         return None
-    return replace(release, ref=come_from.ref, commit=come_from.commit, reused=True, differs=differs)
+    return replace(release, ref=source.ref, commit=source.commit, reused=True, differs=differs)
 
 
 @contextmanager
 def _turn(root: Path, cancelled: Callable[[], bool], output: Callable[[str], None]) -> Iterator[None]:
-    """Wait for the builds that others have under way below this root."""
+    """Wait until no other build runs below this root, and hold off others meanwhile."""
     (root / "releases").mkdir(parents=True, exist_ok=True)
     with (root / "build.lock").open("w", encoding="utf-8") as lock:
         told = False
@@ -275,22 +260,22 @@ def _refused_by_disk(folder: Path) -> Iterator[None]:
         ) from exc
 
 
-def _seal(folder: Path, inputs: str, come_from: Source, application: Application) -> Release:
-    """Freeze, and write down durably what there is; `release.json` last, since it says that the image is whole."""
-    for part in _FROZEN:
+def _seal(folder: Path, inputs: str, source: Source, application: Application) -> Release:
+    """Freeze the image, and write its manifest and `release.json` durably. The latter, written last, marks it whole."""
+    for part in images.FROZEN:
         manifest.freeze(folder / part)
-    content = manifest.take(folder, _FROZEN)
+    content = manifest.take(folder, images.FROZEN)
     release = Release(
-        digest=manifest.digest(content, CONTENT),
+        digest=manifest.digest(content, images.CONTENT),
         inputs=inputs,
-        ref=come_from.ref,
-        commit=come_from.commit,
-        tree=come_from.tree,
+        ref=source.ref,
+        commit=source.commit,
+        tree=source.tree,
         folder=folder,
         application=application,
     )
     said = {name: value for name, value in asdict(release).items() if name not in ("folder", "reused", "differs")}
-    os.sync()  # every file of the image, before anything says that they are there
+    os.sync()  # the files of the image must be durable before the manifest names them
     _write(folder / "manifest", content)
     _write(folder / "release.json", json.dumps(said, indent=1) + "\n")
     folder.chmod(0o555)

@@ -1,4 +1,4 @@
-"""The Git repository that a release comes from: which commit a ref means, and what is in its tree."""
+"""The Git repository that a release comes from: it resolves a ref to a commit and reads the commit's tree."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Source:
         return not path or _git(self.folder, "cat-file", "-t", f"{self.tree}:{path}").stdout == b"tree\n"
 
     def submodules(self) -> tuple[str, ...]:
-        """Folders of the tree whose content is in other repositories: an archive has them empty."""
+        """The folders of the tree that are submodules. They are empty in an archive."""
         listed = _git(self.folder, "ls-tree", "-r", "-z", self.tree).stdout.split(b"\0")
         return tuple(os.fsdecode(line.partition(b"\t")[2]) for line in listed if line.startswith(b"160000 "))
 
     def archive(self, to: Path) -> list[str]:
-        """The argv that writes the tree as a tar file; its modes don't depend on anybody's configuration."""
+        """The argv that writes the tree as a tar file. The user's Git configuration does not change its modes."""
         return [
             *("git", "-C", str(self.folder), "-c", "tar.umask=0022"),
             *("archive", "--format=tar", f"--output={to}", self.tree),
@@ -47,10 +47,10 @@ class Source:
 
 
 def resolve(repository: str, ref: str, *, cache: Path) -> Source:
-    """The commit that `ref` means in a repository: a path, or a URL of which a mirror is kept in `cache`.
+    """The commit that `ref` means. `repository` is a path, or a URL; a URL's mirror is kept in `cache`.
 
     Raises:
-        UsageError: Git is missing, this is no repository, it can't be reached, or it has no such ref.
+        UsageError: Git is missing, or the repository does not exist, can't be reached, or has no such ref.
     """
     if shutil.which("git") is None:
         raise UsageError("git can't be found", "Install Git, and have it on PATH.")
@@ -77,16 +77,16 @@ def resolve(repository: str, ref: str, *, cache: Path) -> Source:
     return Source(folder, ref, name, tree)
 
 
-def environment() -> dict[str, str]:
-    """What Git is run with: it asks nobody anything, and speaks English."""
+def git_environment() -> dict[str, str]:
+    """The environment that Git runs with. Git asks for no password, and its messages are in English."""
     return {**process.environment(), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Git in exactly this folder: a repository that merely surrounds it is not taken for it."""
+    """Run Git in exactly this folder. A repository in a folder above does not count."""
     return subprocess.run(
         ["git", "-C", str(folder), *arguments],
-        env={**environment(), "GIT_CEILING_DIRECTORIES": str(folder.parent.resolve())},
+        env={**git_environment(), "GIT_CEILING_DIRECTORIES": str(folder.parent.resolve())},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
@@ -119,7 +119,7 @@ def _mirror(url: str, cache: Path) -> Path:
         fresh = Path(tempfile.mkdtemp(dir=cache))
         found = _git(cache, "clone", "--quiet", "--mirror", "--", url, str(fresh))
         try:
-            fresh.rename(mirror)  # of two first clones one stays
+            fresh.rename(mirror)  # fails if another process has made the mirror meanwhile
         except OSError:
             shutil.rmtree(fresh)
         if found.returncode:

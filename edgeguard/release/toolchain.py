@@ -1,4 +1,4 @@
-"""The private toolchain of an image: the language's programs at the version found here, first on PATH."""
+"""The private toolchain of an image: this machine's programs for the application's language, first on PATH."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from edgeguard.release.application import Application
 
-# What runs behind shims and in virtual environments: the real program, and its version.
+# Prints the interpreter behind a shim or a virtual environment, and its version.
 _PYTHON = """
 import json, platform, sys
 print(json.dumps([getattr(sys, "_base_executable", sys.executable), platform.python_version()]))
 """
-# As `python -m venv` makes one, in a sixth of the time, and also where Debian has left ensurepip out. It brings its own
-# pip, and is told by nobody's settings what to do.
+# Makes the same as `python -m venv` in a sixth of the time, and also where Debian has left ensurepip out. It brings its
+# own pip and ignores the user's settings.
 _VIRTUALENV = (
     *(sys.executable, "-I", "-m", "virtualenv", "--quiet", "--no-periodic-update", "--no-vcs-ignore"),
     *("--activators", ""),
@@ -44,7 +44,10 @@ class Tool:
     warning: str = ""
 
     def install(self, toolchain: Path, scratch: Path) -> list[list[str]]:
-        """Put it into the image's toolchain; the returned commands do the rest of it. `scratch` is theirs."""
+        """Put the language into the image's toolchain. Returns the commands that the caller has to run for the rest.
+
+        The commands may write to `scratch`.
+        """
         if self.language == "python":
             return [[*_VIRTUALENV, "--app-data", str(scratch), "--python", str(self.program), str(toolchain)]]
         folder = toolchain / "bin"
@@ -59,11 +62,11 @@ class Tool:
 def find(application: Application) -> tuple[Tool, ...]:
     """The languages that the application's type and its dependencies need.
 
-    A version other than the type's is used with a warning when it is all there is: a rehearsal on a laptop is
-    worth more than none.
+    If this machine has only another version than the type's, that one is used, with a warning: a rehearsal on a laptop
+    with another version is better than none.
 
     Raises:
-        UsageError: there is none at all.
+        UsageError: this machine has no version of a language.
     """
     version = application.type.partition(":")[2]
     found = []
@@ -77,7 +80,7 @@ def find(application: Application) -> tuple[Tool, ...]:
 def _python(wanted: str) -> Tool:
     minor = ".".join(wanted.split(".")[:2])
     names = ([f"python{minor}"] if minor else []) + ["python3", sys.executable]
-    tools = list(_probe(names, _PYTHON, "-c"))
+    tools = list(_installed(names, _PYTHON, "-c"))
     if not tools:
         raise UsageError("there is no Python to build with", "Install python3, and have it on PATH.")
     program, version = next((tool for tool in tools if _fits(tool[1], minor)), tools[0])
@@ -85,7 +88,7 @@ def _python(wanted: str) -> Tool:
 
 
 def _node(wanted: str) -> Tool:
-    tools = list(_probe(["node", "nodejs"], _NODE, "-e"))
+    tools = list(_installed(["node", "nodejs"], _NODE, "-e"))
     npm = shutil.which("npm")
     if not tools or npm is None:
         raise UsageError("there is no Node.js with npm to build with", "Install node and npm, and have them on PATH.")
@@ -93,7 +96,7 @@ def _node(wanted: str) -> Tool:
     return Tool("nodejs", Path(program), version, npm=Path(npm).absolute(), warning=_warn("nodejs", wanted, version))
 
 
-def _probe(names: list[str], script: str, flag: str) -> Iterator[tuple[str, str]]:
+def _installed(names: list[str], script: str, flag: str) -> Iterator[tuple[str, str]]:
     for name in names:
         if (path := shutil.which(name)) is None:
             continue

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. Header names are in lower case; `seconds` is from the connection's start to the last byte."""
+    """An HTTP answer. Header names are in lower case; `seconds` is from the connection's start to the last byte."""
 
     status: int
     headers: Mapping[str, str]
@@ -25,9 +25,9 @@ class Answer:
 
 
 def ask(url: str, *, headers: Mapping[str, str], timeout: float, at_most: int | None = None) -> Answer:
-    """One GET over a new connection; redirects are not followed and no proxy is used.
+    """Send one GET over a new connection. Redirects are not followed, and no proxy is used.
 
-    `timeout` is for each step, in seconds; a body is read to its end, or until it has more than `at_most` bytes.
+    `timeout` is for each step, in seconds. The body is read to its end, or until it has more than `at_most` bytes.
 
     Raises:
         OriginsUnhealthy: there was no HTTP answer within `timeout` seconds, or its body is longer than `at_most`.
@@ -52,7 +52,7 @@ def ask(url: str, *, headers: Mapping[str, str], timeout: float, at_most: int | 
 
 
 def _trusted(url: str) -> ssl.SSLContext | bool:
-    """Whom to trust. Reading the certificates takes longer than most answers: done once, and only where needed."""
+    """The authorities to trust. Reading them takes longer than most answers, so it is done once, and only for TLS."""
     return False if url.lower().startswith("http://") else _certificates()
 
 

@@ -1,4 +1,4 @@
-"""The front door: is the site, asked as a visitor asks it, healthy and on the release that it should be on?"""
+"""The front door: the site as a visitor reaches it, through the edge. Is it healthy, and on the right release?"""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 TIMEOUT = 10.0
 PAUSE = 0.2
-_REMEDY = "Look at what the origin says, in its log, and asked without the edge."
+_REMEDY = "See the origin's log, and ask the origin without the edge."
 
 
 def wait_healthy(settings: EdgeSettings, release: str | None, *, sleep: Callable[[float], None]) -> None:
-    """Wait for `edge.healthy_rounds` good answers in a row (see ask_once). What `sleep` raises passes through.
+    """Wait for `edge.healthy_rounds` good answers in a row (see ask_once). Errors of `sleep` pass through.
 
     Raises:
-        OriginsUnhealthy: there were not enough within `edge.healthy_timeout`; says what the last bad one was.
+        OriginsUnhealthy: there were not enough within `edge.healthy_timeout`. It describes the last bad answer.
     """
     deadline = time.monotonic() + settings.healthy_timeout
     good = 0
@@ -41,12 +41,12 @@ def wait_healthy(settings: EdgeSettings, release: str | None, *, sleep: Callable
 
 
 def ask_once(settings: EdgeSettings, release: str | None) -> float:
-    """One question at a URL that is a sure miss: 200, not stale, and (where it can be told) from this release.
+    """Ask the health page once, at a URL that is a sure miss. Returns how long the answer took, in seconds.
 
-    Returns how long the answer took, in seconds: the origin's time, since no cache can answer.
+    That is the origin's time, since no cache can answer.
 
     Raises:
-        OriginsUnhealthy: the answer is another.
+        OriginsUnhealthy: the answer is not a fresh 200 of this release (where the release can be told).
     """
     answer = look(settings)
     judge(settings, answer, release)
@@ -54,7 +54,7 @@ def ask_once(settings: EdgeSettings, release: str | None) -> float:
 
 
 def look(settings: EdgeSettings) -> Answer:
-    """What answers at a URL that is a sure miss, whatever it is. Raises OriginsUnhealthy for no answer at all."""
+    """The answer, good or bad, at a URL that is a sure miss. Raises OriginsUnhealthy for no answer at all."""
     return ask(sure_miss(settings), headers={"Edgeguard-Show": settings.status_name}, timeout=TIMEOUT)
 
 

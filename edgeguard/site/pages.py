@@ -1,8 +1,8 @@
-"""Pages as the edge has them: is there a copy, for how long could it still be served, and if there is none, why.
+"""Pages as the edge has them: whether it has a copy, for how long that could be served, and why there is none.
 
-Each page is asked for as a visitor would, with two headers more. To `Fastly-Debug: 1` the edge answers with what it
-holds (Fastly: reference/http/http-headers/Fastly-Debug-TTL), to `Edgeguard-Show` the policy answers whether that is
-stale. To ask is to fetch: where the edge had nothing, it has a copy afterwards.
+Each page is asked for as a visitor would, with two more headers. For `Fastly-Debug: 1` the edge tells what it holds
+(Fastly: reference/http/http-headers/Fastly-Debug-TTL). For `Edgeguard-Show` the policy tells whether that is stale.
+Asking has an effect: where the edge had no copy, it has one afterwards.
 """
 
 from __future__ import annotations
@@ -26,22 +26,25 @@ if TYPE_CHECKING:
     from edgeguard.site.asking import Answer
 
 ASKS = 4
-"""Questions about one page, at most: another node may answer each, and not every answer tells what is held."""
+"""The most questions about one page. Each may reach another node, and not every answer tells what the node holds."""
 
 KEPT = (200, 203, 300, 301, 302, 410)
 """The statuses that the policy keeps for long."""
 _SERVER_ERROR = 500
 _PERSONAL = frozenset({"*", "cookie", "user-agent", "authorization", "referer", "accept-language", "x-forwarded-for"})
-"""Headers that nearly every visitor sends differently: a copy for each of them is a copy for nobody else."""
+"""Headers that nearly every visitor sends differently. A copy for one such value serves no other visitor."""
 _MOMENT = 5
-"""Seconds by which two clocks may differ that were compared in whole seconds, a while ago."""
+"""Seconds by which the two clocks may differ: they were compared a while ago, in whole seconds."""
 _GROUP = re.compile(r"\(?\b([HM])\s+(\S+)\s+(-|-?[0-9.]+)\s+(-|-?[0-9.]+)\s+(-|-?[0-9.]+)\)?")
 
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What a runway is measured with, in seconds: the base grace and the ceiling, the grace that a deploy's claim will
-    give, and how long a closure is expected to last; and the claims that are in force `now` (the edge's clock)."""
+    """The figures that a runway is measured with, in seconds.
+
+    `base` and `ceiling` are the policy's graces, `claimed` is the grace of a deploy's claim, and `closure` is how long
+    a closure is expected to last. `claims` are those in force `now` (Unix time, the edge's clock).
+    """
 
     base: int
     ceiling: int
@@ -51,14 +54,16 @@ class Yardstick:
     now: float = 0.0
 
     def runway(self, ttl: float, stale_if_error: float) -> float:
-        """How long such a copy could be served if the origin failed now, as claims end one after the other."""
+        """The seconds for which such a copy could be served if the origin failed now, as the claims end one by one."""
         return runway(self.now + ttl, stale_if_error, self.claims, base=self.base, ceiling=self.ceiling, now=self.now)
 
 
 @dataclass(frozen=True)
-class Held:
-    """One node's word on one answer: whether it was a hit, and the object's TTL that is left and its stale-if-error
-    (seconds; None where this node does not hold the object itself)."""
+class NodeReport:
+    """One node's report on one answer: whether it was a hit, the object's remaining TTL, and its stale-if-error.
+
+    The times are in seconds, and None where this node does not hold the object itself.
+    """
 
     hit: bool
     node: str
@@ -68,10 +73,10 @@ class Held:
 
 @dataclass(frozen=True)
 class Page:
-    """One page. `cached`: the edge has a copy now; `cold`: it had none before we asked (None: it can't be told).
+    """One page. `cached`: the edge has a copy now. `cold`: it had none before we asked (None: unknown).
 
-    Seconds, None where unknown: `runway` if the origin failed now, `runway_claimed` under a deploy's claim. `why` names
-    the finding that is in the way, "" where there is none. `answer` is the last one.
+    `runway` is in seconds, if the origin failed now; `runway_claimed` is the same under a deploy's claim; None is
+    unknown. `why` is the name of `finding`, "" where there is none. `answer` is the last answer.
     """
 
     url: str
@@ -88,21 +93,21 @@ class Page:
     answer: Answer | None = None
 
     def json(self) -> dict[str, object]:
-        """As `doctor --json` has it."""
+        """The form of `doctor --json`."""
         hidden = {"finding", "answer"}
         return {name: value for name, value in vars(self).items() if name not in hidden}
 
 
-def held(header: str) -> Held | None:
-    """What Fastly-Debug-TTL says; behind a shield it has a group for each node, the one nearest to the visitor first.
+def node_report(header: str) -> NodeReport | None:
+    """Read Fastly-Debug-TTL. Behind a shield it has a group for each node, the one nearest to the visitor first.
 
-    None where it says nothing that can be read.
+    None where the header can't be read.
     """
     found = _GROUP.search(header)
     if found is None:
         return None
     ttl, stale = (None if text == "-" else _number(text) for text in (found[3], found[4]))
-    return Held(found[1] == "H", found[2], ttl, stale)
+    return NodeReport(found[1] == "H", found[2], ttl, stale)
 
 
 def look(
@@ -117,11 +122,11 @@ def look(
     """Ask for a page until the edge has told what it holds, at most ASKS times.
 
     The edge's clock is `ahead` of this machine's, in seconds. `pause` is called after each answer with the seconds that
-    it took. Nothing is raised: no answer is a finding, too.
+    it took. This raises nothing: a page without an answer has a finding.
     """
     headers = {"Fastly-Debug": "1", "Edgeguard-Show": edge.status_name}
     cold: bool | None = None
-    answer, told = None, None
+    answer, report = None, None
     for number in range(ASKS):
         try:
             answer = ask(url, headers=headers, timeout=timeout)
@@ -129,26 +134,26 @@ def look(
             return _error(Page(url), exc.message)
         if pause is not None:
             pause(answer.seconds)
-        told = held(answer.headers.get("fastly-debug-ttl", ""))
-        hit = _hit(answer, told)
+        report = node_report(answer.headers.get("fastly-debug-ttl", ""))
+        hit = _hit(answer, report)
         if number == 0:
             cold = False if hit else _cold(answer, ahead)
         if answer.status >= _SERVER_ERROR:
             closed = answer.headers.get("edgeguard-closed")
             said = f"{url} answers {answer.status}" + (f": the cluster is closed ({closed})" if closed else "")
             return _error(Page(url, answer.status, cold=cold), said)
-        if hit and (told is None or told.ttl is not None):
+        if hit and (report is None or report.ttl is not None):
             break
         if not hit and number > 0 and refusal(answer.headers) is not None:
             break
     assert answer is not None  # noqa: S101 - it was asked at least once; this tells mypy
-    return _judge(url, edge, yardstick, answer, told, cold=cold)
+    return _judge(url, edge, yardstick, answer, report, cold=cold)
 
 
 def refusal(headers: Mapping[str, str]) -> tuple[str, str] | None:
-    """Why an answer that says so can't be a copy for others: the finding's name, and the evidence.
+    """Why the headers forbid to cache the answer: the finding's name, and the evidence. None: they don't forbid it.
 
-    Fastly: guides/concepts/cache/cache-freshness. Values of cookies are not told.
+    Fastly: guides/concepts/cache/cache-freshness. The evidence does not have the values of cookies.
     """
     control, surrogate = headers.get("cache-control", ""), headers.get("surrogate-control", "")
     if cookie := headers.get("set-cookie"):
@@ -181,28 +186,28 @@ REMEDIES = {
 
 
 def _judge(
-    url: str, edge: EdgeSettings, yardstick: Yardstick, answer: Answer, told: Held | None, *, cold: bool | None
+    url: str, edge: EdgeSettings, yardstick: Yardstick, answer: Answer, report: NodeReport | None, *, cold: bool | None
 ) -> Page:
-    """What the last answer means. Of several reasons the first in the order of cause and effect is named."""
-    page = Page(url, answer.status, cold=cold, node=told.node if told else None, answer=answer)
+    """Judge a page by its last answer. Of several reasons, the one that causes the others is named."""
+    page = Page(url, answer.status, cold=cold, node=report.node if report else None, answer=answer)
     if answer.status not in KEPT:
         return _found(page, "not-kept", f"{url} answers {answer.status}")
-    if not _hit(answer, told):
+    if not _hit(answer, report):
         name, evidence = refusal(answer.headers) or ("passed", f"{ASKS} requests, and none was answered from a copy")
         return _found(page, name, f"{url} is never answered from a copy: {evidence}")
     if why := answer.headers.get("edgeguard-stale"):
-        text = f"{url} is served stale now ({why}): its runway can't be told"
+        text = f"{url} is served stale now ({why}): its runway is unknown"
         return replace(
             page, cached=True, why="stale", finding=Finding("stale", "warning", text, REMEDIES["stale"], url)
         )
-    return _judge_copy(_measured(page, told, yardstick), edge, yardstick, answer.headers)
+    return _judge_copy(_measured(page, report, yardstick), edge, yardstick, answer.headers)
 
 
-def _measured(page: Page, told: Held | None, yardstick: Yardstick) -> Page:
-    """The page with its runways, where the node told what it holds."""
-    if told is None or told.ttl is None or told.stale_if_error is None:
+def _measured(page: Page, report: NodeReport | None, yardstick: Yardstick) -> Page:
+    """The page with its runways, if the node told what it holds."""
+    if report is None or report.ttl is None or report.stale_if_error is None:
         return replace(page, cached=True)
-    ttl, stale = told.ttl, told.stale_if_error
+    ttl, stale = report.ttl, report.stale_if_error
     now, claimed = yardstick.runway(ttl, stale), max(0.0, ttl + min(stale, yardstick.claimed))
     return replace(
         page, cached=True, ttl=ttl, stale_if_error=stale, runway=round(now, 3), runway_claimed=round(claimed, 3)
@@ -210,7 +215,7 @@ def _measured(page: Page, told: Held | None, yardstick: Yardstick) -> Page:
 
 
 def _judge_copy(page: Page, edge: EdgeSettings, yardstick: Yardstick, headers: Mapping[str, str]) -> Page:
-    """What is wrong with a page of which there is a fresh copy."""
+    """Judge a page that has a fresh copy."""
     if personal := _varying(headers.get("vary", "")):
         return _found(page, "vary", f"{page.url} has a copy for each {personal}: Vary: {headers['vary']}")
     if page.runway_claimed is not None and page.runway_claimed < yardstick.closure:
@@ -224,7 +229,7 @@ def _judge_copy(page: Page, edge: EdgeSettings, yardstick: Yardstick, headers: M
 
 
 def _short(page: Page, edge: EdgeSettings, yardstick: Yardstick, headers: Mapping[str, str]) -> Page:
-    """A copy that would not last."""
+    """The page with the finding that its copy would not last through a closure, and why."""
     needed = f"it could be served for {page.runway_claimed:.0f} s, and a closure takes {yardstick.closure:.0f} s"
     limit = page.stale_if_error or 0
     own = re.search(r"stale-if-error\s*=\s*\"?([0-9]+)", _freshness(headers), re.IGNORECASE)
@@ -250,7 +255,7 @@ def _short(page: Page, edge: EdgeSettings, yardstick: Yardstick, headers: Mappin
 
 
 def _error(page: Page, said: str) -> Page:
-    remedy = "Mend it first: visitors see that now."
+    remedy = "Repair it first: visitors see that now."
     return replace(page, why="page-error", finding=Finding("page-error", "critical", said, remedy, page.url))
 
 
@@ -258,17 +263,18 @@ def _found(page: Page, name: str, text: str) -> Page:
     return replace(page, why=name, finding=Finding(name, "critical", text, REMEDIES[name], page.url))
 
 
-def _hit(answer: Answer, told: Held | None) -> bool:
-    """X-Cache has a word for each node, the one nearest to the visitor last; a stale answer is a HIT as well."""
-    if told is not None:
-        return told.hit
+def _hit(answer: Answer, report: NodeReport | None) -> bool:
+    """Whether the answer is a copy, fresh or stale. X-Cache has a word for each node, the visitor's node last."""
+    if report is not None:
+        return report.hit
     return answer.headers.get("x-cache", "").rpartition(",")[2].strip().upper() == "HIT"
 
 
 def _cold(answer: Answer, ahead: float) -> bool | None:
-    """Whether there was no copy, stale ones included, when this answer was fetched; only the policy can tell.
+    """Whether there was no copy, not even a stale one, when this answer was fetched; None where that is unknown.
 
-    What it tells is stored with the page and outlasts a renewal by a 304, so it counts only if it is of this moment.
+    Only the policy tells it, in a header that is stored with the page and outlasts a renewal by a 304. So the header
+    counts only if its time is now.
     """
     word, _, at = answer.headers.get("edgeguard-copy", "").partition(" ")
     if not at.isdecimal() or abs(int(at) - (time.time() + ahead)) > _MOMENT + answer.seconds:
@@ -283,7 +289,7 @@ def _varying(vary: str) -> str | None:
 
 
 def _freshness(headers: Mapping[str, str]) -> str:
-    """The header that decides, where it says anything of stale-if-error: Surrogate-Control before Cache-Control."""
+    """The header that decides on stale-if-error: Surrogate-Control if it names stale-if-error, else Cache-Control."""
     surrogate = headers.get("surrogate-control", "")
     return surrogate if "stale-if-error" in surrogate.lower() else headers.get("cache-control", "")
 

@@ -1,8 +1,7 @@
-"""Whether a page would lose its ceiling when the origin answers 304 Not Modified.
+"""Whether a page loses its long stale-if-error when the origin answers 304 Not Modified.
 
-No VCL of ours runs for a 304: the headers of that answer decide how long the page may be kept from then on (Fastly:
-reference/http/http-headers/Surrogate-Control). So the origin itself is asked, with the validators of the answer that
-the edge gave.
+The policy does not run for a 304. The headers of that answer decide how long the page may be kept afterwards (Fastly:
+reference/http/http-headers/Surrogate-Control). So the origin itself is asked, with the validators of the edge's answer.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ def revalidates(headers: Mapping[str, str]) -> bool:
 def examine(
     url: str, headers: Mapping[str, str], origin: str | None, *, needed: float, timeout: float
 ) -> tuple[Finding, ...]:
-    """Ask the origin whether the page is still the same, and look at what its 304 says; () where all is well.
+    """Ask the origin whether the page is still the same, and judge its 304. Returns () where all is well.
 
-    `headers` are of the edge's answer, `origin` is a URL's beginning such as http://10.0.0.1:8080 (None: not known);
-    `needed` is the stale-if-error, in seconds, that has to be left.
+    `headers` are those of the edge's answer. `origin` is the beginning of a URL such as http://10.0.0.1:8080 (None: not
+    known). `needed` is the least stale-if-error, in seconds, that the page has to keep.
     """
     if not revalidates(headers):
         return ()
@@ -55,7 +54,7 @@ def examine(
 
 
 def _loses(url: str, headers: Mapping[str, str], needed: float) -> tuple[Finding, ...]:
-    """A 304 without a word on freshness renews what was stored, stale-if-error included."""
+    """The finding that stale-if-error gets lost. A 304 that states no freshness renews all that was stored."""
     surrogate, control = headers.get("surrogate-control", ""), headers.get("cache-control", "")
     if not (_FRESHNESS.search(surrogate) or _FRESHNESS.search(control) or "expires" in headers):
         return ()

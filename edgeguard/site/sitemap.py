@@ -1,5 +1,7 @@
-"""The pages that a site names itself, in its sitemap (sitemaps.org/protocol.html). What is read was written by others:
-no DTD or entity is taken, and size, number and depth are bounded."""
+"""The pages that a site lists in its sitemap (sitemaps.org/protocol.html).
+
+Others write the sitemap, so a DTD or entity is refused, and size, number and depth are bounded.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BYTES = 50 * 1024 * 1024
-"""Of one sitemap, unpacked: what the protocol allows."""
+"""The most bytes of one sitemap, unpacked: the protocol's limit."""
 FILES = 20
-"""Sitemaps that an index may name; more are passed over."""
+"""The most sitemaps of an index that are read; the rest are ignored."""
 _LOCATION = "loc"
 _GZIP = b"\x1f\x8b"
 
 
 def pages(url: str, *, timeout: float) -> tuple[str, ...]:
-    """The pages that the sitemap at `url` names, on its own host, each once; an index is followed one step.
+    """The pages on the sitemap's own host, each once. An index is followed one step.
 
     Raises:
-        OriginsUnhealthy: it can't be read. Says why.
+        OriginsUnhealthy: the sitemap can't be read; the message says why.
     """
     index, found = _read(url, timeout)
     if index:
@@ -36,14 +38,14 @@ def pages(url: str, *, timeout: float) -> tuple[str, ...]:
 
 
 def _own(url: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Those on the host of `url`, each once. Other hosts are not asked by us, whatever a sitemap says."""
+    """The names on the host of `url`, each once. Other hosts are never asked, even if a sitemap names them."""
     host = urlsplit(url).netloc
     whole = (urljoin(url, name) for name in names)
     return tuple(dict.fromkeys(name for name in whole if urlsplit(name).netloc == host))
 
 
 def _read(url: str, timeout: float) -> tuple[bool, list[str]]:
-    """Whether it is an index, and its locations."""
+    """Whether the sitemap is an index, and its locations."""
     remedy = "doctor.sitemap names the sitemap, a URL or a path of the site."
     try:
         answer = ask(url, headers={}, timeout=timeout, at_most=BYTES)
@@ -54,7 +56,7 @@ def _read(url: str, timeout: float) -> tuple[bool, list[str]]:
     try:
         return _parse(_unpacked(answer.body))
     except (expat.ExpatError, zlib.error, ValueError) as exc:
-        raise OriginsUnhealthy(f"{url} is no sitemap: {exc}", remedy) from exc
+        raise OriginsUnhealthy(f"{url} is not a sitemap: {exc}", remedy) from exc
 
 
 def _unpacked(body: bytes) -> bytes:
@@ -68,7 +70,7 @@ def _unpacked(body: bytes) -> bytes:
 
 
 def _parse(body: bytes) -> tuple[bool, list[str]]:
-    """The text of every <loc> that stands in a <url> or <sitemap>, and not in an extension's element."""
+    """Whether the document is an index, and the text of every <loc> in a <url> or <sitemap>. Extensions are ignored."""
     path: list[str] = []  # the elements that are open
     found: list[str] = []
     text: list[str] = []

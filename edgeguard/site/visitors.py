@@ -1,7 +1,7 @@
-"""What visitors see during a deploy: pages asked at a steady rate, from outside, by a thread of its own.
+"""Sampling what visitors see during a deploy: a thread asks for pages from outside, at a steady rate.
 
-Open-loop: every request has its own moment, so a slow answer does not thin the samples. Plain asyncio streams, since a
-full HTTP client can't keep up a few hundred requests a second beside a deploy.
+The rate does not depend on the answers (open loop), so slow answers don't make the samples fewer. It uses plain asyncio
+streams, since a full HTTP client can't send a few hundred requests a second beside a deploy.
 """
 
 from __future__ import annotations
@@ -12,35 +12,16 @@ import os
 import ssl
 import threading
 import time
-from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+from edgeguard.site.samples import AUDIENCES
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from edgeguard.settings import EdgeSettings, VisitorsSettings
-
-AUDIENCES = ("anonymous", "authenticated", "origin")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One request: when it was sent (Unix time), and what came back. `status` is None for no answer at all."""
-
-    at: float
-    audience: str
-    status: int | None
-    seconds: float
-    stale: str = ""
-    release: str = ""
-
-    @property
-    def broken(self) -> bool:
-        """A visitor would call this broken: 5xx, refused, reset or timed out."""
-        return self.status is None or self.status >= 500  # noqa: PLR2004 (HTTP)
 
 
 class Visitors:
@@ -51,17 +32,17 @@ class Visitors:
         self._edge = edge
         self._path = path
         self._thread: threading.Thread | None = None
-        self.lost: str | None = None  # why samples could not be written down, if so
+        self.lost: str | None = None  # the reason, if samples could not be written
         self._end = threading.Event()
 
     def start(self) -> None:
-        """Begin to ask. Nothing starts where no audience has a page."""
+        """Start asking. Nothing starts if no audience has a page."""
         if any(getattr(self._settings, audience) for audience in AUDIENCES):
             self._thread = threading.Thread(target=lambda: asyncio.run(self._ask_all()), name="visitors", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more; returns when the last answers are in. Harmless if nothing runs."""
+        """Stop asking, and wait for the last answers. Harmless if nothing runs."""
         self._end.set()
         if self._thread is not None:
             self._thread.join()
@@ -124,35 +105,3 @@ async def _get(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
         return status, answer
     finally:
         writer.transport.abort()
-
-
-def read(path: Path) -> list[Sample]:
-    """The samples in a file; none where there is no file. A torn last line is passed over."""
-    samples = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            samples.append(Sample(*json.loads(line)))
-        except (ValueError, TypeError):
-            continue
-    return samples
-
-
-def summarize(samples: Iterable[Sample]) -> dict[str, dict[str, float]]:
-    """Each audience's figures: requests, errors, stale, p50 and p99 (seconds), seconds from first to last error."""
-    groups: dict[str, list[Sample]] = {audience: [] for audience in AUDIENCES}
-    for sample in samples:
-        groups[sample.audience].append(sample)
-    return {audience: _figures(group) for audience, group in groups.items() if group}
-
-
-def _figures(samples: list[Sample]) -> dict[str, float]:
-    broken = sorted(sample.at for sample in samples if sample.broken)
-    times = sorted(sample.seconds for sample in samples)
-    return {
-        "requests": len(samples),
-        "errors": len(broken),
-        "stale": sum(1 for sample in samples if sample.stale),
-        "p50": times[len(times) // 2],
-        "p99": times[min(len(times) - 1, len(times) * 99 // 100)],
-        "seconds_down": round(broken[-1] - broken[0], 3) if broken else 0.0,
-    }

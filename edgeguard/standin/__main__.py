@@ -12,8 +12,8 @@ from edgeguard.standin.program import run
 def main() -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m edgeguard.standin", description=__doc__)
-    parser.add_argument("--origin", required=True, help="what is behind it: http://HOST:PORT")
-    parser.add_argument("--json", action="store_true", dest="json_output", help="one line of JSON once it serves")
+    parser.add_argument("--origin", required=True, help="the origin behind the edge: http://HOST:PORT")
+    parser.add_argument("--json", action="store_true", dest="json_output", help="print one line of JSON once it serves")
     parser.add_argument("--api-port", type=int, default=0)
     parser.add_argument("--edge-port", type=int, default=0)
     parser.add_argument("--control-port", type=int, default=0)

@@ -1,4 +1,4 @@
-"""The API face: tokens, faults, rate limits and the shapes of answers, around the routes."""
+"""The API: tokens, faults, rate limits and the shapes of answers, around the routes."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from edgeguard.standin import problems
-from edgeguard.standin.control import Entry
+from edgeguard.standin import account_routes, dictionary_routes, problems, purge_routes, version_routes
+from edgeguard.standin.controls import Entry
 from edgeguard.standin.problems import Problem
-from edgeguard.standin.routing import Call, Reply
+from edgeguard.standin.routing import Call, Reply, dispatch
 from edgeguard.standin.wire import Answer, Dropped
 
 if TYPE_CHECKING:
-    from edgeguard.standin.control import Controls, Fault
-    from edgeguard.standin.routes import Routes
-    from edgeguard.standin.tokens import Tokens
+    from edgeguard.standin.account import Account
+    from edgeguard.standin.controls import Fault
     from edgeguard.standin.wire import Pairs, Received
 
 RATE_LIMIT = 10_000
-"""Writes an hour, as the recorded account had. Counted in the headers, not enforced."""
+"""Writes an hour, as the recorded account had. The headers count them; nothing enforces the limit."""
 HOUR = 3600
+ROUTES = (account_routes, dictionary_routes, purge_routes, version_routes)
+"""The files whose routes this API has. They register them when they are imported."""
 OPENID = "/realms/fastly/.well-known/openid-configuration"
 
 
-class ApiFace:
-    """Answers on the API's port. One call at a time acts; a delayed one holds up nobody."""
+class Api:
+    """Answers on the API's port. One call at a time acts; a delayed call holds up no other."""
 
-    def __init__(self, routes: Routes, tokens: Tokens, controls: Controls) -> None:
-        self._routes = routes
-        self._controls = controls
-        self._tokens = tokens
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._controls = account.controls
         self._written = 0
         self._hour = 0
 
     async def answer(self, received: Received) -> Answer:
-        """Record the request, let a fault act on it, do what it asks."""
+        """Record the request, let a fault act on it, and do what the request asks."""
         path = urlsplit(received.target).path if not received.target.startswith("/purge/") else received.target
         entry = Entry(time.time(), received.method, path)
         self._controls.history.append(entry)
@@ -50,7 +50,7 @@ class ApiFace:
         return answer
 
     async def _misbehave(self, fault: Fault, received: Received, entry: Entry) -> Answer:
-        """As the fault wants it. Raises Dropped, and leaves the entry's status None."""
+        """Answer as the fault says. Raises Dropped for no answer; the entry's status then stays None."""
         instead = fault.status is not None or fault.body is not None
         answer = self._answer(received, entry.path, entry) if fault.apply else None
         await asyncio.sleep(fault.delay)
@@ -93,13 +93,13 @@ class ApiFace:
             below = f"{issuer}/protocol/openid-connect"
             urls = {"authorization_endpoint": f"{below}/auth", "token_endpoint": f"{below}/token"}
             return Reply({"issuer": issuer, **urls, "jwks_uri": f"{below}/certs"})
-        token = self._tokens.authorize(received.header("fastly-key"), received.method, path)
+        token = self._account.tokens.authorize(received.header("fastly-key"), received.method, path)
         query = dict(parse_qsl(urlsplit(received.target).query))
-        return self._routes.dispatch(Call(received, path, query, _form(received), entry, token))
+        return dispatch(self._account, Call(received, path, query, _form(received), entry, token))
 
 
 def _form(received: Received) -> dict[str, str]:
-    """A form, or a JSON object read like one; an empty body is an empty form whatever its type says."""
+    """The body as a form. A JSON object is read like a form; an empty body is an empty form, whatever its type."""
     if (received.header("content-type") or "").startswith("application/json"):
         try:
             content = json.loads(received.body or b"{}")

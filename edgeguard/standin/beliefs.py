@@ -1,4 +1,7 @@
-"""What Fastly's documentation leaves open about its edge, each as a switch. Defaults are what it says or implies."""
+"""Switches for the questions about the edge that Fastly's documentation leaves open.
+
+Each default is the answer that the documentation states or implies.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ class Beliefs:
 
     stale_exists_obeys_limit: bool = True
     """`stale.exists` is not set for an object beyond req.max_stale_if_error. (Else only the object's own limit counts
-    for it, and deliver_stale then finds nothing it may deliver.)"""
+    for stale.exists, and a deliver_stale then finds nothing that it may deliver.)"""
 
     sie_survives_304: bool = False
-    """A 304 that speaks of freshness, but not of stale-if-error, leaves the object's own stale-if-error as it was.
-    (Else it becomes 0, as the documentation has it for the TTL.) A 304 without a word on freshness renews both."""
+    """A 304 that states a freshness, but no stale-if-error, leaves the object's own stale-if-error as it was. (Else it
+    becomes 0, as the documentation says of the TTL.) A 304 that states no freshness renews both."""
 
     keys_survive_304: bool = False
-    """Surrogate keys that a 304 carries do not replace the object's. (Else those that vcl_fetch had added are lost.)"""
+    """Surrogate keys in a 304 do not replace the object's keys. (Else the keys that vcl_fetch had added are lost.)"""
 
     vcl_miss_before_conditional_fetch: bool = True
     """vcl_miss runs for a stale object that has a validator, so a deliver_stale there avoids the fetch, as in "Fastly:
@@ -35,24 +38,25 @@ class Beliefs:
     """stale.exists may be set in vcl_error for an error raised in vcl_recv, though nothing was looked up."""
 
     stale_told_after_cluster_hop: bool = True
-    """resp.stale is set too where a neighbour within the cluster served the stale copy. (Else fastly_info.state alone
-    tells.)"""
+    """resp.stale is set also when a neighbour within the cluster served the stale copy. (Else only fastly_info.state
+    says that it is stale.)"""
 
     conditions_judged_after_deliver: bool = True
-    """Whether an answer becomes a 304 is judged by what vcl_deliver leaves of its validators. (Else by those that the
-    object has.)"""
+    """The validators that vcl_deliver leaves decide whether an answer becomes a 304. (Else the object's validators
+    decide.)"""
 
     surrogates_told_in_304: bool = True
-    """A 304 from a shield to the node in front carries Surrogate-Control, as the whole answer does. (Else it tells only
-    what visitors are told.)"""
+    """A 304 from a shield to the node in front carries Surrogate-Control, as the whole answer does. (Else it has only
+    the headers that visitors get.)"""
 
     soft_purge_starts_staleness: bool = True
-    """Staleness after a soft purge is counted from the purge. (Else from when the object was stored, as if its TTL
+    """After a soft purge, staleness is counted from the purge. (Else from when the object was stored, as if its TTL
     had been 0.)"""
 
     collapse_before_miss: bool = True
-    """A request that finds another one fetching its object waits at the lookup, so before vcl_miss. (Else only when
-    it is about to fetch.)"""
+    """A request waits at the lookup, before vcl_miss, while another request fetches its object. (Else it waits only
+    when it is about to fetch.)"""
 
     batch_is_atomic: bool = True
-    """A batch of dictionary items with one impossible operation changes nothing. (Else those before it stay done.)"""
+    """A batch of dictionary items with one impossible operation changes nothing. (Else the operations before it stay
+    done.)"""

@@ -1,4 +1,4 @@
-"""The edge node's cache, as data: what is stored, how fresh it is at a moment, what a purge does. No clock, no I/O.
+"""The edge node's cache, as data: its objects, their freshness at a given time, and purges. No clock, no I/O.
 
 Times are the node's Unix time, durations seconds.
 """
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 CACHEABLE = frozenset({200, 203, 300, 301, 302, 404, 410})
 """Fastly: guides/concepts/cache/cache-freshness."""
 UNSTATED_TTL = 120.0
-"""The TTL with which vcl_fetch begins when the answer says nothing (Fastly: guides/concepts/cache/cache-freshness)."""
+"""The TTL that vcl_fetch begins with when the answer states none (Fastly: guides/concepts/cache/cache-freshness)."""
 UNLIMITED = 9_223_372_036.0
-"""req.max_stale_if_error before anybody sets it: the documentation names no value, but the object's own limit acts."""
+"""req.max_stale_if_error before VCL sets it. The documentation names no value; the object's own limit acts."""
 
 KEY_BYTES, KEYS_BYTES = 1024, 16_384
-"""Of one surrogate key, and of a whole Surrogate-Key header (Fastly: reference/http/http-headers/Surrogate-Key)."""
+"""The most bytes of a surrogate key, and of a whole header (Fastly: reference/http/http-headers/Surrogate-Key)."""
 
 Key = tuple[int, str]
 """The cache's generation (which a purge of everything raises) and vcl_hash's result."""
@@ -33,7 +33,7 @@ Key = tuple[int, str]
 
 @dataclass(frozen=True)
 class Stored:
-    """An object in the cache. `ttl`, `swr` and `sie` are fixed when it is stored; `age` is the Age it came with."""
+    """An object in the cache. `ttl`, `swr` and `sie` are fixed when it is stored; `age` is the Age of the answer."""
 
     url: str
     """Host and path with query, for purges by URL."""
@@ -55,11 +55,11 @@ class Stored:
         return next((value for key, value in self.headers if key.lower() == name), None)
 
     def age_at(self, now: float) -> float:
-        """How long it has been in caches, this one and those before."""
+        """The seconds that it has spent in caches: in this one and in those before."""
         return self.age + max(0.0, now - self.stored_at)
 
     def expires_at(self, beliefs: Beliefs) -> float:
-        """When it became, or becomes, stale."""
+        """The time at which it became, or becomes, stale."""
         natural = self.stored_at + self.ttl
         if self.soft_purged_at is None:
             return natural
@@ -75,7 +75,7 @@ class Limits:
 
 
 class Freshness(Enum):
-    """What may be done with an object."""
+    """How an object may be used: as it is, while it is fetched again, while the origin fails, or not at all."""
 
     FRESH = "fresh"
     SWR = "stale-while-revalidate"
@@ -84,7 +84,7 @@ class Freshness(Enum):
 
 
 def freshness(stored: Stored, limits: Limits, now: float, beliefs: Beliefs) -> Freshness:
-    """The lower of the object's and the request's limit counts, each from the moment the object became stale."""
+    """How fresh an object is. The lower of its own and the request's limit counts, from when it became stale."""
     if stored.soft_purged_at is None and now < stored.stored_at + stored.ttl:
         return Freshness.FRESH
     staleness = max(0.0, now - stored.expires_at(beliefs))
@@ -96,7 +96,7 @@ def freshness(stored: Stored, limits: Limits, now: float, beliefs: Beliefs) -> F
 
 
 def directives(headers: Pairs, name: str) -> dict[str, str]:
-    """The directives of Cache-Control or Surrogate-Control, names in lower case, quotes taken off."""
+    """The directives of Cache-Control or Surrogate-Control. Names are in lower case; values have no quotes."""
     found: dict[str, str] = {}
     for key, value in headers:
         if key.lower() == name:
@@ -120,7 +120,7 @@ def _date(headers: Pairs, name: str) -> float | None:
 
 
 def surrogate_keys(header: str) -> frozenset[str]:
-    """The keys of a Surrogate-Key header. One that goes beyond a limit is ignored, and all that follow it."""
+    """The keys of a Surrogate-Key header. A key that exceeds a limit is ignored, and so are all keys after it."""
     kept, place = set(), 0
     for key in header.split():
         place = header.index(key, place) + len(key)
@@ -132,7 +132,7 @@ def surrogate_keys(header: str) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Lifetime:
-    """What an answer says of itself; None where it says nothing."""
+    """The lifetime that an answer states for itself, in seconds; None where it states nothing."""
 
     ttl: float | None
     swr: float | None
@@ -141,7 +141,10 @@ class Lifetime:
 
 
 def lifetime(headers: Pairs, now: float) -> Lifetime:
-    """Surrogate-Control's max-age, then Cache-Control's s-maxage and max-age, each less Age; then Expires.
+    """Read an answer's lifetime.
+
+    Surrogate-Control's max-age comes before Cache-Control's s-maxage and max-age, and those before Expires. Age is
+    subtracted from each but Expires.
 
     Fastly: reference/http/http-headers/Surrogate-Control and …/Age, reference/vcl/variables/backend-response/…
     """
@@ -162,13 +165,12 @@ def lifetime(headers: Pairs, now: float) -> Lifetime:
 
 
 def refreshed(stored: Stored, headers: Pairs, now: float, beliefs: Beliefs) -> Stored:
-    """The object after a 304 with these headers: vcl_fetch was not run, so only headers and what was stored count."""
+    """The object after a 304 with these headers. vcl_fetch has not run, so only headers and the stored object count."""
     said = lifetime(headers, now)
     new = {key.lower() for key, _ in headers}
     kept = [(key, value) for key, value in stored.headers if key.lower() not in new | {"age"}]
     keys = next((value for key, value in headers if key.lower() == "surrogate-key"), None)
-    silent = said.ttl is None
-    lost = not silent and not beliefs.sie_survives_304
+    lost = said.ttl is not None and not beliefs.sie_survives_304
     return replace(
         stored,
         headers=(*kept, *((key, value) for key, value in headers if key.lower() != "age")),
@@ -183,7 +185,7 @@ def refreshed(stored: Stored, headers: Pairs, now: float, beliefs: Beliefs) -> S
 
 
 class Cache:
-    """What one node keeps: the objects used last, up to a number of them."""
+    """The objects that one node keeps: those used last, up to `capacity`."""
 
     def __init__(self, capacity: int = 10_000) -> None:
         self.generation = 1
@@ -194,29 +196,29 @@ class Cache:
         return len(self._objects)
 
     def get(self, key: Key) -> Stored | None:
-        """The object, fresh or not. To be looked at counts as a use."""
+        """The object, fresh or not. Getting it counts as a use."""
         if key in self._objects:
             self._objects.move_to_end(key)
         return self._objects.get(key)
 
     def put(self, key: Key, stored: Stored) -> None:
-        """Store, in the place of what was there; evicts what was used longest ago when the cache is full."""
+        """Store an object in place of the one under this key. A full cache evicts the object used longest ago."""
         self._objects[key] = stored
         self._objects.move_to_end(key)
         if len(self._objects) > self._capacity:
             self._objects.popitem(last=False)
 
     def purge_keys(self, keys: Collection[str], *, soft: bool, now: float) -> int:
-        """By surrogate key. Returns how many objects were purged."""
+        """Purge by surrogate key. Returns how many objects were purged."""
         wanted = frozenset(keys)
         return self._purge(lambda stored: not wanted.isdisjoint(stored.surrogate_keys), soft=soft, now=now)
 
     def purge_url(self, url: str, *, soft: bool, now: float) -> int:
-        """By host and path with query."""
+        """Purge by host and path with query. Returns how many objects were purged."""
         return self._purge(lambda stored: stored.url == url, soft=soft, now=now)
 
     def purge_all(self) -> None:
-        """Never soft: a new generation, in which nothing that was stored is found, stale or not."""
+        """Purge everything, never softly: a new generation begins, in which no stored object is found, stale or not."""
         self.generation += 1
         self._objects.clear()
 

@@ -1,4 +1,4 @@
-"""Edge dictionaries: the items as the API holds them, and, a while later, as the edge sees them."""
+"""Edge dictionaries: the items as the API holds them, and as the edge sees them a while later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BATCH_LIMIT = 1000
 
 @dataclass(frozen=True)
 class Item:
-    """An item, with the API's times."""
+    """An item. The times are in the API's form."""
 
     value: str
     created_at: str
@@ -47,9 +47,9 @@ class Dictionary:
         self._changed = datetime.now(UTC)
 
     def apply(self, changes: Sequence[Change], now: str, *, atomic: bool = True) -> dict[str, str | None]:
-        """All of them in order; returns what the edge has to learn (None: the item is gone).
+        """Apply the changes in order. Returns the new values by key, for the edge (None: the item is gone).
 
-        Raises Problem at the first that can't be; `atomic` tells whether those before it are undone.
+        Raises Problem at the first impossible change. With `atomic`, the changes before it are undone.
         """
         if len(changes) > BATCH_LIMIT:
             raise Problem(400, "Bad request", f"A batch may hold {BATCH_LIMIT} operations, not {len(changes)}")
@@ -79,7 +79,7 @@ class Dictionary:
             items[change.key] = replace(known, value=change.value, updated_at=now)
 
     def item_json(self, key: str) -> dict[str, Any]:
-        """Raises Problem (404)."""
+        """An item as the API shows it. Raises Problem (404)."""
         if key not in self.items:
             raise self._missing(key)
         item = self.items[key]
@@ -94,7 +94,7 @@ class Dictionary:
         }
 
     def info_json(self) -> dict[str, Any]:
-        """How many items, their digest, and when they last changed (with a space in the time)."""
+        """The number of items, their digest, and the time of the last change (written with a space, as Fastly does)."""
         content = "".join(f"{key}\0{item.value}\0" for key, item in sorted(self.items.items()))
         return {
             "item_count": len(self.items),
@@ -115,20 +115,20 @@ class Replica:
 
     def __init__(self, delay: float) -> None:
         self.delay = delay
-        """For writes from now on. One that is shorter than before does not overtake those under way."""
+        """The delay of writes from now on. A write with a shorter delay does not overtake those under way."""
         self._under_way: deque[tuple[float, str, dict[str, str | None]]] = deque()
         self._items: dict[str, dict[str, str]] = {}
 
     def write(self, dictionary_id: str, changes: dict[str, str | None], now: float) -> None:
-        """What the API accepted at this moment."""
+        """Send a write on its way. `now` is when the API accepted it."""
         self._under_way.append((now + self.delay, dictionary_id, changes))
 
     def items(self, dictionary_id: str) -> Mapping[str, str]:
-        """A live view; `catch_up` moves it."""
+        """A live view of the items; `catch_up` changes it."""
         return self._items.setdefault(dictionary_id, {})
 
     def catch_up(self, now: float) -> None:
-        """Let the writes be seen whose time has come."""
+        """Apply the writes whose delay has passed."""
         while self._under_way and self._under_way[0][0] <= now:
             _, dictionary_id, changes = self._under_way.popleft()
             items = self._items.setdefault(dictionary_id, {})

@@ -1,4 +1,4 @@
-"""The edge as a whole: the nodes that visitors meet, the shield behind them, and what reaches all of them alike."""
+"""The edge as a whole: the nodes that visitors meet, and the shield behind them. Writes and purges reach all nodes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from edgeguard.standin.dictionaries import Replica
 from edgeguard.standin.node import Node
+from edgeguard.standin.visit import serve
 from edgeguard.standin.wire import Received
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from edgeguard.standin.control import Controls
+    from edgeguard.standin.controls import Controls
     from edgeguard.standin.node import Upstream
     from edgeguard.standin.origin import Origin
     from edgeguard.standin.vcl import Program
@@ -30,19 +31,19 @@ class _Shield:
         self._controls = controls
 
     async def ask(self, method: str, target: str, headers: Pairs, body: bytes = b"") -> Answer:
-        """Fastly-FF tells VCL that another node asks. A hop within a cluster of nodes counts as a visit, too."""
+        """Ask as another node would: Fastly-FF tells VCL so. A hop within a cluster of nodes counts as a visit, too."""
         marked = [*headers, ("Fastly-FF", "stand-in")]
         visits = 2 if self._controls.layout.clustered else 1
-        return await self._node.answer(Received(method, target, marked, body), visits)
+        return await serve(self._node, Received(method, target, marked, body), visits)
 
 
 class Network:
-    """All nodes there are. Which of them serve is `Controls.layout`'s to say; writes and purges reach them all."""
+    """All nodes. `Controls.layout` says which of them serve; writes and purges reach them all."""
 
     def __init__(self, origin: Origin, controls: Controls, propagation: float) -> None:
         self._controls = controls
         self.propagation = propagation
-        """Seconds that dictionary writes take, from now on."""
+        """Seconds until the nodes see a dictionary write, for writes from now on."""
         self._shield = Node(SHIELD, controls, Replica(propagation), lambda: origin)
         shield = _Shield(self._shield, controls)
 
@@ -53,9 +54,9 @@ class Network:
         self._nodes = (*self._edges, self._shield)
 
     async def answer(self, received: Received) -> Answer:
-        """One request from a visitor, by the node that the connection reaches."""
+        """Answer a visitor's request on the node that the connection reaches."""
         serving = self._edges[: self._controls.layout.edges]
-        return await serving[received.connection % len(serving)].answer(received)
+        return await serve(serving[received.connection % len(serving)], received)
 
     def load(self, program: Program, number: int, dictionaries: Mapping[str, str]) -> None:
         """Run this program from the next request on. `dictionaries` maps names to ids."""
@@ -68,23 +69,23 @@ class Network:
             node.unload()
 
     def write(self, dictionary_id: str, changes: dict[str, str | None], now: float) -> None:
-        """What the API accepted at this moment (monotonic seconds)."""
+        """Send a write on its way to all nodes. `now` is when the API accepted it (monotonic seconds)."""
         for node in self._nodes:
             last = node is self._edges[-1]
             node.replica.delay = self.propagation + (self._controls.layout.lag if last else 0.0)
             node.replica.write(dictionary_id, changes, now)
 
     def purge_all(self) -> None:
-        """In every cache; never soft."""
+        """Purge everything in every cache; never softly."""
         for node in self._nodes:
             node.cache.purge_all()
 
     def purge_url(self, url: str, *, soft: bool) -> None:
-        """In every cache, by host and path with query."""
+        """Purge a URL (host and path with query) in every cache."""
         for node in self._nodes:
             node.cache.purge_url(url, soft=soft, now=self._controls.now())
 
     def purge_keys(self, keys: Collection[str], *, soft: bool) -> None:
-        """In every cache, by surrogate key."""
+        """Purge surrogate keys in every cache."""
         for node in self._nodes:
             node.cache.purge_keys(keys, soft=soft, now=self._controls.now())

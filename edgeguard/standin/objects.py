@@ -1,9 +1,11 @@
-"""What else a version holds, beside snippets and dictionaries: backends, health checks, settings by condition, headers
-and VCL files. Kept, listed and cloned; only custom VCL acts (see the package's list of what is not imitated).
+"""The other objects of a version: backends, health checks, request and cache settings, headers, domains, VCL files.
 
-The fields are those of recordings of the real API (github.com/fastly/go-fastly, fastly/fixtures) and of Fastly:
-reference/api/vcl-services. Which of them are strings although they hold numbers is theirs, too. Not recorded: the
-answers to an update, taken to be the object; and to a name that is taken, taken to be as for other kinds.
+They are kept, listed and cloned; only custom VCL has an effect (the package lists what is not imitated).
+
+The fields, and which of them hold numbers as strings, come from recordings of the real API
+(github.com/fastly/go-fastly, fastly/fixtures) and from Fastly: reference/api/vcl-services. Two answers are
+assumptions, since they were not recorded: an update answers with the object, and a name that is taken answers as for
+other kinds.
 """
 
 from __future__ import annotations
@@ -19,20 +21,20 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 TRUE = frozenset({"1", "true"})
-"""How clients write a yes in a form (in any case: the official Python client sends "True")."""
+"""The forms of "yes" that clients send, in any case: the official Python client sends "True"."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of object: how the details name a list of them, and their fields with what is in them by default."""
+    """One kind of object: the plural that a service's details use, and the fields with their defaults."""
 
     plural: str
     fields: Json
     number_as_text: bool = False
-    """Whether `version` is a string, as the older endpoints have it."""
+    """Whether `version` is a string, as in the older endpoints."""
 
     def filled(self, old: Mapping[str, Any], form: Mapping[str, str]) -> Json:
-        """The fields, with what the form has for them. Unknown fields are ignored. Raises Problem (400)."""
+        """The fields, with the form's values in place of the old. Unknown fields are ignored. Raises Problem (400)."""
         return {key: _like(self.fields[key], form[key]) if key in form else value for key, value in old.items()}
 
 
@@ -43,7 +45,7 @@ def _like(default: object, text: str) -> object:
 
 
 def integer(text: str) -> int:
-    """Raises Problem (400)."""
+    """A form's text as a number. Raises Problem (400)."""
     try:
         return int(text)
     except ValueError:

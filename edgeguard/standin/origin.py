@@ -13,7 +13,7 @@ from edgeguard.standin.wire import CHUNK, HEADER_LIMIT, Answer, Pairs, as_bytes,
 
 
 class Unreachable(Exception):
-    """The origin gave no whole answer. The text is what Fastly calls that cause in obj.response."""
+    """The origin gave no whole answer. The text is Fastly's name for the cause, as in obj.response."""
 
 
 class _Closed(Unreachable):
@@ -37,10 +37,10 @@ class _Link:
         self.writer = writer
         self.wire = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEADER_LIMIT)
         self.heard = False
-        """Whether a byte came since the last request."""
+        """Whether a byte has come since the last request."""
 
     def reusable(self) -> bool:
-        """Make it ready for another request, if it can be."""
+        """Make it ready for another request. Returns whether that was possible."""
         if self.wire.our_state is not h11.DONE or self.wire.their_state is not h11.DONE or self.reader.at_eof():
             return False
         self.wire.start_next_cycle()
@@ -48,7 +48,7 @@ class _Link:
 
 
 class Origin:
-    """What is behind the edge: asked over connections that are kept and used again."""
+    """The origin behind the edge, asked over connections that are kept and used again."""
 
     def __init__(self, host: str, port: int, timeouts: Timeouts | None = None) -> None:
         self.host = host
@@ -57,8 +57,11 @@ class Origin:
         self._idle: list[_Link] = []
 
     async def ask(self, method: str, target: str, headers: Pairs, body: bytes = b"") -> Answer:
-        """Raises Unreachable. Only a GET or HEAD goes over a connection that was used before, and is sent again over a
-        new one if that had been closed meanwhile: what may change something is never sent twice."""
+        """Ask the origin. Raises Unreachable.
+
+        Only a GET or HEAD goes over a used connection. If that one turns out to be closed, the request is sent again
+        over a new one. Other methods may change something, so they are never sent twice.
+        """
         if method in {"GET", "HEAD"}:
             while self._idle:
                 link = self._idle.pop()
@@ -72,7 +75,7 @@ class Origin:
         return await self._exchange(await self._connect(), method, target, headers, body)
 
     async def close(self) -> None:
-        """Close the connections that are kept."""
+        """Close the idle connections."""
         for link in self._idle:
             link.writer.close()
             with contextlib.suppress(ConnectionError):
@@ -80,8 +83,8 @@ class Origin:
         self._idle.clear()
 
     async def _connect(self) -> _Link:
-        # In a thread, as the system sees a connection when it is there. The loop's own clock would go on while this
-        # process waits for its turn on a busy machine, and visitors would see an outage that nobody meant.
+        # In a thread, since there the system itself times the connection. The event loop's clock would go on while
+        # this process waits for its turn on a busy machine, and visitors would see an outage that no test meant.
         try:
             place, timeout = (self.host, self.port), self._timeouts.connect
             connected = await asyncio.to_thread(socket.create_connection, place, timeout)
@@ -95,7 +98,7 @@ class Origin:
             raise Unreachable("All backends failed or unhealthy") from exc
 
     async def _exchange(self, link: _Link, method: str, target: str, headers: Pairs, body: bytes) -> Answer:
-        """One request over a link, which is kept where that is allowed and closed in every other case."""
+        """Send one request over a link. The link is kept if it can be used again, and closed in every other case."""
         kept = False
         link.heard = False
         framed = bool(body) or method in {"POST", "PUT", "PATCH"}

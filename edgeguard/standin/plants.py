@@ -1,4 +1,7 @@
-"""What somebody else may have done to the service, put there past the rules of the API: for tests of what finds it."""
+"""Plants: changes that somebody else may have made to the service, put there past the rules of the API.
+
+Tests plant them to see whether the product notices.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,7 @@ from edgeguard.standin.tokens import Token
 from edgeguard.standin.vcl import VclError
 
 if TYPE_CHECKING:
-    from edgeguard.standin.routes import Routes
-    from edgeguard.standin.tokens import Tokens
+    from edgeguard.standin.account import Account
 
 Value = str | int | bool
 Kind = Literal["snippet", "dictionary", "backend", "healthcheck", "request_settings", "cache_settings", "header", "vcl"]
@@ -24,14 +26,14 @@ class _Strict(BaseModel):
 
 
 class Draft(_Strict):
-    """A version of somebody else's, cloned from the active one."""
+    """Somebody else's draft, cloned from the active version."""
 
     comment: str = ""
     locked: bool = False
 
 
 class Plant(_Strict):
-    """What to put there; `control` has it in words."""
+    """The changes to plant. `control_port` describes each key."""
 
     type: Literal["vcl", "wasm"] | None = None
     comment: str | None = None
@@ -45,17 +47,16 @@ class Plant(_Strict):
 
 
 class Plants:
-    """Puts things there, and takes them all away again."""
+    """Plants changes, and takes them all away again."""
 
-    def __init__(self, routes: Routes, tokens: Tokens) -> None:
-        self._routes = routes
-        self._tokens = tokens
+    def __init__(self, account: Account) -> None:
+        self._account = account
         self._first: dict[str, object] | None = None
 
     def plant(self, wanted: Plant) -> dict[str, int | None]:
-        """All of it or nothing. Returns the numbers of the active version, and of the draft if there is one.
+        """Plant all of it or nothing. Returns the numbers of the active version, and of the draft if there is one.
 
-        Raises ValueError for what the API would refuse, too, or the compiler.
+        Raises ValueError where the API or the compiler refuses a change.
         """
         before = self._state()
         try:
@@ -68,13 +69,13 @@ class Plants:
         return numbers
 
     def clear(self) -> None:
-        """The service and the tokens as they were before the first plant; versions made since are gone."""
+        """Put the service and the tokens back as they were before the first plant. Versions made since are gone."""
         if self._first is not None:
             self._restore(self._first)
         self._first = None
 
     def _plant(self, wanted: Plant) -> dict[str, int | None]:
-        service, controls = self._routes.service, self._routes.controls
+        service, controls = self._account.service, self._account.controls
         active = service.active
         if active is None:
             raise Problem(404, "Record not found", "No version is active")
@@ -82,18 +83,18 @@ class Plants:
         active.comment = active.comment if wanted.comment is None else wanted.comment
         with service.planting():
             self._edit(wanted, active.number)
-        self._tokens.known |= wanted.tokens
+        self._account.tokens.known |= wanted.tokens
         draft = service.clone(active.number) if wanted.draft else None
         if draft is not None and wanted.draft is not None:
             draft.comment, draft.locked = wanted.draft.comment, wanted.draft.locked
-        self._routes.load()
+        self._account.load()
         if wanted.sick and not any(row["healthcheck"] for row in active.objects["backend"].values()):
             raise Problem(400, "Bad request", "A backend without a health check is never sick")
         controls.sick = controls.sick if wanted.sick is None else wanted.sick
         return {"active": active.number, "draft": draft.number if draft else None}
 
     def _edit(self, wanted: Plant, number: int) -> None:
-        service = self._routes.service
+        service = self._account.service
         service.change_settings(number, _form(wanted.settings))
         for kind, names in wanted.remove.items():
             for name in names:
@@ -109,31 +110,31 @@ class Plants:
         if kind == "dictionary":
             raise Problem(400, "Bad request", "A dictionary has nothing to change")
         if kind == "snippet":
-            self._routes.service.change_snippet(number, name, form)
+            self._account.service.change_snippet(number, name, form)
         else:
-            self._routes.service.change_object(number, kind, name, form)
+            self._account.service.change_object(number, kind, name, form)
 
     def _add(self, number: int, kind: Kind, form: dict[str, str]) -> None:
         if kind == "dictionary":
-            self._routes.service.add_dictionary(number, form.get("name", ""))
+            self._account.service.add_dictionary(number, form.get("name", ""))
         elif kind == "snippet":
-            self._routes.service.add_snippet(number, form)
+            self._account.service.add_snippet(number, form)
         else:
-            self._routes.service.add_object(number, kind, form)
+            self._account.service.add_object(number, kind, form)
 
     def _state(self) -> dict[str, object]:
-        service = self._routes.service
-        held = (service.versions, service.dynamic_contents, service.type, self._tokens.known)
-        return copy.deepcopy({"held": held, "sick": self._routes.controls.sick})
+        service = self._account.service
+        parts = (service.versions, service.dynamic_contents, service.type, self._account.tokens.known)
+        return copy.deepcopy({"parts": parts, "sick": self._account.controls.sick})
 
     def _restore(self, state: dict[str, object]) -> None:
-        service = self._routes.service
-        held = copy.deepcopy(state["held"])
-        service.versions, service.dynamic_contents, service.type, self._tokens.known = held  # type: ignore[misc]
-        self._routes.load()
-        self._routes.controls.sick = bool(state["sick"])
+        service = self._account.service
+        parts = copy.deepcopy(state["parts"])
+        service.versions, service.dynamic_contents, service.type, self._account.tokens.known = parts  # type: ignore[misc]
+        self._account.load()
+        self._account.controls.sick = bool(state["sick"])
 
 
 def _form(fields: dict[str, Value]) -> dict[str, str]:
-    """As a client would send it."""
+    """The fields as a client would send them."""
     return {name: str(int(value)) if isinstance(value, bool) else str(value) for name, value in fields.items()}

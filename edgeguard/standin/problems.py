@@ -1,4 +1,4 @@
-"""What the API answers when it can't do what it was asked: the recorded shapes."""
+"""The API's answers to calls that fail, in the recorded shapes."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Problem(Exception):
 
 
 def missing(kind: str, by: Mapping[str, object]) -> Problem:
-    """404, with what was looked for."""
+    """A 404 that names the record that is missing."""
     fields = ", ".join(f"{key} => {value}" for key, value in by.items())
     return Problem(404, "Record not found", f"Couldn't find {kind} '{{ {fields} }}'")
 
 
 def duplicate(kind: str, name: str) -> Problem:
-    """409 for what exists already."""
+    """A 409: a record of this name exists already."""
     return Problem(409, "Duplicate record", f"Duplicate {kind}: '{name}'")
 
 
 def body(problem: Problem) -> bytes:
-    """JSON, with ">" escaped as the API does."""
+    """The answer's body: JSON in which ">" is escaped, as the API does."""
     content = {"msg": problem.msg, "detail": problem.detail} if problem.detail else {"msg": problem.msg}
     return json.dumps(content).replace(">", "\\u003e").encode()

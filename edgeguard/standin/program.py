@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from edgeguard.errors import UsageError
-from edgeguard.standin.api import ApiFace
-from edgeguard.standin.control import ControlFace, Controls
+from edgeguard.standin.account import Account
+from edgeguard.standin.api import Api
+from edgeguard.standin.control_port import ControlPort
+from edgeguard.standin.controls import Controls
 from edgeguard.standin.network import Network
 from edgeguard.standin.origin import Origin
 from edgeguard.standin.plants import Plants
-from edgeguard.standin.routes import Routes
 from edgeguard.standin.service import Service
 from edgeguard.standin.tokens import Tokens
 from edgeguard.standin.wire import Listener
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What can be chosen. Port 0: the system chooses. No token: a new one."""
+    """The options. With port 0 the system chooses one; without a token a new one is made."""
 
     origin: str
     api_port: int = 0
@@ -42,7 +43,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Ready:
-    """Where it is, once it serves."""
+    """The addresses and ids of a stand-in that serves."""
 
     api_url: str
     edge_url: str
@@ -51,11 +52,11 @@ class Ready:
     token: str
 
     def as_json(self) -> str:
-        """One line."""
+        """One line of JSON."""
         return json.dumps(vars(self))
 
     def as_text(self) -> str:
-        """For people."""
+        """Lines for people."""
         return (
             f"API      {self.api_url}   (FASTLY_API_TOKEN={self.token})\n"
             f"edge     {self.edge_url}\ncontrol  {self.control_url}\nservice  {self.service_id}\nCtrl-C ends it."
@@ -72,7 +73,7 @@ def run(
     propagation: float = 1.0,
     token: str = "",
 ) -> None:
-    """Serve until SIGTERM or SIGINT. Prints where once it serves: one line of JSON, or lines for people.
+    """Serve until SIGTERM or SIGINT. Once it serves, it prints its addresses: one line of JSON, or lines for people.
 
     Raises UsageError for an origin that isn't http://host[:port], and for a port that is taken.
     """
@@ -91,27 +92,26 @@ async def serve(options: Options, announce: Callable[[Ready], None]) -> None:
     controls, origin = Controls(), Origin(host, port)
     service = Service(options.service_name, (host, port))
     network = Network(origin, controls, options.propagation)
-    routes = Routes(service, network, controls)
-    routes.load()
     token = options.token or secrets.token_urlsafe(24)
-    tokens = Tokens(token, service.id)
-    faces = (
-        (Listener(ApiFace(routes, tokens, controls).answer), options.api_port, "API"),
+    account = Account(service, network, Tokens(token, service.id), controls)
+    account.load()
+    ports = (
+        (Listener(Api(account).answer), options.api_port, "API"),
         (Listener(network.answer), options.edge_port, "edge"),
-        (Listener(ControlFace(controls, network, Plants(routes, tokens)).answer), options.control_port, "control"),
+        (Listener(ControlPort(controls, network, Plants(account)).answer), options.control_port, "control"),
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(origin.close)
-        for listener, wanted, purpose in faces:
+        for listener, wanted, purpose in ports:
             await listener.open(wanted, purpose)
             stack.push_async_callback(listener.close)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
             stack.callback(loop.remove_signal_handler, number)
-        api, edge, control = (listener.url for listener, _, _ in faces)
-        with service.planting():  # the service's one domain; a real one has no port, and leads to Fastly
+        api, edge, control = (listener.url for listener, _, _ in ports)
+        with service.planting():  # the service's one domain; a real domain has no port, and leads to Fastly
             service.add_object(max(service.versions), "domain", {"name": urlsplit(edge).netloc})
         announce(Ready(api, edge, control, service.id, token))
         await stop.wait()

@@ -1,4 +1,8 @@
-"""What a route is: a method, a pattern of paths, and what it answers."""
+"""The API's routes: each is a method, a pattern of paths, and the function that answers.
+
+The functions are in `account_routes`, `dictionary_routes`, `purge_routes` and `version_routes`. A file of routes
+registers them when it is imported.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from edgeguard.standin.objects import KINDS
 from edgeguard.standin.problems import Problem
@@ -13,14 +18,15 @@ from edgeguard.standin.problems import Problem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgeguard.standin.control import Entry
+    from edgeguard.standin.account import Account
+    from edgeguard.standin.controls import Entry
     from edgeguard.standin.tokens import Token
     from edgeguard.standin.wire import Pairs, Received
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request, taken apart."""
+    """A request to the API, taken apart. `token` is the caller's, and may make this call."""
 
     received: Received
     path: str
@@ -44,7 +50,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """A success. `limited`: a control-plane call, with its rate limit told when it writes."""
+    """The answer to a call that succeeded. `limited`: the call counts towards the rate limit when it writes."""
 
     content: object
     limited: bool = True
@@ -52,16 +58,30 @@ class Reply:
 
 
 OK = Reply({"status": "ok"})
-ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Reply]]] = []
+_ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Reply]]] = []
 
 
 def route(method: str, pattern: str) -> Callable[[Callable[..., Reply]], Callable[..., Reply]]:
-    """`{n}` is a version's number, `{kind}` one of KINDS, other words in braces one segment each."""
+    """Register a function `(account, call, **words)` for a method and a pattern of paths.
+
+    In a pattern, `{n}` is a version's number, `{kind}` one of KINDS, and any other word in braces one segment.
+    """
     expression = pattern.replace("{n}", r"(?P<n>[0-9]+)").replace("{kind}", rf"(?P<kind>{'|'.join(KINDS)})")
     expression = re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", expression)
 
     def add(function: Callable[..., Reply]) -> Callable[..., Reply]:
-        ROUTES.append((method, re.compile(expression), function))
+        _ROUTES.append((method, re.compile(expression), function))
         return function
 
     return add
+
+
+def dispatch(account: Account, call: Call) -> Reply:
+    """Answer a call. Raises Problem; it is a 404 where no route fits, or where the path names another service."""
+    for method, pattern, function in _ROUTES:
+        if method == call.received.method and (found := pattern.fullmatch(call.path)):
+            words = {name: unquote(value) for name, value in found.groupdict().items()}
+            if words.pop("service", account.service.id) != account.service.id:
+                raise Problem(404, "Record not found", "Cannot load service")
+            return function(account, call, **words)
+    raise Problem(404, "Not found")

@@ -1,7 +1,7 @@
-"""The one service of the stand-in as its API knows it: versions, what is in them, and what no version holds.
+"""The stand-in's one service as the API knows it: its versions, their content, and the items that no version holds.
 
-The rules are Fastly's: a version is a draft until it is activated or locked, and can't be edited then; dictionaries
-belong to a version by name, their items to none. JSON has the shapes that were recorded from the real API.
+The rules are Fastly's. A version is a draft until it is activated or locked; then it can't be edited. A version holds
+dictionaries by name; their items belong to no version. JSON has the shapes that were recorded from the real API.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Service:
         self.name = name
         self.created_at = timestamp()
         self.type = "vcl"
-        """"vcl" or "wasm" (Compute). The stand-in serves VCL whatever it says here."""
+        """"vcl" or "wasm" (Compute). The stand-in serves VCL in either case."""
         self.versions = {1: Version(1)}
         self.dictionaries: dict[str, Dictionary] = {}
         self.dynamic_contents: dict[str, str] = {}
@@ -44,17 +44,17 @@ class Service:
 
     @property
     def active(self) -> Version | None:
-        """The version in use."""
+        """The active version; None where no version is active."""
         return next((version for version in self.versions.values() if version.active), None)
 
     def version(self, number: int) -> Version:
-        """Raises Problem (404) where there is none."""
+        """A version by its number. Raises Problem (404)."""
         if number not in self.versions:
             raise missing("Version", {"service_id": self.id, "number": number})
         return self.versions[number]
 
     def draft(self, number: int) -> Version:
-        """A version to edit. Raises Problem: 422 where it is locked."""
+        """A version to edit. Raises Problem: 404, or 422 where the version is locked or active."""
         version = self.version(number)
         if (version.locked or version.active) and not self._planting:
             raise Problem(422, "Version locked", f"Version '{number}' for service '{self.id}' is locked")
@@ -63,7 +63,7 @@ class Service:
 
     @contextmanager
     def planting(self) -> Iterator[None]:
-        """Meanwhile also the active version can be edited: tests put there what somebody else might have."""
+        """Let the active version be edited meanwhile. Tests plant changes that somebody else might have made."""
         self._planting = True
         try:
             yield
@@ -83,7 +83,7 @@ class Service:
         return copy
 
     def activate(self, number: int) -> Version:
-        """Make it the one in use, and lock it. It must compile: `compile` is asked before."""
+        """Make a version the active one, and lock it. The caller has compiled it before."""
         version = self.version(number)
         for other in self.versions.values():
             other.active = other is version
@@ -92,13 +92,13 @@ class Service:
         return version
 
     def deactivate(self, number: int) -> Version:
-        """Leave the service without a version in use."""
+        """Leave the service without an active version."""
         version = self.version(number)
         version.active = False
         return version
 
     def compile(self, number: int) -> Program:
-        """Raises VclError."""
+        """Compile a version's VCL. Raises VclError."""
         version = self.version(number)
         snippets = [
             Snippet(
@@ -117,7 +117,7 @@ class Service:
         )
 
     def validate(self, number: int) -> Json:
-        """The verdict is in the body; its HTTP status is 200 either way."""
+        """Say in the body whether a version compiles. The HTTP status is 200 in both cases."""
         try:
             self.compile(number)
         except VclError as exc:
@@ -127,7 +127,7 @@ class Service:
     # -- what is in a version ------------------------------------------------------------------------------------
 
     def add_snippet(self, number: int, form: Mapping[str, str]) -> SnippetRow:
-        """Raises Problem: 400 for a type or name that can't be, 409 for a name that is taken."""
+        """Add a snippet. Raises Problem: 400 for a wrong type or an empty name, 409 for a name that is taken."""
         version = self.draft(number)
         name, kind = form.get("name", ""), form.get("type", "")
         if not name or kind not in SNIPPET_TYPES:
@@ -153,14 +153,14 @@ class Service:
         return row
 
     def snippet(self, number: int, name: str) -> SnippetRow:
-        """Raises Problem (404)."""
+        """A snippet by its name. Raises Problem (404)."""
         row = self.version(number).snippets.get(name)
         if row is None:
             raise missing("Snippet", {"service_id": self.id, "version": number, "name": name})
         return row
 
     def change_snippet(self, number: int, name: str, form: Mapping[str, str]) -> SnippetRow:
-        """Set what the form names of a snippet. The content of a dynamic one is not the version's to change."""
+        """Set the fields that the form names. The content of a dynamic snippet is not in the version, and stays."""
         version = self.draft(number)
         row = self.snippet(number, name)
         changed = replace(
@@ -176,7 +176,7 @@ class Service:
         return changed
 
     def add_dictionary(self, number: int, name: str) -> Dictionary:
-        """Raises Problem: 400 for a name that VCL could not use, 409 for one that is taken."""
+        """Add a dictionary. Raises Problem: 400 for a name that VCL could not use, 409 for a name that is taken."""
         version = self.draft(number)
         if not name[:1].isalpha() or not all(char.isalnum() or char in "_ " for char in name):
             detail = "Name must start with alphabetical and contain only alphanumeric, underscore, and whitespace"
@@ -189,26 +189,26 @@ class Service:
         return dictionary
 
     def rename_dictionary(self, number: int, name: str, new: str) -> None:
-        """Raises Problem (404, 409)."""
+        """Rename a dictionary. Raises Problem (404, 409)."""
         version = self.draft(number)
         self.dictionary_named(number, name)
         rename(version.dictionaries, "dictionary", name, new)
 
     def dictionary_named(self, number: int, name: str) -> Dictionary:
-        """A version's dictionary. Raises Problem (404)."""
+        """A version's dictionary by its name. Raises Problem (404)."""
         found = self.version(number).dictionaries.get(name)
         if found is None:
             raise missing("Dictionary", {"service_id": self.id, "version": number, "name": name})
         return self.dictionaries[found]
 
     def dictionary(self, dictionary_id: str) -> Dictionary:
-        """By id, whatever version holds it. Raises Problem (404)."""
+        """A dictionary by its id, whichever version holds it. Raises Problem (404)."""
         if dictionary_id not in self.dictionaries:
             raise missing("Dictionary", {"id": dictionary_id, "service_id": self.id})
         return self.dictionaries[dictionary_id]
 
     def add_object(self, number: int, kind: str, form: Mapping[str, str]) -> Json:
-        """Of one of KINDS. Raises Problem: 400 without a name, 409 for one that is taken."""
+        """Add an object of one of KINDS. Raises Problem: 400 without a name, 409 for a name that is taken."""
         rows, name = self.draft(number).objects[kind], form.get("name", "")
         if not name:
             raise Problem(400, "Bad request", "Name can't be blank")
@@ -219,7 +219,7 @@ class Service:
         return self.object_json(number, kind, name)
 
     def change_object(self, number: int, kind: str, name: str, form: Mapping[str, str]) -> Json:
-        """Set what the form names."""
+        """Set the fields that the form names. Raises Problem (404, 409)."""
         rows, row, new = self.draft(number).objects[kind], self._object(number, kind, name), form.get("name", name)
         filled = KINDS[kind].filled({key: row[key] for key in KINDS[kind].fields}, form)
         rename(rows, kind, name, new)
@@ -227,7 +227,7 @@ class Service:
         return self.object_json(number, kind, new)
 
     def remove(self, number: int, kind: str, name: str) -> None:
-        """A snippet, a dictionary or another object. Raises Problem (404)."""
+        """Remove a snippet, a dictionary or another object. Raises Problem (404)."""
         version = self.draft(number)
         rows: dict[str, dict[str, Any]] = {"snippet": version.snippets, "dictionary": version.dictionaries}
         if name not in (rows | version.objects)[kind]:
@@ -241,7 +241,7 @@ class Service:
         return rows[name]
 
     def change_settings(self, number: int, form: Mapping[str, str]) -> Json:
-        """Set those that exist; what else the form holds is ignored."""
+        """Set the settings that the form names. Unknown names are ignored."""
         settings = self.draft(number).settings
         for key, old in DEFAULT_SETTINGS.items():
             if key in form:
@@ -258,16 +258,16 @@ class Service:
     # -- shapes --------------------------------------------------------------------------------------------------
 
     def settings_json(self, number: int) -> Json:
-        """Keys have dots in them."""
+        """A version's settings as the API shows them: their keys have dots."""
         return {**self.version(number).settings, "service_id": self.id, "version": number}
 
     def object_json(self, number: int, kind: str, name: str) -> Json:
-        """An object as a version shows it."""
+        """An object as a version shows it. Raises Problem (404)."""
         named = {"name": name, "service_id": self.id, "version": str(number) if KINDS[kind].number_as_text else number}
         return {**named, **self._object(number, kind, name), "deleted_at": None}
 
     def objects_json(self, number: int, kind: str) -> list[Json]:
-        """All of one kind."""
+        """A version's objects of one kind."""
         return [self.object_json(number, kind, name) for name in self.version(number).objects[kind]]
 
     def dictionary_json(self, number: int, name: str) -> Json:
@@ -301,7 +301,7 @@ class Service:
         }
 
     def details_json(self, *, active_only: bool) -> Json:
-        """The service with everything that is in its active version, and in its latest."""
+        """The service with the content of its active version; where none is active, with that of its latest."""
         active = self.active
         versions = [version for version in self.versions.values() if version.active or not active_only]
         return {
@@ -327,7 +327,7 @@ class Service:
 
 
 def rename(rows: dict[str, Any], kind: str, old: str, new: str) -> None:
-    """Raises Problem (409) for a name that is taken."""
+    """Move a row to another name. Raises Problem (409) for a name that is taken."""
     if new != old and new in rows:
         raise duplicate(kind, new)
     rows[new] = rows.pop(old)

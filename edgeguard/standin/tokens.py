@@ -1,8 +1,8 @@
-"""Who may ask the API for what: tokens, their scopes, the services they are for, and when they end.
+"""API tokens: what a token may ask, for which services, and until when.
 
-Fastly: guides/account-info/account-management/using-api-tokens. The bodies of 401 and 403 were never recorded, nor
-which of the two, or 404, a service gets that the token is not for; here that is 403 (and 404 where there is no such
-service), and 401 is for a token that is unknown or has ended.
+Fastly: guides/account-info/account-management/using-api-tokens. The bodies of 401 and 403 were never recorded. Nor was
+the status for a service that a token is not for: here that is 403, and 404 where there is no such service. A token
+that is unknown or has ended gets 401.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Token(BaseModel):
 
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1)] = ("global",)
     services: tuple[str, ...] = ()
-    """The ids it is for; none: all of the account's."""
+    """The ids of the services that it is for; empty: all of the account's."""
     expires_at: AwareDatetime | None = None
     sees_itself: bool | None = None
-    """Whether GET /tokens/self answers it. Not documented for tokens that may only purge: those get 403 unless this
-    is true; others are answered unless it is false."""
+    """Whether GET /tokens/self answers this token. None: it does, but for a token that may only purge (403). That case
+    is not documented."""
     name: str = "stand-in"
     id: str = Field(default_factory=new_id, exclude=True)
     created_at: str = Field(default_factory=timestamp, exclude=True)
@@ -51,7 +51,7 @@ class Token(BaseModel):
         )
 
     def shown(self, customer_id: str) -> dict[str, Any]:
-        """As GET /tokens/self has it. `services` holds what was given; `service_id` the first of them."""
+        """The token as GET /tokens/self shows it. `service_id` is the first of `services`."""
         ends = self.expires_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if self.expires_at else None
         return {
             "id": self.id,
@@ -79,7 +79,7 @@ class Tokens:
         self.known = {secret: Token(services=(service_id,))}
 
     def authorize(self, secret: str | None, method: str, path: str) -> Token:
-        """Raises Problem (401, 403)."""
+        """The token with this secret, if it may make this call. Raises Problem (401, 403)."""
         if secret is None:
             raise Problem(403, "You are not authorized to perform this action")
         found = [token for known, token in self.known.items() if hmac.compare_digest(secret.encode(), known.encode())]

@@ -1,4 +1,4 @@
-"""A version of the service: its state, and what is in it."""
+"""A version of the service: its state and its content."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _ALPHABET = string.ascii_letters + string.digits
 
 
 def new_id() -> str:
-    """22 characters, as Fastly's ids."""
+    """A random id of 22 characters, like Fastly's."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(22))
 
 
 def timestamp() -> str:
-    """The API's clock, as the API writes it."""
+    """The time now, in the API's form."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True)
 class SnippetRow:
-    """A snippet in a version. A dynamic one's content is the service's, and None here."""
+    """A snippet in a version. `content` is None for a dynamic snippet: the service holds that."""
 
     id: str
     name: str
@@ -44,7 +44,7 @@ class SnippetRow:
     updated_at: str
 
     def json(self, service_id: str, number: int) -> Json:
-        """Numbers are strings here, unlike anywhere else."""
+        """The snippet as a version shows it. Numbers are strings here, unlike anywhere else."""
         return {
             "id": self.id,
             "name": self.name,
@@ -62,7 +62,7 @@ class SnippetRow:
 
 @dataclass
 class Version:
-    """A version. What is in it goes by name; of a dictionary that is its id."""
+    """A version. Its content is kept by name; `dictionaries` maps a name to the dictionary's id."""
 
     number: int
     comment: str = ""
@@ -74,10 +74,10 @@ class Version:
     snippets: dict[str, SnippetRow] = field(default_factory=dict)
     dictionaries: dict[str, str] = field(default_factory=dict)
     objects: dict[str, dict[str, Json]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
-    """By their kind, then by name."""
+    """Objects by kind, then by name."""
 
     def copy(self, number: int) -> Version:
-        """A draft with all of it, the comment and the time of creation included."""
+        """A draft with the same content, comment and time of creation."""
         return replace(
             self,
             number=number,
@@ -91,7 +91,7 @@ class Version:
         )
 
     def json(self, service_id: str) -> Json:
-        """The version without what is in it."""
+        """The version without its content, as the API shows it."""
         return {
             "number": self.number,
             "service_id": service_id,

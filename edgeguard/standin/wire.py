@@ -1,4 +1,4 @@
-"""HTTP/1.1 on loopback, the server's end, by h11 over asyncio's streams. Bodies are held in memory whole."""
+"""The server's end of HTTP/1.1 on loopback, by h11 over asyncio's streams. Bodies are held in memory whole."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Pairs = list[tuple[str, str]]
 
 HEADER_LIMIT = 69 * 1024
-"""Fastly: reference/vcl/constraints-and-limitations, all headers of one request."""
+"""The size of all headers of one request (Fastly: reference/vcl/constraints-and-limitations)."""
 CHUNK = 64 * 1024
 
 HOP_BY_HOP = frozenset(
@@ -40,7 +40,7 @@ HOP_BY_HOP = frozenset(
 
 @dataclass(frozen=True)
 class Received:
-    """A request, as it came in. `target` is what followed the method, nothing decoded."""
+    """A request as it came in. `target` is the request line's second word, not decoded."""
 
     method: str
     target: str
@@ -48,7 +48,7 @@ class Received:
     body: bytes = b""
     client: str = "127.0.0.1"
     connection: int = 0
-    """The how-manieth connection to that port it came over."""
+    """The number of its connection, counted from 1 at that port."""
 
     def header(self, name: str) -> str | None:
         """The first value of a header, by its name in lower case."""
@@ -57,14 +57,14 @@ class Received:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer to send, or one that came from the origin."""
+    """An answer: to send to a visitor, or received from the origin."""
 
     status: int
     headers: Pairs = field(default_factory=list)
     body: bytes = b""
     reason: str = ""
     length: int | None = None
-    """The Content-Length to tell where the body was left out (an origin's answer to HEAD)."""
+    """The Content-Length to send where the body was left out (an origin's answer to HEAD)."""
     cut: bool = False
     """Whether the connection ends in the middle of the body."""
 
@@ -74,7 +74,7 @@ class Dropped(Exception):
 
 
 def end_to_end(headers: Iterable[tuple[str, str]]) -> Pairs:
-    """Without what concerns one connection only (RFC 9110, 7.6.1), nor Content-Length, which is counted anew."""
+    """The headers without those of one connection (RFC 9110, 7.6.1) and Content-Length, which is counted anew."""
     pairs = list(headers)
     named = {name.strip().lower() for key, value in pairs if key.lower() == "connection" for name in value.split(",")}
     dropped = HOP_BY_HOP | named | {"content-length"}
@@ -82,12 +82,12 @@ def end_to_end(headers: Iterable[tuple[str, str]]) -> Pairs:
 
 
 def pairs(headers: h11._headers.Headers) -> Pairs:
-    """As text."""
+    """h11's headers as text."""
     return [(key.decode("latin-1"), value.decode("latin-1")) for key, value in headers.raw_items()]
 
 
 def as_bytes(headers: Pairs) -> list[tuple[bytes, bytes]]:
-    """As h11 wants them."""
+    """Headers as bytes, for h11."""
     return [(key.encode("latin-1"), value.encode("latin-1", "replace")) for key, value in headers]
 
 
@@ -102,7 +102,7 @@ class Listener:
         self.port = 0
 
     async def open(self, port: int, purpose: str) -> None:
-        """Port 0 lets the system choose. Raises UsageError where the port is taken; `purpose` names it there."""
+        """Listen on a port; with 0 the system chooses. Raises UsageError, naming `purpose`, where the port is taken."""
         try:
             self._server = await asyncio.start_server(self._converse, "127.0.0.1", port, backlog=512)
         except OverflowError as exc:
@@ -117,7 +117,7 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """Where to reach it."""
+        """The URL of this port."""
         return f"http://127.0.0.1:{self.port}"
 
     async def close(self) -> None:
@@ -144,9 +144,9 @@ class Listener:
             with contextlib.suppress(ConnectionError, h11.LocalProtocolError):
                 await _send(wire, writer, Answer(exc.error_status_hint, body=b"bad request\n"), close=True)
         except h11.LocalProtocolError:
-            traceback.print_exc()  # a header that VCL made, and HTTP forbids: seen and told, and the connection closed
+            traceback.print_exc()  # VCL made a header that HTTP forbids: print it, and close the connection
         except asyncio.CancelledError:
-            pass  # close() ends this conversation; nobody else cancels it
+            pass  # close() ends this conversation; nothing else cancels it
         finally:
             self._conversations.discard(conversation)
             writer.close()
@@ -156,7 +156,7 @@ class Listener:
     async def _exchange(
         self, wire: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
     ) -> bool:
-        """One request and its answer; False when the connection is to be closed."""
+        """Read one request and answer it. False: the connection is to be closed."""
         head: h11.Request | None = None
         body: list[bytes] = []
         while True:
@@ -186,7 +186,7 @@ class Listener:
             answer = await self._answer(received)
         except Dropped:
             raise
-        except Exception:  # noqa: BLE001 - a mistake in the stand-in ends one request, seen and told, not the program
+        except Exception:  # noqa: BLE001 - a mistake in the stand-in ends one request, not the program
             traceback.print_exc()
             answer = Answer(500, body=b"the stand-in itself failed; see its standard error\n")
         await _send(wire, writer, answer, bodiless=received.method == "HEAD")
@@ -201,7 +201,7 @@ async def _send(
     bodiless: bool = False,
     close: bool = False,
 ) -> None:
-    """Write an answer. A HEAD's Content-Length is that of the body that is left out."""
+    """Write an answer. For a HEAD, Content-Length is the length of the body that is left out."""
     empty = answer.status in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}
     headers = list(answer.headers)
     if not empty:

@@ -37,7 +37,7 @@ def test_a_reader_that_goes_away_does_not_end_who_speaks(*, as_json: bool) -> No
 
 TWICE = """
 import os, signal
-from edgeguard.signals import Stop
+from edgeguard.machine.signals import Stop
 stop = Stop()
 with stop.listening():
     os.close(2)

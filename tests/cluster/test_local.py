@@ -11,13 +11,15 @@ import stat
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from edgeguard.cluster import load
-from edgeguard.cluster.local import LocalCluster, host, output, processes
+from edgeguard.cluster.host import fence, files, output, processes
+from edgeguard.cluster.local import LocalCluster
 from edgeguard.errors import ClusterError, UsageError
 from edgeguard.settings import ClusterSettings
 from tests.contracts.world import CLOSURE, SERVERS, START, LocalWorld, ask, deploy, free_port, lock, until
@@ -40,7 +42,7 @@ def server(world: LocalWorld, name: str = "web1") -> Path:
 
 
 def supervisor_pid(world: LocalWorld, name: str = "web1") -> int:
-    pid = world.cluster._supervisor(name).pid()  # noqa: SLF001 (its process is what is killed)
+    pid = world.cluster._server(name).supervisor.pid()  # noqa: SLF001 (its process is what is killed)
     assert pid is not None
     return pid
 
@@ -77,8 +79,8 @@ def test_options_that_can_t_be_used_are_named_with_their_path(
 SLEEPER = """
 import os, signal, sys
 from pathlib import Path
-from edgeguard.cluster.local import host
-with host.fenced(Path(sys.argv[1]), "web2", 1):
+from edgeguard.cluster.host import fence
+with fence.fenced(Path(sys.argv[1]), fence.Caller(1)):
     os.kill(os.getpid(), signal.SIGSTOP)
 """
 
@@ -195,14 +197,14 @@ def test_an_image_that_is_not_the_release_is_not_staged(world: LocalWorld, tmp_p
     lock(world)
     one = world.generation("one")
     with pytest.raises(ClusterError, match="holds the release"):
-        world.cluster.stage(1, type(one)("one", "another", one.image))
+        world.cluster.stage(1, replace(one, release="another"))
     with pytest.raises(ClusterError, match="no finished image"):
-        world.cluster.stage(1, type(one)("one", one.release, tmp_path))
+        world.cluster.stage(1, replace(one, image=tmp_path))
 
 
 def test_a_host_s_lock_that_another_holds_is_waited_for(world: LocalWorld) -> None:
     lock(world)
-    with host.locked(server(world, "web2"), "web2"):
+    with fence.locked(server(world, "web2")):
         thread = threading.Thread(target=world.cluster.stop_tasks, args=(1,))
         thread.start()
         thread.join(0.1)
@@ -271,7 +273,7 @@ def test_check_and_open_notice_a_process_of_another_release(world: LocalWorld) -
 IN_A_NAMESPACE = """
 import json, os, subprocess, sys, time
 from pathlib import Path
-from edgeguard.cluster.local import processes
+from edgeguard.cluster.host import processes
 
 marked = {**os.environ, processes.MARK: f"{sys.argv[1]}/generations/one"}
 with subprocess.Popen(["sleep", "60"], env=marked) as process:
@@ -299,7 +301,7 @@ def test_a_killed_supervisor_s_application_serves_on_until_the_next_call(world: 
     deploy(world, 1, one)
     before = set(running(world))
     os.kill(supervisor_pid(world), signal.SIGKILL)
-    until(lambda: world.cluster._supervisor("web1").pid() is None, "it is dead")  # noqa: SLF001
+    until(lambda: world.cluster._server("web1").supervisor.pid() is None, "it is dead")  # noqa: SLF001
     assert {ask(world.port)[0] for _ in range(6)} == {200}
     assert [state.running for state in world.cluster.state()] == [one.release] * 3
     world.cluster.stage(1, one)
@@ -456,8 +458,8 @@ def test_the_end_of_a_log_does_not_begin_in_the_midst_of_a_word(tmp_path: Path) 
         ("", ""),
     ):
         path.write_text(content)
-        assert host.tail(path, 15) == shown
-    assert host.tail(tmp_path / "nothing") == ""
+        assert files.tail(path, 15) == shown
+    assert files.tail(tmp_path / "nothing") == ""
 
 
 def test_a_hook_outlives_the_command_that_started_it(world: LocalWorld, tmp_path: Path) -> None:
@@ -519,6 +521,6 @@ def test_nothing_is_left_after_dismantling(world: LocalWorld) -> None:
     world.end()
     for name in SERVERS:
         assert not running(world, name)
-        assert world.cluster._supervisor(name).pid() is None  # noqa: SLF001 (its process is what has ended)
+        assert world.cluster._server(name).supervisor.pid() is None  # noqa: SLF001 (its process is what has ended)
     with pytest.raises(OSError, match="refused"):
         ask(world.port)

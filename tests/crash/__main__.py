@@ -23,16 +23,16 @@ from typing import TYPE_CHECKING, Any
 
 from tests.crash import choice
 from tests.crash.kinds import FAULTS, KINDS, POLICIES, Outcome, Scenario
-from tests.crash.observer import Observer
-from tests.crash.scenario import moments, play
-from tests.crash.world import world
+from tests.crash.rehearsal import rehearsing
+from tests.crash.scenario import moments, run_scenario
+from tests.crash.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 def main() -> None:
-    """Play all that is wanted, in as many worlds as are wanted."""
+    """Play all scenarios that are wanted, in as many rehearsals at a time as are wanted."""
     parser = argparse.ArgumentParser(prog="scripts/crash", description="Kill a deploy at every moment there is.")
     parser.add_argument("--every", type=int, default=1, help="only every N-th moment")
     parser.add_argument("--kind", choices=KINDS, action="append", help="only these deploys")
@@ -52,7 +52,7 @@ def main() -> None:
         print(f"{wanted.qsize()} scenarios to play; results are in {results}", flush=True)
         mutex = threading.Lock()
         threads = [
-            threading.Thread(target=_play, args=(Path(folder) / f"world{number}", wanted, results, mutex))
+            threading.Thread(target=_play, args=(Path(folder) / f"rehearsal{number}", wanted, results, mutex))
             for number in range(said.worlds)
         ]
         for thread in threads:
@@ -70,11 +70,11 @@ def _lived(
     missing = [pair for pair in product(kinds, POLICIES) if pair not in lived]
     if not missing:
         return lived
-    with world(folder / "alive") as here, Observer(here.ready["edge_url"], here.gate_url) as observer:
+    with rehearsing(folder / "alive") as rehearsal, Watch(rehearsal.ready["edge_url"], rehearsal.gate_url) as watch:
         for kind, policy in missing:
-            outcome = play(here, observer, Scenario(kind, policy))
+            outcome = run_scenario(rehearsal, watch, Scenario(kind, policy))
             print(outcome, flush=True)
-            lived[kind, policy] = moments(here.folder / "acts")
+            lived[kind, policy] = moments(rehearsal.folder / "acts")
             _write(
                 results,
                 {"name": str(outcome.scenario), "kind": kind, "policy": policy, **_result(outcome)}
@@ -95,12 +95,12 @@ def _wanted(said: argparse.Namespace, lived: dict[tuple[str, str], list[str]]) -
 
 
 def _play(folder: Path, wanted: Queue[Scenario], results: Path, mutex: threading.Lock) -> None:
-    """In one world, until nothing is left. A world that a scenario has not left whole is replaced."""
+    """In one rehearsal, until nothing is left. A rehearsal that a scenario has not left whole is replaced."""
     for number in count():
         if wanted.empty():
             return
         place = folder.with_name(f"{folder.name}-{number}")
-        with world(place) as here, Observer(here.ready["edge_url"], here.gate_url) as observer:
+        with rehearsing(place) as rehearsal, Watch(rehearsal.ready["edge_url"], rehearsal.gate_url) as watch:
             outcome: Outcome | None = None
             while outcome is None or outcome.whole:
                 try:
@@ -108,7 +108,7 @@ def _play(folder: Path, wanted: Queue[Scenario], results: Path, mutex: threading
                 except Empty:
                     return
                 try:
-                    outcome = play(here, observer, scenario)
+                    outcome = run_scenario(rehearsal, watch, scenario)
                 except Exception as exc:  # noqa: BLE001 (a trial that fails is a finding, and the next one goes on)
                     outcome = Outcome(scenario, wrong=[f"{type(exc).__name__}: {exc}"])
                 with mutex:

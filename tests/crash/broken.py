@@ -38,19 +38,19 @@ def _ahead() -> None:
 
 def _fencing() -> None:
     """An old holder of the lock may act on the servers like the new one."""
-    from edgeguard.cluster.local import host  # noqa: PLC0415
+    from edgeguard.cluster.host import fence  # noqa: PLC0415
 
-    def locked(folder: Path, server: str, _epoch: int, *, after: int | None = None) -> object:  # noqa: ARG001
-        return host.locked(folder, server)
+    def locked(folder: Path, _caller: object, *, after: int | None = None) -> object:  # noqa: ARG001
+        return fence.locked(folder)
 
-    _instead(host, "fenced", locked)
+    _instead(fence, "fenced", locked)
 
 
 def _stay_closed() -> None:
     """After the hook has begun everything is taken back, whatever the environment says."""
     from edgeguard.deploy.steps import closure  # noqa: PLC0415
 
-    _instead(closure, "stay_closed", lambda _deployment, _claim: None)
+    _instead(closure, "stay_closed", lambda _deployment: None)
 
 
 def _adoption() -> None:

@@ -1,4 +1,4 @@
-"""One world, and an observer in it, for everything in this folder that dies."""
+"""One rehearsal, and visitors in it, for everything in this folder that dies."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash.observer import Observer
-from tests.crash.world import World, world
+from tests.crash.rehearsal import Rehearsal, rehearsing
+from tests.crash.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture(scope="session")
-def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("crash") / "world") as found:
+def session_rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+    with rehearsing(tmp_path_factory.mktemp("crash") / "rehearsal") as found:
         yield found
 
 
 @pytest.fixture
-def stage(_world: World) -> Iterator[tuple[World, Observer]]:
-    """The world, watched while the test runs."""
-    with Observer(_world.ready["edge_url"], _world.gate_url) as observer:
-        yield _world, observer
+def watched(session_rehearsal: Rehearsal) -> Iterator[tuple[Rehearsal, Watch]]:
+    """The rehearsal, watched while the test runs."""
+    with Watch(session_rehearsal.ready["edge_url"], session_rehearsal.gate_url) as watch:
+        yield session_rehearsal, watch

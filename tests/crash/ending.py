@@ -6,20 +6,20 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tests.crash.laws import TOLERANCE, claimed
-from tests.crash.observer import STATUS, ask
-from tests.crash.world import CLAIM, HELD_CLAIM
+from tests.crash.rehearsal import CLAIM, HELD_CLAIM
+from tests.observer import ask, edge_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tests.crash.kinds import Outcome
-    from tests.crash.world import World
+    from tests.crash.rehearsal import Rehearsal
 
 TAKEN_BACK, HELD, LEFT_OVER = 10, 11, 12
 """Exit codes: the previous release serves again; a person is needed; it is done, but not all that follows."""
 
 
-def due(world: World, outcome: Outcome, command: str, code: int, found: Mapping[str, Any]) -> str:
+def due(rehearsal: Rehearsal, outcome: Outcome, command: str, code: int, found: Mapping[str, Any]) -> str:
     """What has to serve after a command that ended well, by its name; empty where that can't be told. `found`: the
     newest record on the servers when it was called."""
     left = found.get("deploy")
@@ -29,44 +29,44 @@ def due(world: World, outcome: Outcome, command: str, code: int, found: Mapping[
         return outcome.new
     if command == "resume":
         if left is None:
-            return world.named(found["opened"]["release"])
-        return "hook" if left["release"] == world.digests["hook"] else outcome.new
-    return outcome.old if left else world.named(found["before"]["release"])
+            return rehearsal.named(found["opened"]["release"])
+        return "hook" if left["release"] == rehearsal.digests["hook"] else outcome.new
+    return outcome.old if left else rehearsal.named(found["before"]["release"])
 
 
-def settled(world: World, outcome: Outcome) -> Iterator[str]:
+def settled(rehearsal: Rehearsal, outcome: Outcome) -> Iterator[str]:
     """At the end: one release everywhere and open, the one that is due; nobody's lock, nothing unfinished, the base
     grace."""
-    newest = world.newest()
+    newest = rehearsal.newest()
     for key in ("lock", "deploy", "closure"):
         if newest.get(key):
             yield f"at the end there is a {key}: {newest[key]}"
-    answers = {name: ask(url) for name, url in world.server_urls().items()} | {"the gate": ask(world.gate_url)}
-    outcome.serves = world.named(answers["the gate"].release)
+    answers = {name: ask(url) for name, url in rehearsal.server_urls().items()} | {"the gate": ask(rehearsal.gate_url)}
+    outcome.serves = rehearsal.named(answers["the gate"].release)
     if len({answer.release for answer in answers.values()}) != 1 or any(each.broken for each in answers.values()):
         yield "at the end: " + ", ".join(f"{name} {each.release} ({each.status})" for name, each in answers.items())
     elif outcome.due and outcome.serves != outcome.due:
         yield f"at the end {outcome.serves} serves, not {outcome.due}"
     if outcome.ended == LEFT_OVER:
-        yield from _over(world, outcome)
+        yield from _over(rehearsal, outcome)
         return
-    status = ask(world.ready["edge_url"], *STATUS).words
+    status = edge_status(rehearsal.ready["edge_url"])
     if not status or status["grace"] != status["base"]:
         yield f"at the end the edge shows {status}"
 
 
-def _over(world: World, outcome: Outcome) -> Iterator[str]:
+def _over(rehearsal: Rehearsal, outcome: Outcome) -> Iterator[str]:
     """A claim that nobody gave back ends by itself, and nobody renews it."""
     lasting = outcome.scenario.lasting or CLAIM
     if any(code == HELD for _, code in outcome.commands):
         lasting = HELD_CLAIM
-    status = ask(world.ready["edge_url"], *STATUS).words
+    status = edge_status(rehearsal.ready["edge_url"])
     until, _ = claimed(status)
     if until > int(status["now"]) + lasting + TOLERANCE:
         yield f"at the end there is a claim until {until}: {status}"
     elif outcome.scenario.lasting:
         while int(status["now"]) < until + TOLERANCE:
             time.sleep(0.1)
-            status = ask(world.ready["edge_url"], *STATUS).words
+            status = edge_status(rehearsal.ready["edge_url"])
         if status["grace"] != status["base"] or status["hold"] != "0":
             yield f"the claim until {until} has not ended by itself: {status}"

@@ -48,7 +48,7 @@ class Outcome:
 
     scenario: Scenario
     new: str = ""
-    """The release that was deployed, by its name in the world."""
+    """The release that was deployed, by its name in the rehearsal."""
     moment: str = ""
     """The phase and the act before which the deploy died; empty where it did not."""
     visible: str = ""

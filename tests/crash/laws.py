@@ -10,38 +10,19 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from tests.observer import CLOSED, NO_RELEASE
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from tests.observer import Answer
 
 FRESH = (
     1.5  # seconds: a copy that a visitor was given so shortly before a close is within TTL and base grace (1 s each)
 )
 QUICKER_THAN_A_SWAP = 0.05
-CLOSED = "closed"
 SPREADING = 0.5  # seconds after which every node of the edge shows what was written
 TOLERANCE = 2  # seconds by which two readings of the edge's clock may differ
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One request: when it was sent and when its answer was whole (Unix time). `status` is None for no answer."""
-
-    began: float
-    ended: float
-    page: str
-    status: int | None
-    release: str
-    words: dict[str, str]
-    """Of the edge's status answer, name by name; else empty."""
-
-    @property
-    def broken(self) -> bool:
-        return self.status is None or self.status >= 500
-
-    @property
-    def state(self) -> str:
-        """Of a gate: whether it is open."""
-        return CLOSED if self.release == CLOSED else "open"
 
 
 @dataclass(frozen=True)
@@ -98,7 +79,7 @@ class Seen:
         every = sorted((each for gate in self.gates for each in gate if each.release != CLOSED), key=lambda a: a.began)
         latest: dict[str, float] = {}
         for answer in every:
-            if answer.broken and answer.release == "none":
+            if answer.broken and answer.release == NO_RELEASE:
                 continue
             for release, ended in latest.items():
                 if release != answer.release and ended > answer.began:
@@ -110,7 +91,7 @@ class Seen:
                 if (
                     changed
                     and next_.began - one.ended < QUICKER_THAN_A_SWAP
-                    and "none" not in {one.release, next_.release}
+                    and NO_RELEASE not in {one.release, next_.release}
                 ):
                     yield f"{one.release} and {next_.release} answered one after the other, with no closure between"
 
@@ -214,7 +195,7 @@ class Seen:
                 until_then = [answer for answer in gate if answer.began < call["at"]]
                 until_then += gate[len(until_then) : len(until_then) + 1]
                 releases = {answer.release for answer in until_then}
-                came = CLOSED in releases and (unchanged or len(releases - {CLOSED, "none"}) > 1)
+                came = CLOSED in releases and (unchanged or len(releases - {CLOSED, NO_RELEASE}) > 1)
                 if not came or until_then[-1].broken:
                     yield f"{call['method']} {call['path']} before another release was open and healthy"
 
@@ -224,7 +205,7 @@ class Seen:
             yield f"open, and {len(wrong)} answers through the gate were errors"
 
 
-def claimed(words: dict[str, str]) -> tuple[int, int]:
+def claimed(words: Mapping[str, str]) -> tuple[int, int]:
     """Of the deploys' claims that are in force: the latest end (Unix time), and the largest grace; 0 where there is
     none."""
     slots = [unquote(words[slot]).split(":") for slot in ("deploy0", "deploy1")]

@@ -136,16 +136,16 @@ class Moments:
 
 def _queue_for_locks() -> None:
     """One thread of this process at a time wants or holds servers' locks."""
-    from edgeguard.cluster.local import host  # noqa: PLC0415 (what it imports is imported before it is watched)
+    from edgeguard.cluster.host import fence  # noqa: PLC0415 (what it imports is imported before it is watched)
 
-    locked = host.locked
+    locked = fence.locked
 
     @contextmanager
     def in_turn(*arguments: Any, **more: Any) -> Iterator[None]:  # noqa: ANN401 (its own)
         with _TURN, locked(*arguments, **more):
             yield
 
-    host.locked = in_turn
+    fence.locked = in_turn
 
 
 def _named(argument: object) -> str:

@@ -10,17 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.crash import readme
+from tests.crash import promised
 from tests.crash.ending import due, settled
 from tests.crash.kinds import Outcome, by_itself, variables
-from tests.crash.observer import ask
-from tests.crash.world import Ended
+from tests.crash.rehearsal import Ended
+from tests.observer import ask
 
 if TYPE_CHECKING:
     from tests.crash.kinds import Scenario
     from tests.crash.laws import Seen
-    from tests.crash.observer import Observer
-    from tests.crash.world import World
+    from tests.crash.rehearsal import Rehearsal
+    from tests.crash.watch import Watch
 
 MOST_COMMANDS = 5
 WHOLE, HELD = (0, 10, 12), 11
@@ -30,27 +30,27 @@ LATER = 3.0
 LONG = 60.0
 
 
-def play(world: World, observer: Observer, scenario: Scenario) -> Outcome:
-    """Play it, and leave the world whole for the next one, whatever had to be done for that."""
-    outcome, began = Outcome(scenario, target(world, scenario.kind)), time.monotonic()
-    outcome.old = world.named(ask(world.gate_url).release)
-    outcome.before = world.named(world.newest()["before"]["release"])
-    observer.begin()
-    machines, hooks, asked = world.states, len(world.hooks()), len(world.control("GET", "history"))
+def run_scenario(rehearsal: Rehearsal, watch: Watch, scenario: Scenario) -> Outcome:
+    """Play it, and leave the rehearsal whole for the next one, whatever had to be done for that."""
+    outcome, began = Outcome(scenario, target(rehearsal, scenario.kind)), time.monotonic()
+    outcome.old = rehearsal.named(ask(rehearsal.gate_url).release)
+    outcome.before = rehearsal.named(rehearsal.newest()["before"]["release"])
+    watch.begin()
+    machines, hooks, asked = rehearsal.states, len(rehearsal.hooks()), len(rehearsal.history())
     try:
         if scenario.paused:
-            _wakes(world, scenario, outcome)
+            _wakes(rehearsal, scenario, outcome)
         else:
-            _recovered(world, scenario, outcome, _dies(world, scenario, outcome))
+            _recovered(rehearsal, scenario, outcome, _dies(rehearsal, scenario, outcome))
     finally:
-        world.clear()
-    outcome.wrong += settled(world, outcome)
-    outcome.wrong += [f"a secret is in {path}" for path in world.shown(machines)]
-    seen = observer.seen(world.hooks()[hooks:], world.control("GET", "history")[asked:])
+        rehearsal.clear()
+    outcome.wrong += settled(rehearsal, outcome)
+    outcome.wrong += [f"a secret is in {path}" for path in rehearsal.shown(machines)]
+    seen = watch.seen(rehearsal.hooks()[hooks:], rehearsal.history()[asked:])
     sick = scenario.sick or scenario.kind == "healthy"
     outcome.wrong += dict.fromkeys(seen.broken_laws(sick=sick, unchanged=_unchanged(outcome)))
     outcome.wrong += _hooks_at_most_once(seen, outcome)
-    outcome.wrong += readme.unkept(outcome)
+    outcome.wrong += promised.unkept(outcome)
     outcome.down, outcome.hooks, outcome.seconds = seen.down, len(seen.hook_runs), time.monotonic() - began
     return outcome
 
@@ -62,56 +62,58 @@ def _unchanged(outcome: Outcome) -> bool:
     return outcome.serves == outcome.old and (outcome.phase == "open" or first == outcome.old)
 
 
-def _dies(world: World, scenario: Scenario, outcome: Outcome) -> Ended:
+def _dies(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome) -> Ended:
     if scenario.kind == "swap":
-        world.obstruct()
+        rehearsal.obstruct()
     supersede: tuple[str, ...] = ()
     if scenario.kind == "fix":
-        held = world.run("deploy", "rehearsal", "--json", "--ref", world.refs["hook"])
-        _note(world, outcome, held)
+        held = rehearsal.run("deploy", "rehearsal", "--json", "--ref", rehearsal.refs["hook"])
+        _note(rehearsal, outcome, held)
         supersede = ("--supersede", held.report["deploy"])
-    acts = world.folder / "acts"
-    ended = world.run(
-        *_deploy(world, outcome),
+    acts = rehearsal.folder / "acts"
+    ended = rehearsal.run(
+        *_deploy(rehearsal, outcome),
         *supersede,
         mortal=("--die", str(scenario.at), "--acts", str(acts), *_variant(scenario)),
         **variables(scenario),
     )
-    _note(world, outcome, ended)
-    outcome.ended, outcome.due = ended.code, due(world, outcome, "deploy", ended.code, {})
+    _note(rehearsal, outcome, ended)
+    outcome.ended, outcome.due = ended.code, due(rehearsal, outcome, "deploy", ended.code, {})
     if ended.code < 0:
-        _dead(world, outcome, acts)
+        _dead(rehearsal, outcome, acts)
     elif ended.code != by_itself(scenario):
         outcome.wrong.append(f"the deploy ended with {ended.code}, not {by_itself(scenario)}: {ended.err[-600:]}")
-    world.clear()
+    rehearsal.clear()
     return ended
 
 
-def _dead(world: World, outcome: Outcome, acts: Path) -> None:
+def _dead(rehearsal: Rehearsal, outcome: Outcome, acts: Path) -> None:
     """Write down what others see of a deploy that was killed, or sleeps."""
-    answer = ask(world.gate_url)
-    outcome.moment, outcome.visible, outcome.others = last(acts), answer.state, world.named(answer.release)
-    outcome.unknown = not world.unfinished()
+    answer = ask(rehearsal.gate_url)
+    outcome.moment, outcome.visible, outcome.others = last(acts), answer.state, rehearsal.named(answer.release)
+    outcome.unknown = not rehearsal.unfinished()
 
 
-def _recovered(world: World, scenario: Scenario, outcome: Outcome, ended: Ended) -> None:
+def _recovered(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome, ended: Ended) -> None:
     if ended.code in WHOLE:
         return
     fix = scenario.kind == "fix"
     arguments: list[str] = [scenario.then]
     mortal = ("--die", str(scenario.again), *_variant(scenario))
     if scenario.sick:
-        world.sick(now=True)
-    fault(world, scenario.fault)
+        rehearsal.sick(now=True)
+    fault(rehearsal, scenario.fault)
     for _ in range(MOST_COMMANDS):
-        found = world.newest()
-        ended = world.run(*arguments[:1], "rehearsal", "--json", *arguments[1:], mortal=mortal, **variables(scenario))
-        _note(world, outcome, ended)
-        outcome.ended, outcome.due = ended.code, due(world, outcome, arguments[0], ended.code, found)
+        found = rehearsal.newest()
+        ended = rehearsal.run(
+            *arguments[:1], "rehearsal", "--json", *arguments[1:], mortal=mortal, **variables(scenario)
+        )
+        _note(rehearsal, outcome, ended)
+        outcome.ended, outcome.due = ended.code, due(rehearsal, outcome, arguments[0], ended.code, found)
         if scenario.sick and ended.code in WHOLE:
             time.sleep(LATER)
-        world.clear()
-        if ended.code in WHOLE and not (fix and world.unfinished()):
+        rehearsal.clear()
+        if ended.code in WHOLE and not (fix and rehearsal.unfinished()):
             return
         mortal = ("--die", "0", *_variant(scenario))
         if ended.code in WHOLE:  # what it came in place of is unfinished as before
@@ -121,28 +123,28 @@ def _recovered(world: World, scenario: Scenario, outcome: Outcome, ended: Ended)
     outcome.wrong.append(f"not whole after {MOST_COMMANDS} commands")
 
 
-def _wakes(world: World, scenario: Scenario, outcome: Outcome) -> None:
+def _wakes(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome) -> None:
     """The deploy is paused, somebody else takes over and ends what it left; then it goes on where it was."""
-    acts = world.folder / "acts"
+    acts = rehearsal.folder / "acts"
     mortal = ("--pause", scenario.paused, "--acts", str(acts), *_variant(scenario))
-    deploy = world.start(*_deploy(world, outcome), mortal=mortal, **variables(scenario))
+    deploy = rehearsal.start(*_deploy(rehearsal, outcome), mortal=mortal, **variables(scenario))
     try:
         deadline = time.monotonic() + LONG
         while not stopped(deploy.pid):
             assert deploy.poll() is None, "it was not paused"
             assert time.monotonic() < deadline, "it is not paused"
             time.sleep(0.02)
-        _dead(world, outcome, acts)
-        _recovered(world, replace(scenario, broken=""), outcome, Ended((), -signal.SIGSTOP, "", ""))
-        epoch = [record["epoch"] for record in world.records()]
+        _dead(rehearsal, outcome, acts)
+        _recovered(rehearsal, replace(scenario, broken=""), outcome, Ended((), -signal.SIGSTOP, "", ""))
+        epoch = [record["epoch"] for record in rehearsal.records()]
     finally:
         if deploy.poll() is None:
             os.killpg(deploy.pid, signal.SIGCONT)
-        ended = world.end(deploy, "deploy")
-    _note(world, outcome, ended)
+        ended = rehearsal.end(deploy, "deploy")
+    _note(rehearsal, outcome, ended)
     if ended.code not in {3, -signal.SIGKILL}:  # killed: it slept while it held a server's own lock
         outcome.wrong.append(f"who had lost the lock ended with {ended.code}")
-    if epoch != [record["epoch"] for record in world.records()]:
+    if epoch != [record["epoch"] for record in rehearsal.records()]:
         outcome.wrong.append("who had lost the lock wrote on the servers")
 
 
@@ -151,8 +153,8 @@ def stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T"
 
 
-def _deploy(world: World, outcome: Outcome) -> tuple[str, ...]:
-    return "deploy", "rehearsal", "--json", "--ref", world.refs[outcome.new]
+def _deploy(rehearsal: Rehearsal, outcome: Outcome) -> tuple[str, ...]:
+    return "deploy", "rehearsal", "--json", "--ref", rehearsal.refs[outcome.new]
 
 
 def _variant(scenario: Scenario) -> tuple[str, ...]:
@@ -168,14 +170,14 @@ def as_a_person_would(ended: Ended) -> list[str]:
     return ["rollback"]
 
 
-def fault(world: World, what: str) -> None:
+def fault(rehearsal: Rehearsal, what: str) -> None:
     """Let the edge's API fail as one of FAULTS says."""
     if what == "503":
-        world.control("POST", "faults", {"api": {"status": 503, "times": 4, "match": {"method": "PATCH"}}})
+        rehearsal.control("POST", "faults", {"api": {"status": 503, "times": 4, "match": {"method": "PATCH"}}})
     elif what == "lost":
-        world.control("POST", "faults", {"api": {"drop": "after", "times": 2, "match": {"method": "PATCH"}}})
+        rehearsal.control("POST", "faults", {"api": {"drop": "after", "times": 2, "match": {"method": "PATCH"}}})
     elif what == "down":
-        world.control("POST", "faults", {"api": {"status": 503}})
+        rehearsal.control("POST", "faults", {"api": {"status": 503}})
 
 
 def _hooks_at_most_once(seen: Seen, outcome: Outcome) -> list[str]:
@@ -186,11 +188,11 @@ def _hooks_at_most_once(seen: Seen, outcome: Outcome) -> list[str]:
     return [f"the hook started {times} times for {tree}" for tree, times in twice.items()]
 
 
-def target(world: World, kind: str) -> str:
+def target(rehearsal: Rehearsal, kind: str) -> str:
     """The release to deploy: one that is not the one that serves."""
     if kind not in {"good", "swap", "fix"}:
         return kind
-    return "second" if world.serving() == world.digests["first"] else "first"
+    return "second" if rehearsal.serving() == rehearsal.digests["first"] else "first"
 
 
 def last(acts: Path) -> str:
@@ -204,11 +206,11 @@ def moments(acts: Path) -> list[str]:
     return [line.partition("\t")[2] for line in acts.read_text().splitlines()]
 
 
-def _note(world: World, outcome: Outcome, ended: Ended) -> None:
+def _note(rehearsal: Rehearsal, outcome: Outcome, ended: Ended) -> None:
     outcome.commands.append(
         (" ".join(word for word in ended.arguments if word not in {"rehearsal", "--json"}), ended.code)
     )
     if ended.code in {1, 2} or "Traceback" in ended.err:
         outcome.wrong.append(f"{ended.arguments[0]} ended with {ended.code}: {ended.err[-600:]}")
-    if shown := [secret for secret in world.secrets if secret in ended.out + ended.err]:
+    if shown := [secret for secret in rehearsal.secrets if secret in ended.out + ended.err]:
         outcome.wrong.append(f"{ended.arguments[0]} shows {len(shown)} secrets")

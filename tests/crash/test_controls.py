@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.crash.kinds import Scenario
-from tests.crash.observer import ask
-from tests.crash.scenario import play
+from tests.crash.scenario import run_scenario
+from tests.observer import ask
 
 if TYPE_CHECKING:
-    from tests.crash.observer import Observer
-    from tests.crash.world import World
+    from tests.crash.rehearsal import Rehearsal
+    from tests.crash.watch import Watch
 
 CONTROLS = (
     (
@@ -54,13 +54,13 @@ CONTROLS = (
 
 
 @pytest.mark.parametrize(("scenario", "wrong"), CONTROLS, ids=str)
-def test_without_it_the_proof_fails(stage: tuple[World, Observer], scenario: Scenario, wrong: str) -> None:
-    world, _ = stage
+def test_a_missing_safety_is_noticed(watched: tuple[Rehearsal, Watch], scenario: Scenario, wrong: str) -> None:
+    rehearsal, _ = watched
     try:
-        outcome = play(*stage, scenario)
+        outcome = run_scenario(*watched, scenario)
     finally:
-        if world.unfinished() or ask(world.gate_url).state != "open":
-            world.rescue()
+        if rehearsal.unfinished() or ask(rehearsal.gate_url).state != "open":
+            rehearsal.rescue()
     assert [found for found in outcome.wrong if wrong in found], outcome
 
 
@@ -69,6 +69,8 @@ ONLY_HERE = (CONTROLS[1], CONTROLS[4], CONTROLS[-1])
 
 
 @pytest.mark.parametrize(("scenario", "wrong"), ONLY_HERE, ids=str)
-def test_with_it_all_is_whole(stage: tuple[World, Observer], scenario: Scenario, wrong: str) -> None:
-    outcome = play(*stage, replace(scenario, broken=""))
+def test_the_same_scenario_ends_whole_with_every_safety(
+    watched: tuple[Rehearsal, Watch], scenario: Scenario, wrong: str
+) -> None:
+    outcome = run_scenario(*watched, replace(scenario, broken=""))
     assert outcome.whole, f"{wrong}? {outcome}"

@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash import choice, readme
-from tests.crash.scenario import play
+from tests.crash import choice, promised
+from tests.crash.scenario import run_scenario
 
 if TYPE_CHECKING:
     from tests.crash.kinds import Scenario
-    from tests.crash.observer import Observer
-    from tests.crash.world import World
+    from tests.crash.rehearsal import Rehearsal
+    from tests.crash.watch import Watch
 
 
 @pytest.mark.parametrize("scenario", list(choice.delicate()), ids=str)
-def test_a_deploy_that_dies(stage: tuple[World, Observer], scenario: Scenario) -> None:
+def test_a_deploy_that_dies(watched: tuple[Rehearsal, Watch], scenario: Scenario) -> None:
     if scenario.paused and sys.platform != "linux":
         pytest.skip("only Linux says in a file that a process is stopped")
-    outcome = play(*stage, scenario)
+    outcome = run_scenario(*watched, scenario)
     assert outcome.moment, "it did not die"
     assert outcome.whole, outcome
 
 
-def test_readme_has_a_row_for_every_phase() -> None:
+def test_the_manual_has_a_row_for_every_phase() -> None:
     phases = ("build", "lock", "preflight", "stage", "claim", "stop-tasks", "close", "drain", "swap", "hook", "check")
-    assert list(readme.rows()) == [*phases, "open", "healthy", "purge", "release", "post-deploy"]
+    assert list(promised.rows()) == [*phases, "open", "healthy", "purge", "release", "post-deploy"]

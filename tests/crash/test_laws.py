@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.crash.laws import CLOSED, Answer, Seen
+from tests.crash.laws import Seen
+from tests.observer import CLOSED, NO_RELEASE, STATUS, Answer
 
 BEGAN = 1_800_000_000.0
 OLD, NEW = "one release", "another"
@@ -16,7 +17,7 @@ def seen(gate: str = "", *, hooks: str = "", purged: float | None = None, claims
     seconds. `claims`: between these seconds, until when and for how long deploy0 and deploy1 were claimed."""
     release = {"o": OLD, "n": NEW, "s": NEW, "x": CLOSED}
     answers = [
-        Answer(at, at + 0.01, "/", 500 if letter in "sx" else 200, release[letter], {})
+        Answer(at, at + 0.01, "/", 500 if letter in "sx" else 200, release[letter])
         for at, letter in enumerate(gate, int(BEGAN))
     ]
     lines = [line.split() for line in hooks.splitlines()]
@@ -31,7 +32,7 @@ def shown(at: float, *claims: str) -> Answer:
     said = {f"deploy{n}": f"{int(BEGAN) + until}%3A{grace}%3A0%3Aabcd" for n, (until, grace) in enumerate(slots)}
     grace = max([1, *(grace for until, grace in slots if BEGAN + until > at)])
     words = {"now": str(int(at)), "base": "1", "grace": str(grace), "deploy0": "0%3A0", "deploy1": "", **said}
-    return Answer(at, at + 0.01, "/edgeguard-status", 200, "none", words)
+    return Answer(at, at + 0.01, STATUS, 200, NO_RELEASE, words=words)
 
 
 def wrong(found: Seen) -> str:

@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from tests.crash.kinds import FAULTS
+from tests.crash.rehearsal import PATIENCE
 from tests.crash.scenario import HELD, MOST_COMMANDS, as_a_person_would, fault, stopped
-from tests.crash.world import PATIENCE
 
 if TYPE_CHECKING:
     import subprocess
 
-    from tests.crash.observer import Observer
-    from tests.crash.world import Ended, World
+    from tests.crash.rehearsal import Ended, Rehearsal
+    from tests.crash.watch import Watch
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "2"))
 STEPS = 5
@@ -37,8 +37,8 @@ MOMENTS = st.one_of(st.just(0), st.integers(10, 400))
 class Site(RuleBasedStateMachine):
     """One environment, and what may happen to it. Each operator has a machine; none keeps anything."""
 
-    world: World
-    observer: Observer
+    rehearsal: Rehearsal
+    watch: Watch
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,13 +49,13 @@ class Site(RuleBasedStateMachine):
 
     @initialize()
     def begins(self) -> None:
-        self.observer.begin()
-        self._hooks, self._asked = len(self.world.hooks()), len(self.world.control("GET", "history"))
+        self.watch.begin()
+        self._hooks, self._asked = len(self.rehearsal.hooks()), len(self.rehearsal.history())
 
     @rule(release=st.sampled_from(("first", "second", "hook", "healthy")), dies=MOMENTS)
     def deploys(self, release: str, dies: int) -> None:
-        unfinished = self.world.unfinished()
-        ended = self._run("deploy", "--ref", self.world.refs[release], dies=dies)
+        unfinished = self.rehearsal.unfinished()
+        ended = self._run("deploy", "--ref", self.rehearsal.refs[release], dies=dies)
         if unfinished:
             assert ended.code in {3, -signal.SIGKILL}, ended.err
 
@@ -63,7 +63,7 @@ class Site(RuleBasedStateMachine):
     def resumes(self, hook: str, dies: int) -> None:
         self._run("resume", *([hook] if hook else []), dies=dies)
 
-    @precondition(lambda self: self.world.unfinished())
+    @precondition(lambda self: self.rehearsal.unfinished())
     @rule(dies=MOMENTS)
     def rolls_back(self, dies: int) -> None:
         self._run("rollback", dies=dies)
@@ -72,8 +72,8 @@ class Site(RuleBasedStateMachine):
     @rule(release=st.sampled_from(("first", "second")), phase=st.sampled_from(("claim", "swap", "check", "open")))
     def falls_asleep(self, release: str, phase: str) -> None:
         """While it writes in its journal: so it holds no server's lock."""
-        arguments = ("deploy", "rehearsal", "--json", "--ref", self.world.refs[release])
-        process = self.world.start(*arguments, mortal=("--pause", f"{phase}|write |1"))
+        arguments = ("deploy", "rehearsal", "--json", "--ref", self.rehearsal.refs[release])
+        process = self.rehearsal.start(*arguments, mortal=("--pause", f"{phase}|write |1"))
         deadline = time.monotonic() + PATIENCE
         while process.poll() is None and not stopped(process.pid) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -81,7 +81,7 @@ class Site(RuleBasedStateMachine):
             self._asleep = process
         self._said.append(f"{' '.join(arguments[:1])} falls asleep: {process.poll() is None}")
         if self._asleep is None:
-            self._judge(self.world.end(process, *arguments))
+            self._judge(self.rehearsal.end(process, *arguments))
 
     @precondition(lambda self: self._asleep is not None)
     @rule()
@@ -89,16 +89,16 @@ class Site(RuleBasedStateMachine):
         assert self._asleep is not None
         process, self._asleep = self._asleep, None
         os.killpg(process.pid, signal.SIGCONT)
-        self._judge(self.world.end(process, "wakes"))
+        self._judge(self.rehearsal.end(process, "wakes"))
 
     @rule(what=st.sampled_from(FAULTS))
     def the_api_fails(self, what: str) -> None:
         self._said.append(f"the API: {what}")
-        fault(self.world, what)
+        fault(self.rehearsal, what)
 
     @rule()
     def the_api_is_mended(self) -> None:
-        self.world.control("DELETE", "faults")
+        self.rehearsal.control("DELETE", "faults")
 
     @precondition(lambda self: not self._claims)
     @rule()
@@ -118,36 +118,34 @@ class Site(RuleBasedStateMachine):
             try:
                 self._ends()
             except BaseException:
-                self.world.rescue()
+                self.rehearsal.rescue()
                 raise
 
     def _ends(self) -> None:
         """A person comes, and everything can be ended; then it is as it should be, and was all the time."""
-        self.world.clear()
+        self.rehearsal.clear()
         if self._asleep is not None:
             self.wakes()
         arguments = ["resume"]
         for _ in range(MOST_COMMANDS):
-            if not self.world.unfinished():
+            if not self.rehearsal.unfinished():
                 break
             ended = self._run(*arguments)
             arguments = as_a_person_would(ended) if ended.code == HELD else ["rollback"]
-        assert not self.world.unfinished(), self._said
+        assert not self.rehearsal.unfinished(), self._said
         there = [claim["id"] for claim in json.loads(self._run("status").out)["grace"]["claims"]]
         assert set(self._claims) <= set(there), f"a claim of support is gone: {self._said}"
         for claim in there:
             if claim.startswith("support"):  # also one whose answer was lost
                 assert self._run("grace", "release", claim).code == 0, self._said
-        seen = self.observer.seen(
-            self.world.hooks()[self._hooks :], self.world.control("GET", "history")[self._asked :]
-        )
+        seen = self.watch.seen(self.rehearsal.hooks()[self._hooks :], self.rehearsal.history()[self._asked :])
         assert {answer.state for gate in seen.gates for answer in gate[-1:]} == {"open"}, self._said
         assert list(seen.broken_laws(sick=True, unchanged=True)) == [], self._said
 
     def _run(self, *arguments: str, dies: int = 0) -> Ended:
         verb, rest = (arguments[:2], arguments[2:]) if arguments[0] == "grace" else (arguments[:1], arguments[1:])
         mortal = ("--die", str(dies)) if dies else ()
-        ended = self.world.run(*verb, "rehearsal", "--json", *rest, mortal=mortal)
+        ended = self.rehearsal.run(*verb, "rehearsal", "--json", *rest, mortal=mortal)
         self._judge(ended)
         return ended
 
@@ -155,12 +153,12 @@ class Site(RuleBasedStateMachine):
         self._said.append(f"{' '.join(word for word in ended.arguments if word != 'rehearsal')}: {ended.code}")
         assert "Traceback" not in ended.err, ended.err
         assert ended.code not in {1, 2}, (self._said, ended.err)
-        assert not [secret for secret in self.world.secrets if secret in ended.out + ended.err], self._said
+        assert not [secret for secret in self.rehearsal.secrets if secret in ended.out + ended.err], self._said
 
 
-def test_whatever_they_do(stage: tuple[World, Observer]) -> None:
+def test_two_operators_can_end_whatever_they_began(watched: tuple[Rehearsal, Watch]) -> None:
     class Here(Site):
-        world, observer = stage
+        rehearsal, watch = watched
 
     run_state_machine_as_test(
         Here,

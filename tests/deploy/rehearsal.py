@@ -1,23 +1,22 @@
-"""A rehearsal's world, and real `edgeguard` processes in it, as whoever called them sees them."""
+"""A rehearsal that many tests share, and real `edgeguard` processes in it, as their caller sees them."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import selectors
 import subprocess
 import sys
 import time
-import tomllib
-import urllib.request
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.local import hooks
+from tests.staying_rehearsal import StayingRehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 PATIENCE = 60.0  # seconds that a command may take on a machine that has much else to do
 EDGEGUARD = (sys.executable, "-m", "edgeguard")
@@ -29,12 +28,12 @@ QUICK = {
     "EDGEGUARD_EDGE__HEALTHY_TIMEOUT": "3",
     "EDGEGUARD_VISITORS__RATE": "5",
 }
-"""The world's dictionary is told to be as quick. Few visitors: what they see is other tests' subject."""
+"""The rehearsal's dictionary is told to be as quick. Few visitors: other tests look at what they see."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A command's end, as whoever called it sees it."""
+    """A command's end, as its caller sees it."""
 
     code: int
     out: str
@@ -84,19 +83,13 @@ class Command:
 
 
 @dataclass
-class World:
-    """Where everything is, and how to call edgeguard there."""
+class Rehearsal(StayingRehearsal):
+    """A rehearsal with a configuration and a state folder of the tests' own, and how to call edgeguard there."""
 
     config: Path
     state: Path
-    ready: dict[str, Any]
     secrets: tuple[str, ...]
     commands: list[Command] = field(default_factory=list)
-
-    @property
-    def root(self) -> Path:
-        """The cluster's folder."""
-        return Path(tomllib.loads((self.config / "rehearsal.toml").read_text())["cluster"]["root"])
 
     def start(self, *arguments: str, **variables: str) -> Command:
         environment = {
@@ -134,11 +127,6 @@ class World:
         status: dict[str, Any] = json.loads(found.out)
         return status
 
-    def history(self) -> list[dict[str, Any]]:
-        with urllib.request.urlopen(f"{self.ready['control_url']}/history", timeout=10) as answer:
-            asked: list[dict[str, Any]] = json.load(answer)
-        return asked
-
     def writes(self) -> list[dict[str, Any]]:
         return [call for call in self.history() if call["method"] not in ("GET", "HEAD")]
 
@@ -147,27 +135,17 @@ def come_from(repository: Path) -> dict[str, str]:
     return {"EDGEGUARD_APPLICATION__REPOSITORY": str(repository), "EDGEGUARD_APPLICATION__BRANCH": "main"}
 
 
-def line(process: subprocess.Popen[str], seconds: float) -> str:
-    assert process.stdout is not None
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        return process.stdout.readline() if selector.select(seconds) else ""
-
-
-def furnished(ready: dict[str, Any], folder: Path) -> World:
-    """The world with an environment's file that has secrets in it, and an edge that hears of writes at once."""
+def furnished(found: StayingRehearsal, folder: Path) -> Rehearsal:
+    """The rehearsal with an environment's file that has secrets in it, and an edge that hears of writes at once."""
     config = folder / "config"
     config.mkdir()
-    text = (Path(ready["config"]) / "rehearsal.toml").read_text()
     secret = f'"PASSWORD" = "{VARIABLE}"\n'
-    text = text.replace("[application.variables]\n", f"[application.variables]\n{secret}")
+    text = found.own_config.read_text().replace("[application.variables]\n", f"[application.variables]\n{secret}")
     text += f'[application.relationships]\n"database" = "postgresql://user:{DATABASE}@127.0.0.1:1/main"\n'
     (config / "rehearsal.toml").write_text(text)
-    body = json.dumps({"seconds": 0.05}).encode()
-    urllib.request.urlopen(
-        urllib.request.Request(f"{ready['control_url']}/propagation", data=body, method="POST"), timeout=10
-    ).close()
-    return World(config, folder / "state", ready, (ready["token"], VARIABLE, DATABASE))
+    found.control("POST", "propagation", {"seconds": 0.05})
+    secrets = (found.ready["token"], VARIABLE, DATABASE)
+    return Rehearsal(found.process, found.ready, config, folder / "state", secrets)
 
 
 SERVER = """
@@ -225,12 +203,12 @@ def said(ended: Ended, code: int, *parts: str) -> None:
     assert remedy.strip(), f"says nothing of what to do: {ended.err}"
 
 
-def untouched(world: World, act: Callable[[], Ended]) -> Ended:
+def untouched(rehearsal: Rehearsal, act: Callable[[], Ended]) -> Ended:
     """Neither the servers nor the edge are changed by it."""
-    before, writes = world.status(), world.writes()
+    before, writes = rehearsal.status(), rehearsal.writes()
     ended = act()
-    assert before["servers"] == world.status()["servers"]
-    assert writes == world.writes()
+    assert before["servers"] == rehearsal.status()["servers"]
+    assert writes == rehearsal.writes()
     return ended
 
 
@@ -239,3 +217,11 @@ def eventually(true: Callable[[], object]) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def lives(pid: int) -> bool:
+    """Whether a process of this number is there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False

@@ -7,21 +7,21 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from edgeguard.release import image as images
+from edgeguard.cluster.host import images
 from tests.deploy.rehearsal import come_from, repository, said, untouched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.deploy.rehearsal import Ended, World
+    from tests.deploy.rehearsal import Ended, Rehearsal
 
 FILE = ".platform.app.yaml"
 
 
-def serving(world: World) -> Path:
+def serving(rehearsal: Rehearsal) -> Path:
     """The image that serves."""
-    return (world.root / "servers" / "web1" / "current" / "image").readlink()
+    return (rehearsal.root / "servers" / "web1" / "current" / "image").readlink()
 
 
 @contextmanager
@@ -45,67 +45,73 @@ def warned(ended: Ended) -> str:
     return "\n".join(event["text"] for event in events if event["event"] == "warning")
 
 
-def test_an_image_that_is_changed_while_closed_is_put_back_all_the_same(world: World, tmp_path: Path) -> None:
+def test_an_image_that_is_changed_while_closed_is_put_back_all_the_same(rehearsal: Rehearsal, tmp_path: Path) -> None:
     """Here by the hook of the release that comes, which then fails."""
-    image = serving(world)
+    image = serving(rehearsal)
     file = image / "app" / FILE
     before, mode = file.read_bytes(), file.stat().st_mode
-    ended = world.deploy_of(repository(tmp_path / "r", deploy=f"chmod u+w {file}; echo >> {file}; exit 1"))
+    ended = rehearsal.deploy_of(repository(tmp_path / "r", deploy=f"chmod u+w {file}; echo >> {file}; exit 1"))
     try:
         said(ended, 10, "the previous release serves again")
         assert f"app/{FILE} was changed" in warned(ended)
-        assert image == serving(world)
+        assert image == serving(rehearsal)
     finally:
         file.write_bytes(before)
         file.chmod(mode)
 
 
-def test_a_cluster_closed_by_hand_opens_with_an_image_that_was_changed(world: World) -> None:
-    closed = world.run("cluster", "close", "rehearsal", "--for", "1m", "--reason", "a patch by hand")
-    with changed(serving(world), FILE):
-        opened = world.run("cluster", "open", "rehearsal")
+def test_a_cluster_closed_by_hand_opens_with_an_image_that_was_changed(rehearsal: Rehearsal) -> None:
+    closed = rehearsal.run("cluster", "close", "rehearsal", "--for", "1m", "--reason", "a patch by hand")
+    with changed(serving(rehearsal), FILE):
+        opened = rehearsal.run("cluster", "open", "rehearsal")
     assert (closed.code, opened.code) == (0, 0), closed.err + opened.err
     assert f"app/{FILE} was changed" in opened.err
 
 
-def test_a_changed_image_that_serves_stops_a_deploy_until_a_person_accepts_it(world: World, tmp_path: Path) -> None:
+def test_a_changed_image_that_serves_stops_a_deploy_until_a_person_accepts_it(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
     site = repository(tmp_path / "r", deploy="exit 1")
-    with changed(serving(world), FILE):
-        refused = untouched(world, lambda: world.deploy_of(site))
-        accepted = world.deploy_of(site, "--accept", "image-changed")
+    with changed(serving(rehearsal), FILE):
+        refused = untouched(rehearsal, lambda: rehearsal.deploy_of(site))
+        accepted = rehearsal.deploy_of(site, "--accept", "image-changed")
     said(refused, 4, f"app/{FILE} was changed", "which serves", "--accept image-changed")
     said(accepted, 10, "the previous release serves again")
     assert warned(accepted).count(f"app/{FILE} was changed") == 2  # before, and after it was put back
 
 
-def test_a_changed_image_that_serves_can_t_be_built_anew_but_deployed_as_it_is(world: World, tmp_path: Path) -> None:
+def test_a_changed_image_that_serves_can_t_be_built_anew_but_deployed_as_it_is(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
     site = repository(tmp_path / "r", deploy="sleep 0.5")
-    assert world.deploy_of(site).code == 0
-    image = serving(world)
+    assert rehearsal.deploy_of(site).code == 0
+    image = serving(rehearsal)
     with changed(image, FILE):
-        refused = untouched(world, lambda: world.deploy_of(site))
+        refused = untouched(rehearsal, lambda: rehearsal.deploy_of(site))
         lease = {"EDGEGUARD_CLUSTER__LEASE": "1"}
-        deploy = world.start("deploy", "rehearsal", "--json", "--accept", "image-changed", **lease, **come_from(site))
+        deploy = rehearsal.start(
+            "deploy", "rehearsal", "--json", "--accept", "image-changed", **lease, **come_from(site)
+        )
         deploy.begins("hook")
         deploy.process.send_signal(signal.SIGKILL)
         deploy.end()
-        resumed = world.run("resume", "rehearsal", "--json", **lease)
+        resumed = rehearsal.run("resume", "rehearsal", "--json", **lease)
     said(refused, 4, f"app/{FILE} was changed", "a commit that changes the tree", "--accept image-changed")
     assert resumed.code == 0, resumed.err
-    assert image == serving(world)
+    assert image == serving(rehearsal)
 
 
 def test_a_changed_image_that_nobody_uses_is_built_anew_but_not_gone_back_to_unseen(
-    world: World, tmp_path: Path
+    rehearsal: Rehearsal, tmp_path: Path
 ) -> None:
     one, two = repository(tmp_path / "one"), repository(tmp_path / "two", deploy="echo two")
-    assert world.deploy_of(one).code == 0
-    image = serving(world)
-    assert world.deploy_of(two).code == 0
+    assert rehearsal.deploy_of(one).code == 0
+    image = serving(rehearsal)
+    assert rehearsal.deploy_of(two).code == 0
     with changed(image, FILE):
-        refused = untouched(world, lambda: world.run("rollback", "rehearsal", "--json"))
-        anew = world.deploy_of(one)
+        refused = untouched(rehearsal, lambda: rehearsal.run("rollback", "rehearsal", "--json"))
+        anew = rehearsal.deploy_of(one)
         assert images.verify(image) == []
     said(refused, 4, f"app/{FILE} was changed", "--accept image-changed")
     assert anew.code == 0, anew.err
-    assert image == serving(world)
+    assert image == serving(rehearsal)

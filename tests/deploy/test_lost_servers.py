@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.deploy.rehearsal import World
+    from tests.deploy.rehearsal import Rehearsal
 
 LEASE = {"EDGEGUARD_CLUSTER__LEASE": "1"}
 STAYS = {"EDGEGUARD_CLUSTER__AFTER_HOOK_FAILURE": "stay-closed"}
 
 
 @contextmanager
-def lost(world: World, server: str) -> Iterator[None]:
+def lost(rehearsal: Rehearsal, server: str) -> Iterator[None]:
     """Nobody can reach this server's host; the old release runs on there. Then it is back, as it was."""
-    folder, aside = world.root / "servers" / server, world.root / f"{server}-is-away"
+    folder, aside = rehearsal.root / "servers" / server, rehearsal.root / f"{server}-is-away"
     os.kill(int((folder / "supervisor" / "daemon.lock").read_text()), signal.SIGKILL)
     folder.rename(aside)
     folder.write_text("in the way")
@@ -41,84 +41,84 @@ def lost(world: World, server: str) -> Iterator[None]:
         aside.rename(folder)
 
 
-def servers(world: World) -> list[tuple[str, bool]]:
-    return [(server["name"], server["open"]) for server in world.status()["servers"]]
+def servers(rehearsal: Rehearsal) -> list[tuple[str, bool]]:
+    return [(server["name"], server["open"]) for server in rehearsal.status()["servers"]]
 
 
 def test_a_server_lost_before_a_deploy_is_left_out_by_a_person_and_comes_back_with_all(
-    world: World, tmp_path: Path
+    rehearsal: Rehearsal, tmp_path: Path
 ) -> None:
     site = repository(tmp_path / "r", deploy="true")
     failing = repository(tmp_path / "f", deploy="exit 1")
-    with lost(world, "web3"):
-        refused = untouched(world, lambda: world.deploy_of(site))
-        away = world.status()
-        deployed = world.deploy_of(site, "--without", "web3")
-        text = world.run("status", "rehearsal").out
-        closed = world.run("cluster", "close", "rehearsal", "--for", "1m", "--reason", "a disk")
-        opened = world.run("cluster", "open", "rehearsal", "--json")
-        purged = world.run("purge", "rehearsal", "--key", "news")
+    with lost(rehearsal, "web3"):
+        refused = untouched(rehearsal, lambda: rehearsal.deploy_of(site))
+        away = rehearsal.status()
+        deployed = rehearsal.deploy_of(site, "--without", "web3")
+        text = rehearsal.run("status", "rehearsal").out
+        closed = rehearsal.run("cluster", "close", "rehearsal", "--for", "1m", "--reason", "a disk")
+        opened = rehearsal.run("cluster", "open", "rehearsal", "--json")
+        purged = rehearsal.run("purge", "rehearsal", "--key", "news")
     said(refused, 6, "web3", "--without web3")
     assert ([*away["unreadable"]], away["without"], away["lock"], away["deploy"]) == (["web3"], [], None, None)
     assert deployed.code == 0, deployed.err
     assert deployed.report["without"] == ["web3"]
     assert "web3       left out" in text
-    assert "without web3" in world.run("report", "rehearsal", deployed.report["deploy"]).out
+    assert "without web3" in rehearsal.run("report", "rehearsal", deployed.report["deploy"]).out
     assert (closed.code, opened.code, purged.code) == (0, 0, 0), closed.err + opened.err + purged.err
     assert json.loads(opened.out)["without"] == ["web3"]
-    assert servers(world) == [("web1", True), ("web2", True)]
-    back = world.deploy_of(failing)
+    assert servers(rehearsal) == [("web1", True), ("web2", True)]
+    back = rehearsal.deploy_of(failing)
     said(back, 10, "the previous release serves again")
-    assert servers(world) == [("web1", True), ("web2", True)]
-    whole = world.deploy_of(site)
+    assert servers(rehearsal) == [("web1", True), ("web2", True)]
+    whole = rehearsal.deploy_of(site)
     assert (whole.code, whole.report["without"]) == (0, []), whole.err
-    assert world.status()["without"] == []
+    assert rehearsal.status()["without"] == []
 
 
 @pytest.mark.parametrize("command", ["resume", "rollback"])
 def test_a_server_lost_while_closed_keeps_all_closed_until_a_person_says_so(
-    world: World, tmp_path: Path, command: str
+    rehearsal: Rehearsal, tmp_path: Path, command: str
 ) -> None:
     go, started = tmp_path / "go", tmp_path / "started"
     site = repository(tmp_path / "r", deploy=f"touch {started}; until [ -e {go} ]; do sleep 0.02; done")
-    before = {server["release"] for server in world.status()["servers"]}
-    deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **STAYS, **come_from(site))
+    before = {server["release"] for server in rehearsal.status()["servers"]}
+    deploy = rehearsal.start("deploy", "rehearsal", "--json", **LEASE, **STAYS, **come_from(site))
     eventually(started.exists)
-    with lost(world, "web3"):
+    with lost(rehearsal, "web3"):
         go.touch()
         held = deploy.end()
-        waits = world.run(command, "rehearsal", "--json", **LEASE)
-        closed = servers(world)
-        ended = world.run(command, "rehearsal", "--json", "--without", "web3", **LEASE)
+        waits = rehearsal.run(command, "rehearsal", "--json", **LEASE)
+        closed = servers(rehearsal)
+        ended = rehearsal.run(command, "rehearsal", "--json", "--without", "web3", **LEASE)
     said(held, 11, "web3")
     said(waits, 6, "web3", "--without web3")
     assert closed == [("web1", False), ("web2", False)]
     assert ended.code == 0, ended.err
-    after = world.status()
+    after = rehearsal.status()
     assert (after["without"], [server["open"] for server in after["servers"]]) == (["web3"], [True, True])
     assert ({server["release"] for server in after["servers"]} == before) == (command == "rollback")
-    back = world.deploy()
+    back = rehearsal.deploy()
     assert back.code == 0, back.err
 
 
-def test_a_server_lost_while_the_hook_runs_there_has_to_be_fenced(world: World, tmp_path: Path) -> None:
+def test_a_server_lost_while_the_hook_runs_there_has_to_be_fenced(rehearsal: Rehearsal, tmp_path: Path) -> None:
     started = tmp_path / "started"
     site = repository(tmp_path / "r", deploy=f"touch {started}; sleep 1000")
-    deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **come_from(site))
+    deploy = rehearsal.start("deploy", "rehearsal", "--json", **LEASE, **come_from(site))
     eventually(started.exists)
     deploy.process.send_signal(signal.SIGKILL)
     deploy.end()
-    with lost(world, "web1"):
-        refused = world.run("rollback", "rehearsal", "--json", "--without", "web1", **LEASE)
+    with lost(rehearsal, "web1"):
+        refused = rehearsal.run("rollback", "rehearsal", "--json", "--without", "web1", **LEASE)
         fenced = ("--without", "web1", "--i-have-fenced", "web1")
-        asked = world.run("resume", "rehearsal", "--json", *fenced, **LEASE)
-        ended = world.run("resume", "rehearsal", "--json", *fenced, "--hook=skip", **LEASE)
+        asked = rehearsal.run("resume", "rehearsal", "--json", *fenced, **LEASE)
+        ended = rehearsal.run("resume", "rehearsal", "--json", *fenced, "--hook=skip", **LEASE)
     said(refused, 4, "web1: the deploy hook", "--i-have-fenced web1")
     said(asked, 11, "web1", "--hook=again", "--hook=skip")
     assert ended.code == 0, ended.err
-    assert servers(world) == [("web2", True), ("web3", True)]
-    hooks.end(world.root / "servers" / "web1")  # it still ran
-    assert world.deploy().code == 0
+    assert servers(rehearsal) == [("web2", True), ("web3", True)]
+    hooks.end(rehearsal.root / "servers" / "web1")  # it still ran
+    assert rehearsal.deploy().code == 0
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_a_server_lost_while_the_hook_runs_there_has_to_be_fenced(world: World, 
         (("--without", "web1", "--without", "web2", "--without", "web3"), "none to open"),
     ],
 )
-def test_nonsense_about_lost_servers(world: World, options: tuple[str, ...], part: str) -> None:
-    said(world.deploy(*options), 2, part)
+def test_nonsense_about_lost_servers(rehearsal: Rehearsal, options: tuple[str, ...], part: str) -> None:
+    said(rehearsal.deploy(*options), 2, part)
 
 
 class OwnGates(LocalCluster):
@@ -139,8 +139,8 @@ class OwnGates(LocalCluster):
     one_gate = False
 
 
-def test_a_server_with_a_gate_of_its_own_has_to_be_fenced(world: World) -> None:
-    here = Environment.open("rehearsal", config=world.config)
+def test_a_server_with_a_gate_of_its_own_has_to_be_fenced(rehearsal: Rehearsal) -> None:
+    here = Environment.open("rehearsal", config=rehearsal.config)
     environment = replace(here, cluster=OwnGates(here.name, here.settings.cluster))
     with pytest.raises(Refused, match="web3: no gate stands in front") as caught:
         as_it_is(environment, without=["web3"])

@@ -15,25 +15,27 @@ from tests.deploy.rehearsal import come_from, eventually, repository, said
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.deploy.rehearsal import Ended, World
+    from tests.deploy.rehearsal import Ended, Rehearsal
 
 STAYS = {"EDGEGUARD_CLUSTER__AFTER_HOOK_FAILURE": "stay-closed"}
 LEASE = {"EDGEGUARD_CLUSTER__LEASE": "1"}
 
 
-def elsewhere(world: World, folder: Path, *arguments: str, **variables: str) -> Ended:
+def elsewhere(rehearsal: Rehearsal, folder: Path, *arguments: str, **variables: str) -> Ended:
     """A command on another machine: it has the configuration and nothing else."""
     verb, *others = arguments
-    return world.run(verb, "rehearsal", *others, "--json", "--state", str(folder / "elsewhere"), **LEASE, **variables)
+    return rehearsal.run(
+        verb, "rehearsal", *others, "--json", "--state", str(folder / "elsewhere"), **LEASE, **variables
+    )
 
 
-def releases(world: World) -> set[str]:
-    return {server["release"] for server in world.status()["servers"]}
+def releases(rehearsal: Rehearsal) -> set[str]:
+    return {server["release"] for server in rehearsal.status()["servers"]}
 
 
-def killed(world: World, phase: str, site: Path, **variables: str) -> str:
+def killed(rehearsal: Rehearsal, phase: str, site: Path, **variables: str) -> str:
     """Deploy, and kill -9 as soon as a phase begins. Returns the deploy's id."""
-    deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **come_from(site), **variables)
+    deploy = rehearsal.start("deploy", "rehearsal", "--json", **LEASE, **come_from(site), **variables)
     name: str = deploy.seen(lambda event: event["event"] == "deploy")["deploy"]
     deploy.begins(phase)
     deploy.process.send_signal(signal.SIGKILL)
@@ -41,10 +43,10 @@ def killed(world: World, phase: str, site: Path, **variables: str) -> str:
     return name
 
 
-def held(world: World, folder: Path, hook: str = "exit 1") -> tuple[str, Path]:
+def held(rehearsal: Rehearsal, folder: Path, hook: str = "exit 1") -> tuple[str, Path]:
     """A deploy whose hook fails, and that stays closed. Returns its id and its repository."""
     site = repository(folder / "r", deploy=hook)
-    ended = world.deploy_of(site, **STAYS)
+    ended = rehearsal.deploy_of(site, **STAYS)
     assert ended.code == 11, ended.err
     assert ended.report["outcome"] == "held"
     return str(ended.report["deploy"]), site
@@ -52,32 +54,32 @@ def held(world: World, folder: Path, hook: str = "exit 1") -> tuple[str, Path]:
 
 @pytest.mark.parametrize("phase", ["hook", "open"])  # every other moment: tests/crash
 @pytest.mark.parametrize("command", ["resume", "rollback"])
-def test_a_killed_deploy_is_finished_or_undone(world: World, tmp_path: Path, phase: str, command: str) -> None:
-    before, starts = releases(world), tmp_path / "starts"
-    name = killed(world, phase, repository(tmp_path / "r", deploy=f"echo >> {starts}; sleep 0.3"))
-    refused = world.deploy()
-    ended = elsewhere(world, tmp_path, command)
+def test_a_killed_deploy_is_finished_or_undone(rehearsal: Rehearsal, tmp_path: Path, phase: str, command: str) -> None:
+    before, starts = releases(rehearsal), tmp_path / "starts"
+    name = killed(rehearsal, phase, repository(tmp_path / "r", deploy=f"echo >> {starts}; sleep 0.3"))
+    refused = rehearsal.deploy()
+    ended = elsewhere(rehearsal, tmp_path, command)
     said(refused, 3, name, f"edgeguard {command} rehearsal")
     assert ended.code == 0, ended.err
     assert ended.report["deploy"] == name
     assert ended.report["ref"], "which ref it is of is known from anywhere"
     assert ended.report["outcome"] == {"resume": "deployed", "rollback": "rolled-back"}[command]
-    assert releases(world) == ({ended.report["release"]} if command == "resume" else before)
+    assert releases(rehearsal) == ({ended.report["release"]} if command == "resume" else before)
     assert not starts.exists() or starts.read_text() == "\n"
 
 
-def test_resume_of_what_was_never_staged_leaves_the_previous_release(world: World, tmp_path: Path) -> None:
-    before = releases(world)
-    killed(world, "preflight", repository(tmp_path / "r"))
-    ended = elsewhere(world, tmp_path, "resume")
+def test_resume_of_what_was_never_staged_leaves_the_previous_release(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    before = releases(rehearsal)
+    killed(rehearsal, "preflight", repository(tmp_path / "r"))
+    ended = elsewhere(rehearsal, tmp_path, "resume")
     said(ended, 10, "nothing was closed")
-    assert releases(world) == before
+    assert releases(rehearsal) == before
 
 
-def test_a_hook_whose_end_nobody_knows_is_asked_about(world: World, tmp_path: Path) -> None:
+def test_a_hook_whose_end_nobody_knows_is_asked_about(rehearsal: Rehearsal, tmp_path: Path) -> None:
     starts, alive = tmp_path / "starts", tmp_path / "alive"
     site = repository(tmp_path / "r", deploy=f"echo $PPID >> {starts}; echo $$ > {alive}; exec sleep 1000")
-    deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **come_from(site))
+    deploy = rehearsal.start("deploy", "rehearsal", "--json", **LEASE, **come_from(site))
     deploy.begins("hook")
     eventually(lambda: alive.exists() and alive.read_text().strip())
     deploy.process.send_signal(signal.SIGKILL)
@@ -85,84 +87,84 @@ def test_a_hook_whose_end_nobody_knows_is_asked_about(world: World, tmp_path: Pa
     runner, hook = int(starts.read_text()), int(alive.read_text())
     for pid in (runner, hook):  # as if the server had been restarted
         os.kill(pid, signal.SIGKILL)
-    asked = elsewhere(world, tmp_path, "resume")
+    asked = elsewhere(rehearsal, tmp_path, "resume")
     said(asked, 11, "not known how the deploy hook", "--hook=again", "--hook=skip", "edgeguard rollback rehearsal")
     assert starts.read_text() == f"{runner}\n"
-    ended = elsewhere(world, tmp_path, "resume", "--hook=skip")
+    ended = elsewhere(rehearsal, tmp_path, "resume", "--hook=skip")
     assert ended.code == 0, ended.err
     assert starts.read_text() == f"{runner}\n"
 
 
-def test_a_held_cluster_says_how_to_go_on_and_resume_with_again_does(world: World, tmp_path: Path) -> None:
+def test_a_held_cluster_says_how_to_go_on_and_resume_with_again_does(rehearsal: Rehearsal, tmp_path: Path) -> None:
     mended = tmp_path / "mended"
-    name, _ = held(world, tmp_path, f"[ -e {mended} ]")
-    status = world.run("status", "rehearsal").out
-    still = elsewhere(world, tmp_path, "resume", **STAYS)
+    name, _ = held(rehearsal, tmp_path, f"[ -e {mended} ]")
+    status = rehearsal.run("status", "rehearsal").out
+    still = elsewhere(rehearsal, tmp_path, "resume", **STAYS)
     mended.touch()
-    ended = elsewhere(world, tmp_path, "resume", "--hook=again", **STAYS)
+    ended = elsewhere(rehearsal, tmp_path, "resume", "--hook=again", **STAYS)
     for part in (name, "is held", "resume rehearsal", "rollback rehearsal", f"--supersede {name}", "24.0 h"):
         assert part in status
     said(still, 11, "hook", "--hook=again")
     assert ended.code == 0, ended.err
 
 
-def test_a_held_cluster_can_be_rolled_back(world: World, tmp_path: Path) -> None:
-    before = releases(world)
-    name, _ = held(world, tmp_path)
-    ended = elsewhere(world, tmp_path, "rollback")
+def test_a_held_cluster_can_be_rolled_back(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    before = releases(rehearsal)
+    name, _ = held(rehearsal, tmp_path)
+    ended = elsewhere(rehearsal, tmp_path, "rollback")
     assert (ended.code, ended.report["deploy"]) == (0, name), ended.err
-    assert releases(world) == before
+    assert releases(rehearsal) == before
 
 
-def test_a_fix_supersedes_a_held_deploy(world: World, tmp_path: Path) -> None:
-    before = releases(world)
-    name, _ = held(world, tmp_path)
+def test_a_fix_supersedes_a_held_deploy(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    before = releases(rehearsal)
+    name, _ = held(rehearsal, tmp_path)
     fix = repository(tmp_path / "fix", deploy="echo fixed")
-    wrong = world.deploy_of(fix, "--supersede", "another")
-    ended = elsewhere(world, tmp_path, "deploy", "--supersede", name, **come_from(fix))
+    wrong = rehearsal.deploy_of(fix, "--supersede", "another")
+    ended = elsewhere(rehearsal, tmp_path, "deploy", "--supersede", name, **come_from(fix))
     said(wrong, 3, name)
     assert ended.code == 0, ended.err
     assert {ended.report["previous"]} == before
-    assert releases(world) == {ended.report["release"]}
+    assert releases(rehearsal) == {ended.report["release"]}
 
 
-def test_rollback_with_nothing_unfinished_deploys_the_release_before(world: World, tmp_path: Path) -> None:
-    first = releases(world)
-    assert world.deploy_of(repository(tmp_path / "r", start="exec true; echo other")).code != 0
-    deployed = world.deploy_of(repository(tmp_path / "s"))
+def test_rollback_with_nothing_unfinished_deploys_the_release_before(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    first = releases(rehearsal)
+    assert rehearsal.deploy_of(repository(tmp_path / "r", start="exec true; echo other")).code != 0
+    deployed = rehearsal.deploy_of(repository(tmp_path / "s"))
     assert deployed.code == 0, deployed.err
-    ended = elsewhere(world, tmp_path, "rollback")
+    ended = elsewhere(rehearsal, tmp_path, "rollback")
     assert (ended.code, ended.report["outcome"]) == (0, "rolled-back"), ended.err
-    assert releases(world) == first
-    told = json.loads(elsewhere(world, tmp_path, "history").out)["history"][-2:]
+    assert releases(rehearsal) == first
+    told = json.loads(elsewhere(rehearsal, tmp_path, "history").out)["history"][-2:]
     assert [(run["command"], run["outcome"]) for run in told] == [("deploy", "deployed"), ("rollback", "rolled-back")]
 
 
-def test_resume_with_nothing_unfinished_says_so(world: World, tmp_path: Path) -> None:
-    ended = elsewhere(world, tmp_path, "resume")
+def test_resume_with_nothing_unfinished_says_so(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    ended = elsewhere(rehearsal, tmp_path, "resume")
     assert (ended.code, json.loads(ended.out)) == (0, {"environment": "rehearsal", "unfinished": None})
 
 
-def test_a_living_deploy_is_left_alone(world: World, tmp_path: Path) -> None:
+def test_a_living_deploy_is_left_alone(rehearsal: Rehearsal, tmp_path: Path) -> None:
     go = tmp_path / "go"
     site = repository(tmp_path / "r", deploy=f"until [ -e {go} ]; do sleep 0.02; done")
-    deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **come_from(site))
+    deploy = rehearsal.start("deploy", "rehearsal", "--json", **LEASE, **come_from(site))
     deploy.begins("hook")
-    refused = [elsewhere(world, tmp_path, command) for command in ("resume", "rollback")]
+    refused = [elsewhere(rehearsal, tmp_path, command) for command in ("resume", "rollback")]
     go.touch()
     assert deploy.end().code == 0
     for ended in refused:
         said(ended, 3, "is alive", f"pid {deploy.process.pid}")
 
 
-def test_a_cluster_is_closed_and_opened_by_hand(world: World, tmp_path: Path) -> None:
-    urllib.request.urlopen(world.ready["edge_url"], timeout=10).close()  # so that there is a copy
-    closed = world.run("cluster", "close", "rehearsal", "--for", "2h", "--reason", "the database moves", "--json")
+def test_a_cluster_is_closed_and_opened_by_hand(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    urllib.request.urlopen(rehearsal.ready["edge_url"], timeout=10).close()  # so that there is a copy
+    closed = rehearsal.run("cluster", "close", "rehearsal", "--for", "2h", "--reason", "the database moves", "--json")
     assert closed.code == 0, closed.err
-    status = json.loads(world.run("status", "rehearsal", "--json", EDGEGUARD_VISITORS__ANONYMOUS='["/"]').out)
-    refused = world.deploy()
-    twice = world.run("cluster", "close", "rehearsal", "--for", "1h", "--reason", "again")
-    opened = world.run("cluster", "open", "rehearsal", "--state", str(tmp_path))
+    status = json.loads(rehearsal.run("status", "rehearsal", "--json", EDGEGUARD_VISITORS__ANONYMOUS='["/"]').out)
+    refused = rehearsal.deploy()
+    twice = rehearsal.run("cluster", "close", "rehearsal", "--for", "1h", "--reason", "again")
+    opened = rehearsal.run("cluster", "open", "rehearsal", "--state", str(tmp_path))
     assert [server["open"] for server in status["servers"]] == [False] * 3
     assert status["grace"]["in_force"] >= 7200
     assert 7000 < status["runway"] <= status["grace"]["in_force"] + 2
@@ -171,58 +173,60 @@ def test_a_cluster_is_closed_and_opened_by_hand(world: World, tmp_path: Path) ->
     assert opened.code == 0, opened.err
 
 
-def test_a_person_can_wait_with_the_grace_renewed(world: World, tmp_path: Path) -> None:
+def test_a_person_can_wait_with_the_grace_renewed(rehearsal: Rehearsal, tmp_path: Path) -> None:
     site = repository(tmp_path / "r", deploy="exit 1")
-    waiting = world.start("deploy", "rehearsal", "--json", "--wait", **LEASE, **STAYS, **come_from(site))
+    waiting = rehearsal.start("deploy", "rehearsal", "--json", "--wait", **LEASE, **STAYS, **come_from(site))
     waiting.seen(lambda event: event["event"] == "warning" and "waiting" in event["text"])
-    ended = elsewhere(world, tmp_path, "rollback")
+    ended = elsewhere(rehearsal, tmp_path, "rollback")
     assert ended.code == 0, ended.err
     waited = waiting.end()
     assert waited.code == 11
 
 
-def test_a_fix_that_fails_too_leaves_the_cluster_closed_and_its_grace_long(world: World, tmp_path: Path) -> None:
+def test_a_fix_that_fails_too_leaves_the_cluster_closed_and_its_grace_long(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
     """In its claim, before anything of it is seen; and by a signal, in the midst of the swap."""
-    before = releases(world)
-    name, _ = held(world, tmp_path)
-    grace = world.status()["grace"]["in_force"]
+    before = releases(rehearsal)
+    name, _ = held(rehearsal, tmp_path)
+    grace = rehearsal.status()["grace"]["in_force"]
     fix = come_from(repository(tmp_path / "fix", deploy="true"))
     unconfirmed = elsewhere(
-        world, tmp_path, "deploy", "--supersede", name, EDGEGUARD_EDGE__CONFIRM_TIMEOUT="0", **fix, **STAYS
+        rehearsal, tmp_path, "deploy", "--supersede", name, EDGEGUARD_EDGE__CONFIRM_TIMEOUT="0", **fix, **STAYS
     )
-    between = world.status()
-    deploy = world.start("deploy", "rehearsal", "--json", "--supersede", name, **LEASE, **fix, **STAYS)
+    between = rehearsal.status()
+    deploy = rehearsal.start("deploy", "rehearsal", "--json", "--supersede", name, **LEASE, **fix, **STAYS)
     deploy.begins("swap")
     deploy.process.send_signal(signal.SIGINT)
     interrupted = deploy.end()
-    after = world.status()
-    ended = elsewhere(world, tmp_path, "rollback")
+    after = rehearsal.status()
+    ended = elsewhere(rehearsal, tmp_path, "rollback")
     assert unconfirmed.code == 9, unconfirmed.err
     assert (between["deploy"]["id"], between["grace"]["in_force"]) == (name, grace)
     said(interrupted, 11, "stays closed", f"--supersede {interrupted.report['deploy']}")
     assert [server["open"] for server in after["servers"]] == [False] * 3
     assert after["grace"]["in_force"] == grace
     assert ended.code == 0, ended.err
-    assert releases(world) == before
+    assert releases(rehearsal) == before
 
 
 def test_a_resume_that_is_stopped_says_that_it_is_still_closed_and_skips_no_hook_that_never_began(
-    world: World, tmp_path: Path
+    rehearsal: Rehearsal, tmp_path: Path
 ) -> None:
     """And a pipeline's claim, over which the deploy wrote its own, is there again at the end."""
     starts = tmp_path / "starts"
-    assert world.run("hook", "pre", "rehearsal", "--for", "10m", "--id", "deploy0").code == 0
+    assert rehearsal.run("hook", "pre", "rehearsal", "--for", "10m", "--id", "deploy0").code == 0
     for phase in ("build", "swap"):  # the first one makes the epoch odd or even, so that one of them is deploy0's
-        killed(world, phase, repository(tmp_path / phase, deploy=f"echo >> {starts}"))
+        killed(rehearsal, phase, repository(tmp_path / phase, deploy=f"echo >> {starts}"))
         if phase == "build":
-            elsewhere(world, tmp_path, "resume")
-    stopped = world.start("resume", "rehearsal", "--json", **LEASE, EDGEGUARD_EDGE__PROPAGATION="30")
+            elsewhere(rehearsal, tmp_path, "resume")
+    stopped = rehearsal.start("resume", "rehearsal", "--json", **LEASE, EDGEGUARD_EDGE__PROPAGATION="30")
     stopped.begins("claim")
     stopped.process.send_signal(signal.SIGTERM)
     interrupted = stopped.end()
-    ended = elsewhere(world, tmp_path, "resume", "--hook=skip")
-    claims = world.status()["grace"]["claims"]
-    given_back = world.run("hook", "post", "rehearsal", "deploy0")
+    ended = elsewhere(rehearsal, tmp_path, "resume", "--hook=skip")
+    claims = rehearsal.status()["grace"]["claims"]
+    given_back = rehearsal.run("hook", "post", "rehearsal", "deploy0")
     said(interrupted, 11, "still closed", "edgeguard rollback rehearsal")
     assert ended.code == 0, ended.err
     assert starts.read_text() == "\n"
@@ -230,7 +234,7 @@ def test_a_resume_that_is_stopped_says_that_it_is_still_closed_and_skips_no_hook
     assert given_back.code == 0, given_back.err
 
 
-def test_a_wall_clock_that_jumps_while_closed_ends_no_claim(world: World, tmp_path: Path) -> None:
+def test_a_wall_clock_that_jumps_while_closed_ends_no_claim(rehearsal: Rehearsal, tmp_path: Path) -> None:
     flag, go, shift = tmp_path / "flag", tmp_path / "go", tmp_path / "shift"
     shift.mkdir()
     (shift / "sitecustomize.py").write_text(
@@ -239,12 +243,12 @@ def test_a_wall_clock_that_jumps_while_closed_ends_no_claim(world: World, tmp_pa
     )
     site = come_from(repository(tmp_path / "r", deploy=f"until [ -e {go} ]; do sleep 0.02; done"))
     hold = {"EDGEGUARD_CLAIM__HOLD": "3"}  # renewed each second
-    deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **hold, **site, PYTHONPATH=str(shift))
+    deploy = rehearsal.start("deploy", "rehearsal", "--json", **LEASE, **hold, **site, PYTHONPATH=str(shift))
     deploy.begins("hook")
-    before = world.status()["grace"]
+    before = rehearsal.status()["grace"]
     flag.touch()
-    eventually(lambda: world.status()["grace"]["claims"] != before["claims"])
-    after = world.status()["grace"]
+    eventually(lambda: rehearsal.status()["grace"]["claims"] != before["claims"])
+    after = rehearsal.status()["grace"]
     go.touch()
     ended = deploy.end()
     assert (after["in_force"], after["hold"]) == (before["in_force"], True)
@@ -252,45 +256,47 @@ def test_a_wall_clock_that_jumps_while_closed_ends_no_claim(world: World, tmp_pa
     assert ended.code == 0, ended.err
 
 
-def test_who_died_closing_by_hand_is_followed_by_who_opens(world: World, tmp_path: Path) -> None:
-    before = releases(world)
-    too_long = world.run("cluster", "close", "rehearsal", "--for", "9d", "--reason", "the database moves")
+def test_a_close_by_hand_that_was_killed_is_ended_by_opening(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    before = releases(rehearsal)
+    too_long = rehearsal.run("cluster", "close", "rehearsal", "--for", "9d", "--reason", "the database moves")
     closing = ("cluster", "close", "rehearsal", "--for", "1h", "--reason", "the database moves")
-    close = world.start(*closing, **LEASE, EDGEGUARD_EDGE__PROPAGATION="30")
-    eventually(lambda: world.status()["grace"]["claims"])
+    close = rehearsal.start(*closing, **LEASE, EDGEGUARD_EDGE__PROPAGATION="30")
+    eventually(lambda: rehearsal.status()["grace"]["claims"])
     close.process.send_signal(signal.SIGKILL)
     close.end()
-    refused = [world.deploy(**LEASE), elsewhere(world, tmp_path, "rollback")]
-    opened = world.run("cluster", "open", "rehearsal", **LEASE)
+    refused = [rehearsal.deploy(**LEASE), elsewhere(rehearsal, tmp_path, "rollback")]
+    opened = rehearsal.run("cluster", "open", "rehearsal", **LEASE)
     said(too_long, 2, "777600 s", "ceiling")
     for ended in refused:
         said(ended, 3, "edgeguard cluster open rehearsal")
     assert opened.code == 0, opened.err
-    assert releases(world) == before
+    assert releases(rehearsal) == before
 
 
 @pytest.mark.parametrize("command", ["deploy", "rollback"])
-def test_an_unwinding_that_stops_half_way_leaves_one_long_claim(world: World, tmp_path: Path, command: str) -> None:
+def test_an_unwinding_that_stops_half_way_leaves_one_long_claim(
+    rehearsal: Rehearsal, tmp_path: Path, command: str
+) -> None:
     go, started = tmp_path / "go", tmp_path / "started"
     script = f"touch {started}; until [ -e {go} ]; do sleep 0.02; done; exit 1"
     rolls_back = {"EDGEGUARD_CLUSTER__AFTER_HOOK_FAILURE": "rollback"}
-    before, site = releases(world), repository(tmp_path / "r", deploy=script)
-    deploy = world.start("deploy", "rehearsal", "--json", **LEASE, **rolls_back, **come_from(site))
+    before, site = releases(rehearsal), repository(tmp_path / "r", deploy=script)
+    deploy = rehearsal.start("deploy", "rehearsal", "--json", **LEASE, **rolls_back, **come_from(site))
     eventually(started.exists)
-    obstacle = world.root / "servers" / "web2" / "current.next" / "in the way"
+    obstacle = rehearsal.root / "servers" / "web2" / "current.next" / "in the way"
     obstacle.mkdir(parents=True)
     try:
         if command == "rollback":
             deploy.process.send_signal(signal.SIGKILL)
             deploy.end()
         go.touch()
-        stuck = deploy.end() if command == "deploy" else elsewhere(world, tmp_path, "rollback")
-        status = world.run("status", "rehearsal").out
+        stuck = deploy.end() if command == "deploy" else elsewhere(rehearsal, tmp_path, "rollback")
+        status = rehearsal.run("status", "rehearsal").out
     finally:
         obstacle.rmdir()
         obstacle.parent.rmdir()
-    ended = elsewhere(world, tmp_path, "rollback")
+    ended = elsewhere(rehearsal, tmp_path, "rollback")
     said(stuck, 11, "taking back swap failed", "web2", "the edge serves the copies it has until ", "edgeguard rollback")
     assert "24.0 h" in status
     assert ended.code == 0, ended.err
-    assert releases(world) == before
+    assert releases(rehearsal) == before

@@ -9,7 +9,7 @@ from edgeguard.deploy import report
 from edgeguard.deploy.journal import Journal
 from edgeguard.deploy.report.text import history, render
 from edgeguard.errors import joined
-from edgeguard.site.visitors import Sample
+from edgeguard.site.samples import Sample
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,14 +1,12 @@
-"""One planted defect, exactly that finding: `doctor` on a world that is well but for one thing."""
+"""One planted defect, exactly that finding: `doctor` on a site that is well but for one thing."""
 
 from __future__ import annotations
 
 import gzip
-import http.server
 import json
 import re
 import subprocess
 import sys
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,14 +22,16 @@ from edgeguard.edge.claim import HOOK, SUPPORT_SLOTS, Claim, new_nonce
 from edgeguard.edge.fastly.health_checks import sick_after_opening
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.site import pages, sitemap
-from edgeguard.site.pages import Held, held
-from tests.edge.stage import TOKEN, running
+from edgeguard.site.pages import NodeReport, node_report
+from tests.edge.standin_edge import TOKEN
+from tests.http_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from http.server import BaseHTTPRequestHandler
 
     from edgeguard.doctor import Diagnosis
-    from tests.edge.stage import Stage
+    from tests.edge.standin_edge import StandinEdge
 
 PLANNED = 300
 PAGES = 3
@@ -39,18 +39,18 @@ READER = "token-that-only-reads"
 
 
 @dataclass
-class World:
+class Site:
     """A service with the policy, an origin with a few good pages, and files that tell of both."""
 
-    stage: Stage
+    standin_edge: StandinEdge
     folder: Path
     pages: list[str] = field(default_factory=list)
 
     def configure(
         self, *, with_cluster: bool = False, pages: list[str] | None = None, **tables: dict[str, Any]
     ) -> None:
-        """Write the environment's file; without more, as the world is well."""
-        edge = self.stage.settings
+        """Write the environment's file; without more, as the site is well."""
+        edge = self.standin_edge.settings
         content: dict[str, dict[str, Any]] = {
             "edge": {
                 "service": edge.service,
@@ -63,7 +63,7 @@ class World:
             },
             "claim": {"duration": 600},
             "visitors": {"anonymous": self.pages if pages is None else pages},
-            "doctor": {"rate": 1000, "origin": f"http://127.0.0.1:{self.stage.origin.port}"},
+            "doctor": {"rate": 1000, "origin": f"http://127.0.0.1:{self.standin_edge.origin.port}"},
         }
         if with_cluster:
             content["application"] = {"repository": str(self.folder), "branch": "main"}
@@ -87,7 +87,7 @@ class World:
 
     def plant(self, **what: object) -> None:
         """Put a defect into the service, past its API."""
-        self.stage.control("POST", "/plants", what)
+        self.standin_edge.control("POST", "/plants", what)
 
     def examine(self, *, warm: bool = False) -> Diagnosis:
         """What the verb does, in this process."""
@@ -97,7 +97,7 @@ class World:
     def visit(self) -> None:
         """Visitors have been there."""
         for page in self.pages:
-            self.stage.get(page)
+            self.standin_edge.get(page)
 
     def edgeguard(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command line, as a process."""
@@ -117,24 +117,23 @@ def _toml(value: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with running() as stage:
-        stage.edge.install("the tests")
-        world = World(stage, tmp_path_factory.mktemp("doctor"))
-        world.pages = [stage.page(cache="max-age=100000") for _ in range(PAGES)]
-        world.visit()
-        yield world
+def whole(module_standin_edge: StandinEdge, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    module_standin_edge.edge.install("the tests")
+    site = Site(module_standin_edge, tmp_path_factory.mktemp("doctor"))
+    site.pages = [module_standin_edge.page(cache="max-age=100000") for _ in range(PAGES)]
+    site.visit()
+    return site
 
 
 @pytest.fixture
-def world(whole: World) -> Iterator[World]:
-    """One world for the module; every test begins with all of it well, and visited."""
-    whole.stage.reset()
+def site(whole: Site) -> Iterator[Site]:
+    """One site for the module; every test begins with all of it well, and visited."""
+    whole.standin_edge.reset()
     whole.configure()
     whole.visit()
     yield whole
-    whole.stage.control("DELETE", "/plants")
-    whole.stage.write({})
+    whole.standin_edge.control("DELETE", "/plants")
+    whole.standin_edge.write({})
 
 
 def wrong(found: Diagnosis) -> set[str]:
@@ -142,8 +141,8 @@ def wrong(found: Diagnosis) -> set[str]:
     return {finding.name for finding in found.findings if finding.severity != "ok"}
 
 
-def test_a_world_that_is_well_has_no_finding(world: World) -> None:
-    found = world.examine()
+def test_a_world_that_is_well_has_no_finding(site: Site) -> None:
+    found = site.examine()
 
     assert wrong(found) == set()
     assert not found.would_notice
@@ -151,9 +150,9 @@ def test_a_world_that_is_well_has_no_finding(world: World) -> None:
     assert [(page.cached, page.cold, page.why) for page in found.pages] == [(True, False, "")] * PAGES
 
 
-def test_a_runway_is_what_is_left_of_the_ttl_and_the_grace(world: World) -> None:
+def test_a_runway_is_what_is_left_of_the_ttl_and_the_grace(site: Site) -> None:
     """In force now: the base of 60 s. Under a deploy's claim: base and 600 s."""
-    page = world.examine().pages[0]
+    page = site.examine().pages[0]
 
     assert page.ttl is not None
     assert 0 < page.ttl <= 100_000
@@ -182,39 +181,39 @@ IN_THE_SERVICE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", IN_THE_SERVICE)
-def test_a_defect_in_the_service_is_named(world: World, name: str) -> None:
+def test_a_defect_in_the_service_is_named(site: Site, name: str) -> None:
     planted = IN_THE_SERVICE[name]
     if name == "policy-missing":
-        planted["remove"]["snippet"] = [snippet.name for snippet in world.stage.policy()]
-    world.plant(**planted)
-    found = world.examine()
+        planted["remove"]["snippet"] = [snippet.name for snippet in site.standin_edge.policy()]
+    site.plant(**planted)
+    found = site.examine()
 
     assert wrong(found) == {name}
     [finding] = [finding for finding in found.findings if finding.name == name]
     assert finding.remedy
 
 
-def test_where_the_service_s_own_settings_keep_pages_there_is_no_policy_to_ask(world: World) -> None:
-    snippets = [snippet.name for snippet in world.stage.policy()]
-    own = {"general.stale_if_error": True, "general.stale_if_error_ttl": world.stage.settings.ceiling}
-    world.plant(remove={"snippet": snippets, "dictionary": ["edgeguard"]}, settings=own)
-    world.configure(edge={"mechanism": "settings"})
-    found = world.examine()
+def test_where_the_service_s_own_settings_keep_pages_there_is_no_policy_to_ask(site: Site) -> None:
+    snippets = [snippet.name for snippet in site.standin_edge.policy()]
+    own = {"general.stale_if_error": True, "general.stale_if_error_ttl": site.standin_edge.settings.ceiling}
+    site.plant(remove={"snippet": snippets, "dictionary": ["edgeguard"]}, settings=own)
+    site.configure(edge={"mechanism": "settings"})
+    found = site.examine()
     assert wrong(found) == set()
     ttl = found.pages[0].ttl
     assert ttl is not None
-    assert found.pages[0].runway == pytest.approx(ttl + world.stage.settings.ceiling)
+    assert found.pages[0].runway == pytest.approx(ttl + site.standin_edge.settings.ceiling)
 
-    world.plant(settings={"general.stale_if_error_ttl": 60})
-    assert wrong(world.examine()) == {"policy-changed"}
+    site.plant(settings={"general.stale_if_error_ttl": 60})
+    assert wrong(site.examine()) == {"policy-changed"}
 
 
-def test_a_green_path_keeps_the_health_check_content(world: World) -> None:
-    world.plant(**CHECKED)
-    world.configure(with_cluster=True)
-    assert wrong(world.examine()) == {"backend-stays-sick"}
-    world.configure(with_cluster=True, cluster={"edge_check_path": "/alive"})
-    assert wrong(world.examine()) == set()
+def test_a_green_path_keeps_the_health_check_content(site: Site) -> None:
+    site.plant(**CHECKED)
+    site.configure(with_cluster=True)
+    assert wrong(site.examine()) == {"backend-stays-sick"}
+    site.configure(with_cluster=True, cluster={"edge_check_path": "/alive"})
+    assert wrong(site.examine()) == set()
 
 
 @pytest.mark.parametrize(
@@ -227,10 +226,10 @@ def test_a_backend_is_sick_until_as_many_answers_are_good_as_the_threshold_says(
     assert sick_after_opening(HEALTHCHECK, closure) == sick
 
 
-def test_a_backend_that_stays_sick_for_longer_than_a_deploy_waits_is_critical(world: World) -> None:
+def test_a_backend_that_stays_sick_for_longer_than_a_deploy_waits_is_critical(site: Site) -> None:
     slow = HEALTHCHECK | {"check_interval": 30_000}
-    world.plant(add={"healthcheck": [slow]}, change=CHECKED["change"])
-    found = world.examine()
+    site.plant(add={"healthcheck": [slow]}, change=CHECKED["change"])
+    found = site.examine()
 
     assert wrong(found) == {"backend-stays-sick"}
     assert found.would_notice
@@ -249,56 +248,56 @@ PERSONAL: dict[str, tuple[str, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("name", PERSONAL)
-def test_a_page_that_would_not_last_is_named_with_its_reason(world: World, name: str) -> None:
+def test_a_page_that_would_not_last_is_named_with_its_reason(site: Site, name: str) -> None:
     cache, headers = PERSONAL[name]
-    bad = world.stage.page(cache=cache, more=headers)
-    world.configure(pages=[*world.pages, bad])
-    found = world.examine()
+    bad = site.standin_edge.page(cache=cache, more=headers)
+    site.configure(pages=[*site.pages, bad])
+    found = site.examine()
 
     assert wrong(found) == {name}
     assert found.would_notice
-    assert [(page.url, page.why) for page in found.pages if page.why] == [(world.stage.url + bad, name)]
+    assert [(page.url, page.why) for page in found.pages if page.why] == [(site.standin_edge.url + bad, name)]
     assert "secret-of-a-visitor" not in json.dumps(found.json())
 
 
-def test_a_page_that_nobody_has_asked_for_is_cold_until_it_is_warmed(world: World) -> None:
+def test_a_page_that_nobody_has_asked_for_is_cold_until_it_is_warmed(site: Site) -> None:
     """One that has expired is not, nor is one that was renewed by a 304."""
-    world.stage.get(expired := world.stage.page(cache="max-age=10"))
-    world.stage.get(renewed := world.stage.page(cache="max-age=10", more={"ETag": '"1"'}))
-    world.stage.later(30)
-    world.configure(pages=[*world.pages, expired, renewed, cold := world.stage.page(cache="max-age=600")])
-    found = world.examine()
-    assert [(page.url, page.cached) for page in found.pages if page.cold] == [(world.stage.url + cold, True)]
+    site.standin_edge.get(expired := site.standin_edge.page(cache="max-age=10"))
+    site.standin_edge.get(renewed := site.standin_edge.page(cache="max-age=10", more={"ETag": '"1"'}))
+    site.standin_edge.later(30)
+    site.configure(pages=[*site.pages, expired, renewed, cold := site.standin_edge.page(cache="max-age=600")])
+    found = site.examine()
+    assert [(page.url, page.cached) for page in found.pages if page.cold] == [(site.standin_edge.url + cold, True)]
     assert "cold" in wrong(found)
     assert found.would_notice
 
-    world.configure(pages=[*world.pages, world.stage.page(cache="max-age=600")])
-    assert wrong(world.examine(warm=True)) == set()
+    site.configure(pages=[*site.pages, site.standin_edge.page(cache="max-age=600")])
+    assert wrong(site.examine(warm=True)) == set()
 
 
 @pytest.mark.parametrize("status", [404, 500])
-def test_a_page_that_is_an_error_is_named(world: World, status: int) -> None:
-    world.configure(pages=[*world.pages, world.stage.page(status=status)])
+def test_a_page_that_is_an_error_is_named(site: Site, status: int) -> None:
+    site.configure(pages=[*site.pages, site.standin_edge.page(status=status)])
 
-    assert wrong(world.examine()) == {{404: "not-kept", 500: "page-error"}[status]}
+    assert wrong(site.examine()) == {{404: "not-kept", 500: "page-error"}[status]}
 
 
-def test_a_page_that_somebodys_vcl_passes_is_named(world: World) -> None:
-    page = world.stage.page(cache="max-age=600")
+def test_a_page_that_somebodys_vcl_passes_is_named(site: Site) -> None:
+    page = site.standin_edge.page(cache="max-age=600")
     content = f'if (req.url == "{page}") {{ return(pass); }}'
-    world.plant(add={"snippet": [{"name": "theirs", "type": "recv", "content": content}]})
-    world.configure(pages=[page])
+    site.plant(add={"snippet": [{"name": "theirs", "type": "recv", "content": content}]})
+    site.configure(pages=[page])
 
-    assert wrong(world.examine()) == {"passed"}
+    assert wrong(site.examine()) == {"passed"}
 
 
-def test_a_page_that_is_served_stale_has_no_known_runway(world: World) -> None:
-    page = world.stage.page(cache="max-age=100")
-    world.stage.get(page)
-    world.stage.later(120)
-    world.stage.origin.down()
-    world.configure(pages=[page])
-    found = world.examine()
+def test_a_page_that_is_served_stale_has_no_known_runway(site: Site) -> None:
+    page = site.standin_edge.page(cache="max-age=100")
+    site.standin_edge.get(page)
+    site.standin_edge.later(120)
+    site.standin_edge.origin.down()
+    site.configure(pages=[page])
+    found = site.examine()
 
     assert wrong(found) == {"stale"}
     assert (found.pages[0].cached, found.pages[0].runway) == (True, None)
@@ -315,61 +314,61 @@ def test_a_page_that_is_served_stale_has_no_known_runway(world: World) -> None:
     ],
     ids=["silent", "fresh", "too short", "with the ceiling", "keys"],
 )
-def test_a_304_that_would_lose_the_ceiling_is_named(world: World, more: dict[str, str], names: set[str]) -> None:
+def test_a_304_that_would_lose_the_ceiling_is_named(site: Site, more: dict[str, str], names: set[str]) -> None:
     """What the edge holds was stored by a 200, and is well; the origin is asked what it would say next time."""
-    page = world.stage.page(cache="", more={"ETag": '"1"', "Surrogate-Control": "max-age=600"})
-    world.stage.get(page)
-    world.stage.origin.pages[page] = (200, {"ETag": '"1"', **more})
-    world.configure(pages=[page])
-    found = world.examine()
+    page = site.standin_edge.page(cache="", more={"ETag": '"1"', "Surrogate-Control": "max-age=600"})
+    site.standin_edge.get(page)
+    site.standin_edge.origin.pages[page] = (200, {"ETag": '"1"', **more})
+    site.configure(pages=[page])
+    found = site.examine()
 
     assert wrong(found) == names
     assert found.would_notice == (names == {"revalidates"})
 
 
-def test_of_a_page_that_has_lost_the_ceiling_by_a_304_the_cause_is_named(world: World) -> None:
-    page = world.stage.page(cache="max-age=60", more={"ETag": '"1"'})
-    world.stage.get(page)
-    world.stage.later(70)
-    world.stage.get(page)
-    world.configure(pages=[page])
-    found = world.examine()
+def test_of_a_page_that_has_lost_the_ceiling_by_a_304_the_cause_is_named(site: Site) -> None:
+    page = site.standin_edge.page(cache="max-age=60", more={"ETag": '"1"'})
+    site.standin_edge.get(page)
+    site.standin_edge.later(70)
+    site.standin_edge.get(page)
+    site.configure(pages=[page])
+    found = site.examine()
 
     assert wrong(found) == {"revalidates"}
     assert [page.why for page in found.pages] == ["revalidates"]
 
 
-def test_behind_a_shield_a_304_of_the_shields_own_leaves_a_page_its_ceiling(world: World) -> None:
-    world.stage.nodes(shield=True)
-    page = world.stage.page(cache="", more={"ETag": '"1"'})  # the origin's 304 says nothing of freshness
-    world.stage.get(page)
-    world.stage.later(3700)
-    world.stage.get(page)
-    world.configure(pages=[page])
+def test_behind_a_shield_a_304_of_the_shields_own_leaves_a_page_its_ceiling(site: Site) -> None:
+    site.standin_edge.nodes(shield=True)
+    page = site.standin_edge.page(cache="", more={"ETag": '"1"'})  # the origin's 304 says nothing of freshness
+    site.standin_edge.get(page)
+    site.standin_edge.later(3700)
+    site.standin_edge.get(page)
+    site.configure(pages=[page])
 
-    assert wrong(world.examine()) == set()
-
-
-def test_without_an_origin_to_ask_a_304_is_unknown_not_well(world: World) -> None:
-    page = world.stage.page(cache="max-age=600", more={"ETag": '"1"'})
-    world.stage.get(page)
-    world.configure(pages=[page], doctor={"origin": "http://127.0.0.1:9"})
-
-    assert wrong(world.examine()) == {"revalidation-unknown"}
+    assert wrong(site.examine()) == set()
 
 
-def test_the_longest_of_the_last_closures_is_what_a_runway_has_to_cover(world: World) -> None:
+def test_without_an_origin_to_ask_a_304_is_unknown_not_well(site: Site) -> None:
+    page = site.standin_edge.page(cache="max-age=600", more={"ETag": '"1"'})
+    site.standin_edge.get(page)
+    site.configure(pages=[page], doctor={"origin": "http://127.0.0.1:9"})
+
+    assert wrong(site.examine()) == {"revalidation-unknown"}
+
+
+def test_the_longest_of_the_last_closures_is_what_a_runway_has_to_cover(site: Site) -> None:
     """A deploy took 1000 s, as the servers remember; a claim gives 660 s and the page has a TTL of 60 s."""
-    page = world.stage.page(cache="max-age=60")
-    world.stage.get(page)
-    world.configure(pages=[page], with_cluster=True)
-    assert wrong(world.examine()) == set()
-    record = environment.Environment.open("site", config=world.folder).record()
+    page = site.standin_edge.page(cache="max-age=60")
+    site.standin_edge.get(page)
+    site.configure(pages=[page], with_cluster=True)
+    assert wrong(site.examine()) == set()
+    record = environment.Environment.open("site", config=site.folder).record()
     record.take(None)
     for outcome, closed in (("deployed", 1000.0), ("held", 5000.0), ("refused", None), ("deployed", 10.0)):
         record.note(lock=None)
         record.release({"outcome": outcome, "closed_seconds": closed})
-    found = world.examine()
+    found = site.examine()
 
     assert wrong(found) == {"short-runway"}
     assert (found.expected, found.known_from) == (1000, "the longest of the last 2 deploys")
@@ -378,36 +377,36 @@ def test_the_longest_of_the_last_closures_is_what_a_runway_has_to_cover(world: W
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ("(H cache-a 12.500 600.000 3)", Held(True, "cache-a", 12.5, 600)),
-        ("M cache-a 10.000 0.000 0", Held(False, "cache-a", 10, 0)),
-        ("(H cache-a - - 3)", Held(True, "cache-a", None, None)),
-        ("(M cache-edge 9.000 60.000 1) (H cache-shield 5.000 70.000 5)", Held(False, "cache-edge", 9, 60)),
+        ("(H cache-a 12.500 600.000 3)", NodeReport(True, "cache-a", 12.5, 600)),
+        ("M cache-a 10.000 0.000 0", NodeReport(False, "cache-a", 10, 0)),
+        ("(H cache-a - - 3)", NodeReport(True, "cache-a", None, None)),
+        ("(M cache-edge 9.000 60.000 1) (H cache-shield 5.000 70.000 5)", NodeReport(False, "cache-edge", 9, 60)),
         ("", None),
         ("nonsense", None),
     ],
 )
-def test_the_debug_header_is_read_in_all_its_forms(header: str, expected: Held | None) -> None:
-    assert held(header) == expected
+def test_the_debug_header_is_read_in_all_its_forms(header: str, expected: NodeReport | None) -> None:
+    assert node_report(header) == expected
 
 
 # -- claims, tokens, nodes ---------------------------------------------------------------------------------------
 
 
-def test_a_deploys_claim_that_nobody_holds_is_named(world: World) -> None:
-    world.stage.claim("deploy0", grace=600)
-    assert wrong(world.examine()) == {"deploy-claim"}
-    world.configure(with_cluster=True)
-    found = world.examine()
+def test_a_deploys_claim_that_nobody_holds_is_named(site: Site) -> None:
+    site.standin_edge.claim("deploy0", grace=600)
+    assert wrong(site.examine()) == {"deploy-claim"}
+    site.configure(with_cluster=True)
+    found = site.examine()
 
     assert wrong(found) == {"claim-without-lock"}
     assert not found.would_notice
 
 
-def test_a_pipelines_claim_needs_no_lock_and_is_given_back_by_its_hook(world: World) -> None:
-    until = world.stage.now() + 600
-    world.stage.write({"deploy1": Claim("deploy1", until, 600, new_nonce(HOOK)).value()})
-    world.configure(with_cluster=True)
-    found = world.examine()
+def test_a_pipelines_claim_needs_no_lock_and_is_given_back_by_its_hook(site: Site) -> None:
+    until = site.standin_edge.now() + 600
+    site.standin_edge.write({"deploy1": Claim("deploy1", until, 600, new_nonce(HOOK)).value()})
+    site.configure(with_cluster=True)
+    found = site.examine()
 
     assert wrong(found) == {"deploy-claim"}
     assert [each.remedy for each in found.findings if each.name == "deploy-claim"] == [
@@ -415,30 +414,30 @@ def test_a_pipelines_claim_needs_no_lock_and_is_given_back_by_its_hook(world: Wo
     ]
 
 
-def test_a_claim_of_supports_is_as_it_should_be(world: World) -> None:
-    world.stage.claim("support1", grace=900)
-    found = world.examine()
+def test_a_claim_of_supports_is_as_it_should_be(site: Site) -> None:
+    site.standin_edge.claim("support1", grace=900)
+    found = site.examine()
 
     assert wrong(found) == set()
     assert "support1 claims 900 s" in render(found)
 
 
-def test_a_runway_ends_with_the_claim_that_makes_it_long(world: World) -> None:
+def test_a_runway_ends_with_the_claim_that_makes_it_long(site: Site) -> None:
     """A claim may grant more than it lasts for."""
-    until = world.stage.now() + 200
-    world.stage.write({"support1": f"{until}:900:abcd1234"})
-    page = world.examine().pages[0]
-    left = until - world.stage.now()
+    until = site.standin_edge.now() + 200
+    site.standin_edge.write({"support1": f"{until}:900:abcd1234"})
+    page = site.examine().pages[0]
+    left = until - site.standin_edge.now()
 
     assert page.ttl is not None
-    assert page.runway == pytest.approx(max(left, page.ttl + world.stage.settings.base_grace), abs=3)
+    assert page.runway == pytest.approx(max(left, page.ttl + site.standin_edge.settings.base_grace), abs=3)
 
 
-def test_slots_that_are_all_taken_are_named(world: World) -> None:
-    until = world.stage.now() + 500
-    world.stage.write(dict.fromkeys(SUPPORT_SLOTS, f"{until}:600:abcd1234"))
+def test_slots_that_are_all_taken_are_named(site: Site) -> None:
+    until = site.standin_edge.now() + 500
+    site.standin_edge.write(dict.fromkeys(SUPPORT_SLOTS, f"{until}:600:abcd1234"))
 
-    assert wrong(world.examine()) == {"slots-full"}
+    assert wrong(site.examine()) == {"slots-full"}
 
 
 def _soon(hours: float) -> str:
@@ -457,11 +456,11 @@ def _soon(hours: float) -> str:
     ],
     ids=["reads", "purges", "may not ask about itself", "ends soon", "ends", "ended"],
 )
-def test_doctor_goes_as_far_as_the_token_goes(world: World, token: dict[str, Any], names: set[str]) -> None:
+def test_doctor_goes_as_far_as_the_token_goes(site: Site, token: dict[str, Any], names: set[str]) -> None:
     """The nodes and the pages are looked at with any token."""
-    world.plant(tokens={READER: token})
-    world.token(READER)
-    found = world.examine()
+    site.plant(tokens={READER: token})
+    site.token(READER)
+    found = site.examine()
 
     assert wrong(found) == names
     assert {"nodes", "pages"} <= {finding.name for finding in found.findings}
@@ -470,40 +469,29 @@ def test_doctor_goes_as_far_as_the_token_goes(world: World, token: dict[str, Any
 
 
 @contextmanager
-def serving(pages: dict[str, bytes]) -> Iterator[str]:
+def site_of(pages: dict[str, bytes]) -> Iterator[str]:
     """A server with these pages, read at each request; its URL."""
 
-    class Asked(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = pages.get(self.path)
-            self.send_response(404 if body is None else 200)
-            self.end_headers()
-            self.wfile.write(body or b"")
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        body = pages.get(request.path)
+        request.send_response(404 if body is None else 200)
+        request.end_headers()
+        request.wfile.write(body or b"")
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Asked)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(answer) as url:
+        yield url
 
 
-def test_a_node_that_runs_another_policy_and_a_front_door_that_runs_none_are_named(world: World) -> None:
-    pages = [world.stage.url + page for page in world.pages]
-    status = world.stage.get("/edgeguard-status").body
-    revision = world.stage.edge.status().revision.encode()
+def test_a_node_that_runs_another_policy_and_a_front_door_that_runs_none_are_named(site: Site) -> None:
+    pages = [site.standin_edge.url + page for page in site.pages]
+    status = site.standin_edge.get("/edgeguard-status").body
+    revision = site.standin_edge.edge.status().revision.encode()
     other = {"/edgeguard-status": status.replace(revision, b"0123456789ab")}
-    with serving(other) as url:
-        world.configure(pages=pages, edge={"url": url})
-        assert wrong(world.examine()) == {"node-behind"}
+    with site_of(other) as url:
+        site.configure(pages=pages, edge={"url": url})
+        assert wrong(site.examine()) == {"node-behind"}
         del other["/edgeguard-status"]
-        assert wrong(world.examine()) == {"no-status"}
+        assert wrong(site.examine()) == {"no-status"}
 
 
 # -- the sitemap -------------------------------------------------------------------------------------------------
@@ -519,7 +507,7 @@ BOMB = b'<!DOCTYPE a [<!ENTITY b "cccccccc">]><urlset><url><loc>&b;</loc></url><
 
 def test_pages_come_from_the_sitemap_and_its_index_and_from_no_other_host() -> None:
     pages: dict[str, bytes] = {}
-    with serving(pages) as url:
+    with site_of(pages) as url:
         index = "".join(f"<sitemap><loc>{url}/{name}</loc></sitemap>" for name in ("one.xml", "two.xml.gz"))
         pages["/sitemap.xml"] = f"<sitemapindex>{index}</sitemapindex>".encode()
         pages["/one.xml"] = urlset(f"{url}/a", "http://elsewhere.example/b", f"{url}/a")
@@ -532,24 +520,24 @@ def test_pages_come_from_the_sitemap_and_its_index_and_from_no_other_host() -> N
     "body", [b"", b"not XML", b"<html></html>", BOMB, BOMB.decode().encode("utf-16"), b"\x1f\x8bno"]
 )
 def test_what_is_no_sitemap_is_told_so(body: bytes) -> None:
-    with serving({"/sitemap.xml": body}) as url, pytest.raises(OriginsUnhealthy, match="no sitemap"):
+    with site_of({"/sitemap.xml": body}) as url, pytest.raises(OriginsUnhealthy, match="not a sitemap"):
         sitemap.pages(f"{url}/sitemap.xml", timeout=5)
 
 
 def test_a_sitemap_that_unpacks_without_end_is_not_unpacked() -> None:
     packed = gzip.compress(bytes(2 * sitemap.BYTES), compresslevel=1)
-    with serving({"/sitemap.xml": packed}) as url, pytest.raises(OriginsUnhealthy, match="more than"):
+    with site_of({"/sitemap.xml": packed}) as url, pytest.raises(OriginsUnhealthy, match="more than"):
         sitemap.pages(f"{url}/sitemap.xml", timeout=5)
 
 
-def test_of_a_large_sitemap_a_few_pages_from_its_whole_length_are_looked_at(world: World) -> None:
-    names = [world.stage.page(cache="max-age=600") for _ in range(10)]
-    world.stage.origin.pages["/sitemap.xml"] = (404, {})
-    world.configure(pages=[], doctor={"sitemap": "/sitemap.xml", "pages": 3})
-    assert wrong(world.examine()) == {"sitemap-unknown", "no-pages"}
-    with serving({"/sitemap.xml": urlset(*names)}) as url:
-        world.configure(pages=[], doctor={"sitemap": f"{url}/sitemap.xml", "pages": 3})
-        found = world.examine()
+def test_of_a_large_sitemap_a_few_pages_from_its_whole_length_are_looked_at(site: Site) -> None:
+    names = [site.standin_edge.page(cache="max-age=600") for _ in range(10)]
+    site.standin_edge.origin.pages["/sitemap.xml"] = (404, {})
+    site.configure(pages=[], doctor={"sitemap": "/sitemap.xml", "pages": 3})
+    assert wrong(site.examine()) == {"sitemap-unknown", "no-pages"}
+    with site_of({"/sitemap.xml": urlset(*names)}) as url:
+        site.configure(pages=[], doctor={"sitemap": f"{url}/sitemap.xml", "pages": 3})
+        found = site.examine()
     assert [page.url.removeprefix(url) for page in found.pages] == [names[0], names[3], names[6]]
 
 
@@ -574,19 +562,19 @@ def test_every_refusal_of_preflight_is_explained() -> None:
 # -- the command -------------------------------------------------------------------------------------------------
 
 
-def test_the_command_tells_scripts_and_people(world: World) -> None:
-    well = world.edgeguard("doctor", "site", "--json")
+def test_the_command_tells_scripts_and_people(site: Site) -> None:
+    well = site.edgeguard("doctor", "site", "--json")
     assert (well.returncode, well.stderr) == (0, "")
     told = json.loads(well.stdout)
     assert {key: told[key] for key in ("environment", "would_notice")} == {"environment": "site", "would_notice": False}
     assert {"url", "cached", "why", "runway"} <= told["urls"][0].keys()
 
-    shown = render(world.examine(), quiet=True, verbose=True).splitlines()
-    assert [line.split()[-1] for line in shown[-PAGES:]] == [world.stage.url + page for page in world.pages]
+    shown = render(site.examine(), quiet=True, verbose=True).splitlines()
+    assert [line.split()[-1] for line in shown[-PAGES:]] == [site.standin_edge.url + page for page in site.pages]
     assert len(shown) == 2 + 2 + PAGES, "quiet: what is well is left out"
-    bad = [world.stage.page(cache="private") for _ in range(5)]
-    world.configure(pages=bad)
-    ill = world.edgeguard("doctor", "site")
+    bad = [site.standin_edge.page(cache="private") for _ in range(5)]
+    site.configure(pages=bad)
+    ill = site.edgeguard("doctor", "site")
     assert ill.returncode == 4
     assert ill.stdout.startswith("site: an anonymous visitor would notice a deploy now")
     assert ill.stdout.count("Cache-Control: private") == 3, "pages with one trouble are told together"

@@ -1,6 +1,6 @@
 """The table of cases, to which every cache is held: the stand-in with the policy, and a Varnish with a text of its own.
 
-A page may be cached for 10 s unless its case says otherwise; base and ceiling are those of tests/edge/stage.py.
+A page may be cached for 10 s unless its case says otherwise; base and ceiling are those of tests/edge/standin_edge.py.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tests.edge.play import (
+from tests.edge.case import (
     CLOSED_500,
     FAILED,
     HELD,
@@ -28,12 +28,12 @@ from tests.edge.play import (
     Slot,
     Visit,
 )
-from tests.edge.stage import CEILING
+from tests.edge.standin_edge import CEILING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.edge.play import Step
+    from tests.edge.case import Step
 
 
 def case(

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 from edgeguard.standin import beliefs
 from edgeguard.standin.vcl import request
+from tests.edge.case import Promise, lost
 from tests.edge.cases import CASES
 from tests.edge.fastly.scenarios import PASS
-from tests.edge.play import Promise, lost
-from tests.edge.stage import BASE, CEILING, running
+from tests.edge.standin_edge import BASE, CEILING, running_standin_edge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.edge.play import Case
-    from tests.edge.stage import Stage
+    from tests.edge.case import Case
+    from tests.edge.standin_edge import StandinEdge
 
     Losses = Mapping[Promise, list[Case]]
 
@@ -41,11 +41,11 @@ def questions() -> dict[str, str]:
     return found
 
 
-def losses(stage: Stage) -> Losses:
+def losses(standin_edge: StandinEdge) -> Losses:
     """The cases in which each promise is lost, as the switches are."""
     found: dict[Promise, list[Case]] = {promise: [] for promise in Promise}
     for case in CASES:
-        for promise in set().union(*(lost(*visit) for visit in case.play(stage))):
+        for promise in set().union(*(lost(*visit) for visit in case.run(standin_edge))):
             found[promise].append(case)
     return found
 
@@ -67,17 +67,17 @@ class Measured:
     turned: Mapping[str, Losses]
 
 
-def measure(stage: Stage) -> Measured:
-    usual = stage.control("GET", "/switches")
+def measure(standin_edge: StandinEdge) -> Measured:
+    usual = standin_edge.control("GET", "/switches")
     as_documented, turned = {}, {}
     for layout, nodes in LAYOUTS.items():
-        stage.nodes(**nodes)
-        as_documented[layout] = losses(stage)
-    stage.nodes()
+        standin_edge.nodes(**nodes)
+        as_documented[layout] = losses(standin_edge)
+    standin_edge.nodes()
     for switch, value in usual.items():
-        stage.believe(**{switch: not value})
-        turned[switch] = losses(stage)
-        stage.believe(**{switch: value})
+        standin_edge.believe(**{switch: not value})
+        turned[switch] = losses(standin_edge)
+        standin_edge.believe(**{switch: value})
     return Measured(usual, as_documented, turned)
 
 
@@ -88,38 +88,38 @@ def document(measured: Measured) -> str:
 
 HEAD = f"""# What visitors get
 
-The promises, case by case. Each case is played on two caches that share nothing but the claims that edgeguard writes:
+These are the promises, case by case. Each case is played on two caches that share only the claims edgeguard writes:
 the stand-in for Fastly with [the policy](decisions/policy.md) installed, and a real Varnish with a text of its own.
-This page is made from those cases, and a test fails when it says something else than they do.
+This page is made from those cases, and a test fails if it says anything else.
 
-A page may be cached for 10 s where nothing else is said; the base grace is {BASE} s, the ceiling {CEILING} s. In bold
-is what a visitor gets. "The copy" is what the cache stored for an earlier visitor; the origin is asked each time but
-where it says "fresh" or "at once". The short page is a 503 with the `Retry-After` and `Edgeguard-Closed` of the gate.
+A page may be cached for 10 s where nothing else is said; the base grace is {BASE} s, the ceiling {CEILING} s. The
+visitor gets what is in bold. "The copy" is what the cache stored for an earlier visitor. The origin is asked each time,
+except where it says "fresh" or "at once". The short page is a 503 with the gate's `Retry-After` and `Edgeguard-Closed`.
 
 """
 
 LAYERS = """
 ## Clusters of nodes, and a shield
 
-A case above is about one node. Fastly serves a page by one node that may fetch through another of its cluster, and by
-a shield behind all of them where the service has one. So every case is played there too. What a shield serves stale is
-kept by the node in front for a second, and for a minute more if the shield fails: so long after the grace has ended, or
-the origin has come back, it may be served.
+A case above is about one node. At Fastly the node that serves a page may fetch it through another node of its cluster,
+and through a shield behind all of them if the service has one. So every case is played there, too. The node in front
+keeps for a second what a shield serves stale, and for a minute more if the shield fails. It may serve that copy for so
+long after the grace has ended or the origin has come back.
 
 """
 
 MIDDLE = """
 ## What Fastly's documentation leaves open
 
-Each question is a switch of the stand-in, and every case is played with each of them turned. The first line of a pair
-is what the documentation says or implies. A case is named where what it loses at one node depends on that switch alone:
+Each question is a switch of the stand-in, and every case is played with each switch turned. The first line of a pair
+is what the documentation says or implies. A case is named if its loss at one node depends on that switch alone:
 
 - **no error**: a visitor gets the copy where the table above says so;
 - **no wait**: the origin is not asked where the table above says so;
 - **not too old**: nobody gets a copy that is older than the grace in force.
 
-*No error* has to be kept on both lines, the other two on the first. "Outside the promise" are the cases above that say
-why no policy can promise them. What is lost on either line is what to try first on a real service.
+*No error* has to be kept on both lines, the other two on the first line. "Outside the promise" are the cases above that
+say why no policy can promise them. Try first on a real service what is lost on either line.
 
 """
 
@@ -168,6 +168,6 @@ def _cell(lost_in: list[Case]) -> str:
 
 
 if __name__ == "__main__":
-    with running() as alone:
+    with running_standin_edge() as alone:
         alone.install([*alone.policy(), PASS])
         DOCUMENT.write_text(document(measure(alone)), encoding="utf-8")

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.edge import varnish
+from tests.edge.case import Promise
 from tests.edge.cases import CASES
 from tests.edge.fastly.scenarios import PASS
 from tests.edge.matrix import DOCUMENT, LAYOUTS, document, measure, questions
-from tests.edge.play import Promise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.edge.case import Case
     from tests.edge.matrix import Measured
-    from tests.edge.play import Case
-    from tests.edge.stage import Cache, Stage
+    from tests.edge.standin_edge import Cache, StandinEdge
     from tests.edge.varnish import Varnish
 
 
@@ -35,23 +35,23 @@ def real_varnish() -> Iterator[Varnish]:
 
 
 @pytest.fixture
-def played(stage: Stage) -> Stage:
+def standin_edge_with_pass(standin_edge: StandinEdge) -> StandinEdge:
     """The stand-in with the policy, for a service where requests with a cookie pass."""
-    stage.install([*stage.policy(), PASS])
-    return stage
+    standin_edge.install([*standin_edge.policy(), PASS])
+    return standin_edge
 
 
-@pytest.fixture(params=["played", "real_varnish"], ids=["stand-in", "varnish"])
+@pytest.fixture(params=["standin_edge_with_pass", "real_varnish"], ids=["stand-in", "varnish"])
 def cache(request: pytest.FixtureRequest) -> Cache:
     found: Cache = request.getfixturevalue(request.param)
     return found
 
 
 @pytest.fixture(scope="module")
-def measured(session_stage: Stage) -> Measured:
-    session_stage.reset()
-    session_stage.install([*session_stage.policy(), PASS])
-    return measure(session_stage)
+def measured(session_standin_edge: StandinEdge) -> Measured:
+    session_standin_edge.reset()
+    session_standin_edge.install([*session_standin_edge.policy(), PASS])
+    return measure(session_standin_edge)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeguard.edge.claim import FREE, SLOTS
-from tests.edge.stage import BASE, CEILING, Cache, Origin
+from tests.edge.standin_edge import BASE, CEILING, Cache, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""An environment without a cluster, on a stage: what tests of claims begin with, and look at."""
+"""An environment that has an edge and no cluster, and what tests of claims look at on its running stand-in."""
 
 from __future__ import annotations
 
@@ -7,36 +7,38 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.edge.claim import Claim
 from edgeguard.environment import EdgeSide
 from edgeguard.settings import EdgeOnlySettings
-from tests.edge.stage import BASE
+from tests.edge.standin_edge import BASE
 
 if TYPE_CHECKING:
     from edgeguard.edge import Edge
-    from tests.edge.stage import Stage
+    from tests.edge.standin_edge import StandinEdge
 
 
-def of(stage: Stage, edge: Edge | None = None, **settings: object) -> EdgeSide:
-    """The environment, without a cluster. Settings are `table__name`."""
-    tables: dict[str, Any] = {"edge": {**stage.settings.model_dump(), "propagation": 0.05, "confirm_timeout": 5}}
+def edge_side(standin_edge: StandinEdge, edge: Edge | None = None, **settings: object) -> EdgeSide:
+    """The environment whose edge is this stand-in. Settings are `table__name`."""
+    tables: dict[str, Any] = {"edge": {**standin_edge.settings.model_dump(), "propagation": 0.05, "confirm_timeout": 5}}
     for name, value in settings.items():
         table, _, key = name.partition("__")
         tables.setdefault(table, {})[key] = value
     found = EdgeOnlySettings(**tables)
-    return EdgeSide(name="site", settings=found, edge=edge or stage.edge, state=None)  # type: ignore[arg-type]  # unused
+    return EdgeSide(name="site", settings=found, edge=edge or standin_edge.edge, state=None)  # type: ignore[arg-type]  # unused
 
 
-def history(stage: Stage) -> list[dict[str, Any]]:
-    asked: list[dict[str, Any]] = stage.control("GET", "/history")
+def history(standin_edge: StandinEdge) -> list[dict[str, Any]]:
+    asked: list[dict[str, Any]] = standin_edge.control("GET", "/history")
     return asked
 
 
-def writes(stage: Stage, since: int) -> list[str]:
-    return [call["method"] for call in history(stage)[since:] if call["method"] != "GET"]
+def writes(standin_edge: StandinEdge, since: int) -> list[str]:
+    return [call["method"] for call in history(standin_edge)[since:] if call["method"] != "GET"]
 
 
-def in_force(stage: Stage) -> int:
-    return stage.edge.status().grace
+def in_force(standin_edge: StandinEdge) -> int:
+    return standin_edge.edge.status().grace
 
 
-def claimed(stage: Stage, **lasting: int) -> None:
+def claimed(standin_edge: StandinEdge, **lasting: int) -> None:
     """Claims that are there already, by slot, and how many seconds they last."""
-    stage.write({slot: Claim(slot, stage.now() + s, BASE + s, "abcd1234").value() for slot, s in lasting.items()})
+    standin_edge.write(
+        {slot: Claim(slot, standin_edge.now() + s, BASE + s, "abcd1234").value() for slot, s in lasting.items()}
+    )

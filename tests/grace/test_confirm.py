@@ -11,7 +11,7 @@ from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.errors import EdgeUnavailable, Interrupted, NotConfirmed
 from edgeguard.grace.confirm import Confirmed, confirm
 from edgeguard.site.asking import ask
-from tests.edge.stage import TOKEN, Stage
+from tests.edge.standin_edge import TOKEN, StandinEdge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,15 +117,15 @@ def test_an_interruption_passes_through() -> None:
         run(Nodes([shows(OLD)]), sleep=interrupted)
 
 
-def test_a_write_is_confirmed_at_a_real_edge_once_it_is_there(stage: Stage) -> None:
-    stage.install(stage.policy())
-    edge = Fastly(stage.settings, TOKEN, ask)
-    stage.control("POST", "/propagation", {"seconds": 0.4})
-    stage.write({})
+def test_a_write_is_confirmed_at_a_real_edge_once_it_is_there(standin_edge: StandinEdge) -> None:
+    standin_edge.install(standin_edge.policy())
+    edge = Fastly(standin_edge.settings, TOKEN, ask)
+    standin_edge.control("POST", "/propagation", {"seconds": 0.4})
+    standin_edge.write({})
     edge.write({"deploy0": "0:1"})
     written = time.monotonic()
     confirmed = confirm(edge, {"deploy0": "0:1"}, propagation=0.2, timeout=20)
     assert 0.2 <= confirmed.seconds <= time.monotonic() - written
-    assert confirmed.clock_difference == pytest.approx(stage.skew, abs=1.5)
+    assert confirmed.clock_difference == pytest.approx(standin_edge.skew, abs=1.5)
     with pytest.raises(NotConfirmed):
         confirm(edge, {"deploy0": "0:2"}, propagation=0, timeout=0.2)

@@ -25,11 +25,11 @@ from edgeguard.errors import (
 from edgeguard.grace import pipeline
 from edgeguard.grace import wrap as wrapping
 from edgeguard.machine.signals import Stop
-from tests.edge.stage import BASE, CEILING, TOKEN, Stage, running
-from tests.grace.edge_side import history, in_force, of, writes
+from tests.edge.standin_edge import BASE, CEILING, TOKEN, StandinEdge
+from tests.grace.edge_side import edge_side, history, in_force, writes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from edgeguard.environment import EdgeSide
@@ -37,20 +37,11 @@ if TYPE_CHECKING:
 HOUR = 1800  # as much as the ceiling allows
 
 
-@pytest.fixture(scope="module")
-def its_stage() -> Iterator[Stage]:
-    with running() as found:
-        found.install(found.policy())
-        yield found
-
-
 @pytest.fixture
-def stage(its_stage: Stage) -> Stage:
-    """With every slot free, no audit, and a site that is well."""
-    its_stage.reset()
-    its_stage.origin.pages = Well()
-    its_stage.edge.write(dict.fromkeys(its_stage.edge.items()))
-    return its_stage
+def standin_edge(standin_edge: StandinEdge) -> StandinEdge:
+    """Its origin is well on every page."""
+    standin_edge.origin.pages = Well()
+    return standin_edge
 
 
 class Well(dict[str, Any]):
@@ -61,8 +52,8 @@ class Well(dict[str, Any]):
 
 
 @pytest.fixture
-def site(stage: Stage) -> EdgeSide:
-    return of(stage, purge__default="none")
+def site(standin_edge: StandinEdge) -> EdgeSide:
+    return edge_side(standin_edge, purge__default="none")
 
 
 def pre(site: EdgeSide, lasting: int = HOUR, renews: str | None = None) -> dict[str, Any]:
@@ -73,21 +64,21 @@ def post(site: EdgeSide, slot: str | None = None, *keys: str) -> dict[str, Any]:
     return pipeline.post(site, slot, stop=Stop(), purge_keys=keys)
 
 
-def put(stage: Stage, nonce: str, slot: str = "deploy0", lasting: int = 600, hold: int = 0) -> None:
+def put(standin_edge: StandinEdge, nonce: str, slot: str = "deploy0", lasting: int = 600, hold: int = 0) -> None:
     """A claim that is there already."""
-    until = stage.now() + lasting
-    held = stage.now() + hold if hold else 0
-    stage.edge.write({slot: Claim(slot, until, BASE + lasting, nonce, held).value()})
+    until = standin_edge.now() + lasting
+    held = standin_edge.now() + hold if hold else 0
+    standin_edge.edge.write({slot: Claim(slot, until, BASE + lasting, nonce, held).value()})
 
 
-def test_pre_is_one_write_and_post_gives_back_that_claim_alone(stage: Stage, site: EdgeSide) -> None:
-    put(stage, "abcd1234", "support1", 300)
-    began = len(history(stage))
+def test_pre_is_one_write_and_post_gives_back_that_claim_alone(standin_edge: StandinEdge, site: EdgeSide) -> None:
+    put(standin_edge, "abcd1234", "support1", 300)
+    began = len(history(standin_edge))
     made = pre(site)
-    claimed, first = in_force(stage), writes(stage, began)
-    began = len(history(stage))
+    claimed, first = in_force(standin_edge), writes(standin_edge, began)
+    began = len(history(standin_edge))
     done = post(site, made["id"], "news", "sport")
-    asked = [(call["method"], call.get("keys"), call.get("soft")) for call in history(stage)[began:]]
+    asked = [(call["method"], call.get("keys"), call.get("soft")) for call in history(standin_edge)[began:]]
 
     assert (made["id"], made["grace"], claimed, first) == ("deploy0", BASE + HOUR, BASE + HOUR, ["PATCH"])
     assert (done["outcome"], done["purged"]["keys"]) == ("released", 2)
@@ -95,55 +86,55 @@ def test_pre_is_one_write_and_post_gives_back_that_claim_alone(stage: Stage, sit
         ("POST", ["news", "sport"], True),
         ("PATCH", None, None),  # not before the purge
     ]
-    assert in_force(stage) == BASE + 300
+    assert in_force(standin_edge) == BASE + 300
 
 
-def test_post_without_a_key_purges_every_page_at_the_origins_pace(stage: Stage) -> None:
+def test_post_without_a_key_purges_every_page_at_the_origins_pace(standin_edge: StandinEdge) -> None:
     """And gives the claim back although that can't be done: then it says what is left."""
-    put(stage, "h1234567")
-    done = post(of(stage, purge__pace=0), "deploy0")
-    put(stage, "h1234567")
-    stage.control("POST", "/faults", {"api": {"status": 503, "match": {"method": "POST"}}})
+    put(standin_edge, "h1234567")
+    done = post(edge_side(standin_edge, purge__pace=0), "deploy0")
+    put(standin_edge, "h1234567")
+    standin_edge.control("POST", "/faults", {"api": {"status": 503, "match": {"method": "POST"}}})
     with pytest.raises(CleanupUnfinished, match=r"purge .*nothing is purged"):
-        post(of(stage, purge__patience=0), "deploy0")
+        post(edge_side(standin_edge, purge__patience=0), "deploy0")
 
     assert (done["outcome"], done["purged"]["keys"], done["purged"]["requests"]) == ("released", 256, 32)
-    assert in_force(stage) == BASE
+    assert in_force(standin_edge) == BASE
 
 
-def test_post_finds_the_claim_by_itself(stage: Stage, site: EdgeSide) -> None:
-    put(stage, "h1234567", "deploy1")
-    put(stage, "abcd1234", "deploy0")  # of a guarded deploy, which gives it back itself
+def test_post_finds_the_claim_by_itself(standin_edge: StandinEdge, site: EdgeSide) -> None:
+    put(standin_edge, "h1234567", "deploy1")
+    put(standin_edge, "abcd1234", "deploy0")  # of a guarded deploy, which gives it back itself
 
     assert post(site)["id"] == "deploy1"
-    assert in_force(stage) == BASE + 600
+    assert in_force(standin_edge) == BASE + 600
     with pytest.raises(Locked, match="belongs to `edgeguard deploy`"):
         post(site, "deploy0")
 
 
-def test_post_asks_which_of_two(stage: Stage, site: EdgeSide) -> None:
-    put(stage, "h1234567", "deploy0")
-    put(stage, "k1234567", "deploy1")
+def test_post_asks_which_of_two(standin_edge: StandinEdge, site: EdgeSide) -> None:
+    put(standin_edge, "h1234567", "deploy0")
+    put(standin_edge, "k1234567", "deploy1")
 
     with pytest.raises(UsageError) as refused:
         post(site)
     assert "deploy0 or deploy1" in refused.value.remedy
 
 
-def test_post_without_pre_does_nothing_and_says_so(stage: Stage, site: EdgeSide) -> None:
-    began = len(history(stage))
+def test_post_without_pre_does_nothing_and_says_so(standin_edge: StandinEdge, site: EdgeSide) -> None:
+    began = len(history(standin_edge))
     for slot in (None, "deploy0", "support1", "nonsense"):
         with pytest.raises(UsageError):
             post(site, slot, "news")
         with pytest.raises(UsageError):
             pipeline.post_failed(site, slot)
 
-    assert writes(stage, began) == []
+    assert writes(standin_edge, began) == []
 
 
-def test_post_twice(stage: Stage, site: EdgeSide) -> None:
+def test_post_twice(standin_edge: StandinEdge, site: EdgeSide) -> None:
     """By its id it may be repeated; without, nothing tells it from a forgotten `pre`, but for the audit."""
-    put(stage, "h1234567")
+    put(standin_edge, "h1234567")
     first = post(site, "deploy0")
     again = post(site, "deploy0", "news")
     with pytest.raises(UsageError, match="the last, deploy0, was given back"):
@@ -153,10 +144,10 @@ def test_post_twice(stage: Stage, site: EdgeSide) -> None:
     assert again["purged"]["keys"] == 1
 
 
-def test_post_after_the_claim_has_ended(stage: Stage, site: EdgeSide) -> None:
+def test_post_after_the_claim_has_ended(standin_edge: StandinEdge, site: EdgeSide) -> None:
     """The deploy took longer than it was thought to: purged all the same, and said."""
-    put(stage, "h1234567")
-    stage.later(601)
+    put(standin_edge, "h1234567")
+    standin_edge.later(601)
     done = post(site, None, "news")
 
     assert (done["outcome"], done["purged"]["keys"]) == ("ended", 1)
@@ -165,33 +156,33 @@ def test_post_after_the_claim_has_ended(stage: Stage, site: EdgeSide) -> None:
         pipeline.post_failed(site, "deploy0")
 
 
-def test_a_site_that_is_not_well_keeps_the_claim(stage: Stage) -> None:
-    put(stage, "h1234567", hold=100)
-    stage.origin.closed = True
-    began = len(history(stage))
+def test_a_site_that_is_not_well_keeps_the_claim(standin_edge: StandinEdge) -> None:
+    put(standin_edge, "h1234567", hold=100)
+    standin_edge.origin.closed = True
+    began = len(history(standin_edge))
     with pytest.raises(OriginsUnhealthy) as failed:
-        post(of(stage, edge__healthy_timeout=0.3), None, "news")
+        post(edge_side(standin_edge, edge__healthy_timeout=0.3), None, "news")
 
     assert failed.value.exit_code == 7
     assert "deploy0 stays in force until" in failed.value.message
-    assert writes(stage, began) == ["PATCH"]  # the end of its hold: no purge, and nothing given back
-    assert (stage.edge.status().hold, in_force(stage)) == (False, BASE + 600)
+    assert writes(standin_edge, began) == ["PATCH"]  # the end of its hold: no purge, and nothing given back
+    assert (standin_edge.edge.status().hold, in_force(standin_edge)) == (False, BASE + 600)
 
 
-def test_a_deploy_that_failed_keeps_the_claim_without_its_hold(stage: Stage, site: EdgeSide) -> None:
-    put(stage, "h1234567", hold=100)
+def test_a_deploy_that_failed_keeps_the_claim_without_its_hold(standin_edge: StandinEdge, site: EdgeSide) -> None:
+    put(standin_edge, "h1234567", hold=100)
     kept = pipeline.post_failed(site, None)
 
     assert (kept["outcome"], kept["grace"]) == ("kept", BASE + 600)
     assert 590 <= kept["seconds_left"] <= 600
     assert "left)" in pipeline.text(kept)
-    assert in_force(stage) == BASE + 600
-    assert not stage.edge.status().hold
+    assert in_force(standin_edge) == BASE + 600
+    assert not standin_edge.edge.status().hold
 
 
-def test_another_pre_is_refused_and_told_whose_claim_there_is(stage: Stage, site: EdgeSide) -> None:
+def test_another_pre_is_refused_and_told_whose_claim_there_is(standin_edge: StandinEdge, site: EdgeSide) -> None:
     pre(site, 600)
-    before = stage.edge.items()
+    before = standin_edge.edge.items()
     with pytest.raises(Locked) as refused:
         pre(site)
 
@@ -200,47 +191,47 @@ def test_another_pre_is_refused_and_told_whose_claim_there_is(stage: Stage, site
     assert "hook post site deploy0" in refused.value.remedy
     with pytest.raises(Locked):
         pre(site, renews="deploy1")
-    assert stage.edge.items() == before
+    assert standin_edge.edge.items() == before
 
 
-def test_by_its_id_a_claim_is_renewed_and_never_shortened(stage: Stage, site: EdgeSide) -> None:
-    put(stage, "h1234567", lasting=1200)
+def test_by_its_id_a_claim_is_renewed_and_never_shortened(standin_edge: StandinEdge, site: EdgeSide) -> None:
+    put(standin_edge, "h1234567", lasting=1200)
     made = pre(site, 600, renews="deploy0")
-    [claim] = parse_all(stage.edge.items())
+    [claim] = parse_all(standin_edge.edge.items())
 
-    assert (made["id"], made["grace"], claim.until - stage.now() > 1100) == ("deploy0", BASE + 1200, True)
+    assert (made["id"], made["grace"], claim.until - standin_edge.now() > 1100) == ("deploy0", BASE + 1200, True)
     with pytest.raises(UsageError):
         pre(site, renews="support1")
 
 
-def test_a_guarded_deploy_s_claim_is_never_taken_over(stage: Stage, site: EdgeSide) -> None:
-    put(stage, "abcd1234")
+def test_a_guarded_deploy_s_claim_is_never_taken_over(standin_edge: StandinEdge, site: EdgeSide) -> None:
+    put(standin_edge, "abcd1234")
     with pytest.raises(Locked):
         pre(site, renews="deploy0")
 
 
-def test_the_fix_takes_over_what_a_failed_deploy_left(stage: Stage, site: EdgeSide) -> None:
-    put(stage, "h1234567", "deploy1")
+def test_the_fix_takes_over_what_a_failed_deploy_left(standin_edge: StandinEdge, site: EdgeSide) -> None:
+    put(standin_edge, "h1234567", "deploy1")
     pipeline.post_failed(site, None)
     made = pre(site, 300)
 
     assert (made["id"], made["grace"]) == ("deploy1", BASE + 600)
     assert post(site)["outcome"] == "released"
-    assert in_force(stage) == BASE
+    assert in_force(standin_edge) == BASE
 
 
-def test_a_claim_that_is_not_seen_is_taken_back(stage: Stage) -> None:
-    stage.control("POST", "/propagation", {"seconds": 1})
+def test_a_claim_that_is_not_seen_is_taken_back(standin_edge: StandinEdge) -> None:
+    standin_edge.control("POST", "/propagation", {"seconds": 1})
     with pytest.raises(NotConfirmed) as failed:
-        pre(of(stage, edge__confirm_timeout=0.3))
+        pre(edge_side(standin_edge, edge__confirm_timeout=0.3))
 
     assert failed.value.exit_code == 9
     assert failed.value.remedy.startswith("Its claim is taken back")
-    assert stage.edge.items()["deploy0"] == FREE
+    assert standin_edge.edge.items()["deploy0"] == FREE
     time.sleep(1)  # it arrives, so that the next test begins with an edge that has heard of everything
 
 
-def test_a_pipeline_that_is_cancelled_while_it_claims_leaves_nothing(stage: Stage, site: EdgeSide) -> None:
+def test_a_pipeline_that_is_cancelled_while_it_claims_leaves_nothing(standin_edge: StandinEdge, site: EdgeSide) -> None:
     class Impatient(Stop):
         def sleep(self, seconds: float) -> None:
             raise Interrupted(f"interrupted after {seconds} s")
@@ -248,26 +239,26 @@ def test_a_pipeline_that_is_cancelled_while_it_claims_leaves_nothing(stage: Stag
     with pytest.raises(Interrupted):
         pipeline.pre(site, stop=Impatient(), lasting=600)
 
-    assert stage.edge.items()["deploy0"] == FREE
+    assert standin_edge.edge.items()["deploy0"] == FREE
 
 
 @pytest.mark.parametrize("nonce", ["", "k1234567"], ids=["free", "kept"])
-def test_a_write_of_which_no_answer_came_is_taken_back(stage: Stage, site: EdgeSide, nonce: str) -> None:
+def test_a_write_of_which_no_answer_came_is_taken_back(standin_edge: StandinEdge, site: EdgeSide, nonce: str) -> None:
     if nonce:
-        put(stage, nonce)
-    before = stage.edge.items().get("deploy0", FREE)
+        put(standin_edge, nonce)
+    before = standin_edge.edge.items().get("deploy0", FREE)
     lost = {"drop": "after", "times": 4, "match": {"method": "PATCH"}}
-    stage.control("POST", "/faults", {"api": lost})
+    standin_edge.control("POST", "/faults", {"api": lost})
     with pytest.raises(EdgeError) as failed:
         pre(site)
 
     assert failed.value.remedy.startswith("Its claim is taken back")
-    assert stage.edge.items()["deploy0"] == before
+    assert standin_edge.edge.items()["deploy0"] == before
     assert pre(site, 600)["id"] == "deploy0"
 
 
-def test_a_claim_that_can_t_be_taken_back_is_named(stage: Stage, site: EdgeSide) -> None:
-    stage.control("POST", "/faults", {"api": {"drop": "after", "times": 8, "match": {"method": "PATCH"}}})
+def test_a_claim_that_can_t_be_taken_back_is_named(standin_edge: StandinEdge, site: EdgeSide) -> None:
+    standin_edge.control("POST", "/faults", {"api": {"drop": "after", "times": 8, "match": {"method": "PATCH"}}})
     with pytest.raises(EdgeError) as failed:
         pre(site)
 
@@ -277,11 +268,11 @@ def test_a_claim_that_can_t_be_taken_back_is_named(stage: Stage, site: EdgeSide)
 
 @pytest.mark.parametrize("nonce", ["", "k1234567"], ids=["free", "kept"])
 def test_wrap_that_is_stopped_before_its_command_leaves_what_there_was(
-    stage: Stage, site: EdgeSide, nonce: str
+    standin_edge: StandinEdge, site: EdgeSide, nonce: str
 ) -> None:
     if nonce:
-        put(stage, nonce)
-    before = stage.edge.items().get("deploy0", FREE)
+        put(standin_edge, nonce)
+    before = standin_edge.edge.items().get("deploy0", FREE)
 
     def stopped(_words: str) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -290,51 +281,53 @@ def test_wrap_that_is_stopped_before_its_command_leaves_what_there_was(
         wrapping.wrap(site, ["true"], lasting=600, say=stopped)
 
     assert failed.value.remedy.startswith("Its claim is taken back")
-    assert stage.edge.items()["deploy0"] == before
+    assert standin_edge.edge.items()["deploy0"] == before
 
 
-def test_post_that_can_t_ask_the_api_says_what_is_left(stage: Stage, site: EdgeSide) -> None:
+def test_post_that_can_t_ask_the_api_says_what_is_left(standin_edge: StandinEdge, site: EdgeSide) -> None:
     """The front door needs no API: well, or not, is told."""
-    put(stage, "h1234567")
-    stage.control("POST", "/faults", {"api": {"status": 403}})
+    put(standin_edge, "h1234567")
+    standin_edge.control("POST", "/faults", {"api": {"status": 403}})
     with pytest.raises(CleanupUnfinished, match="the site is well, but left to do: purge and release") as unfinished:
         post(site, "deploy0", "news")
     with pytest.raises(CleanupUnfinished, match="could not be marked as kept") as not_kept:
         pipeline.post_failed(site, "deploy0")
-    stage.origin.closed = True
+    standin_edge.origin.closed = True
     with pytest.raises(OriginsUnhealthy, match="deploy0 stays in force"):
-        post(of(stage, edge__healthy_timeout=0.3), "deploy0")
+        post(edge_side(standin_edge, edge__healthy_timeout=0.3), "deploy0")
 
     assert "edgeguard hook post site deploy0 --purge-key news" in unfinished.value.remedy
     assert "edgeguard hook post site deploy0 --failed" in not_kept.value.remedy
 
 
-def test_wrap_tells_that_the_command_succeeded_where_the_api_fails_after_it(stage: Stage, site: EdgeSide) -> None:
+def test_wrap_tells_that_the_command_succeeded_where_the_api_fails_after_it(
+    standin_edge: StandinEdge, site: EdgeSide
+) -> None:
     def fails(_words: str) -> None:
-        stage.control("POST", "/faults", {"api": {"status": 403}})
+        standin_edge.control("POST", "/faults", {"api": {"status": 403}})
 
     with pytest.raises(CleanupUnfinished, match=r"true succeeded; .*deploy0 stays in force .* until 2"):
         wrapping.wrap(site, ["true"], lasting=600, say=fails)
 
 
-def test_what_can_t_be_finished_is_named_and_the_rest_is_done(stage: Stage, site: EdgeSide) -> None:
-    put(stage, "h1234567")
-    purges = {"path_prefix": f"/service/{stage.ready['service_id']}/purge"}
-    stage.control("POST", "/faults", {"api": {"status": 403, "match": purges}})
+def test_what_can_t_be_finished_is_named_and_the_rest_is_done(standin_edge: StandinEdge, site: EdgeSide) -> None:
+    put(standin_edge, "h1234567")
+    purges = {"path_prefix": f"/service/{standin_edge.ready['service_id']}/purge"}
+    standin_edge.control("POST", "/faults", {"api": {"status": 403, "match": purges}})
     with pytest.raises(CleanupUnfinished, match="left to do: purge"):
         post(site, None, "news")
 
-    assert in_force(stage) == BASE
+    assert in_force(standin_edge) == BASE
 
 
 # -- the commands ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def config(its_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def config(module_standin_edge: StandinEdge, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment's file with an [edge], and no more than it needs."""
     folder = tmp_path_factory.mktemp("config")
-    ready = its_stage.ready
+    ready = module_standin_edge.ready
     (folder / "site.toml").write_text(
         f'[edge]\nservice = "{ready["service_id"]}"\nurl = "{ready["edge_url"]}"\nhealth_url = "{ready["edge_url"]}/"\n'
         f'api_url = "{ready["api_url"]}"\nbase_grace = {BASE}\nceiling = {CEILING}\npropagation = 0.05\n'
@@ -395,9 +388,9 @@ def test_wrap_gives_the_command_s_code_and_keeps_the_claim(site: EdgeSide, confi
 
 
 def test_wrap_ends_with_7_where_the_command_was_content_and_the_site_is_not_well(
-    stage: Stage, site: EdgeSide, config: Path
+    standin_edge: StandinEdge, site: EdgeSide, config: Path
 ) -> None:
-    stage.origin.closed = True
+    standin_edge.origin.closed = True
     code, _, err = run(config, "wrap", "site", "--", "true")
 
     assert code == 7, err
@@ -409,14 +402,14 @@ def test_wrap_ends_with_7_where_the_command_was_content_and_the_site_is_not_well
     [(["no-such-command"], 127), (["./no/such"], 127), (["/etc/passwd"], 126), (["/etc"], 126)],
 )
 def test_what_can_t_be_run_claims_nothing(
-    stage: Stage, site: EdgeSide, config: Path, command: Sequence[str], expected: int
+    standin_edge: StandinEdge, site: EdgeSide, config: Path, command: Sequence[str], expected: int
 ) -> None:
-    began = len(history(stage))
+    began = len(history(standin_edge))
     code, out, err = run(config, "wrap", "site", "--", *command)
 
     assert (code, out) == (expected, "")
     assert command[0] in err
-    assert writes(stage, began) == []
+    assert writes(standin_edge, began) == []
     assert site.edge.status().grace == BASE
 
 
@@ -463,20 +456,22 @@ def test_a_command_that_a_signal_ends_is_128_and_its_number(site: EdgeSide, conf
     assert site.edge.status().grace == BASE + 600
 
 
-def test_a_machine_that_dies_leaves_a_service_that_is_back_at_its_base_by_itself(stage: Stage, config: Path) -> None:
+def test_a_machine_that_dies_leaves_a_service_that_is_back_at_its_base_by_itself(
+    standin_edge: StandinEdge, config: Path
+) -> None:
     """While it lives the claim and its hold are renewed; then first the hold is over, and later the claim."""
     process = begin(config, "wrap", "site", "--quiet", "--", sys.executable, "-c", NOTES)
     assert process.stdout is not None
     process.stdout.readline()
-    first = parse("deploy0", stage.edge.items()["deploy0"])
+    first = parse("deploy0", standin_edge.edge.items()["deploy0"])
     time.sleep(2.2)  # two thirds of the hold
-    second = parse("deploy0", stage.edge.items()["deploy0"])
+    second = parse("deploy0", standin_edge.edge.items()["deploy0"])
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
-    held, claimed = stage.edge.status().hold, in_force(stage)
-    stage.later(5)
-    after = stage.edge.status().hold, in_force(stage)
-    stage.later(600)
+    held, claimed = standin_edge.edge.status().hold, in_force(standin_edge)
+    standin_edge.later(5)
+    after = standin_edge.edge.status().hold, in_force(standin_edge)
+    standin_edge.later(600)
 
     assert first is not None
     assert second is not None
@@ -484,19 +479,19 @@ def test_a_machine_that_dies_leaves_a_service_that_is_back_at_its_base_by_itself
     assert second.hold_until > first.hold_until
     assert (held, claimed) == (True, BASE + 600)
     assert after == (False, BASE + 600)
-    assert (stage.edge.status().hold, in_force(stage)) == (False, BASE)
+    assert (standin_edge.edge.status().hold, in_force(standin_edge)) == (False, BASE)
 
 
-def test_a_slot_that_became_somebody_else_s_is_left_to_them(stage: Stage, config: Path) -> None:
+def test_a_slot_that_became_somebody_else_s_is_left_to_them(standin_edge: StandinEdge, config: Path) -> None:
     process = begin(config, "wrap", "site", "--", sys.executable, "-c", NOTES)
     assert process.stdout is not None
     process.stdout.readline()
-    put(stage, "h7654321", lasting=900)
-    theirs = stage.edge.items()["deploy0"]
+    put(standin_edge, "h7654321", lasting=900)
+    theirs = standin_edge.edge.items()["deploy0"]
     time.sleep(1.2)  # more than a third of the hold
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
 
-    assert stage.edge.items()["deploy0"] == theirs
+    assert standin_edge.edge.items()["deploy0"] == theirs
     assert "is somebody else's now" in err
     assert "is not in force any more" in err

@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeguard.deploy.status import grace_status, grace_text
 from edgeguard.edge.claim import SLOTS, SUPPORT_SLOTS, Claim
 from edgeguard.edge.fastly.policy import Snippet
 from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.environment import EdgeSide, ServiceOnly
 from edgeguard.errors import EdgeError, EdgeUnauthorized, NotConfirmed, UsageError
-from edgeguard.grace import pipeline, support
+from edgeguard.grace import pipeline, show, support
 from edgeguard.machine.signals import Stop
 from edgeguard.site.asking import ask
-from tests.edge.stage import BASE, CEILING, TOKEN, Stage, running
-from tests.grace.edge_side import claimed, history, in_force, of, writes
+from tests.edge.standin_edge import BASE, CEILING, TOKEN, StandinEdge
+from tests.grace.edge_side import claimed, edge_side, history, in_force, writes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from edgeguard.edge import Policy, Purged, Status
@@ -33,131 +32,118 @@ if TYPE_CHECKING:
 HOUR = 1800  # as much as the ceiling allows
 
 
-@pytest.fixture(scope="module")
-def its_stage() -> Iterator[Stage]:
-    with running() as found:
-        found.install(found.policy())
-        yield found
-
-
-@pytest.fixture
-def stage(its_stage: Stage) -> Stage:
-    """With every slot free, no audit, and the edge's clock somewhere."""
-    its_stage.reset()
-    its_stage.edge.write(dict.fromkeys(its_stage.edge.items()))
-    return its_stage
-
-
 def extend(environment: EdgeSide, lasting: int = HOUR, reason: str = "the database moves") -> dict[str, Any]:
     return support.extend(environment, lasting=lasting, reason=reason)
 
 
-def test_extending_is_one_write_and_reaches_the_edge(stage: Stage) -> None:
-    before = len(history(stage))
-    made = extend(of(stage))
+def test_extending_is_one_write_and_reaches_the_edge(standin_edge: StandinEdge) -> None:
+    before = len(history(standin_edge))
+    made = extend(edge_side(standin_edge))
 
-    assert writes(stage, before) == ["PATCH"]
+    assert writes(standin_edge, before) == ["PATCH"]
     assert (made["id"], made["grace"]) == ("support1", BASE + HOUR)
-    assert in_force(stage) == BASE + HOUR
+    assert in_force(standin_edge) == BASE + HOUR
 
 
-def test_releasing_is_one_write_and_leaves_the_others(stage: Stage) -> None:
-    environment = of(stage)
-    claimed(stage, support1=600, support2=1200, support3=300)
-    before = len(history(stage))
+def test_releasing_is_one_write_and_leaves_the_others(standin_edge: StandinEdge) -> None:
+    environment = edge_side(standin_edge)
+    claimed(standin_edge, support1=600, support2=1200, support3=300)
+    before = len(history(standin_edge))
     done = support.release(environment, "support2", reason="it was quicker")
 
-    assert writes(stage, before) == ["PATCH"]
+    assert writes(standin_edge, before) == ["PATCH"]
     assert done["released"]
-    assert in_force(stage) == BASE + 600
+    assert in_force(standin_edge) == BASE + 600
     assert [claim["id"] for claim in shown(environment)["claims"]] == ["support1", "support3"]
 
 
-def test_what_is_not_claimed_is_said_and_not_written(stage: Stage) -> None:
-    claimed(stage, support1=600)
-    stage.later(601)
-    before = len(history(stage))
+def test_what_is_not_claimed_is_said_and_not_written(standin_edge: StandinEdge) -> None:
+    claimed(standin_edge, support1=600)
+    standin_edge.later(601)
+    before = len(history(standin_edge))
 
-    assert [support.release(of(stage), slot, reason="")["released"] for slot in ("support1", "support2")] == [False] * 2
-    assert writes(stage, before) == []
+    assert [
+        support.release(edge_side(standin_edge), slot, reason="")["released"] for slot in ("support1", "support2")
+    ] == [False] * 2
+    assert writes(standin_edge, before) == []
 
 
-def test_a_claim_ends_by_itself_at_the_edge(stage: Stage) -> None:
-    environment = of(stage)
-    claimed(stage, support1=600)
+def test_a_claim_ends_by_itself_at_the_edge(standin_edge: StandinEdge) -> None:
+    environment = edge_side(standin_edge)
+    claimed(standin_edge, support1=600)
     extend(environment, 1200)
-    value = stage.edge.items()["support2"]
-    stage.later(601)
-    first = in_force(stage), [claim["id"] for claim in shown(environment)["claims"]]
-    stage.later(600)
+    value = standin_edge.edge.items()["support2"]
+    standin_edge.later(601)
+    first = in_force(standin_edge), [claim["id"] for claim in shown(environment)["claims"]]
+    standin_edge.later(600)
 
     assert first == (BASE + 1200, ["support2"])
-    assert in_force(stage) == BASE
+    assert in_force(standin_edge) == BASE
     assert shown(environment)["claims"] == []
-    assert stage.edge.items()["support2"] == value  # nobody removed it
+    assert standin_edge.edge.items()["support2"] == value  # nobody removed it
     assert extend(environment)["id"] == "support1"  # and its slot is free
 
 
-def test_a_claim_lasts_as_long_by_the_edge_s_clock(stage: Stage) -> None:
+def test_a_claim_lasts_as_long_by_the_edge_s_clock(standin_edge: StandinEdge) -> None:
     """This machine's may be a day behind."""
-    stage.later(86_400)
-    made = extend(of(stage), 600)
-    [claim] = shown(of(stage))["claims"]
+    standin_edge.later(86_400)
+    made = extend(edge_side(standin_edge), 600)
+    [claim] = shown(edge_side(standin_edge))["claims"]
 
-    assert made["clock_difference"] == pytest.approx(stage.skew, abs=2)
-    assert in_force(stage) == BASE + 600
+    assert made["clock_difference"] == pytest.approx(standin_edge.skew, abs=2)
+    assert in_force(standin_edge) == BASE + 600
     assert 590 <= claim["seconds_left"] <= 601
 
 
-def test_what_can_t_be_granted_is_refused_before_anything_is_written(stage: Stage) -> None:
-    before = len(history(stage))
+def test_what_can_t_be_granted_is_refused_before_anything_is_written(standin_edge: StandinEdge) -> None:
+    before = len(history(standin_edge))
     for lasting, stale in ((CEILING - BASE + 1, None), (600, CEILING + 1), (CEILING + 1, CEILING), (0, 60), (600, 0)):
         with pytest.raises(UsageError) as refused:
-            support.extend(of(stage), lasting=lasting, reason="", stale=stale)
+            support.extend(edge_side(standin_edge), lasting=lasting, reason="", stale=stale)
         assert str(CEILING) in refused.value.message + refused.value.remedy
 
-    assert writes(stage, before) == []
-    assert support.extend(of(stage), lasting=CEILING, reason="", stale=CEILING)["grace"] == CEILING
+    assert writes(standin_edge, before) == []
+    assert support.extend(edge_side(standin_edge), lasting=CEILING, reason="", stale=CEILING)["grace"] == CEILING
 
 
-def test_a_grace_below_the_base_is_refused(stage: Stage) -> None:
-    before = len(history(stage))
+def test_a_grace_below_the_base_is_refused(standin_edge: StandinEdge) -> None:
+    before = len(history(standin_edge))
     with pytest.raises(UsageError, match=f"the base grace of {BASE} s"):
-        support.extend(of(stage), lasting=600, reason="", stale=BASE - 1)
+        support.extend(edge_side(standin_edge), lasting=600, reason="", stale=BASE - 1)
 
-    assert writes(stage, before) == []
+    assert writes(standin_edge, before) == []
 
 
-def test_a_write_of_which_no_answer_came_is_named(stage: Stage) -> None:
-    stage.control("POST", "/faults", {"api": {"drop": "after", "times": 4, "match": {"method": "PATCH"}}})
+def test_a_write_of_which_no_answer_came_is_named(standin_edge: StandinEdge) -> None:
+    standin_edge.control("POST", "/faults", {"api": {"drop": "after", "times": 4, "match": {"method": "PATCH"}}})
     with pytest.raises(EdgeError, match="support1 may have been written") as failed:
-        extend(of(stage))
+        extend(edge_side(standin_edge))
 
-    assert in_force(stage) == BASE + HOUR
+    assert in_force(standin_edge) == BASE + HOUR
     assert "edgeguard grace show site" in failed.value.remedy
     assert "edgeguard grace release site support1" in failed.value.remedy
 
 
-def test_a_reason_is_needed_where_it_is_configured(stage: Stage) -> None:
+def test_a_reason_is_needed_where_it_is_configured(standin_edge: StandinEdge) -> None:
     with pytest.raises(UsageError, match="reason"):
-        extend(of(stage, claim__reason_required=True), reason=" ")
+        extend(edge_side(standin_edge, claim__reason_required=True), reason=" ")
 
-    assert extend(of(stage), reason="")["id"] == "support1"
+    assert extend(edge_side(standin_edge), reason="")["id"] == "support1"
 
 
-def test_eight_are_the_most(stage: Stage) -> None:
-    claimed(stage, **dict.fromkeys(SUPPORT_SLOTS, 600))
+def test_eight_are_the_most(standin_edge: StandinEdge) -> None:
+    claimed(standin_edge, **dict.fromkeys(SUPPORT_SLOTS, 600))
     with pytest.raises(UsageError, match="all 8"):
-        extend(of(stage))
+        extend(edge_side(standin_edge))
 
 
 @pytest.mark.parametrize("slot", ["deploy0", "deploy1", "support9", "../x", ""])
-def test_only_support_s_own_slots_can_be_released(stage: Stage, slot: str) -> None:
-    stage.claim("deploy0", grace=600)
+def test_only_support_s_own_slots_can_be_released(standin_edge: StandinEdge, slot: str) -> None:
+    standin_edge.claim("deploy0", grace=600)
     with pytest.raises(UsageError):
-        support.release(of(stage), slot, reason="")
+        support.release(edge_side(standin_edge), slot, reason="")
 
-    assert in_force(stage) == 600
+    assert in_force(standin_edge) == 600
 
 
 # -- two at one time ------------------------------------------------------------------------------------------------
@@ -167,8 +153,8 @@ class Overtaken:
     """The edge, where a colleague claims what somebody else has just claimed, at a moment of one's choosing: right
     after the write, or once the edge has been asked that often since."""
 
-    def __init__(self, stage: Stage, questions: int) -> None:
-        self._stage = stage
+    def __init__(self, standin_edge: StandinEdge, questions: int) -> None:
+        self._stage = standin_edge
         self._left: int | None = None
         self._questions = questions
         self.theirs = ""
@@ -204,10 +190,10 @@ class Overtaken:
 
 
 @pytest.mark.parametrize("questions", [0, 10], ids=["at once", "at the last moment"])
-def test_who_loses_a_slot_is_told_and_takes_another(stage: Stage, questions: int) -> None:
-    edge, said = Overtaken(stage, questions), list[str]()
+def test_who_loses_a_slot_is_told_and_takes_another(standin_edge: StandinEdge, questions: int) -> None:
+    edge, said = Overtaken(standin_edge, questions), list[str]()
     made = support.extend(
-        of(stage, edge),  # type: ignore[arg-type]  # an Edge, as far as claims use one
+        edge_side(standin_edge, edge),  # type: ignore[arg-type]  # an Edge, as far as claims use one
         lasting=600,
         reason="",
         say=said.append,
@@ -215,13 +201,13 @@ def test_who_loses_a_slot_is_told_and_takes_another(stage: Stage, questions: int
 
     assert made["id"] == "support2"
     assert said == ["support1 was taken by somebody else at the same moment; taking another"]
-    assert stage.edge.items()["support1"] == edge.theirs
-    assert {claim["id"] for claim in shown(of(stage))["claims"]} == {"support1", "support2"}
+    assert standin_edge.edge.items()["support1"] == edge.theirs
+    assert {claim["id"] for claim in shown(edge_side(standin_edge))["claims"]} == {"support1", "support2"}
 
 
-def test_four_people_at_one_moment_have_four_claims(stage: Stage) -> None:
+def test_four_people_at_one_moment_have_four_claims(standin_edge: StandinEdge) -> None:
     made: list[dict[str, Any]] = []
-    environments = [of(stage, edge__propagation=0.5) for _ in range(4)]
+    environments = [edge_side(standin_edge, edge__propagation=0.5) for _ in range(4)]
     people = [threading.Thread(target=lambda each=each: made.append(extend(each, 600))) for each in environments]
     for person in people:
         person.start()
@@ -229,16 +215,16 @@ def test_four_people_at_one_moment_have_four_claims(stage: Stage) -> None:
         person.join()
 
     assert len({each["id"] for each in made}) == 4
-    assert {each["id"] for each in made} <= {claim["id"] for claim in shown(of(stage))["claims"]}
+    assert {each["id"] for each in made} <= {claim["id"] for claim in shown(edge_side(standin_edge))["claims"]}
 
 
 # -- not confirmed --------------------------------------------------------------------------------------------------
 
 
-def test_a_write_that_the_edge_does_not_show_is_never_called_done(stage: Stage) -> None:
-    stage.control("POST", "/propagation", {"seconds": 1})
+def test_a_write_that_the_edge_does_not_show_is_never_called_done(standin_edge: StandinEdge) -> None:
+    standin_edge.control("POST", "/propagation", {"seconds": 1})
     with pytest.raises(NotConfirmed) as failed:
-        extend(of(stage, edge__confirm_timeout=0.3))
+        extend(edge_side(standin_edge, edge__confirm_timeout=0.3))
 
     assert failed.value.exit_code == 9
     assert failed.value.message.startswith("support1: written, but not confirmed")
@@ -246,34 +232,34 @@ def test_a_write_that_the_edge_does_not_show_is_never_called_done(stage: Stage) 
     time.sleep(1)  # it arrives, so that the next test begins with an edge that has heard of everything
 
 
-def test_a_policy_that_grants_less_is_found_out(stage: Stage) -> None:
+def test_a_policy_that_grants_less_is_found_out(standin_edge: StandinEdge) -> None:
     """The environment's file says another ceiling than the policy in the service."""
     with pytest.raises(NotConfirmed, match=f"grants {CEILING} s instead of 7260 s"):
-        extend(of(stage, edge__ceiling=86_400), 7200)
+        extend(edge_side(standin_edge, edge__ceiling=86_400), 7200)
 
 
-def test_an_api_that_fails_leaves_nothing_claimed(stage: Stage) -> None:
-    stage.control("POST", "/faults", {"api": {"status": 403, "match": {"method": "PATCH"}}})
+def test_an_api_that_fails_leaves_nothing_claimed(standin_edge: StandinEdge) -> None:
+    standin_edge.control("POST", "/faults", {"api": {"status": 403, "match": {"method": "PATCH"}}})
     with pytest.raises(EdgeError):
-        extend(of(stage))
+        extend(edge_side(standin_edge))
 
-    assert in_force(stage) == BASE
+    assert in_force(standin_edge) == BASE
 
 
 # -- who, when and why ----------------------------------------------------------------------------------------------
 
 
 def shown(environment: EdgeSide, audit_lines: int = 0) -> dict[str, Any]:
-    return grace_status(environment, now=time.time(), audit_lines=audit_lines)
+    return show.grace(environment, now=time.time(), audit_lines=audit_lines)
 
 
-def test_show_tells_whose_claims_there_are_and_why(stage: Stage) -> None:
-    environment = of(stage)
-    claimed(stage, support1=600)
+def test_show_tells_whose_claims_there_are_and_why(standin_edge: StandinEdge) -> None:
+    environment = edge_side(standin_edge)
+    claimed(standin_edge, support1=600)
     support.release(environment, "support1", reason="moved")
     extend(environment, 1200, "evil \x1b[2J words")
     found = shown(environment, 2)
-    text = grace_text(found)
+    text = show.text(found)
 
     assert (found["base"], found["ceiling"], found["in_force"]) == (BASE, CEILING, BASE + 1200)
     assert [claim["why"] for claim in found["claims"]] == ["evil \x1b[2J words"]
@@ -286,34 +272,40 @@ def test_show_tells_whose_claims_there_are_and_why(stage: Stage) -> None:
     assert "\x1b" not in text
 
 
-def test_the_audit_keeps_200_lines_in_the_same_write(stage: Stage) -> None:
+def test_the_audit_keeps_200_lines_in_the_same_write(standin_edge: StandinEdge) -> None:
     old = {f"audit-{1_700_000_000_000 + n}-abcd": json.dumps({"did": "x", "id": "support1"}) for n in range(250)}
     others = {"somebody-else-s": "item", "audit-notes": "not a line of ours"}
-    stage.edge.write({**old, **others, "audit-1600000000000-abcd": "{torn"})
-    before = len(history(stage))
-    extend(of(stage), reason="the newest")
-    items = stage.edge.items()
+    standin_edge.edge.write({**old, **others, "audit-1600000000000-abcd": "{torn"})
+    before = len(history(standin_edge))
+    extend(edge_side(standin_edge), reason="the newest")
+    items = standin_edge.edge.items()
 
-    assert writes(stage, before) == ["PATCH"]
+    assert writes(standin_edge, before) == ["PATCH"]
     assert len([key for key in items if key.startswith("audit-1")]) == 200
     assert others.items() <= items.items()
-    assert shown(of(stage), 1)["audit"][0]["why"] == "the newest"
+    assert shown(edge_side(standin_edge), 1)["audit"][0]["why"] == "the newest"
 
 
-def test_show_says_what_it_can_where_the_edge_is_silent(stage: Stage) -> None:
-    claimed(stage, support1=600)
-    found = shown(of(stage, Fastly(stage.settings.model_copy(update={"status_name": "another-name"}), TOKEN, ask)))
+def test_show_says_what_it_can_where_the_edge_is_silent(standin_edge: StandinEdge) -> None:
+    claimed(standin_edge, support1=600)
+    found = shown(
+        edge_side(
+            standin_edge, Fastly(standin_edge.settings.model_copy(update={"status_name": "another-name"}), TOKEN, ask)
+        )
+    )
 
     assert [claim["id"] for claim in found["claims"]] == ["support1"]
     assert "another-name" in found["edge"]["error"]
-    assert "unknown" in grace_text(found)
+    assert "unknown" in show.text(found)
 
 
 # -- a service without a file ---------------------------------------------------------------------------------------
 
 
-def in_empty_folder(folder: Path, stage: Stage, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    quick = {"EDGEGUARD_EDGE__API_URL": stage.ready["api_url"], "EDGEGUARD_EDGE__PROPAGATION": "0.05"}
+def in_empty_folder(
+    folder: Path, standin_edge: StandinEdge, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    quick = {"EDGEGUARD_EDGE__API_URL": standin_edge.ready["api_url"], "EDGEGUARD_EDGE__PROPAGATION": "0.05"}
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("EDGEGUARD_", "FASTLY_"))}
     return subprocess.run(
         [sys.executable, "-m", "edgeguard", "grace", *arguments],
@@ -326,48 +318,53 @@ def in_empty_folder(folder: Path, stage: Stage, *arguments: str, **variables: st
     )
 
 
-def test_a_token_that_may_only_read_has_written_nothing_and_nothing_is_to_be_taken_back(stage: Stage) -> None:
-    stage.control("POST", "/plants", {"tokens": {TOKEN: {"scopes": ["global:read"]}}})
+def test_a_token_that_may_only_read_has_written_nothing_and_nothing_is_to_be_taken_back(
+    standin_edge: StandinEdge,
+) -> None:
+    standin_edge.control("POST", "/plants", {"tokens": {TOKEN: {"scopes": ["global:read"]}}})
     try:
-        for claim in (lambda: extend(of(stage)), lambda: pipeline.pre(of(stage), stop=Stop(), lasting=HOUR)):
+        for claim in (
+            lambda: extend(edge_side(standin_edge)),
+            lambda: pipeline.pre(edge_side(standin_edge), stop=Stop(), lasting=HOUR),
+        ):
             with pytest.raises(EdgeUnauthorized) as refused:
                 claim()
             said = f"{refused.value.message} {refused.value.remedy}"
             assert not [slot for slot in SLOTS if slot in said], said
     finally:
-        stage.control("DELETE", "/plants")
-    assert in_force(stage) == BASE
+        standin_edge.control("DELETE", "/plants")
+    assert in_force(standin_edge) == BASE
 
 
-def test_a_service_s_id_and_a_token_are_enough(stage: Stage, tmp_path: Path) -> None:
+def test_a_service_s_id_and_a_token_are_enough(standin_edge: StandinEdge, tmp_path: Path) -> None:
     """Its policy tells base, ceiling and names, its domain where visitors come in."""
-    service = stage.ready["service_id"]
-    made = in_empty_folder(tmp_path, stage, "extend", "--service", service, "--for", "20m", "--json")
-    seen = in_empty_folder(tmp_path, stage, "show", "--service", service, "--json")
-    freed = in_empty_folder(tmp_path, stage, "release", "--service", service, "support1")
+    service = standin_edge.ready["service_id"]
+    made = in_empty_folder(tmp_path, standin_edge, "extend", "--service", service, "--for", "20m", "--json")
+    seen = in_empty_folder(tmp_path, standin_edge, "show", "--service", service, "--json")
+    freed = in_empty_folder(tmp_path, standin_edge, "release", "--service", service, "support1")
 
     assert made.returncode == 0, made.stderr
     assert json.loads(made.stdout)["grace"] == BASE + 1200
     found = json.loads(seen.stdout)
     assert (found["base"], found["ceiling"], found["in_force"]) == (BASE, CEILING, BASE + 1200)
     assert freed.returncode == 0, freed.stderr
-    assert in_force(stage) == BASE
+    assert in_force(standin_edge) == BASE
     assert list(tmp_path.iterdir()) == []
     assert TOKEN not in made.stdout + made.stderr + seen.stdout + seen.stderr
 
 
 @pytest.mark.parametrize("arguments", [["show"], ["show", "site", "--service", "abc"], ["show", "--service", "a/b"]])
-def test_nonsense_is_bad_usage(stage: Stage, tmp_path: Path, arguments: list[str]) -> None:
-    done = in_empty_folder(tmp_path, stage, *arguments)
+def test_nonsense_is_bad_usage(standin_edge: StandinEdge, tmp_path: Path, arguments: list[str]) -> None:
+    done = in_empty_folder(tmp_path, standin_edge, *arguments)
 
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
 
 @pytest.fixture
-def read(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ServiceOnly]:
-    def of_service(service: str = stage.ready["service_id"], **variables: str) -> ServiceOnly:
-        told = {"EDGEGUARD_EDGE__API_URL": stage.ready["api_url"], "FASTLY_API_TOKEN": TOKEN, **variables}
+def read(standin_edge: StandinEdge, monkeypatch: pytest.MonkeyPatch) -> Callable[..., ServiceOnly]:
+    def of_service(service: str = standin_edge.ready["service_id"], **variables: str) -> ServiceOnly:
+        told = {"EDGEGUARD_EDGE__API_URL": standin_edge.ready["api_url"], "FASTLY_API_TOKEN": TOKEN, **variables}
         for name, value in told.items():
             monkeypatch.setenv(name, value)
         return ServiceOnly.read(service)
@@ -376,23 +373,25 @@ def read(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Service
 
 
 def test_a_variable_names_the_front_door_where_the_domains_don_t(
-    stage: Stage, read: Callable[..., ServiceOnly]
+    standin_edge: StandinEdge, read: Callable[..., ServiceOnly]
 ) -> None:
-    given = stage.ready["edge_url"].replace("127.0.0.1", "localhost")
+    given = standin_edge.ready["edge_url"].replace("127.0.0.1", "localhost")
 
-    assert read().settings.edge.url == stage.ready["edge_url"]
+    assert read().settings.edge.url == standin_edge.ready["edge_url"]
     assert read(EDGEGUARD_EDGE__URL=given).settings.edge.url == given
 
 
-def test_what_is_no_service_with_our_policy_is_said(stage: Stage, read: Callable[..., ServiceOnly]) -> None:
+def test_what_is_no_service_with_our_policy_is_said(
+    standin_edge: StandinEdge, read: Callable[..., ServiceOnly]
+) -> None:
     with pytest.raises(EdgeError, match="there is no Fastly service"):
         read("SU1Z0isxPaozGVKXdv0eY")
     with pytest.raises(UsageError, match="another service"):
         read(EDGEGUARD_EDGE__SERVICE="another")
-    installed = stage.installed
+    installed = standin_edge.installed
     try:
-        stage.install([Snippet("others", "recv", 100, "# nothing of ours")])
+        standin_edge.install([Snippet("others", "recv", 100, "# nothing of ours")])
         with pytest.raises(UsageError, match="no policy"):
-            read(EDGEGUARD_EDGE__SERVICE=stage.ready["service_id"])
+            read(EDGEGUARD_EDGE__SERVICE=standin_edge.ready["service_id"])
     finally:
-        stage.install(installed)
+        standin_edge.install(installed)

@@ -14,15 +14,12 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from edgeguard.times import rfc3339
-from tests.edge.stage import TOKEN, Stage, running
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.edge.standin_edge import TOKEN, StandinEdge
 
 ROOT = Path(__file__).parents[2]
 FORMATS = ("text", "json", "nagios", "prometheus")
@@ -44,14 +41,14 @@ class Ran:
 class Site:
     """An environment without a cluster: an edge, a switchable origin, and a monitor that asks."""
 
-    stage: Stage
+    standin_edge: StandinEdge
     folder: Path
     pages: list[str] = field(default_factory=list)
     origins: list[str] = field(default_factory=list)
     more: str = ""
 
     def write(self) -> Path:
-        settings = self.stage.settings
+        settings = self.standin_edge.settings
         config = self.folder / "config"
         config.mkdir(exist_ok=True)
         (config / "site.toml").write_text(
@@ -87,7 +84,9 @@ class Site:
         """To probe the same environment with another front door."""
         command = self.command(*arguments)
         file = self.folder / "config" / "site.toml"
-        file.write_text(file.read_text().replace(self.stage.url, f"http://127.0.0.1:{front_door.getsockname()[1]}"))
+        file.write_text(
+            file.read_text().replace(self.standin_edge.url, f"http://127.0.0.1:{front_door.getsockname()[1]}")
+        )
         return command
 
     def ask(self, *arguments: str) -> dict[str, Any]:
@@ -97,30 +96,31 @@ class Site:
 
     def page(self, cache: str = "max-age=10", more: dict[str, str] | None = None) -> str:
         """A page that anonymous visitors ask for, and the edge has a copy of."""
-        path = self.stage.page(cache=cache, more=more)
+        path = self.standin_edge.page(cache=cache, more=more)
         self.pages.append(path)
-        self.stage.get(path)
+        self.standin_edge.get(path)
         return path
 
     def close(self, *, seconds: float, deploy: str = "d-7") -> None:
         """As a gate closes: every path is refused, and the answer says until when."""
-        self.stage.origin.refusal = {"Edgeguard-Closed": f"{deploy}; until={rfc3339(self.stage.now() + seconds)}"}
-        self.stage.origin.closed = True
+        self.standin_edge.origin.refusal = {
+            "Edgeguard-Closed": f"{deploy}; until={rfc3339(self.standin_edge.now() + seconds)}"
+        }
+        self.standin_edge.origin.closed = True
 
 
 @pytest.fixture(scope="module")
-def module_stage() -> Iterator[Stage]:
-    with running() as stage:
-        stage.origin.pages["/health"] = (200, {"Cache-Control": "no-store"})
-        yield stage
+def module_standin_edge(module_standin_edge: StandinEdge) -> StandinEdge:
+    module_standin_edge.origin.pages["/health"] = (200, {"Cache-Control": "no-store"})
+    return module_standin_edge
 
 
 @pytest.fixture
-def site(module_stage: Stage, tmp_path: Path) -> Site:
-    module_stage.reset()
-    module_stage.install(module_stage.policy())
-    module_stage.write({})
-    return Site(module_stage, tmp_path)
+def site(module_standin_edge: StandinEdge, tmp_path: Path) -> Site:
+    module_standin_edge.reset()
+    module_standin_edge.install(module_standin_edge.policy())
+    module_standin_edge.write({})
+    return Site(module_standin_edge, tmp_path)
 
 
 # -- before, during and after a closure; an outage -------------------------------------------------------------------
@@ -138,13 +138,13 @@ def test_a_site_that_is_well(site: Site) -> None:
 
 def test_a_closure_is_no_fault_until_it_was_to_end(site: Site) -> None:
     site.page(cache="max-age=10")
-    site.stage.claim(grace=1000, last=2000)
-    site.stage.later(20)
+    site.standin_edge.claim(grace=1000, last=2000)
+    site.standin_edge.later(20)
     site.close(seconds=100)
     during = site.ask()
-    site.stage.later(101)
+    site.standin_edge.later(101)
     over = site.ask()
-    site.stage.origin.closed = False
+    site.standin_edge.origin.closed = False
     after = site.ask()
 
     assert (during["state"], during["closed"]["deploy"]) == ("ok", "d-7")
@@ -158,8 +158,8 @@ def test_a_closure_is_no_fault_until_it_was_to_end(site: Site) -> None:
 
 def test_while_on_hold_copies_are_no_fault(site: Site) -> None:
     site.page(cache="max-age=10")
-    site.stage.claim(grace=1000, last=2000, hold=1000)
-    site.stage.later(20)
+    site.standin_edge.claim(grace=1000, last=2000, hold=1000)
+    site.standin_edge.later(20)
     found = site.ask()
 
     assert (found["state"], found["pages"][0]["stale"], found["grace"]["hold"]) == ("ok", "hold", True)
@@ -168,13 +168,13 @@ def test_while_on_hold_copies_are_no_fault(site: Site) -> None:
 @pytest.mark.parametrize("how", ["5xx", "refused"])
 def test_an_outage_is_critical_and_tells_how_long_copies_last(site: Site, how: str) -> None:
     site.page(cache="max-age=10")
-    site.stage.claim("support1", grace=1000, last=2000)
-    site.stage.later(20)
+    site.standin_edge.claim("support1", grace=1000, last=2000)
+    site.standin_edge.later(20)
     if how == "refused":
-        site.stage.origin.down()
+        site.standin_edge.origin.down()
     else:
-        site.stage.origin.refusal = {}
-        site.stage.origin.closed = True
+        site.standin_edge.origin.refusal = {}
+        site.standin_edge.origin.closed = True
     found = site.ask()
 
     assert (found["state"], found["closed"], found["front_door"]["status"]) == (
@@ -188,19 +188,19 @@ def test_an_outage_is_critical_and_tells_how_long_copies_last(site: Site, how: s
 
 def test_a_page_that_is_stale_although_nothing_is_planned_is_a_warning(site: Site) -> None:
     path = site.page(cache="max-age=10")
-    site.stage.later(20)
-    site.stage.origin.pages[path] = (500, {})
+    site.standin_edge.later(20)
+    site.standin_edge.origin.pages[path] = (500, {})
     found = site.ask()
 
     assert (found["state"], found["front_door"]["status"]) == ("warning", 200)
     assert "served stale" in found["summary"]
     assert "runway" in found["summary"]
-    site.stage.later(60)
+    site.standin_edge.later(60)
     assert site.ask()["state"] == "critical"  # the copy is too old now, and visitors get the error
 
 
 def test_a_page_without_a_copy_does_not_make_a_planned_closure_a_fault(site: Site) -> None:
-    site.pages.append(site.stage.page())
+    site.pages.append(site.standin_edge.page())
     site.close(seconds=100)
     found = site.ask()
 
@@ -213,26 +213,26 @@ def test_a_page_without_a_copy_does_not_make_a_planned_closure_a_fault(site: Sit
     ["", "d1", "d1; until=soon", "d1; until=2020-01-01T00:00:00", "d1; until=2999-01-01T00:00:00Z", "; until=\x80"],
 )
 def test_a_closure_without_an_end_that_counts_is_an_outage(site: Site, said: str) -> None:
-    site.stage.origin.refusal = {"Edgeguard-Closed": said}
-    site.stage.origin.closed = True
+    site.standin_edge.origin.refusal = {"Edgeguard-Closed": said}
+    site.standin_edge.origin.closed = True
 
     assert site.ask()["state"] == "critical"
 
 
 def test_a_page_that_says_closed_without_being_so_is_open(site: Site) -> None:
-    site.stage.origin.pages["/health"] = (
+    site.standin_edge.origin.pages["/health"] = (
         200,
         {"Cache-Control": "no-store", "Edgeguard-Closed": "d1; until=2020-01-01"},
     )
     try:
         assert site.ask()["closed"] is None
     finally:
-        site.stage.origin.pages["/health"] = (200, {"Cache-Control": "no-store"})
+        site.standin_edge.origin.pages["/health"] = (200, {"Cache-Control": "no-store"})
 
 
 def test_the_end_is_judged_by_the_edges_clock(site: Site) -> None:
     """A small machine's clock may be wrong by an hour; the gate's and the edge's are kept right."""
-    site.stage.later(3600)
+    site.standin_edge.later(3600)
     site.close(seconds=100)
 
     found = site.ask()
@@ -244,17 +244,17 @@ def test_the_end_is_judged_by_the_edges_clock(site: Site) -> None:
 
 def test_a_claim_that_ends_sooner_ends_the_runway(site: Site) -> None:
     site.page(cache="max-age=10")
-    site.stage.claim("support1", grace=3000, last=200)
-    site.stage.later(100)
+    site.standin_edge.claim("support1", grace=3000, last=200)
+    site.standin_edge.later(100)
 
-    site.stage.origin.down()
+    site.standin_edge.origin.down()
     assert 90 < site.ask()["runway"] <= 101  # not 3000 less what it is old
 
 
 def test_a_softly_purged_page_has_an_unknown_runway(site: Site) -> None:
     site.page(cache="max-age=600", more={"Surrogate-Key": "k"})
-    site.stage.purge("k", soft=True)
-    site.stage.origin.down()
+    site.standin_edge.purge("k", soft=True)
+    site.standin_edge.origin.down()
     found = site.ask("-c", "10")
 
     assert (found["runway"], found["unknown"]) == (None, ["runway"])
@@ -275,10 +275,10 @@ def test_a_softly_purged_page_has_an_unknown_runway(site: Site) -> None:
 )
 def test_thresholds_are_held_against_the_runway_of_a_closure(site: Site, arguments: list[str], code: int) -> None:
     site.page(cache="max-age=10")
-    site.stage.claim(grace=1000, last=2000)
+    site.standin_edge.claim(grace=1000, last=2000)
     well = site.probe(*arguments)
     site.close(seconds=100)
-    site.stage.later(20)
+    site.standin_edge.later(20)
 
     assert (well.code, site.probe(*arguments).code) == (0, code)
 
@@ -311,17 +311,19 @@ def test_where_the_services_own_setting_carries_the_grace_no_policy_is_missed(si
 
 @pytest.mark.parametrize(("status", "state"), [(200, "ok"), (404, "critical"), (301, "critical"), (500, "critical")])
 def test_only_a_200_of_the_health_page_is_well(site: Site, status: int, state: str) -> None:
-    site.stage.origin.pages["/health"] = (status, {"Cache-Control": "no-store"})
+    site.standin_edge.origin.pages["/health"] = (status, {"Cache-Control": "no-store"})
     try:
         assert site.ask()["state"] == state
     finally:
-        site.stage.origin.pages["/health"] = (200, {"Cache-Control": "no-store"})
+        site.standin_edge.origin.pages["/health"] = (200, {"Cache-Control": "no-store"})
 
 
 def test_an_origin_that_fails_behind_a_good_front_door_is_a_warning(site: Site) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        site.origins = [f"http://127.0.0.1:{port}/health" for port in (site.stage.origin.port, nobody.getsockname()[1])]
+        site.origins = [
+            f"http://127.0.0.1:{port}/health" for port in (site.standin_edge.origin.port, nobody.getsockname()[1])
+        ]
         found = site.ask()
 
     assert ([origin["status"] for origin in found["origins"]], found["state"]) == ([200, None], "warning")
@@ -362,17 +364,17 @@ def drip(server: socket.socket, done: threading.Event) -> None:
 @pytest.mark.parametrize("how", FORMATS)
 def test_every_language_says_the_same(site: Site, how: str) -> None:
     site.page(cache="max-age=10")
-    site.stage.claim(grace=1000, last=2000)
+    site.standin_edge.claim(grace=1000, last=2000)
     codes = [state_of(site.probe("--format", how), how)]
-    site.stage.later(20)
+    site.standin_edge.later(20)
     site.close(seconds=100)
     codes.append(state_of(site.probe("--format", how), how))
-    site.stage.later(200)
+    site.standin_edge.later(200)
     codes.append(state_of(site.probe("--format", how), how))
-    site.stage.origin.down()
+    site.standin_edge.origin.down()
     codes.append(state_of(site.probe("--format", how), how))
-    site.stage.origin.up()
-    site.stage.origin.closed = False
+    site.standin_edge.origin.up()
+    site.standin_edge.origin.closed = False
     codes.append(state_of(site.probe("--format", how), how))
 
     assert codes == [0, 0, 2, 2, 0]
@@ -407,8 +409,8 @@ def test_prometheus_gets_gauges_that_promtool_likes(site: Site) -> None:
         assert os.environ.get("CI") != "true", "scripts/test installs promtool"
         pytest.skip("there is no promtool: scripts/test fetches it")
     site.page(cache="max-age=10")
-    site.origins = [f"http://127.0.0.1:{site.stage.origin.port}/health"]
-    site.stage.claim("support3", grace=1000, last=2000)
+    site.origins = [f"http://127.0.0.1:{site.standin_edge.origin.port}/health"]
+    site.standin_edge.claim("support3", grace=1000, last=2000)
     well = site.probe("--format", "prometheus").out
     site.close(seconds=100)
     closed = site.probe("--format", "prometheus").out
@@ -438,7 +440,7 @@ def test_the_sample_for_nagios(site: Site) -> None:
     site.page()
     assert sample(site, "nagios", "site").out.startswith("EDGEGUARD OK - site: ")
     site.close(seconds=100)
-    site.stage.later(20)
+    site.standin_edge.later(20)
     assert [sample(site, "nagios", "site", *limits).code for limits in ([], ["20s", "10s"])] == [2, 0]
     assert [sample(site, "nagios", *wrong).code for wrong in ([], ["nowhere"])] == [3, 3]
 
@@ -448,7 +450,7 @@ def test_the_sample_for_a_textfile_collector(site: Site) -> None:
     folder.mkdir()
     assert sample(site, "textfile", "site", str(folder)).code == 0
     well = (folder / "edgeguard_site.prom").read_text()
-    site.stage.origin.down()
+    site.standin_edge.origin.down()
     assert sample(site, "textfile", "site", str(folder)).code == 0  # cron would write mail for any other
     down = (folder / "edgeguard_site.prom").read_text()
 
@@ -527,12 +529,14 @@ def test_nothing_is_written_and_no_token_is_needed(site: Site, token: str | None
     site.page()
     site.write()
     there = sorted(site.folder.rglob("*"))
-    asked = len(site.stage.control("GET", "/history"))
+    asked = len(site.standin_edge.control("GET", "/history"))
     ran = site.probe(token=token)
 
     assert ran.code == 0
     assert sorted(site.folder.rglob("*")) == there
-    assert site.stage.control("GET", "/history")[asked:] == []  # the API, which is where something could be changed
+    assert (
+        site.standin_edge.control("GET", "/history")[asked:] == []
+    )  # the API, which is where something could be changed
     assert token is None or token not in ran.out
 
 
@@ -561,9 +565,9 @@ def test_fifty_at_once(site: Site) -> None:
 
 
 def test_every_finding_is_explained() -> None:
-    source = (ROOT / "edgeguard" / "health" / "judge.py").read_text(encoding="utf-8")
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## For monitors")[2].partition("\n## ")[0]
+    source = (ROOT / "edgeguard" / "monitor" / "judge.py").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "monitors.md").read_text(encoding="utf-8")
     found = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
 
     assert found
-    assert {name for name in found if f"`{name}`" not in section} == set()
+    assert {name for name in found if f"`{name}`" not in page} == set()

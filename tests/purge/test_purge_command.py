@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard.cli import main
-from tests.edge.stage import TOKEN, Stage, running
+from tests.edge.standin_edge import TOKEN, StandinEdge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
 @dataclass
 class Site:
-    """The stage, with an environment's file."""
+    """A running stand-in, with an environment's file."""
 
-    stage: Stage
+    standin_edge: StandinEdge
     config: Path
 
     def purge(self, *arguments: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
@@ -45,58 +44,57 @@ class Site:
 
     def purged(self) -> list[dict[str, Any]]:
         """The purges that the API was asked for since the test began."""
-        rows: list[dict[str, Any]] = self.stage.control("GET", "/history")[self._since :]
+        rows: list[dict[str, Any]] = self.standin_edge.control("GET", "/history")[self._since :]
         return [row for row in rows if "/purge" in row["path"]]
 
     def begin(self) -> None:
-        self._since = len(self.stage.control("GET", "/history"))
+        self._since = len(self.standin_edge.control("GET", "/history"))
 
 
 @pytest.fixture(scope="module")
-def _site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running() as stage:
-        stage.install(stage.policy())
-        config = tmp_path_factory.mktemp("config")
-        (config / "production.toml").write_text(
-            f"""
-            [edge]
-            service = "{stage.ready["service_id"]}"
-            url = "{stage.ready["edge_url"]}"
-            health_url = "{stage.ready["edge_url"]}/health"
-            api_url = "{stage.ready["api_url"]}"
-            token_file = "{config}/token"
-            [purge]
-            pace = 0.01
-            """
-        )
-        (config / "token").touch(0o600)
-        (config / "token").write_text(TOKEN)
-        yield Site(stage, config)
+def _site(module_standin_edge: StandinEdge, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    module_standin_edge.install(module_standin_edge.policy())
+    config = tmp_path_factory.mktemp("config")
+    (config / "production.toml").write_text(
+        f"""
+        [edge]
+        service = "{module_standin_edge.ready["service_id"]}"
+        url = "{module_standin_edge.ready["edge_url"]}"
+        health_url = "{module_standin_edge.ready["edge_url"]}/health"
+        api_url = "{module_standin_edge.ready["api_url"]}"
+        token_file = "{config}/token"
+        [purge]
+        pace = 0.01
+        """
+    )
+    (config / "token").touch(0o600)
+    (config / "token").write_text(TOKEN)
+    return Site(module_standin_edge, config)
 
 
 @pytest.fixture
 def site(_site: Site) -> Site:
     """Well, and with no deploy under way."""
-    _site.stage.reset()
-    _site.stage.origin.pages["/health"] = (200, {"Cache-Control": "no-store"})
-    _site.stage.write({})
+    _site.standin_edge.reset()
+    _site.standin_edge.origin.pages["/health"] = (200, {"Cache-Control": "no-store"})
+    _site.standin_edge.write({})
     _site.begin()
     return _site
 
 
 def test_keys_and_pages_are_purged_softly_and_the_ids_are_told(site: Site) -> None:
-    path = site.stage.page(cache="max-age=1000", more={"Surrogate-Key": "news sport"})
-    other = site.stage.page(cache="max-age=1000")
+    path = site.standin_edge.page(cache="max-age=1000", more={"Surrogate-Key": "news sport"})
+    other = site.standin_edge.page(cache="max-age=1000")
     for page in (path, other):
-        site.stage.get(page)
-    done = site.purge("--key", "news", "--key", "front", "--url", site.stage.ready["edge_url"] + other)
+        site.standin_edge.get(page)
+    done = site.purge("--key", "news", "--key", "front", "--url", site.standin_edge.ready["edge_url"] + other)
     assert done.returncode == 0, done.stderr
     assert [row.get("keys") for row in site.purged()] == [["news", "front"], None]
     assert all(row["soft"] for row in site.purged())
     assert "soft-purged 2 keys and 1 URL in 2 requests; ids " in done.stdout
     for page in (path, other):
-        site.stage.get(page)
-        assert site.stage.asked(page) == 2
+        site.standin_edge.get(page)
+        assert site.standin_edge.asked(page) == 2
 
 
 def test_a_pipeline_gets_one_object(site: Site) -> None:
@@ -143,10 +141,10 @@ def test_a_page_of_another_host_is_purged_with_a_warning(site: Site) -> None:
 
 
 def test_all_needs_the_policy(site: Site) -> None:
-    names = [snippet.name for snippet in site.stage.policy()]
-    site.stage.control("POST", "/plants", {"remove": {"snippet": names}})
+    names = [snippet.name for snippet in site.standin_edge.policy()]
+    site.standin_edge.control("POST", "/plants", {"remove": {"snippet": names}})
     done = site.purge("--all")
-    site.stage.control("DELETE", "/plants")
+    site.standin_edge.control("DELETE", "/plants")
     assert (done.returncode, site.purged()) == (4, [])
     assert "--all --hard" in done.stderr
     done = site.purge("--all", EDGEGUARD_EDGE__MECHANISM="settings")
@@ -184,20 +182,20 @@ def test_nonsense_is_refused_before_anything_is_asked(
     (tmp_path / "empty").write_text("\n  \n")
     (tmp_path / "binary").write_bytes(bytes(range(256)))
     (tmp_path / "bad").write_text("good\n\ntwo words\n")
-    asked = len(site.stage.control("GET", "/history"))
+    asked = len(site.standin_edge.control("GET", "/history"))
     given = [argument.replace("FOLDER", str(tmp_path)) for argument in arguments]
     assert main(["purge", "production", "--config", str(site.config), *given]) == 2
     said = capsys.readouterr()
     assert part in said.err
     assert (said.out, said.err.count("\n")) == ("", 2), "a message, and what to do"
-    assert len(site.stage.control("GET", "/history")) == asked
+    assert len(site.standin_edge.control("GET", "/history")) == asked
 
 
 # -- while closed ----------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_purged_while_the_origin_is_closed(site: Site) -> None:
-    site.stage.origin.closed = True
+    site.standin_edge.origin.closed = True
     for more in ((), ("--hard",), ("--accept", "origins-sick", "--accept", "deploy-claim")):
         done = site.purge("--key", "news", *more)
         assert (done.returncode, site.purged()) == (3, []), done.stderr
@@ -208,9 +206,9 @@ def test_nothing_is_purged_while_the_origin_is_closed(site: Site) -> None:
 @pytest.mark.parametrize("sign", ["deploy-claim", "origins-sick"])
 def test_signs_of_a_closure_can_be_passed_over_by_name(site: Site, sign: str) -> None:
     if sign == "deploy-claim":
-        site.stage.claim(grace=100)
+        site.standin_edge.claim(grace=100)
     else:
-        site.stage.origin.pages["/health"] = (503, {})
+        site.standin_edge.origin.pages["/health"] = (503, {})
     done = site.purge("--key", "news")
     assert (done.returncode, site.purged()) == (4, []), done.stderr
     assert f"--accept {sign}" in done.stderr
@@ -219,7 +217,7 @@ def test_signs_of_a_closure_can_be_passed_over_by_name(site: Site, sign: str) ->
 
 
 def test_a_claim_of_support_is_no_reason(site: Site) -> None:
-    site.stage.claim("support3", grace=100)
+    site.standin_edge.claim("support3", grace=100)
     assert site.purge("--key", "news").returncode == 0
 
 
@@ -235,7 +233,7 @@ def test_a_list_is_given_up_where_the_origin_is_closed_meanwhile(site: Site) -> 
     process.stdin = None
     while not site.purged():
         assert process.poll() is None
-    site.stage.origin.closed = True
+    site.standin_edge.origin.closed = True
     _, said = process.communicate(timeout=60)
     made = len(site.purged())
     assert process.returncode == 3

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeguard.cluster.host import manifest
+from edgeguard.cluster.host import images, manifest
 from edgeguard.errors import UsageError
 from edgeguard.rehearsal import repository
 from edgeguard.release import image
@@ -134,7 +134,7 @@ def test_the_deploy_hook_leaves_its_lines_on_a_mount_and_the_tree_as_it_is(world
     assert [line.split(" ", 1)[1] for line in lines] == [
         f"{what} on web2 for {release.tree[:12]}" for what in ("started", "done")
     ]
-    assert image.verify(release.folder) == []
+    assert images.verify(release.folder) == []
 
 
 def test_the_next_release_looks_different(tmp_path: Path) -> None:

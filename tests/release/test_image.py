@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeguard.cluster.host import images
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import process, seclusion
 from edgeguard.release import image
@@ -110,7 +111,7 @@ def test_the_tree_is_built_where_it_runs_and_frozen(world: World) -> None:
     assert not (release.folder / "tmp").exists()
     every = [release.folder, *release.folder.rglob("*")]
     assert [path for path in every if not path.is_symlink() and path.stat().st_mode & 0o222] == []
-    assert image.verify(release.folder) == []
+    assert images.verify(release.folder) == []
     assert release == image.load(release.folder)
 
 
@@ -135,7 +136,7 @@ def test_the_identity_is_that_of_the_content(world: World) -> None:
     """Built anew from the same inputs it is the same, and times play no part."""
     world.commit(hook("date +%s.%N > /dev/null; touch made; mkdir -p __pycache__; date +%N > __pycache__/a.pyc"))
     first = world.build()
-    image.remove(first.folder)
+    images.remove(first.folder)
 
     assert first.digest == world.build().digest
 
@@ -147,17 +148,17 @@ def test_it_does_not_depend_on_who_builds(world: World) -> None:
         + "mounts: {'a/new/place': {source: local}}\n",
         **{"folder/in/tree": ""},
     )
-    images = []
+    found = []
     for mask in (0o022, 0o077, 0o002):
         before = os.umask(mask)
         try:
             release = world.build()
         finally:
             os.umask(before)
-        images.append((release.digest, (release.folder / "manifest").read_text(encoding="utf-8")))
-        image.remove(release.folder)
+        found.append((release.digest, (release.folder / "manifest").read_text(encoding="utf-8")))
+        images.remove(release.folder)
 
-    assert images[0] == images[1] == images[2]
+    assert found[0] == found[1] == found[2]
 
 
 def test_a_named_build_variable_is_an_input(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +190,7 @@ def test_a_build_sees_no_secret(world: World, monkeypatch: pytest.MonkeyPatch) -
 IN_A_PROCESS_WITH_A_TOKEN = """
 import os, sys
 from pathlib import Path
-from edgeguard import image
+from edgeguard.release import image
 from edgeguard.settings import ApplicationSettings
 
 settings = ApplicationSettings(repository=sys.argv[1], branch="main")
@@ -224,7 +225,7 @@ def test_a_program_that_is_run_alone_ends_as_it_would(tmp_path: Path) -> None:
 
     def run(*argv: str) -> int:
         env = {"PATH": os.environ["PATH"]}
-        command = seclusion.alone(argv, env)
+        command = seclusion.secluded(argv, env)
         return process.run(command, cwd=tmp_path, env=env, limit=60, cancelled=lambda: False, output=said.append)
 
     assert [run("sh", "-c", f"exit {code}") for code in (0, 7, 255)] == [0, 7, 255]
@@ -358,7 +359,7 @@ def test_an_image_that_was_changed_is_built_anew_unless_a_server_uses_it(world: 
     again = world.build()
 
     assert (again.reused, again.differs, file.read_text()) == (False, (), "a")
-    assert image.verify(again.folder) == []
+    assert images.verify(again.folder) == []
     assert first.digest == again.digest
     assert f"{first.folder} is not as it was built: app/a was changed. It is built anew" in world.said
 
@@ -379,7 +380,7 @@ def test_mounts_lead_out_of_the_frozen_tree_and_outlive_it(world: World) -> None
     assert (second.folder / "app/var/data/kept").read_text() == "kept"
     assert list((first.folder / "app/cache").iterdir()) == []
     assert world.root / "mounts/c" == (first.folder / "app/cache").readlink()
-    image.remove(first.folder)
+    images.remove(first.folder)
     assert (world.root / "mounts/var/data/kept").read_text() == "kept"
 
 
@@ -418,7 +419,7 @@ def test_verify_names_what_differs(world: World, harm: object, said: str) -> Non
         (app / "a").chmod(0o444)
     app.chmod(0o555)
 
-    assert [said] == image.verify(release.folder)
+    assert [said] == images.verify(release.folder)
 
 
 def test_verify_finds_a_changed_manifest(world: World) -> None:
@@ -428,7 +429,7 @@ def test_verify_finds_a_changed_manifest(world: World) -> None:
     manifest.chmod(0o644)
     manifest.write_text(manifest.read_text().replace("0444", "0644"))
 
-    assert image.verify(release.folder) == ["the manifest was changed"]
+    assert images.verify(release.folder) == ["the manifest was changed"]
 
 
 @pytest.mark.parametrize("ref", ["nowhere", "-rf", "HEAD:.platform.app.yaml", "0" * 40, ""])
@@ -534,7 +535,7 @@ def test_python_has_a_private_toolchain(world: World) -> None:
     assert [str(toolchain), str(toolchain / "bin/pip")] == (release.folder / "app/prefix").read_text().split()
     assert list((release.folder / "app/__pycache__").glob("m.*.pyc")) != []
     assert list((release.folder / "home").iterdir()) == []
-    assert image.verify(release.folder) == []
+    assert images.verify(release.folder) == []
 
 
 def test_a_path_may_have_a_space_in_it(tmp_path: Path) -> None:
@@ -546,7 +547,7 @@ def test_a_path_may_have_a_space_in_it(tmp_path: Path) -> None:
     release = world.build()
 
     assert [path.name.partition(".")[0] for path in (release.folder / "app/__pycache__").iterdir()] == ["m"]
-    assert image.verify(release.folder) == []
+    assert images.verify(release.folder) == []
 
 
 def test_another_version_than_the_types_is_used_with_a_warning(world: World) -> None:

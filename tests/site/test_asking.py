@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard.errors import OriginsUnhealthy
-from edgeguard.monitor import ask as by_standard_library
 from edgeguard.site.asking import ask as by_httpx
+from edgeguard.site.light import ask as by_standard_library
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgeguard.site.asking import Answer
 
 
-@pytest.fixture(params=[by_httpx, by_standard_library.ask], ids=["httpx", "standard library"])
+@pytest.fixture(params=[by_httpx, by_standard_library], ids=["httpx", "standard library"])
 def ask(request: pytest.FixtureRequest) -> Callable[..., Answer]:
     asks: Callable[..., Answer] = request.param
     return asks

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard.settings import EdgeSettings, VisitorsSettings
-from edgeguard.site.visitors import Sample, Visitors, read, summarize
+from edgeguard.site.samples import Sample, read, summarize
+from edgeguard.site.visitors import Visitors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

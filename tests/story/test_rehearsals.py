@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.story.worlds import LONG, Ended, edgeguard, processes
+from tests.staying_rehearsal import PATIENCE
+from tests.story.rehearsal import Ended, edgeguard, processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ AT_ONCE = 2  # a rehearsal mostly waits
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class EndedRehearsal:
     ended: Ended
     left: set[int]  # processes
     traces: list[Path]
@@ -43,7 +44,7 @@ class Rehearsals:
     def __init__(self, folder: Path, wanted: list[tuple[str, ...]]) -> None:
         self._pool = ThreadPoolExecutor(AT_ONCE)
         self._folder = folder
-        self._begun: dict[tuple[str, ...], Future[Rehearsal]] = {}
+        self._begun: dict[tuple[str, ...], Future[EndedRehearsal]] = {}
         for arguments in wanted:
             self.begin(*arguments)
 
@@ -51,17 +52,17 @@ class Rehearsals:
         if arguments not in self._begun:
             self._begun[arguments] = self._pool.submit(self._run, self._folder / str(len(self._begun)), arguments)
 
-    def result(self, *arguments: str) -> Rehearsal:
+    def result(self, *arguments: str) -> EndedRehearsal:
         self.begin(*arguments)
         return self._begun[arguments].result()
 
     def end(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def _run(self, folder: Path, arguments: tuple[str, ...]) -> Rehearsal:
+    def _run(self, folder: Path, arguments: tuple[str, ...]) -> EndedRehearsal:
         folder.mkdir()
         ended = edgeguard("rehearse", "--json", *arguments, folder=folder)
-        return Rehearsal(ended, processes(folder) if sys.platform == "linux" else set(), list(folder.iterdir()))
+        return EndedRehearsal(ended, processes(folder) if sys.platform == "linux" else set(), list(folder.iterdir()))
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +78,8 @@ def rehearsals(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixture
 
 
 @pytest.fixture
-def rehearsal(rehearsals: Rehearsals, arguments: str) -> Rehearsal:
-    """One that has ended; whatever its outcome, nothing of it is left."""
+def rehearsal(rehearsals: Rehearsals, arguments: str) -> EndedRehearsal:
+    """A rehearsal that has ended. Whatever its outcome, nothing of it is left."""
     found = rehearsals.result(*arguments.split())
     assert found.report["event"] == "report", found.ended.said
     assert found.report["exit_code"] == found.ended.code
@@ -88,7 +89,7 @@ def rehearsal(rehearsals: Rehearsals, arguments: str) -> Rehearsal:
 
 
 @pytest.mark.parametrize("arguments", ["--unguarded edge --hook-seconds 2", "--unguarded claim --hook-seconds 4"])
-def test_without_the_guard_visitors_see_the_closure(rehearsal: Rehearsal) -> None:
+def test_without_the_guard_visitors_see_the_closure(rehearsal: EndedRehearsal) -> None:
     """So the check can fail. (Without a claim the base grace and the pages' TTL, 2 s together, hide the beginning.)"""
     assert rehearsal.ended.code == 0
     assert rehearsal.report["outcome"] == "deployed"
@@ -103,7 +104,7 @@ def test_without_the_guard_visitors_see_the_closure(rehearsal: Rehearsal) -> Non
         *(f"--fail {phase} --after-hook-failure rollback --hook-seconds 1" for phase in ("hook", "check", "healthy")),
     ],
 )
-def test_a_failure_after_the_close_brings_the_previous_release_back(rehearsal: Rehearsal, arguments: str) -> None:
+def test_a_failure_after_the_close_brings_the_previous_release_back(rehearsal: EndedRehearsal, arguments: str) -> None:
     report = rehearsal.report
 
     assert rehearsal.ended.code == 10
@@ -117,7 +118,7 @@ def test_a_failure_after_the_close_brings_the_previous_release_back(rehearsal: R
 
 
 @pytest.mark.parametrize("arguments", [f"--fail {phase} --hook-seconds 1" for phase in ("hook", "check", "healthy")])
-def test_a_failure_after_the_hook_leaves_the_cluster_closed_on_purpose(rehearsal: Rehearsal) -> None:
+def test_a_failure_after_the_hook_leaves_the_cluster_closed_on_purpose(rehearsal: EndedRehearsal) -> None:
     report = rehearsal.report
 
     assert rehearsal.ended.code == 11
@@ -130,7 +131,7 @@ def test_a_failure_after_the_hook_leaves_the_cluster_closed_on_purpose(rehearsal
 
 
 @pytest.mark.parametrize("arguments", ["--fail claim --hook-seconds 2"])
-def test_a_claim_that_fails_leaves_everything_as_it_was(rehearsal: Rehearsal) -> None:
+def test_a_claim_that_fails_leaves_everything_as_it_was(rehearsal: EndedRehearsal) -> None:
     report = rehearsal.report
 
     assert rehearsal.ended.code == 5
@@ -143,12 +144,16 @@ def test_a_claim_that_fails_leaves_everything_as_it_was(rehearsal: Rehearsal) ->
 @pytest.fixture(scope="module", params=["pypiserver", "http-server"])
 def others(
     request: pytest.FixtureRequest, rehearsals: Rehearsals, tmp_path_factory: pytest.TempPathFactory
-) -> Rehearsal:
+) -> EndedRehearsal:
     """The rehearsal of an application that others wrote, from its registry."""
     name = str(request.param)
     repository = tmp_path_factory.mktemp("others") / name
     fetched = subprocess.run(
-        [str(APPLICATIONS / "fetch"), name, str(repository)], capture_output=True, check=False, text=True, timeout=LONG
+        [str(APPLICATIONS / "fetch"), name, str(repository)],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=PATIENCE,
     )
     if fetched.returncode != 0 and "CI" not in os.environ:
         pytest.skip(f"{name} can't be had from its registry: {fetched.stderr.strip()[-200:]}")
@@ -156,7 +161,7 @@ def others(
     return rehearsals.result(str(repository))
 
 
-def test_applications_of_others_are_deployed_too(others: Rehearsal) -> None:
+def test_applications_of_others_are_deployed_too(others: EndedRehearsal) -> None:
     assert others.ended.code == 0, others.ended.said
     assert {server["release"] for server in others.report["servers"]} == {others.report["release"]}
     assert all(server["open"] for server in others.report["servers"])
@@ -165,5 +170,5 @@ def test_applications_of_others_are_deployed_too(others: Rehearsal) -> None:
     assert (others.left, others.traces) == (set(), [])
 
 
-def test_their_anonymous_visitors_see_no_error(others: Rehearsal) -> None:
+def test_their_anonymous_visitors_see_no_error(others: EndedRehearsal) -> None:
     assert others.anonymous["errors"] == 0

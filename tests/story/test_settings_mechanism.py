@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.story.observer import Post, history
-from tests.story.worlds import until, world
+from tests.story.rehearsal import rehearsing, until, visitor
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,21 +15,21 @@ if TYPE_CHECKING:
 def test_a_deploy_claims_nothing_and_says_so_and_visitors_are_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with world(tmp_path, "--hook-seconds", "1") as here:
+    with rehearsing(tmp_path, "--hook-seconds", "1") as rehearsal:
         monkeypatch.setenv("EDGEGUARD_EDGE__MECHANISM", "settings")
         state = tmp_path / "state"
-        refused = here.edgeguard("deploy", "rehearsal", "--state", state)
+        refused = rehearsal.edgeguard("deploy", "rehearsal", "--state", state)
         assert refused.code == 4
         assert "general.stale_if_error is off" in refused.said
         assert (refused.last["grace"]["mechanism"], refused.last["grace"]["base"]) == ("settings", 7 * 86_400)
-        assert here.edgeguard("edge", "install", "rehearsal").last["changed"] is True
-        before = len(history(here.ready["control_url"]))
-        with Post(here.ready["edge_url"]) as anonymous:
+        assert rehearsal.edgeguard("edge", "install", "rehearsal").last["changed"] is True
+        before = len(rehearsal.history())
+        with visitor(rehearsal.ready["edge_url"]) as anonymous:
             until(lambda: len(anonymous.answers) > 50)  # each page twice: the edge has a copy of it
-            deploy = here.edgeguard("deploy", "rehearsal", "--state", state)
+            deploy = rehearsal.edgeguard("deploy", "rehearsal", "--state", state)
             seen = len(anonymous.answers)
             until(lambda: len(anonymous.answers) > seen + 50)
-        asked = history(here.ready["control_url"])[before:]
+        asked = rehearsal.history()[before:]
 
         assert deploy.code == 0, deploy.said
         assert {answer.status for answer in anonymous.answers} == {200}

@@ -1,4 +1,4 @@
-"""One world, one guarded deploy, and an observer's notes of it."""
+"""One rehearsal, one guarded deploy, and what visitors saw of it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.story.observer import CLOSED, TTL, Post, chapters, history, status
-from tests.story.worlds import LONG, Ended, World, environment, processes, until, world
+from tests.observer import CLOSED, Visitor, edge_status, releases_in_turn
+from tests.staying_rehearsal import PATIENCE
+from tests.story.rehearsal import Ended, Rehearsal, environment, processes, rehearsing, until, visitor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+TTL = 1.0  # of the bundled application's pages, in seconds
 
 
 @dataclass(frozen=True)
 class Notes:
-    """What the observer wrote down about one deploy."""
+    """What visitors and others saw of one deploy."""
 
     deploy: Ended
-    anonymous: Post
-    authenticated: Post
-    gate: Post
+    anonymous: Visitor
+    authenticated: Visitor
+    gate: Visitor
     asked: list[dict[str, Any]]  # of the API, during the deploy
     hooks: list[tuple[float, str]]  # what the hook noted, during the deploy
-    status: dict[str, str]
+    status: Mapping[str, str]
 
     @property
     def report(self) -> dict[str, Any]:
@@ -48,30 +51,42 @@ class Notes:
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("world")
-    with world(folder, "--hook-seconds", "2") as found:
+def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+    folder = tmp_path_factory.mktemp("rehearsal")
+    with rehearsing(folder, "--hook-seconds", "2") as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def notes(here: World, tmp_path_factory: pytest.TempPathFactory) -> Notes:
-    """The deploy that everybody after it looks at."""
-    edge, control = here.ready["edge_url"], here.ready["control_url"]
-    asked_before, hooks_before = len(history(control)), len(here.ledger)
-    with Post(edge) as anonymous, Post(edge, Cookie="session=Ada") as authenticated, Post(here.gate_url) as gate:
+def notes(rehearsal: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Notes:
+    """The deploy that most tests here look at."""
+    edge = rehearsal.ready["edge_url"]
+    asked_before, hooks_before = len(rehearsal.history()), len(rehearsal.hook_notes)
+    with (
+        visitor(edge) as anonymous,
+        visitor(edge, Cookie="session=Ada") as authenticated,
+        visitor(rehearsal.gate_url) as gate,
+    ):
         until(lambda: len(anonymous.answers) > 50)  # each page twice: the edge has a copy of it
-        deploy = here.edgeguard("deploy", "rehearsal", "--state", tmp_path_factory.mktemp("state"))
-        until(lambda: status(edge)["grace"] == status(edge)["base"])  # a write takes a while to reach the edge
+        deploy = rehearsal.edgeguard("deploy", "rehearsal", "--state", tmp_path_factory.mktemp("state"))
+        until(
+            lambda: edge_status(edge)["grace"] == edge_status(edge)["base"]
+        )  # a write takes a while to reach the edge
         seen = len(anonymous.answers)
         until(lambda: len(anonymous.answers) > seen + 50)
-    hooks = [(datetime.fromisoformat(line.split()[0]).timestamp(), line.split()[1]) for line in here.ledger]
+    hooks = [(datetime.fromisoformat(line.split()[0]).timestamp(), line.split()[1]) for line in rehearsal.hook_notes]
     return Notes(
-        deploy, anonymous, authenticated, gate, history(control)[asked_before:], hooks[hooks_before:], status(edge)
+        deploy,
+        anonymous,
+        authenticated,
+        gate,
+        rehearsal.history()[asked_before:],
+        hooks[hooks_before:],
+        edge_status(edge),
     )
 
 
-def test_it_is_deployed(notes: Notes) -> None:
+def test_the_release_is_deployed_on_every_server(notes: Notes) -> None:
     report = notes.report
 
     assert notes.deploy.code == 0, notes.deploy.said
@@ -133,7 +148,7 @@ def test_no_anonymous_visitor_sees_an_error(notes: Notes) -> None:
 def test_no_page_goes_back_to_the_old_release(notes: Notes) -> None:
     for page in {answer.page for answer in notes.anonymous.answers}:
         answers = [answer for answer in notes.anonymous.answers if answer.page == page]
-        assert chapters(answers) == [notes.old, notes.new]
+        assert releases_in_turn(answers) == [notes.old, notes.new]
 
 
 def test_authenticated_visitors_are_down_while_it_is_closed_and_not_longer(notes: Notes) -> None:
@@ -147,14 +162,14 @@ def test_authenticated_visitors_are_down_while_it_is_closed_and_not_longer(notes
 
 def test_releases_never_mix(notes: Notes) -> None:
     """The gate's answers in their order: the old release, refusals, the new release; and nothing else, ever."""
-    assert chapters(notes.gate.answers) == [notes.old, CLOSED, notes.new]
+    assert releases_in_turn(notes.gate.answers) == [notes.old, CLOSED, notes.new]
     assert notes.old != notes.new
-    assert chapters(notes.authenticated.answers) == [notes.old, CLOSED, notes.new]
+    assert releases_in_turn(notes.authenticated.answers) == [notes.old, CLOSED, notes.new]
 
 
-def test_the_environment_s_file_is_as_it_is_documented(here: World) -> None:
+def test_the_environment_s_file_is_as_it_is_documented(rehearsal: Rehearsal) -> None:
     """config/rehearsal.toml explains why its settings are as they are. What differs is where it is."""
-    of_a_world = {"repository", "root", "gate_port", "service", "url", "health_url", "api_url", "token_file"}
+    of_a_rehearsal = {"repository", "root", "gate_port", "service", "url", "health_url", "api_url", "token_file"}
     of_its_options = {"env:HOOK_SECONDS", "planned_closure", "duration", "anonymous", "origin"}
 
     def leaves(table: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -162,9 +177,9 @@ def test_the_environment_s_file_is_as_it_is_documented(here: World) -> None:
             if isinstance(value, dict):
                 yield from leaves(value, f"{path}{key}.")
             else:
-                yield f"{path}{key}", ... if key in of_a_world | of_its_options else value
+                yield f"{path}{key}", ... if key in of_a_rehearsal | of_its_options else value
 
-    written = Path(here.ready["config"]) / "rehearsal.toml"
+    written = rehearsal.own_config
     documented = Path(__file__).parents[2] / "config" / "rehearsal.toml"
     one, other = (dict(leaves(tomllib.loads(path.read_text(encoding="utf-8")))) for path in (written, documented))
     assert one == other
@@ -200,8 +215,8 @@ def test_nothing_is_purged_before_the_new_release_is_seen_open(notes: Notes) -> 
     assert notes.hooks[-1][0] < purges[0]["at"]
 
 
-def test_the_grace_is_back_at_its_base(here: World, notes: Notes) -> None:
-    shown = here.edgeguard("grace", "show", "rehearsal")
+def test_the_grace_is_back_at_its_base(rehearsal: Rehearsal, notes: Notes) -> None:
+    shown = rehearsal.edgeguard("grace", "show", "rehearsal")
 
     assert notes.status["grace"] == notes.status["base"] == "1"
     assert notes.status["hold"] == "0"
@@ -209,116 +224,126 @@ def test_the_grace_is_back_at_its_base(here: World, notes: Notes) -> None:
     assert shown.last["edge"]["grace"] == 1
 
 
-def test_the_service_got_no_new_version(here: World, notes: Notes) -> None:
+def test_the_service_got_no_new_version(rehearsal: Rehearsal, notes: Notes) -> None:
     """A deploy writes dictionary items and purges; whatever else it asks for, it only reads."""
     written = {(entry["method"], entry["path"].rsplit("/", 1)[-1]) for entry in notes.asked if entry["method"] != "GET"}
 
     assert written == {("PATCH", "items"), ("POST", "purge")}
-    assert here.ready["token"] not in notes.deploy.said + str(notes.deploy.events)
+    assert rehearsal.ready["token"] not in notes.deploy.said + str(notes.deploy.events)
 
 
 @pytest.mark.usefixtures("notes")  # the deploy before it, whose laws don't know of other claims
-def test_support_s_claims_outlive_a_deploy(here: World, tmp_path: Path) -> None:
+def test_support_s_claims_outlive_a_deploy(rehearsal: Rehearsal, tmp_path: Path) -> None:
     """One that was there before, and one made while the cluster is closed; each is one write."""
-    control, edge = here.ready["control_url"], here.ready["edge_url"]
-    asked_before = len(history(control))
-    before = here.edgeguard("grace", "extend", "rehearsal", "--for", "1h", "--reason", "the database moves")
-    written = [entry["method"] for entry in history(control)[asked_before:] if entry["method"] != "GET"]
+    edge = rehearsal.ready["edge_url"]
+    asked_before = len(rehearsal.history())
+    before = rehearsal.edgeguard("grace", "extend", "rehearsal", "--for", "1h", "--reason", "the database moves")
+    written = [entry["method"] for entry in rehearsal.history()[asked_before:] if entry["method"] != "GET"]
 
     with subprocess.Popen(
         [
             *(sys.executable, "-m", "edgeguard", "deploy", "rehearsal", "--json"),
-            *("--config", here.ready["config"], "--state", str(tmp_path)),
+            *("--config", rehearsal.ready["config"], "--state", str(tmp_path)),
         ],
-        env=environment(here.folder),
+        env=environment(rehearsal.folder),
         stdout=subprocess.PIPE,
         text=True,
     ) as deploy:
         assert deploy.stdout is not None
         while '"hook"' not in deploy.stdout.readline():
             assert deploy.poll() is None
-        meanwhile = here.edgeguard("grace", "extend", "rehearsal", "--for", "2h", "--reason", "it takes longer")
+        meanwhile = rehearsal.edgeguard("grace", "extend", "rehearsal", "--for", "2h", "--reason", "it takes longer")
         deploy.stdout.read()
-        code = deploy.wait(LONG)
-    until(lambda: status(edge)["hold"] == "0" and int(status(edge)["grace"]) == 7201)
-    shown = here.edgeguard("grace", "show", "rehearsal").last
+        code = deploy.wait(PATIENCE)
+    until(lambda: edge_status(edge)["hold"] == "0" and int(edge_status(edge)["grace"]) == 7201)
+    shown = rehearsal.edgeguard("grace", "show", "rehearsal").last
 
     assert written == ["PATCH"]
     assert (before.code, meanwhile.code, code) == (0, 0, 0)
     assert {claim["id"]: claim["grace"] for claim in shown["claims"]} == {"support1": 3601, "support2": 7201}
     for slot in ("support1", "support2"):
-        assert here.edgeguard("grace", "release", "rehearsal", slot).code == 0
-    assert status(edge)["grace"] == "1"
+        assert rehearsal.edgeguard("grace", "release", "rehearsal", slot).code == 0
+    assert edge_status(edge)["grace"] == "1"
 
 
-# -- the same world, deployed in two other ways ---------------------------------------------------------------------
+# -- the same rehearsal, deployed in two other ways --------------------------------------------------------------
 
 OTHERS_DEPLOY = """
 echo "somebody else's deploy begins: it closes, swaps and opens, and knows nothing of any grace"
-exec "$PYTHON" -m edgeguard deploy rehearsal --accept unguarded --quiet --json --config "$WORLD" --state "$(mktemp -d)"
+exec "$PYTHON" -m edgeguard deploy rehearsal --accept unguarded --quiet --json --config "$CONFIG" --state "$(mktemp -d)"
 """
-"""The world's gate can be closed only by what drives it; with `unguarded` that claims nothing, as others don't."""
+"""The rehearsal's gate can be closed only by what drives it; with `unguarded` that claims nothing, as others don't."""
 
 
-def runner(here: World, folder: Path) -> tuple[Path, dict[str, str]]:
+def runner(rehearsal: Rehearsal, folder: Path) -> tuple[Path, dict[str, str]]:
     """A machine of a pipeline: a file that has an [edge] and nothing else, and the token."""
     folder.mkdir()
-    whole = tomllib.loads((Path(here.ready["config"]) / "rehearsal.toml").read_text(encoding="utf-8"))
+    whole = tomllib.loads(rehearsal.own_config.read_text(encoding="utf-8"))
     edge = {key: value for key, value in whole["edge"].items() if key not in ("token_file", "release_header")}
     lines = [f"{key} = {json.dumps(value)}" for key, value in edge.items()]
     (folder / "site.toml").write_text("\n".join(["[edge]", *lines, "[claim]", "duration = 60", "hold = 6"]))
-    variables = {"PYTHON": sys.executable, "WORLD": here.ready["config"], "FASTLY_API_TOKEN": here.ready["token"]}
-    return folder, environment(here.folder) | variables | {"EDGEGUARD_CONFIG": str(folder)}
+    variables = {
+        "PYTHON": sys.executable,
+        "CONFIG": rehearsal.ready["config"],
+        "FASTLY_API_TOKEN": rehearsal.ready["token"],
+    }
+    return folder, environment(rehearsal.folder) | variables | {"EDGEGUARD_CONFIG": str(folder)}
 
 
 def run(command: Sequence[str], where: tuple[Path, dict[str, str]]) -> str:
     """What it prints, if it ends well."""
     folder, variables = where
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=LONG)
+    done = subprocess.run(
+        command, cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def hooked(here: World, folder: Path) -> None:
+def hooked(rehearsal: Rehearsal, folder: Path) -> None:
     """`hook pre` on one machine, the deploy on another, `hook post` on a third; they share nothing."""
-    before, deploying, after = (runner(here, folder / name) for name in ("before", "deploying", "after"))
+    before, deploying, after = (runner(rehearsal, folder / name) for name in ("before", "deploying", "after"))
     claim = run([sys.executable, "-m", "edgeguard", "hook", "pre", "site"], before)
     shutil.rmtree(before[0])
     run(["sh", "-c", OTHERS_DEPLOY], deploying)
     run([sys.executable, "-m", "edgeguard", "hook", "post", "site", claim.strip(), "--purge-key", "release"], after)
 
 
-def wrapped(here: World, folder: Path) -> None:
+def wrapped(rehearsal: Rehearsal, folder: Path) -> None:
     wrap = (sys.executable, "-m", "edgeguard", "wrap", "site", "--purge-key", "release", "--")
-    run([*wrap, "sh", "-c", OTHERS_DEPLOY], runner(here, folder / "one"))
+    run([*wrap, "sh", "-c", OTHERS_DEPLOY], runner(rehearsal, folder / "one"))
 
 
 @pytest.mark.usefixtures("notes")  # the deploy before it, whose laws don't know of others
 @pytest.mark.parametrize("way", [hooked, wrapped])
 def test_other_ways_to_deploy_are_as_kind_to_visitors(
-    here: World, tmp_path: Path, way: Callable[[World, Path], None]
+    rehearsal: Rehearsal, tmp_path: Path, way: Callable[[Rehearsal, Path], None]
 ) -> None:
-    edge = here.ready["edge_url"]
-    with Post(edge) as anonymous, Post(edge, Cookie="session=Ada") as authenticated, Post(here.gate_url) as gate:
+    edge = rehearsal.ready["edge_url"]
+    with (
+        visitor(edge) as anonymous,
+        visitor(edge, Cookie="session=Ada") as authenticated,
+        visitor(rehearsal.gate_url) as gate,
+    ):
         until(lambda: len(anonymous.answers) > 50)
-        way(here, tmp_path)
-        until(lambda: status(edge)["grace"] == status(edge)["base"])
+        way(rehearsal, tmp_path)
+        until(lambda: edge_status(edge)["grace"] == edge_status(edge)["base"])
 
     assert anonymous.broken == []
     assert authenticated.broken != []
-    assert [name == CLOSED for name in chapters(gate.answers)] == [False, True, False]
-    assert gate.last(CLOSED).began - gate.first(CLOSED).began > int(status(edge)["base"]) + TTL
+    assert [name == CLOSED for name in releases_in_turn(gate.answers)] == [False, True, False]
+    assert gate.last(CLOSED).began - gate.first(CLOSED).began > int(edge_status(edge)["base"]) + TTL
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes live in a folder")
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
-def test_a_world_ends_without_a_trace(tmp_path: Path, by: signal.Signals) -> None:
-    folder = tmp_path / "world"
+def test_a_rehearsal_ends_without_a_trace(tmp_path: Path, by: signal.Signals) -> None:
+    folder = tmp_path / "rehearsal"
     folder.mkdir()
-    with world(folder, "--servers", "1", "--hook-seconds", "0") as found:
+    with rehearsing(folder, "--servers", "1", "--hook-seconds", "0") as found:
         lived = processes(folder)
         found.process.send_signal(by)
-        found.process.wait(LONG)
+        found.process.wait(PATIENCE)
 
     assert len(lived) >= 5  # the command, the stand-in, the gate, a supervisor, the application
     assert processes(folder) == set()

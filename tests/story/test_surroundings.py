@@ -7,27 +7,31 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edgeguard.environment import Environment
 from edgeguard.rehearsal import repository as repositories
-from edgeguard.rehearsal.world import Scene, World
+from edgeguard.rehearsal.scene import Scene
+from edgeguard.rehearsal.world import World
 from edgeguard.release.application import FILE
 from tests.contracts.world import SERVERS, LocalWorld, deploy, lock
-from tests.story.worlds import LONG, processes, world
-from tests.story.worlds import World as Standing
+from tests.staying_rehearsal import PATIENCE
+from tests.story.rehearsal import Rehearsal, processes, rehearsing
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was there while a world stood."""
+    """What was there while a rehearsal stayed."""
 
     repository: Path
     elsewhere: Path
     before: str  # how the repository was
-    standing: list[str]  # the servers in the world's own folder
+    standing: list[str]  # the servers in the rehearsal's own folder
 
 
 def look(repository: Path) -> str:
@@ -40,7 +44,7 @@ def look(repository: Path) -> str:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     place = tmp_path_factory.mktemp("surroundings")
-    folder, elsewhere = place / "world", place / "live"
+    folder, elsewhere = place / "rehearsal", place / "live"
     folder.mkdir()
     repository = repositories.bundled(place / "repository")
     subprocess.run(["git", "-C", str(repository), "branch", "--move", "main"], check=True)
@@ -52,9 +56,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
         surroundings.setenv("EDGEGUARD_STATE", str(elsewhere))
         surroundings.setenv("EDGEGUARD_CONFIG", str(elsewhere))
         surroundings.setenv("FASTLY_API_TOKEN", "SomebodyElses")
-        with world(folder, "--hook-seconds", "0", str(repository)) as here:
-            cluster = Path(here.ready["config"]).parent / "cluster"
-            standing = sorted(path.name for path in (cluster / "servers").glob("*"))
+        with rehearsing(folder, "--hook-seconds", "0", str(repository)) as rehearsal:
+            standing = sorted(path.name for path in (rehearsal.root / "servers").glob("*"))
     return Found(repository, elsewhere, before, standing)
 
 
@@ -79,38 +82,40 @@ def test_an_end_is_the_end_of_what_is_in_the_world_s_own_folder(tmp_path: Path) 
         ours.end()
 
         assert [state.open for state in live.cluster.state()] == [True] * 3
-        assert [lost.cluster._supervisor(name).pid() for name in SERVERS] == [None] * 3  # noqa: SLF001 (no other way)
+        assert [lost.cluster._server(name).supervisor.pid() for name in SERVERS] == [None] * 3  # noqa: SLF001 (no other way)
         assert not ours.folder.exists()
     finally:
         live.end()
         lost.end()
 
 
-def terminal_goes_away(here: Standing) -> None:
+def terminal_goes_away(rehearsal: Rehearsal) -> None:
     """The shell says so, and so does the system."""
     for _ in range(2):
-        here.process.send_signal(signal.SIGHUP)
+        rehearsal.process.send_signal(signal.SIGHUP)
 
 
 def test_a_terminal_that_goes_away_ends_it_whole(tmp_path: Path, plain: Path) -> None:
-    folder = tmp_path / "world"
+    folder = tmp_path / "rehearsal"
     folder.mkdir()
-    with world(folder, str(plain)) as here:
-        terminal_goes_away(here)
-        here.process.wait(LONG)
+    with rehearsing(folder, str(plain)) as rehearsal:
+        terminal_goes_away(rehearsal)
+        rehearsal.process.wait(PATIENCE)
 
         assert list(folder.iterdir()) == []
         assert sys.platform != "linux" or processes(folder) == set()
 
 
 def test_nohup_lets_it_stay(tmp_path: Path, plain: Path) -> None:
-    folder = tmp_path / "world"
+    folder = tmp_path / "rehearsal"
     folder.mkdir()
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # children inherit it
     try:
-        with world(folder, str(plain)) as here:
-            terminal_goes_away(here)
-            assert [server["open"] for server in here.edgeguard("status", "rehearsal").last["servers"]] == [True] * 3
+        with rehearsing(folder, str(plain)) as rehearsal:
+            terminal_goes_away(rehearsal)
+            assert [server["open"] for server in rehearsal.edgeguard("status", "rehearsal").last["servers"]] == [
+                True
+            ] * 3
     finally:
         signal.signal(signal.SIGHUP, before)
     assert list(folder.iterdir()) == []

@@ -149,8 +149,8 @@ def put(server: Path, generation: Generation) -> None:
     files.sync(folder.parent)
 
 
-def arm(server: Path, name: str) -> None:
-    """Make the link that `flip` renames. Raises HostError where something is in its way."""
+def prepare_link(server: Path, name: str) -> None:
+    """Make the link that `make_current` renames. Raises HostError where something is in its way."""
     fresh = server / "current.next"
     try:
         if fresh.is_symlink():
@@ -160,8 +160,8 @@ def arm(server: Path, name: str) -> None:
         raise HostError(f"{fresh} can't be made: {exc.strerror}", f"Move away what is at {fresh}.") from exc
 
 
-def flip(server: Path, name: str | None) -> None:
-    """Make the generation current for which `arm` made the link, by a rename; or (None) none. Durable."""
+def make_current(server: Path, name: str | None) -> None:
+    """Make the generation current whose link `prepare_link` made, by a rename; or (None) none. Durable."""
     try:
         if name is None:
             (server / "current").unlink(missing_ok=True)

@@ -66,7 +66,7 @@ def remove(folder: Path) -> None:
     manifest.remove(folder)
 
 
-def names(releases: Path) -> list[Path]:
+def finished(releases: Path) -> list[Path]:
     """The finished images in the folder of releases."""
     found = sorted(releases.iterdir()) if releases.is_dir() else []
     return [folder for folder in found if (folder / "release.json").exists()]

@@ -1,4 +1,4 @@
-"""What a server's application wrote: app.log, bounded and shared by all releases, and in it the part of one start."""
+"""A server's app.log: the output of its application, bounded, with the part that one start wrote."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWN = 4000  # bytes
 
 
 class Output:
-    """The log, as its supervisor keeps it. Positions in it count what was trimmed away, so they stay what they are."""
+    """The log as its supervisor keeps it. Positions count the trimmed bytes too, so trimming does not change them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -27,13 +27,15 @@ class Output:
 
     @property
     def part(self) -> tuple[int, int | None, int] | None:
-        """Of the last start that has ended, or of the first one, while it runs: from where to where (None: to the end),
-        and how much was trimmed away before."""
+        """The part of the last start that has ended, or of the first start while it runs.
+
+        It is the first position, the last one (None: the log's end), and how many bytes were trimmed away before.
+        """
         return None if self._part is None else (*self._part, self._gone)
 
     @contextmanager
     def begin(self) -> Iterator[int]:
-        """A descriptor for a start's output."""
+        """Open the log for a start's output; gives the descriptor."""
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._began = self._gone + os.fstat(descriptor).st_size
@@ -43,17 +45,19 @@ class Output:
             os.close(descriptor)
 
     def end(self) -> None:
-        """Nothing of that start writes any more."""
+        """Note the end of that start's output."""
         with suppress(OSError):
             self._part = (self._began, self._gone + self._path.stat().st_size)
 
     def forget(self) -> None:
-        """What comes now is another generation's."""
+        """Forget the part: another generation's output follows."""
         self._part = None
 
     def trim(self) -> None:
-        """Keep the log bounded: its newest part moves to app.log.1. It is opened for appending, so emptying it is safe;
-        what is written in between is lost."""
+        """Keep the log bounded: its newest part moves to app.log.1.
+
+        The application appends to it, so emptying it is safe. Bytes that are written in between are lost.
+        """
         with suppress(OSError):
             if self._path.stat().st_size > LOG_BYTES:
                 with self._path.open("r+b") as log:
@@ -73,7 +77,7 @@ def said(path: Path, part: Sequence[int | None] | None) -> str:
     content = b""
     with suppress(OSError):
         if begin < gone:
-            start = _before(path).stat().st_size - gone  # where in that file the log's own beginning would be
+            start = _before(path).stat().st_size - gone  # the position in that file of the log's first byte ever
             content += files.slice_of(_before(path), start + begin, start + min(gone, end if end is not None else gone))
         content += files.slice_of(path, max(begin - gone, 0), None if end is None else max(end - gone, 0))
     return files.end_of(content, _SHOWN)

@@ -1,4 +1,4 @@
-"""The driver `local`: real server processes of the application on this machine, behind a gate of ours."""
+"""The driver `local`: real server processes of the application on this machine, behind our own gate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the name is)
-    """The driver, imported when it is asked for: the gate and the supervisors live in this package and stay light."""
+    """Import the driver only when it is asked for: the gate and the supervisors are in this package and stay light."""
     if name != "LocalCluster":
         raise AttributeError(name)
     from edgeguard.cluster.local.driver import LocalCluster  # noqa: PLC0415 (heavy)

@@ -1,4 +1,4 @@
-"""Acts on several servers at the same time."""
+"""Acting on all servers at the same time. If several fail, their errors become one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 
 def at_once(acts: Sequence[Callable[[], None]]) -> None:
-    """Do all of these at the same time, each to its end. Then raise the first one's error, which names the others too.
-    Of the output that several servers wrote, only one's is shown."""
+    """Do all of these at the same time, each to its end. Then raise the first error, with the others' messages.
+
+    Only one server's output is shown.
+    """
     with ThreadPoolExecutor(len(acts)) as threads:
         done = [threads.submit(act) for act in acts]
     failed = [exc for future in done if (exc := future.exception()) is not None]
@@ -24,11 +26,11 @@ def at_once(acts: Sequence[Callable[[], None]]) -> None:
         raise first
     messages = [str(exc) for exc in failed]
     output = next(filter(None, (message.removeprefix(first_line(message)) for message in messages)), "")
-    raise first.with_more(message=_together(map(first_line, messages)) + output) from first
+    raise first.with_more(message=_merged(map(first_line, messages)) + output) from first
 
 
-def _together(lines: Iterable[str]) -> str:
-    """One line of these, in which servers that have the same trouble are named together."""
+def _merged(lines: Iterable[str]) -> str:
+    """Join messages to one line. Servers with the same trouble are named together."""
     troubles: dict[str, list[str]] = {}
     for line in lines:
         server, _, trouble = line.partition(": ")

@@ -1,8 +1,9 @@
-"""The gate and the supervisors outlive every command. They follow files, not commands.
+"""The gate and the supervisors are daemons: they outlive every command, and follow files.
 
-In a daemon's folder, `desired.json` says how things shall be, with a number that counts up; the daemon makes it so and
-says in `actual.json` up to which number it has. `daemon.lock` is held by the living process and has its pid, so a
-reused pid is never signalled; SIGHUP only hurries it. What `actual.json` says of a dead process counts for nothing.
+In a daemon's folder, `desired.json` has the desired state, with a number that counts up. The daemon makes that state
+true, and writes to `actual.json` the last number that it has followed. The living process holds `daemon.lock`, which
+has its pid, so a reused pid is never signalled. SIGHUP only makes it look sooner. Once the process is dead, its
+`actual.json` does not count.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _ENVIRONMENT = ("PATH", "LANG", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR
 
 @dataclass(frozen=True)
 class Daemon:
-    """A daemon, seen from a command. `name` is for people; `program` is the module that it runs."""
+    """A daemon as commands see it. `name` is for people; `program` is the module that it runs."""
 
     name: str
     program: str
@@ -52,12 +53,12 @@ class Daemon:
         return None
 
     def desired(self) -> dict[str, Any]:
-        """How things shall be; empty before anybody said so."""
+        """The desired state; empty before the first order."""
         with on(self.name):
             return files.read(self.folder / "desired.json") or {}
 
     def actual(self) -> dict[str, Any] | None:
-        """How the living process says things are, None if there is none or it has not said anything yet."""
+        """The actual state that the living process wrote; None if there is none, or it has written nothing yet."""
         pid = self.pid()
         if pid is None:
             return None
@@ -66,13 +67,14 @@ class Daemon:
         return actual if actual is not None and actual["pid"] == pid else None
 
     def order(self, wanted: Mapping[str, Any], *, limit: float = START_SECONDS) -> dict[str, Any]:
-        """Let things be so, and wait until they are. A dead process is started; then it, too, begins with this. One
-        that was started for something that it can't do is ended again.
+        """Set the desired state, and wait until it is the actual state. Returns the actual state.
 
-        The caller holds the lock of the host. Returns what the process then said.
+        If no process lives, one is started. If that one can't do what is wanted, it is ended again. The caller holds
+        the lock of the host.
 
         Raises:
-            ClusterError: the process can't do it (in its words), doesn't start, or takes longer than `limit` seconds.
+            ClusterError: the process can't do it (the message is its own), doesn't start, or takes longer than `limit`
+                seconds.
         """
         number = self.desired().get("number", 0) + 1
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +89,7 @@ class Daemon:
         return actual
 
     def end(self) -> None:
-        """End the process, and with it what it supervises. Nothing happens if there is none."""
+        """End the process and all that it supervises. Nothing happens if there is no process."""
         pid = self.pid()
         deadline = time.monotonic() + START_SECONDS
         if pid is not None:
@@ -123,7 +125,7 @@ class Daemon:
             time.sleep(_POLL)
 
     def _start(self) -> None:
-        """Start the process, in a session of its own. It has its lock when this returns, unless it failed."""
+        """Start the process in a session of its own. When this returns, the process has its lock, unless it failed."""
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         descriptor = os.open(self.folder / "daemon.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -144,20 +146,23 @@ class Daemon:
             os.close(descriptor)
 
 
-class Post:
-    """A daemon, seen from its own process: its place in the folder, held as long as it lives."""
+class DaemonProcess:
+    """A daemon's folder as its own process sees it. The process holds the folder's lock as long as it lives."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock: TextIO | None = None
 
     def take(self) -> bool:
-        """Become the folder's daemon, in the background: returns in a child; the caller's process exits once the
-        child has its place. False if another process has it. Signal dispositions must be set before."""
+        """Become the folder's daemon, in the background. Returns False if another process is the daemon.
+
+        This forks: it returns in the child, and the caller's own process exits once the child has the lock. Handlers of
+        signals must be set before.
+        """
         reader, writer = os.pipe()
         if os.fork():
             os.close(writer)
-            os.read(reader, 1)  # ends when the child has written, or is gone
+            os.read(reader, 1)  # ends when the child closes its end, or has died
             os._exit(0)
         os.close(reader)
         self._lock = (self.folder / "daemon.lock").open("a+", encoding="ascii")
@@ -170,19 +175,19 @@ class Post:
         return taken
 
     def desired(self) -> dict[str, Any]:
-        """How things shall be; number 0 before anybody said so."""
+        """The desired state; its number is 0 before the first order."""
         return files.read(self.folder / "desired.json") or {"number": 0}
 
     def published(self) -> dict[str, Any] | None:
-        """What this daemon, or one before it, said last."""
+        """The actual state that this daemon, or an earlier one, wrote last."""
         return files.read(self.folder / "actual.json")
 
     def publish(self, actual: Mapping[str, Any]) -> None:
-        """Say how things are. Not durable: after a power cut there is no process of which it could speak."""
+        """Write the actual state. It is not durable: after a power cut the process is gone, too."""
         files.write(self.folder / "actual.json", {**actual, "pid": os.getpid()}, durable=False)
 
     def _wait_for_lock(self) -> bool:
-        """Somebody who only looks whether the lock is held has it for a moment, so one refusal proves nothing."""
+        """Try several times: a process that only looks whether the lock is held has it for a moment."""
         for _ in range(100):
             with suppress(BlockingIOError):
                 if self._lock is not None:

@@ -1,12 +1,12 @@
 """The gate in front of the servers: `python -m edgeguard.cluster.local.gate <folder>`.
 
-Desired: {"listen": port, "open", "servers": {name: port}, "release", "deploy", "until", "status", "retry_after",
-"check_path", "cut"}. Actual: {"open", "in_flight", "cut"}: while closed, `in_flight` says whether any request that was
-let through is unanswered (its number at the close, and 0 when the last was answered), `cut` how many had to be cut.
-Without desired.json the gate is closed, and listens nowhere.
+Its desired state is {"listen": port, "open", "servers": {name: port}, "release", "deploy", "until", "status",
+"retry_after", "check_path", "cut"}; its actual state is {"open", "in_flight", "cut"}. While the gate is closed,
+`in_flight` is the number of unanswered requests at the close, and 0 when the last of them is answered; `cut` is how
+many were cut. Without desired.json the gate is closed, and listens nowhere.
 
-Whether a request is let through is decided in one place, by one thread, when its head is complete: once "closed" is
-published, no later request can be. A WebSocket is refused (501): it would outlive any drain.
+One thread decides in one place, when a request's head is complete, whether to let it through. So no request passes once
+"closed" is published. A WebSocket is refused (501): it would outlive any drain.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edgeguard.cluster.local.daemon import Post
+from edgeguard.cluster.local.daemon import DaemonProcess
 from edgeguard.cluster.local.http1 import HEAD_LIMIT
 from edgeguard.cluster.local.passage import Doorway, Rules
 
 
 class Gate:
-    """Follows the desired state, and says when it is so."""
+    """Follows the desired state, and publishes the actual one."""
 
-    def __init__(self, post: Post) -> None:
-        self._post = post
+    def __init__(self, daemon: DaemonProcess) -> None:
+        self._daemon = daemon
         self._changed = asyncio.Event()
         self._ending = False
         self._doorway = Doorway(Rules(), self._answered)
@@ -40,7 +40,7 @@ class Gate:
         self._number = 0
 
     async def run(self) -> None:
-        """Until SIGTERM."""
+        """Serve until SIGTERM."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._changed.set)
         loop.add_signal_handler(signal.SIGTERM, self._end)
@@ -57,7 +57,7 @@ class Gate:
         self._changed.set()
 
     async def _follow(self) -> None:
-        desired = self._post.desired()
+        desired = self._daemon.desired()
         self._doorway.rules = Rules.of(desired)
         if not self._doorway.rules.open:
             self._doorway.forget_connections()
@@ -89,7 +89,7 @@ class Gate:
         self._listening = port
 
     def _answered(self) -> None:
-        """The last of the requests that were let through is answered; while closed, that is worth telling."""
+        """Publish, while closed, that the last of the requests that were let through is answered."""
         if not self._doorway.rules.open:
             self._publish()
 
@@ -101,22 +101,22 @@ class Gate:
             "cut": self._cut,
             **self._error,
         }
-        self._post.publish(actual)
+        self._daemon.publish(actual)
 
 
 def main() -> None:
-    """Be the gate until SIGTERM. Ends at once if the folder has one already."""
-    post = Post(Path(sys.argv[1]))
+    """Run the gate until SIGTERM. This ends at once if the folder has a gate already."""
+    daemon = DaemonProcess(Path(sys.argv[1]))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the loop runs; it reads the desired state when it starts
-    if not post.take():
+    if not daemon.take():
         return
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    asyncio.run(_be(post))
+    asyncio.run(_run(daemon))
 
 
-async def _be(post: Post) -> None:
-    await Gate(post).run()
+async def _run(daemon: DaemonProcess) -> None:
+    await Gate(daemon).run()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as a gate needs it (RFC 9112): heads parsed strictly, bodies passed on piece by piece."""
+"""HTTP/1.1 for the gate (RFC 9112): heads are parsed strictly, and bodies are passed on piece by piece."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HOP_BY_HOP = frozenset(
 
 
 class Malformed(Exception):
-    """Not HTTP that can be passed on; `status` is what its sender is told."""
+    """A message that can't be passed on. `status` is the answer to its sender."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -51,7 +51,7 @@ class Request:
 
     @property
     def repeatable(self) -> bool:
-        """Whether it may be sent a second time where a connection was found closed (RFC 9110, 9.2.2)."""
+        """Whether it may be sent again if its connection turns out to be closed (RFC 9110, 9.2.2)."""
         return self.body == 0 and self.method in (b"GET", b"HEAD", b"OPTIONS")
 
 
@@ -70,7 +70,7 @@ async def read_head(reader: StreamReader) -> bytes:
     """The next head, with its empty line; b"" at the connection's end.
 
     Raises:
-        Malformed: it is cut off, or longer than HEAD_LIMIT.
+        Malformed: the head is cut off, or longer than HEAD_LIMIT.
     """
     try:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -84,7 +84,7 @@ async def read_head(reader: StreamReader) -> bytes:
 
 
 def request(head: bytes) -> Request:
-    """Parse a request's head."""
+    """Parse a request's head. Raises Malformed."""
     line, _, rest = head.lstrip(b"\r\n").partition(b"\r\n")
     found = _REQUEST_LINE.fullmatch(line)
     if found is None:
@@ -120,7 +120,7 @@ def request(head: bytes) -> Request:
 
 
 def response(head: bytes, method: bytes) -> Response:
-    """Parse the head of the response to a request with this method."""
+    """Parse the head of the response to a request with this method. Raises Malformed."""
     line, _, rest = head.partition(b"\r\n")
     found = _STATUS_LINE.fullmatch(line)
     if found is None:
@@ -147,7 +147,7 @@ async def pieces(reader: StreamReader, body: Body) -> AsyncIterator[bytes]:
     """A body's content, without its framing, as it arrives.
 
     Raises:
-        Malformed, IncompleteReadError: it is not what its head promised.
+        Malformed, IncompleteReadError: the body is not what its head says.
     """
     if body == "chunked":
         async for piece in _chunks(reader):
@@ -231,8 +231,10 @@ def _end_to_end(headers: Headers, options: set[bytes]) -> Headers:
 
 
 def _body(named: dict[bytes, list[bytes]]) -> int | Literal["chunked"] | None:
-    """How long the body is, as the headers say; None: they say nothing. Doubt is refused: two readers of one head
-    that disagree are how requests are smuggled (RFC 9112, 6.1 and 6.3)."""
+    """The body's length by the headers; None where they state none.
+
+    Ambiguous headers are refused: where two readers disagree on a head, requests can be smuggled (RFC 9112, 6.1, 6.3).
+    """
     codings, lengths = named.get(b"transfer-encoding"), named.get(b"content-length")
     if codings is not None:
         if lengths is not None:

@@ -1,4 +1,4 @@
-"""Visitors' connections: each request is let through to a server, or refused with a word about the closure."""
+"""Visitors' connections: each request is let through to a server, or refused with headers that announce the closure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgeguard.cluster.local import http1, surrogate
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-IDLE_SECONDS = 75.0  # a connection without a request, or with half of one, is let go
+IDLE_SECONDS = 75.0  # a connection without a request, or with half of one, is closed then
 LINGER_SECONDS = 2.0
 DISCARDED = 65_536  # bytes of a refused request's body that are read to keep its connection
 _OURS = frozenset((b"edgeguard-release", b"edgeguard-closed"))
@@ -25,7 +25,7 @@ _POOLED = 64
 
 @dataclass(frozen=True)
 class Rules:
-    """Whether requests are let through, to which ports, and what the others are told."""
+    """Whether requests are let through, to which ports, and how the others are answered."""
 
     open: bool = False
     ports: tuple[int, ...] = ()
@@ -37,7 +37,7 @@ class Rules:
 
     @classmethod
     def of(cls, desired: Mapping[str, Any]) -> Rules:
-        """The rules that a desired state asks for; without a word about it, closed."""
+        """The rules of a desired state. If it does not say that the gate is open, the gate is closed."""
         until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(desired.get("until", 0)))
         check_path = desired.get("check_path")
         return cls(
@@ -76,13 +76,15 @@ class _Passage:
 
 
 class _Lost(Exception):
-    """A server gave no answer, or not a whole one."""
+    """A server gave no answer, or only a part of one."""
 
 
 @dataclass(eq=False)
 class Doorway:
-    """Lets requests through by the rules, which may be replaced at any time; `answered` is called whenever the last
-    request that was let through is gone."""
+    """Lets requests through by the rules, which may be replaced at any time.
+
+    `answered` is called whenever the last request that was let through has ended.
+    """
 
     rules: Rules
     answered: Callable[[], None]
@@ -112,7 +114,7 @@ class Doorway:
         return len(cut)
 
     def forget_connections(self) -> None:
-        """Let go of the idle connections to the servers: their processes may be replaced."""
+        """Close the idle connections to the servers: the servers' processes may be replaced."""
         for idle in self._idle.values():
             for server in idle:
                 server.writer.close()
@@ -138,7 +140,7 @@ class Doorway:
             writer.close()
 
     async def _next(self, reader: StreamReader, writer: StreamWriter, task: asyncio.Task[Any]) -> bool:
-        """Answer the next request. False: the connection's end."""
+        """Answer the next request. False: the connection ends."""
         try:
             async with asyncio.timeout(IDLE_SECONDS):
                 head = await http1.read_head(reader)
@@ -165,7 +167,7 @@ class Doorway:
         return keep
 
     async def _refuse(self, request: http1.Request, reader: StreamReader, writer: StreamWriter) -> bool:
-        """Answer at once. A body that is on its way is thrown away, if it is short; else the connection goes."""
+        """Refuse at once. A short body that is on its way is thrown away; with a long one, the connection is closed."""
         rules = self.rules
         keep = request.keep_alive and not request.expects and isinstance(request.body, int) and request.body < DISCARDED
         green = rules.check_path is not None and request.target.partition(b"?")[0] == rules.check_path
@@ -180,7 +182,7 @@ class Doorway:
         return True
 
     async def _pass(self, request: http1.Request, passage: _Passage) -> bool:
-        """Let a request through. A server that refuses the connection is passed over."""
+        """Let a request through to the first server that accepts the connection."""
         rules = self.rules
         if request.expects:
             passage.client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -203,7 +205,7 @@ class Doorway:
         return False
 
     def _candidates(self, ports: tuple[int, ...], *, fresh: bool) -> list[_Server | int]:
-        """In turn, each server; one with an idle connection by that first, then by a new one."""
+        """The servers to try, each in its turn: an idle connection to the first one, then a new connection to each."""
         self._turn += 1
         found: list[_Server | int] = []
         for step in range(len(ports)):
@@ -226,7 +228,7 @@ class Doorway:
         server: _Server,
         rules: Rules,
     ) -> bool:
-        """Send the request to a server and bring its answer back. True: the client's connection can go on."""
+        """Send the request to a server, and its answer to the client. True: the client's connection can go on."""
         pump: asyncio.Task[None] | None = None
         reusable = False
         try:
@@ -260,7 +262,7 @@ async def _connect(port: int) -> _Server | None:
 
 
 async def _send_body(request: http1.Request, reader: StreamReader, writer: StreamWriter) -> None:
-    """Pass a request's body on. If the client fails to send it, the server's connection is aborted: it would wait."""
+    """Pass a request's body on. If the client stops sending, the server's connection is aborted, or it would wait."""
     try:
         async for piece in http1.pieces(reader, request.body):
             writer.write(http1.chunk(piece) if request.body == "chunked" else piece)
@@ -321,7 +323,7 @@ async def _bring_back(
 
 
 def _onward(request: http1.Request, client: StreamWriter) -> bytes:
-    """The request's head as the server gets it."""
+    """The head of the request to the server."""
     asked_by = str((client.get_extra_info("peername") or ("unknown",))[0]).encode()
     via, forwarded = [b"1.1 edgeguard-gate"], [asked_by]
     headers = []
@@ -341,7 +343,7 @@ def _onward(request: http1.Request, client: StreamWriter) -> bytes:
 
 
 def _write(writer: StreamWriter, status: int, text: str, *more: bytes, keep: bool, body: bool = True) -> None:
-    """An answer of the gate's own."""
+    """Write an answer of the gate's own."""
     content = f"{text}\n".encode()
     lines = [
         f"Date: {time.strftime('%a, %d %b %Y %H:%M:%S GMT', time.gmtime())}".encode(),
@@ -357,7 +359,7 @@ def _write(writer: StreamWriter, status: int, text: str, *more: bytes, keep: boo
 
 
 async def _tell(reader: StreamReader, writer: StreamWriter, status: int, text: str) -> bool:
-    """Answer what can't be let through, and end the connection."""
+    """Answer a request that can't be let through, and end the connection."""
     _write(writer, status, text, keep=False)
     await _linger(reader, writer)
     return False

@@ -1,4 +1,4 @@
-"""The driver's own options, and on which port each server listens."""
+"""The driver's own options, and the port of each server."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def options(said: Mapping[str, Any]) -> Options:
 
 @dataclass(frozen=True)
 class Ports:
-    """Where servers listen."""
+    """The ports of the servers."""
 
     options: Options
 
     def of(self, server: Path, index: int) -> int:
-        """The port of the server with this folder. One that was chosen is kept in the folder, so it stays the same.
+        """The port of the server with this folder. A chosen port is kept in the folder, so it stays the same.
 
         The caller holds the server's lock, unless the server was used before.
         """
@@ -67,8 +67,10 @@ class Ports:
 
 
 def _free(index: int) -> int:
-    """A port that nobody listens on, below those that systems give to outgoing connections. Servers of one cluster
-    choose at the same time, so each has ports of its own to choose from; clusters choose at random."""
+    """A free port, below those that systems give to outgoing connections.
+
+    Servers of one cluster choose at the same time, so each has its own ports to choose from. Clusters choose at random.
+    """
     for start in random.sample(range(12_000, 32_000, _SPREAD), 200):
         port = start + index % _SPREAD
         try:

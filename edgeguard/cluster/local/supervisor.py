@@ -1,10 +1,10 @@
 """Keeps one server's application running: `python -m edgeguard.cluster.local.supervisor <server's folder>/supervisor`.
 
-Desired: {"server", "generation": name or null, "port"}. Actual: {"generation", "running", "deaths", "died", "exit",
-"output"}. `running` says whether the process is there at this moment. `deaths` counts the deaths within STEADY_SECONDS
-of a start, one after another; `died` counts all deaths since the generation was ordered, also those that an earlier
-supervisor saw. `exit` is how the last process ended, and `output` is its part of app.log. A process that dies is
-started again, later and later.
+Its desired state is {"server", "generation": name or null, "port"}; its actual state is {"generation", "running",
+"deaths", "died", "exit", "output"}. `running`: the application's process is there now. `deaths` counts the last deaths
+in a row that came within STEADY_SECONDS of the start; `died` counts all deaths since the generation was ordered, also
+those that an earlier supervisor saw. `exit` is the last process's exit code, and `output` is its part of app.log. A
+process that dies is started again, after a longer pause each time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.cluster.host import generations, processes
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.output import Output
-from edgeguard.cluster.local.daemon import Post
+from edgeguard.cluster.local.daemon import DaemonProcess
 from edgeguard.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, Linux: prctl(2)
 
 
 class Supervisor:
-    """The application's processes on one server. The only thread of its process."""
+    """Keeps the application of one server running. It has one thread."""
 
-    def __init__(self, post: Post) -> None:
-        self._post = post
-        self._folder = post.folder.parent
+    def __init__(self, daemon: DaemonProcess) -> None:
+        self._daemon = daemon
+        self._folder = daemon.folder.parent
         self._output = Output(self._folder / "app.log")
         self._desired: dict[str, Any] = {"number": -1}
         self._generation: str | None = None
@@ -56,15 +56,15 @@ class Supervisor:
         self._waker.setblocking(False)
 
     def listen(self) -> None:
-        """React to signals from now on; a signal only wakes the loop."""
+        """Handle signals from now on. A signal only wakes the loop."""
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, lambda _number, _frame: None)
         signal.signal(signal.SIGTERM, self._end)
 
     def run(self) -> None:
-        """Follow what is desired until SIGTERM; then end the application."""
-        self._stop()  # what a supervisor that was killed left running
+        """Follow the desired state until SIGTERM; then end the application."""
+        self._stop()  # ends what an earlier supervisor left running when it was killed
         while not self._ending:
             self._follow()
             self._look()
@@ -80,7 +80,7 @@ class Supervisor:
         self._ending = True
 
     def _follow(self) -> None:
-        desired = self._post.desired()
+        desired = self._daemon.desired()
         if desired["number"] == self._desired["number"]:
             return
         if desired.get("generation") != self._generation or desired.get("port") != self._desired.get("port"):
@@ -91,7 +91,7 @@ class Supervisor:
         self._desired, self._generation, self._error = desired, desired.get("generation"), {}
 
     def _look(self) -> None:
-        """Notice that the process has died, and start one where there should be one and its pause is over."""
+        """Notice that the process has died, and start one if there should be one and the pause is over."""
         self._reap()
         if self._process is not None and self._process.returncode is not None:
             self._exit = self._process.returncode
@@ -114,7 +114,7 @@ class Supervisor:
     def _died_before(self, generation: str | None) -> int:
         """The deaths of this generation that an earlier supervisor saw."""
         first_order = self._desired["number"] < 0
-        before = self._post.published() if first_order else None
+        before = self._daemon.published() if first_order else None
         return int(before.get("died", 0)) if before and before.get("generation") == generation else 0
 
     def _pause(self) -> None:
@@ -144,7 +144,7 @@ class Supervisor:
         self._started = time.monotonic()
 
     def _stop(self) -> None:
-        """When this returns, nothing of any generation of this server runs."""
+        """End the processes of all generations of this server."""
         processes.end(self._belonging, self._reap)
         self._process = None
 
@@ -154,7 +154,7 @@ class Supervisor:
         return processes.group(self._process.pid) if self._process else []
 
     def _reap(self) -> None:
-        """Collect every child that has ended: the application's leader, and strays that came to us."""
+        """Collect every child that has ended: the application's first process, and the orphans that came to us."""
         with suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -175,12 +175,12 @@ class Supervisor:
             **self._error,
         }
         if actual != self._published:
-            self._post.publish(actual)
+            self._daemon.publish(actual)
             self._published = actual
 
 
 def refuse_taken(port: int) -> None:
-    """Raise ClusterError if some other program listens on a server's port."""
+    """Raise ClusterError if another program listens on a server's port."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as exc:
@@ -189,7 +189,7 @@ def refuse_taken(port: int) -> None:
         ) from exc
 
 
-def adopt_strays() -> None:
+def adopt_orphans() -> None:
     """Become the parent of descendants whose own parent has died, where the system can do that (Linux)."""
     if processes.VISIBLE:
         import ctypes  # noqa: PLC0415 (Linux only)
@@ -198,13 +198,13 @@ def adopt_strays() -> None:
 
 
 def main() -> None:
-    """Supervise until SIGTERM. Ends at once if the folder has a supervisor already."""
-    post = Post(Path(sys.argv[1]))
-    supervisor = Supervisor(post)
+    """Supervise until SIGTERM. This ends at once if the folder has a supervisor already."""
+    daemon = DaemonProcess(Path(sys.argv[1]))
+    supervisor = Supervisor(daemon)
     supervisor.listen()
-    if not post.take():
+    if not daemon.take():
         return
-    adopt_strays()
+    adopt_orphans()
     supervisor.run()
 
 

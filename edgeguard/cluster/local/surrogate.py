@@ -1,7 +1,7 @@
-"""What a gate says to the edge about an answer that may be kept.
+"""The Surrogate-Control that a gate adds to answers that the edge may keep.
 
-`vcl_fetch` does not run when an origin answers 304, so a page whose lifetime is renewed that way would lose the
-stale-if-error that the policy gave it there. It keeps it if the answer itself says so, 200 and 304 alike (Fastly:
+`vcl_fetch` does not run when an origin answers 304. A page that is renewed so would lose the stale-if-error that the
+policy gave it in `vcl_fetch`. It keeps it if the answer itself states it, 200 and 304 alike (Fastly:
 guides/concepts/cache/cache-freshness; reference/http/http-headers/Surrogate-Control).
 """
 
@@ -19,7 +19,7 @@ _REFUSAL = re.compile(rb"\b(?:private|no-store|no-cache|stale-if-error)\b", re.I
 def lasting(status: int, headers: Headers, ceiling: int) -> bytes | None:
     """The Surrogate-Control of this answer, with stale-if-error=`ceiling`; None to leave the answer as it is.
 
-    It is left where the application refuses to be kept, says its own stale-if-error, or names no lifetime.
+    It is left as it is where the application forbids to keep it, states its own stale-if-error, or states no lifetime.
     """
     if not ceiling or status not in (200, 304):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.deploy import journal
-from edgeguard.site import visitors
+from edgeguard.site import samples as files
 from edgeguard.times import rfc3339
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeguard.deploy.journal import Entry
-    from edgeguard.site.visitors import Sample
+    from edgeguard.site.samples import Sample
 
 INTERNAL = ("proof", "finish")
 _PURGED = ("keys", "requests", "ids", "reasons")
@@ -24,7 +24,7 @@ def load(folder: Path) -> dict[str, Any]:
     """The report of the deploy whose journal is in this folder."""
     path = folder / "journal.jsonl"
     alive = journal.alive(path)  # before it is read: what ends meanwhile is written down by then
-    return fold(journal.read(path), visitors.read(folder / "samples.jsonl"), alive=alive)
+    return fold(journal.read(path), files.read(folder / "samples.jsonl"), alive=alive)
 
 
 def journals(state: Path) -> list[Path]:
@@ -69,7 +69,7 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample], *, alive: bool = T
         },
         "purged": {"keys": 0, "requests": 0, "ids": [], "reasons": []}
         | {key: done["purge"][key] for key in _PURGED if key in done.get("purge", {})},
-        "visitors": visitors.summarize(samples),
+        "visitors": files.summarize(samples),
     }
 
 

@@ -1,14 +1,16 @@
 """The steps of a deploy. Each makes one state true, and can restore what was there before.
 
-In the order of their phases: before.py, guard.py, closure.py, hook.py, after.py; what they share is in deployment.py.
+In the order of their phases: before.py, claim.py, proof.py, closure.py, hook.py, after.py. They share the deployment
+(../deployment.py), and no step knows another.
 """
 
 from edgeguard.deploy.deployment import PHASES, UNGUARDED, Deployment
-from edgeguard.deploy.steps.after import Finish, Healthy, Purge, ReleaseClaim, commit, wanted
+from edgeguard.deploy.steps.after import Finish, Healthy, Purge, commit, wanted
 from edgeguard.deploy.steps.before import ACCEPTABLE, Build, Earlier, Lock, Preflight, Stage
+from edgeguard.deploy.steps.claim import ClaimGrace, ReleaseClaim
 from edgeguard.deploy.steps.closure import Check, Close, Drain, Open, StopTasks, Swap
-from edgeguard.deploy.steps.guard import ClaimGrace, Proof
 from edgeguard.deploy.steps.hook import Hook, PostDeploy, end_of, unknown, ways_on
+from edgeguard.deploy.steps.proof import Proof
 from edgeguard.deploy.steps.step import Step
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What a deploy does once the cluster is open."""
+"""The steps that follow when the cluster is open, and the commit between them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from edgeguard.times import short
 if TYPE_CHECKING:
     from edgeguard.deploy.deployment import Deployment
     from edgeguard.deploy.saga import Facts
-    from edgeguard.deploy.steps.guard import ClaimGrace
     from edgeguard.purge import Purge as Purging
 
 
 class Healthy(Step):
-    """Good rounds through the front door, at a URL that no cache can answer."""
+    """Wait for good answers in a row through the front door, at a URL that no cache can answer."""
 
     name = "healthy"
 
@@ -31,7 +30,7 @@ class Healthy(Step):
 
 
 class Purge(Step):
-    """Softly purge what is named, what is derived from what changed, or every page at the origin's pace."""
+    """Softly purge the keys that are named, the keys derived from what changed, or every page at the origin's pace."""
 
     name = "purge"
     left = "Purge by hand: edgeguard purge."
@@ -40,23 +39,8 @@ class Purge(Step):
         return purge(self.deployment)
 
 
-class ReleaseClaim(Step):
-    """Drop this deploy's claim, and no other."""
-
-    name = "release"
-    left = "The claim ends by itself."
-
-    def __init__(self, deployment: Deployment, claim: ClaimGrace) -> None:
-        super().__init__(deployment)
-        self._claim = claim
-
-    def do(self) -> Facts:
-        self._claim.drop()
-        return {}
-
-
 class Finish(Step):
-    """Remove what nothing uses. Then nothing is under way any more, unless a person has to say how the hook ended."""
+    """Remove what nothing uses. Then the deploy is over, unless a person has to say how the post-deploy hook ended."""
 
     name = "finish"
 
@@ -66,14 +50,14 @@ class Finish(Step):
         keep = [deployment.target.name, *([before["generation"]] if before else [])]
         try:
             self.environment.cluster.prune(deployment.epoch, keep)
-        finally:  # what can't be removed must not stay in the next one's way
+        finally:  # files that can't be removed must not stay in the next deploy's way
             if not deployment.unsettled:
                 deployment.record.note(deploy=None)
         return {}
 
 
 def commit(deployment: Deployment) -> None:
-    """From here on only forward: the new release is the one that serves, on every server's record."""
+    """Write on every server's record that the new release serves. From here on, a deploy only goes forward."""
     target, record = deployment.target, deployment.record
     opened = {"generation": target.name, "release": target.release}
     record.note(
@@ -85,14 +69,15 @@ def commit(deployment: Deployment) -> None:
 
 
 def wanted(deployment: Deployment) -> Purging:
-    """What this deploy purges, and why: what is named, what its rules derive from what changed, or every page."""
+    """The purge of this deploy, with its reasons: keys that are named, keys that rules derive from changes, or all."""
     settings = deployment.environment.settings
     changes = _changes(deployment) if settings.purge.rules else Changes(None)
     return of_deploy(settings, deployment.purge_keys, changes)
 
 
 def purge(deployment: Deployment) -> Facts:
-    """Softly purge what this deploy made old; says how many keys in how many requests, the edge's ids, and why."""
+    """Softly purge the pages that this deploy made old. Returns how many keys in how many requests, the edge's ids, and
+    the reasons."""
     environment, purging = deployment.environment, wanted(deployment)
     run = Run(
         environment.edge,
@@ -105,7 +90,7 @@ def purge(deployment: Deployment) -> Facts:
 
 
 def _changes(deployment: Deployment) -> Changes:
-    """What changed in the application since the release that was opened last: its pages are what is cached."""
+    """The changes in the application since the release that was opened last, whose pages the edge has cached."""
     record = deployment.record.look()
     generation = deployment.target.name
     opened = record.get("opened")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster import Generation
+from edgeguard.cluster.host import images
 from edgeguard.cluster.record import left_out
 from edgeguard.deploy.deployment import UNGUARDED
 from edgeguard.deploy.steps.step import Step, agreed
@@ -160,7 +161,7 @@ class Preflight(Step):
         if release is not None and release.differs:
             changed.append(
                 f"the image {release.folder}, which this deploy would use, is not as it was built: "
-                f"{image.in_short(release.differs)}. One that a server needs is not built anew; a commit that changes "
+                f"{images.in_short(release.differs)}. One that a server needs is not built anew; a commit that changes "
                 "the tree gets one of its own"
             )
         name = deployment.previous
@@ -168,7 +169,7 @@ class Preflight(Step):
         told = bool(changed) and release is not None and previous is not None and previous.image == release.folder
         if previous is not None and not told and (differs := deployment.serving.differences(previous)):
             changed.append(
-                f"the image {previous.image}, which serves, is not as it was built: {image.in_short(differs)}"
+                f"the image {previous.image}, which serves, is not as it was built: {images.in_short(differs)}"
             )
         if changed and CHANGED in deployment.accept:
             deployment.say("warning", name=CHANGED, text="; ".join(changed))
@@ -216,7 +217,7 @@ class Stage(Step):
     def do(self) -> Facts:
         if self.deployment.back_again.servers:
             self.deployment.back_again.swap(self.deployment.epoch, None)
-        self.environment.cluster.stage(self.deployment.epoch, self.deployment.target)
+        self.environment.cluster.stage(self.deployment.epoch, self.deployment.target, whole=not self.deployment.changed)
         return {}
 
 
@@ -233,4 +234,4 @@ def _target(deployment: Deployment, release: Release) -> None:
     )
     deployment.release = release
     deployment.changed = bool(release.differs)
-    deployment.generation = Generation(deployment.id, release.digest, release.folder, variables)
+    deployment.generation = Generation(deployment.id, release.digest, release.folder, image.runs(release), variables)

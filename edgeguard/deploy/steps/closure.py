@@ -1,4 +1,4 @@
-"""From the last task that is stopped to the gate that opens."""
+"""The steps from stopping the tasks to opening the gate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from edgeguard.errors import Interrupted
 if TYPE_CHECKING:
     from edgeguard.deploy.deployment import Deployment
     from edgeguard.deploy.saga import Facts
-    from edgeguard.deploy.steps.guard import ClaimGrace
 
 
 class StopTasks(Step):
@@ -26,14 +25,10 @@ class StopTasks(Step):
 
 
 class Close(Step):
-    """The gate refuses. To take it back, the previous release must run on every server, and be healthy. An image that
-    was changed meanwhile is told of, and keeps nothing closed: it is what served before."""
+    """Let the gate refuse requests. To take this back, the previous release must run on every server and be healthy. If
+    its image was changed meanwhile, that is told and keeps nothing closed: it served before."""
 
     name = "close"
-
-    def __init__(self, deployment: Deployment, claim: ClaimGrace) -> None:
-        super().__init__(deployment)
-        self._claim = claim
 
     def before(self) -> Facts:
         return {"open": self.deployment.was_open}
@@ -50,10 +45,10 @@ class Close(Step):
         return {}
 
     def undo(self, before: Facts) -> None:
-        stay_closed(self.deployment, self._claim)
+        stay_closed(self.deployment)
         if before["open"] and not self.deployment.first:
             previous = self.deployment.previous_generation()
-            self.deployment.serving.check(previous, whole=False)
+            self.deployment.serving.check(previous)
             self.deployment.serving.open(self.deployment.epoch, previous.name)
             self.deployment.tell_differences(previous)
 
@@ -73,10 +68,6 @@ class Swap(Step):
 
     name = "swap"
 
-    def __init__(self, deployment: Deployment, claim: ClaimGrace) -> None:
-        super().__init__(deployment)
-        self._claim = claim
-
     def before(self) -> Facts:
         return {"generation": self.deployment.previous}
 
@@ -86,7 +77,7 @@ class Swap(Step):
 
     def undo(self, before: Facts) -> None:
         deployment = self.deployment
-        stay_closed(deployment, self._claim)
+        stay_closed(deployment)
         previous = None if deployment.first else deployment.previous_generation().name
         deployment.serving.swap(deployment.epoch, previous)
         if deployment.back_again.servers:  # they have nothing that they could go back to
@@ -94,14 +85,14 @@ class Swap(Step):
 
 
 class Check(Step):
-    """Each server, asked behind the gate, is healthy and runs the new release only, as it was built."""
+    """Each server, asked behind the gate, is healthy and runs the new release only."""
 
     name = "check"
 
     def do(self) -> Facts:
-        target, whole, stop = self.deployment.target, not self.deployment.changed, self.deployment.stop
+        stop = self.deployment.stop
         try:
-            self.environment.cluster.check(target, whole=whole, cancelled=stop.asked)
+            self.environment.cluster.check(self.deployment.target, cancelled=stop.asked)
         except Interrupted:
             stop.check()  # says by what
             raise
@@ -109,36 +100,32 @@ class Check(Step):
 
 
 class Open(Step):
-    """The gate lets requests through; hold is given back."""
+    """Let the gate pass requests, and let go of hold."""
 
     name = "open"
-
-    def __init__(self, deployment: Deployment, claim: ClaimGrace) -> None:
-        super().__init__(deployment)
-        self._claim = claim
 
     def do(self) -> Facts:
         self.deployment.opened = True
         self.deployment.reached(self.name)
         self.environment.cluster.open(self.deployment.epoch, self.deployment.target.name)
-        self._claim.let_go_of_hold()
+        self.deployment.claim.let_go_of_hold()
         return {}
 
     def undo(self, before: Facts) -> None:
-        self._claim.hold_again()
+        self.deployment.claim.hold_again()
         self.environment.cluster.close(self.deployment.epoch, _closure(self.deployment))
         self.environment.cluster.drain(self.deployment.epoch, self.environment.settings.cluster.drain_timeout)
 
 
-def stay_closed(deployment: Deployment, claim: ClaimGrace) -> None:
-    """Once a hook has begun, no more is taken back where the environment wants that: one long claim; a person decides.
+def stay_closed(deployment: Deployment) -> None:
+    """If the hook has begun and `after_hook_failure` is "stay-closed", keep the cluster closed: a person decides.
 
     Raises:
-        Halt: the cluster stays closed.
+        Halt: the cluster stays closed behind one long claim.
     """
     wanted = deployment.environment.settings.cluster.after_hook_failure == "stay-closed"
     if wanted and deployment.hook_begun and not deployment.by_hand:
-        raise halt(deployment, claim)
+        raise halt(deployment)
 
 
 def _closure(deployment: Deployment) -> Closure:

@@ -1,4 +1,4 @@
-"""The two hooks, and what follows where only a person can know."""
+"""The two hooks, and the ways on where only a person can know how a hook ended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from edgeguard.cluster import Cluster, HookResult
     from edgeguard.deploy.deployment import Deployment
     from edgeguard.deploy.saga import Facts
-    from edgeguard.deploy.steps.guard import ClaimGrace
 
 
 class PostDeploy(Step):
@@ -45,7 +44,7 @@ class PostDeploy(Step):
         return {"server": result.server}
 
     def _result(self, cancelled: Callable[[], bool]) -> HookResult | None:
-        """How it ended, if it was started before. Raises HookRuns, HookUnknown."""
+        """How the hook ended, if it was started before. Raises HookRuns, HookUnknown."""
         return self.environment.cluster.hook_result(self.deployment.target.name, self.hook, cancelled=cancelled)
 
     def _unsettled(self, exc: HookUnknown) -> Held:
@@ -66,7 +65,7 @@ class PostDeploy(Step):
         )
 
     def _claimed(self, server: str) -> None:
-        """Whatever must be known everywhere before it starts."""
+        """Write down what must be known everywhere before the hook starts."""
 
     def _failed(self, result: HookResult) -> HookFailed:
         ended, remedy = f"exited {result.code}", "Mend the hook, commit it, and deploy again."
@@ -85,17 +84,13 @@ class Hook(PostDeploy):
     name = "hook"
     hook = "deploy"
 
-    def __init__(self, deployment: Deployment, claim: ClaimGrace) -> None:
-        super().__init__(deployment)
-        self._claim = claim
-
     def undo(self, before: Facts) -> None:
         try:
             self._result(lambda: True)
         except HookRuns as exc:
-            raise halt(self.deployment, self._claim) from exc
+            raise halt(self.deployment) from exc
         except HookUnknown:
-            return  # whether the cluster stays closed is told where it would be put back
+            return  # the undo of `swap` decides whether the cluster stays closed
 
     def _result(self, cancelled: Callable[[], bool]) -> HookResult | None:
         return end_of(self.environment.cluster, self.deployment.target.name, self.deployment.hook_server, cancelled)
@@ -113,23 +108,24 @@ class Hook(PostDeploy):
 def end_of(
     cluster: Cluster, generation: str, claimed_on: str | None, cancelled: Callable[[], bool]
 ) -> HookResult | None:
-    """How the deploy hook of a generation ended; None: it was never started. `claimed_on`: the server for which it was.
+    """How the deploy hook of a generation ended; None: it was never started. `claimed_on` is the server on which an
+    earlier run meant to start it.
 
     Raises:
-        HookRuns, HookUnknown: as Cluster.hook_result; unknown also where that server can't tell any more.
+        HookRuns, HookUnknown: as Cluster.hook_result; unknown also if that server can't tell any more.
     """
     result = cluster.hook_result(generation, "deploy", cancelled=cancelled)
     if result is None and claimed_on is not None:
-        # Its claim is written down on its own server before it starts. One whose disk is another now can't tell.
+        # The hook's server writes it down before the hook starts. A server with another disk since then can't tell.
         own = {} if claimed_on in cluster.left_out else cluster.read_record().get(claimed_on) or {}
         if not (own.get("deploy") or {}).get("hook"):
             raise HookUnknown(f"{claimed_on} does not know any more whether the hook ran there")
     return result
 
 
-def halt(deployment: Deployment, claim: ClaimGrace) -> Halt:
-    """Let the cluster stay closed behind one long claim, write that down, and say what a person can do."""
-    until = claim.lengthen()
+def halt(deployment: Deployment) -> Halt:
+    """Keep the cluster closed behind one long claim, write that down, and say what a person can do."""
+    until = deployment.claim.lengthen()
     deployment.record.note_deploy(held=True)
     return Halt(
         "the cluster stays closed" + (f"; the edge serves the copies it has until {until}" if until else ""),
@@ -147,7 +143,7 @@ def ways_on(environment: str, deploy: str) -> str:
 
 
 def unknown(environment: str, exc: HookUnknown) -> Held:
-    """The answer where only a person can know."""
+    """The error that asks a person how the hook ended, since nobody else can know."""
     return Held(
         exc.message,
         f"{exc.remedy} See what it did, then say: edgeguard resume {environment} --hook=again, or --hook=skip; or "

@@ -1,4 +1,4 @@
-"""The deploy hook: what a migration does, in the small. It takes a while, and it leaves a line in a ledger.
+"""The deploy hook: a small stand-in for a migration. It takes a while, and it leaves a line in a ledger.
 
 The ledger is on a mount, so it outlives releases; its lines show that each deploy ran the hook once.
 """

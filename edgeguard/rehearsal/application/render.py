@@ -1,4 +1,4 @@
-"""The build hook: renders what every page needs into the tree, which is read-only from then on."""
+"""The build hook: it renders the parts that all pages share into the tree, which is read-only afterwards."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The web server: 24 short pages, a health check, and a greeting for who has a session.
+"""The web server: 24 short pages, a health check, and a greeting for visitors who have a session.
 
-Pages may be kept for one second by whoever is in front and carry the keys by which they are purged. Answers to a
-request with a session are private. Every answer names its release.
+A cache in front may keep pages for one second; each page carries the keys that purge it. The answer to a request with
+a session is private. Every answer names its release.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Visitor(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 - http.server's name
 
     def page(self, number: int, title: str, body: str) -> None:
-        """A page: for everybody, or with a greeting and for one person alone."""
+        """A page: one that everybody gets, or one with a greeting for a single visitor."""
         name = self.session()
         if name is not None:
             headers = {"Cache-Control": "private, no-store"}
@@ -63,7 +63,7 @@ class Visitor(BaseHTTPRequestHandler):
         self.answer(200, PAGE.substitute(title=title, greeting=greeting, body=body), headers)
 
     def session(self) -> str | None:
-        """Who this is, None for an anonymous visitor."""
+        """The visitor's name; None for an anonymous visitor."""
         try:
             cookie = SimpleCookie(self.headers.get("Cookie", "")).get("session")
         except CookieError:
@@ -87,11 +87,11 @@ class Visitor(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Whoever is in front keeps the log."""
+        """Log nothing: the server in front keeps the log."""
 
 
 class Server(ThreadingHTTPServer):
-    """Visitors' connections don't keep it alive."""
+    """A server that ends even while visitors' connections are open."""
 
     daemon_threads = True
     request_queue_size = 128

@@ -1,10 +1,10 @@
-"""Fastly VCL, as far as policies like ours need it: a compiler and an interpreter for a service's snippets.
+"""The part of Fastly VCL that policies like ours need: a compiler and an interpreter for a service's snippets.
 
 `compile_service` puts the snippets into Fastly's boilerplate (assemble), parses the whole (lexer, parser, syntax),
 refuses what Fastly's compiler refuses (check, callgraph, expressions, over the one table in language), and makes
 closures of the rest (run, variables, functions, regex). `Program.run` then executes one subroutine for one request.
 
-The subset is closed: what is not in `language` is refused at compilation, never ignored. In it are
+The subset is closed: the compiler refuses everything that is not in `language`, and ignores nothing. It has
 
 - snippets of all types; those of type `none` are left out, since `include` is not known;
 - `sub` without parameters or result, `call`, `declare local`, `set` (with `+=` and the other arithmetic assignments),
@@ -18,7 +18,7 @@ The subset is closed: what is not in `language` is refused at compilation, never
 Not in it, among much else: header sub-fields (`req.http.Cookie:name`), tables with content, ACLs, backends and
 directors, `goto`, `log`, `esi`, `include`, functional subroutines, locals of type IP or REGEX, `declare block`.
 
-What Fastly's documentation leaves open about evaluation is a switch on `Semantics`.
+Fastly's documentation leaves some questions about evaluation open: `Semantics` has a switch for each.
 """
 
 from edgeguard.standin.vcl.assemble import Snippet

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 TYPES = ("init", *SUBROUTINES, "none")
 BOILERPLATE = "boilerplate"
-"""The source that problems in generated text are attributed to."""
+"""The place that the compiler's messages name for a problem in generated text."""
 
 _DICTIONARY = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _MACRO = re.compile(r"\s*#\s*FASTLY ([a-z]+)\s*", re.IGNORECASE)
 _SUB = re.compile(r"^sub vcl_([a-z]+)", re.MULTILINE)
 MAIN = "main"
-"""The source that problems in a custom VCL file are attributed to."""
+"""The place that the compiler's messages name for a problem in a custom VCL file."""
 
 _TEXT = """\
 sub vcl_recv {
@@ -103,7 +103,7 @@ _BEFORE_SNIPPETS = {
         "}"
     ),
 }
-"""What Fastly generates into a macro ahead of the snippets."""
+"""The VCL that Fastly generates into a macro ahead of the snippets."""
 _SERVE_STALE = {
     "fetch": (
         "# serve stale\n"
@@ -121,13 +121,13 @@ _SERVE_STALE = {
         "# serve stale\nif (obj.status >= 500 && obj.status < 600 && stale.exists) {\n  return(deliver_stale);\n}"
     ),
 }
-"""What it generates there, before all else, where general.stale_if_error is on; as in generated VCL that is published
-(github.com/thechangelog/changelog.com, fly.io/cdn-2024-01-26)."""
+"""The VCL that Fastly generates before all else in a macro where general.stale_if_error is on. It is as in generated
+VCL that was published (github.com/thechangelog/changelog.com, fly.io/cdn-2024-01-26)."""
 
 
 @dataclass(frozen=True)
 class Snippet:
-    """A VCL snippet as the API holds it. Of one type the lower priority runs first, and of one priority the name."""
+    """A VCL snippet as the API holds it. Snippets of one type run by priority, the lowest first, and then by name."""
 
     name: str
     type: str
@@ -137,7 +137,7 @@ class Snippet:
 
 @dataclass(frozen=True)
 class Source:
-    """A VCL text, and where each of its lines comes from."""
+    """A VCL text, and the place that each of its lines comes from."""
 
     text: str
     places: tuple[Place, ...]
@@ -153,12 +153,12 @@ def assemble(
 ) -> Source:
     """The generated VCL. The same service gives the same text.
 
-    `main` is a custom VCL file: it replaces the boilerplate, and snippets are only where it has Fastly's macros. A
-    subroutine that it leaves out is the boilerplate's (what Fastly does then is not documented). `serve_stale`:
-    general.stale_if_error_ttl, where general.stale_if_error is on.
+    `main` is a custom VCL file. It replaces the boilerplate, and snippets go only where it has Fastly's macros. A
+    subroutine that it lacks is taken from the boilerplate (Fastly's documentation does not say what happens then).
+    `serve_stale` is general.stale_if_error_ttl where general.stale_if_error is on, else None.
 
     Raises:
-        VclError: a snippet's type or a dictionary's name is none, or a snippet is not whole by itself.
+        VclError: a snippet's type or a dictionary's name is not valid, or a snippet is not whole by itself.
     """
     ordered = sorted(snippets, key=lambda snippet: (snippet.priority, snippet.name))
     names = list(dictionaries)
@@ -214,14 +214,14 @@ def _lines(
 
 
 def _generated(serve_stale: int | None) -> dict[str, str]:
-    """By macro."""
+    """The text of each macro, by its name."""
     if serve_stale is None:
         return _BEFORE_SNIPPETS
     return _BEFORE_SNIPPETS | {at: text.replace("SERVE_STALE", str(serve_stale)) for at, text in _SERVE_STALE.items()}
 
 
 def _text(default_ttl: int, main: str | None) -> Iterator[tuple[str, Place]]:
-    """What the macros stand in: the boilerplate, or a custom file and what it lacks."""
+    """The text around the macros: the boilerplate, or a custom file with the subroutines that it lacks."""
     boilerplate = _TEXT.replace("DEFAULT_TTL", str(default_ttl))
     own = set(_SUB.findall(main or ""))
     for number, line in enumerate((main or "").splitlines(), 1):

@@ -1,4 +1,4 @@
-"""Who calls whom: which subroutines each subroutine of Fastly's reaches, so in which scopes it can run."""
+"""The call graph: each subroutine of Fastly's reaches others, which can then run in its scope."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def scopes(unit: Unit) -> dict[str, Scopes]:
-    """The subroutines of Fastly's that each subroutine can run in: for a custom one, those of all its callers.
+    """The scopes of each subroutine: the subroutines of Fastly's in which it can run. A custom one has its callers'.
 
     A subroutine that nothing calls is not in the answer.
     """
@@ -29,7 +29,7 @@ def scopes(unit: Unit) -> dict[str, Scopes]:
 
 
 def check_calls(unit: Unit, problems: Problems) -> None:
-    """What is called is declared, is no subroutine of Fastly's, and does not lead back to where it is called."""
+    """Check every call: its target is declared, is not one of Fastly's subroutines, and does not lead back here."""
     by_name = {subroutine.name: subroutine for subroutine in unit.subroutines}
     for subroutine in unit.subroutines:
         for call in _calls(subroutine.body):

@@ -1,4 +1,4 @@
-"""What Fastly's compiler refuses, refused: names, scopes, types, literals, states. And what `language` doesn't know."""
+"""The checks of Fastly's compiler: names, scopes, types, literals, states. They refuse what `language` lacks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check(unit: Unit) -> Mapping[str, Locals]:
     """Every subroutine's locals and their types, by the subroutine's name.
 
     Raises:
-        VclError: with everything that is wrong, not only the first.
+        VclError: with all problems, not only the first.
     """
     problems = Problems()
     tables = frozenset(table.name for table in unit.tables)
@@ -159,7 +159,7 @@ class _Statements:
     def _set(self, statement: Set) -> None:
         target = self._in.target(statement.name, statement.at)
         if target is None:
-            self._in.type(statement.value)  # what is wrong with the value is told, too
+            self._in.type(statement.value)  # problems of the value are reported, too
             return
         if statement.operator == "=":
             operands = language.ASSIGNABLE.get(target)

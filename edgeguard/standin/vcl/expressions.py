@@ -1,4 +1,4 @@
-"""What can be wrong inside an expression: unknown names, scopes, types, literals, patterns."""
+"""The checks of expressions: unknown names, scopes, types, literals, patterns."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Problems:
     messages: list[str] = field(default_factory=list)
 
     def add(self, at: Place, message: str) -> None:
-        """One more."""
+        """Add a message."""
         self.messages.append(f"{at}: {message}")
 
 
@@ -78,7 +78,7 @@ class Expressions:
         return f"{', '.join(missing)}{via}" if missing else ""
 
     def read(self, name: str, at: Place) -> Type | None:
-        """The type of what is read; None, and a problem, if it can't be."""
+        """The type of a name that is read. None, and a problem is noted, if it can't be read here."""
         rule = self._known(name, at)
         if rule is None or name in self.locals:
             return self.locals.get(name)
@@ -88,7 +88,7 @@ class Expressions:
         return rule.type
 
     def target(self, name: str, at: Place) -> Type | None:
-        """The type of what is set; None, and a problem, if it can't be."""
+        """The type of a name that is set. None, and a problem is noted, if it can't be set here."""
         rule = self._known(name, at)
         if rule is None or name in self.locals:
             return self.locals.get(name)
@@ -119,7 +119,7 @@ class Expressions:
         return None
 
     def taken(self, by: str, operands: Operands, value: Expression) -> None:
-        """Whether a value may stand there: `by` names in words what takes it."""
+        """Check that a value may stand at a place. `by` says in words what takes it."""
         kind = self.type(value)
         if kind is None or kind in operands.anything:
             return
@@ -130,11 +130,11 @@ class Expressions:
             self.problems.add(value.at, f"{by} does not take the {kind} literal {value.value}{hint}")
 
     def text(self, by: str, value: Expression) -> None:
-        """Whether a value may stand where a STRING is wanted."""
+        """Check that a value may stand where a STRING is wanted."""
         self.taken(by, language.ASSIGNABLE[Type.STRING], value)
 
     def type(self, expression: Expression) -> Type | None:
-        """An expression's type as a value; None, and problems, if it has none."""
+        """An expression's type as a value. None, and problems are noted, if it has none."""
         match expression:
             case Literal():
                 pass
@@ -206,7 +206,7 @@ class Expressions:
             self.problems.add(at, str(exc))
 
     def condition(self, condition: Expression) -> None:
-        """Whether an expression may stand as a condition."""
+        """Check that an expression may stand as a condition."""
         match condition:
             case Not(operand=operand):
                 self.condition(operand)

@@ -1,6 +1,6 @@
 """The functions that `language.FUNCTIONS` declares. Arguments are already of the declared types.
 
-Where a STRING argument may be not set, it arrives as None.
+A STRING argument that is not set is None.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgeguard.standin.vcl.request import Semantics, Value
 
 LARGEST = 2**63 - 1
-"""INTEGER has 64 bits."""
+"""The largest INTEGER: it has 64 bits."""
 
 _NUMBER = re.compile(r"\s*([+-]?[0-9]+)", re.ASCII)
 _DELTA = re.compile(r"([0-9]{1,12})([smhd])", re.ASCII | re.IGNORECASE)
@@ -37,12 +37,12 @@ _LAST_MOMENT = 253_402_300_799  # the year 9999
 
 
 def clamped(number: int) -> int:
-    """The nearest INTEGER."""
+    """The INTEGER that is nearest to a number."""
     return max(-LARGEST - 1, min(LARGEST, number))
 
 
 def text(value: Value) -> str:
-    """A value as STRING, save TIME (`time_text`). RTIME and FLOAT have three decimals, BOOL is "0" or "1"."""
+    """A value as STRING; `time_text` does that for a TIME. RTIME and FLOAT have three decimals, BOOL is "0" or "1"."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -127,4 +127,4 @@ IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
     "urldecode": lambda _, value: unquote(value or "", errors="replace"),
     "urlencode": lambda _, value: quote(value or "", safe=""),
 }
-"""By name: what takes the request's Semantics and then the arguments."""
+"""Each function by its name. It takes the request's Semantics, and then the arguments."""

@@ -1,4 +1,4 @@
-"""THE table: the variables, functions, states and typing rules that this stand-in knows. Everything else is refused.
+"""The one table of the variables, functions, states and typing rules that this stand-in knows. It refuses the rest.
 
 From Fastly: reference/vcl/variables/…, reference/vcl/functions/…, reference/vcl/request-lifecycle, reference/vcl/types,
 reference/vcl/operators, reference/vcl/statements/…
@@ -45,7 +45,7 @@ LOCAL_TYPES = frozenset({Type.BOOL, Type.FLOAT, Type.INTEGER, Type.RTIME, Type.S
 
 @dataclass(frozen=True)
 class VariableRule:
-    """A variable: its type, where it may be read, and where set."""
+    """A variable: its type, the scopes that may read it, and the scopes that may set it."""
 
     type: Type
     read: Scopes = ALL
@@ -141,10 +141,10 @@ def variable(name: str) -> VariableRule | None:
 
 
 ALIASES = {"req.request": "req.method", "bereq.request": "bereq.method"}
-"""Another name of the same variable; a node keeps the second one only."""
+"""Other names of a variable, with the name that a node keeps it under."""
 
 UNLIMITED = 9_223_372_036.0
-"""The longest RTIME. Taken as the limits' value where nobody sets them (their default is not documented)."""
+"""The longest RTIME. The limits have this value until VCL sets them (their default is not documented)."""
 
 ZERO: dict[Type, str | int | float | bool | None] = {
     Type.BOOL: False,
@@ -155,7 +155,7 @@ ZERO: dict[Type, str | int | float | bool | None] = {
     Type.STRING: None,
     Type.TIME: 0.0,
 }
-"""A local's first value (Fastly: reference/vcl/declarations/local-variables), and that of what a node doesn't tell."""
+"""A local's first value (Fastly: reference/vcl/declarations/local-variables), and that of a variable no node sets."""
 
 DEFAULTS = {name: ZERO[rule.type] for name, rule in VARIABLES.items()} | {
     "req.max_stale_if_error": UNLIMITED,
@@ -211,7 +211,7 @@ TYPED_LOOKUPS = {
 
 @dataclass(frozen=True)
 class Operands:
-    """What may stand on the right: these types as literals too, and these only as variables and function calls."""
+    """The types that may stand on the right: some as literals too, others only as variables and function calls."""
 
     anything: frozenset[Type]
     not_literal: frozenset[Type] = frozenset()

@@ -30,7 +30,7 @@ _UNENDED = {
     '"': 'a short string "…" ends on its line; a long one is {"…"}',
     "/": "a comment /* … */ is not ended",
 }
-"""What it is that doesn't match, by its first character."""
+"""The explanation of text that is no token, by its first character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def tokens(text: str, places: Sequence[Place]) -> Iterator[Token]:
     """The tokens of a text whose line n (from 0) is at places[n], and an end token last.
 
     Raises:
-        VclError: what is there is no token.
+        VclError: some text is not a token.
     """
     position = line = 0
     while position < len(text):
@@ -67,7 +67,7 @@ def tokens(text: str, places: Sequence[Place]) -> Iterator[Token]:
 
 
 def _unescaped(content: str, at: Place) -> str:
-    """Short strings know %XX and no backslash (Fastly: reference/vcl/types/string)."""
+    """A short string's content. It may have %XX, and has no backslash escapes (Fastly: reference/vcl/types/string)."""
 
     def character(found: re.Match[str]) -> str:
         if found[1] is None or found[1] == "00":

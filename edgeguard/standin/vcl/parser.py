@@ -52,18 +52,18 @@ def parse(text: str, places: Sequence[Place]) -> Unit:
     """The tree of a whole VCL text whose line n (from 0) is at places[n].
 
     Raises:
-        VclError: the first thing that is not VCL, or not of the subset's form.
+        VclError: with the first place that is not VCL, or not in the subset.
     """
     return _Parser(list(tokens(text, places))).unit()
 
 
 def parse_alone(text: str, places: Sequence[Place], *, declarations: bool) -> None:
-    """Whether a snippet is whole by itself: declarations, or statements.
+    """Check that a snippet is whole by itself: declarations, or statements.
 
-    Put into the whole, one that lacks its last ";" or "}" would be found only further on, in another's lines.
+    In the service's whole VCL, a missing last ";" or "}" would show only further on, in another snippet's lines.
 
     Raises:
-        VclError: it is not.
+        VclError: it is not whole.
     """
     parser = _Parser(list(tokens(text, places)))
     if declarations:
@@ -295,7 +295,7 @@ class _Parser:
 
     def _value(self) -> Expression:
         at = self._ahead.at
-        if self._took("("):  # a condition as a BOOL: nothing may stand beside it
+        if self._took("("):  # a condition in brackets is a BOOL, and may not be part of a concatenation
             inner = self._condition()
             self._expect(")")
             return inner

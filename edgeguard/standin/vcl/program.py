@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Program:
-    """What a version of a service runs. `text` is its whole VCL."""
+    """The compiled VCL of a version. `text` is its whole source."""
 
     text: str = field(repr=False)
     bodies: Mapping[str, Body] = field(repr=False)
 
     def run(self, subroutine: str, request: Request) -> str:
-        """Run `recv`, `hash`, `hit`, … for a request; the state it returns.
+        """Run `recv`, `hash`, `hit`, … for a request. Returns the state that the subroutine ends with.
 
-        With "error" `request.error` says which (None: a bare `return(error)`). vcl_hash begins with an empty req.hash.
+        For "error", `request.error` has its status and text (None: a bare `return(error)`). vcl_hash begins with an
+        empty req.hash.
         """
         if subroutine == "hash":
             request.values["req.hash"] = ""
@@ -43,11 +44,13 @@ def compile_service(
     main: str | None = None,
     serve_stale: int | None = None,
 ) -> Program:
-    """The program of a service with these snippets and dictionaries. `default_ttl`: the TTL of an answer without one;
-    `main`: a custom VCL file in the boilerplate's place; `serve_stale`: the service's own stale-if-error, if it is on.
+    """Compile a service's snippets and dictionaries.
+
+    `default_ttl` is the TTL of an answer that states none. `main` is a custom VCL file in place of the boilerplate.
+    `serve_stale` is the service's own stale-if-error, None where it is off.
 
     Raises:
-        VclError: with every message that the compiler has for it.
+        VclError: with all messages of the compiler.
     """
     source = assemble(snippets, dictionaries, default_ttl=default_ttl, main=main, serve_stale=serve_stale)
     unit = parse(source.text, source.places)

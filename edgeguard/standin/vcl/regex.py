@@ -1,7 +1,7 @@
-r"""PCRE patterns as Python's: the same language for what policies write, and a refusal where the two differ.
+r"""PCRE patterns as Python's. Where the two languages differ, a pattern is translated or refused.
 
-`\z` and `\Z` are translated; classes are ASCII's; what only PCRE has (`\h`, `\K`, `\R`, `\Q`, recursion, POSIX classes,
-options in the middle) is refused.
+`\z` and `\Z` are translated, and classes are ASCII's. What only PCRE has is refused: `\h`, `\K`, `\R`, `\Q`, recursion,
+POSIX classes, options in the middle.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def translate(pattern: str) -> re.Pattern[str]:
     """The compiled pattern.
 
     Raises:
-        ValueError: it is no pattern, or means something else in PCRE; the text says what.
+        ValueError: the pattern is not valid, or means something else in PCRE. The text says why.
     """
 
     def end(found: re.Match[str]) -> str:

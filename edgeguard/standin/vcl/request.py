@@ -1,4 +1,4 @@
-"""What one request's subroutines share, and the switches on what is not known of their evaluation."""
+"""The state that one request's subroutines share, and the switches for open questions about evaluation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 Value = str | int | float | bool | None
-"""STRING and IP str (None: not set), INTEGER int, FLOAT float, BOOL bool, RTIME seconds, TIME Unix seconds."""
+"""A VCL value: STRING and IP are str (None: not set), RTIME is in seconds, TIME in Unix seconds."""
 
 
 class Headers:
@@ -45,16 +45,16 @@ class Headers:
         self._fields = kept if placed else [*kept, (name, value)]
 
     def add(self, name: str, value: str) -> None:
-        """One more field of that name."""
+        """Add a field, beside others of that name."""
         self._fields.append((name, value))
 
     def remove(self, name: str) -> None:
-        """No field of that name. Harmless if there is none."""
+        """Remove every field of that name. Harmless if there is none."""
         key = name.lower()
         self._fields = [other for other in self._fields if other[0].lower() != key]
 
     def copy(self) -> Headers:
-        """The same fields, apart."""
+        """A copy with the same fields."""
         return Headers(self._fields)
 
     def items(self) -> list[tuple[str, str]]:
@@ -81,24 +81,24 @@ class Headers:
 
 @dataclass(frozen=True)
 class Semantics:
-    """One field, one open question. The default is what the texts say or imply."""
+    """One field for each open question. The default is the answer that the documentation states or implies."""
 
     atoi_garbage_is_zero: bool = True
     """std.atoi of text that doesn't begin with a number is 0, as C's strtol. (Else the largest INTEGER.)"""
 
     failed_match_unsets_groups: bool = True
-    """After `~` found nothing, re.group.N is not set: it is of "the most recently executed match operator". (Else it
-    is that of the last successful match.)"""
+    """After a `~` that matched nothing, re.group.N is not set: it belongs to "the most recently executed match
+    operator". (Else it keeps the value of the last successful match.)"""
 
     not_set_is_empty_in_concatenation: bool = True
     """A part that is not set adds nothing to a concatenation. (Else "(null)".)"""
 
     not_set_is_empty_in_match: bool = True
-    """`~` takes what is not set as "". (Else it never matches.)"""
+    """`~` treats a value that is not set as "". (Else it never matches.)"""
 
     not_set_is_empty_when_assigned: bool = True
-    """`set` of what is not set to a header or local makes it "", which is true in a condition. (Else the header is
-    unset, the local not set.)"""
+    """Assigning a value that is not set makes a header or local "", which is true in a condition. (Else the header or
+    local is not set.)"""
 
 
 @dataclass
@@ -106,8 +106,8 @@ class Request:
     """One request on its way through the subroutines. The node makes and fills it, and reads what they leave behind.
 
     `values` holds all variables but headers by their VCL name, `tables` each dictionary's items as this node sees them
-    now. What VCL derives (`now.sec`, `req.url.path`, …) is derived, and what is not there is the type's zero.
-    `error` is what the statement `error` raised, `body` what `synthetic` made; only the node clears them.
+    now. `values` lacks the variables that VCL derives (`now.sec`, `req.url.path`, …). Any other variable that it lacks
+    has the zero of its type. `error` is set by the statement `error`, `body` by `synthetic`; only the node clears them.
     """
 
     tables: Mapping[str, Mapping[str, str]]

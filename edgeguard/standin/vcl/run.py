@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from edgeguard.standin.vcl.expressions import Locals
 
 Step = Callable[[Request, Frame], str | None]
-"""A statement: the state that ends the subroutine, "" for `return` alone, None to go on."""
+"""A compiled statement. Returns the state that ends the subroutine, "" for `return` alone, None to go on."""
 Body = Callable[[Request], str | None]
-"""A subroutine: the state that its caller's subroutine ends with, or None."""
+"""A compiled subroutine. Returns the state that its caller ends with, or None."""
 
 _RETURNED = ""
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
@@ -61,7 +61,7 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def build(subroutines: tuple[Subroutine, ...], locals_of: Mapping[str, Locals]) -> dict[str, Body]:
-    """A function per subroutine, by name. What is given has passed `check`."""
+    """Compile each subroutine to a function, by its name. `check` has passed the tree before."""
     bodies: dict[str, Body] = {}
     for subroutine in subroutines:
         bodies[subroutine.name] = _Builder(locals_of[subroutine.name], bodies).body(subroutine)
@@ -69,7 +69,7 @@ def build(subroutines: tuple[Subroutine, ...], locals_of: Mapping[str, Locals]) 
 
 
 class _Builder:
-    """One subroutine. `bodies` is read when the code runs: the one called may be declared later."""
+    """Compiles one subroutine. `bodies` is read when the code runs, since a called subroutine may be declared later."""
 
     def __init__(self, local_types: Locals, bodies: dict[str, Body]) -> None:
         self._locals = local_types
@@ -170,7 +170,7 @@ class _Builder:
         return lambda request, frame: float(compute(get(request, frame), value(request, frame)))
 
     def _number(self, expression: Expression, target: Type) -> Get:
-        """A value for a target that is no STRING."""
+        """A value for a target that is not a STRING."""
         get = self._value(expression)
         if target is self._type(expression):
             return get
@@ -243,7 +243,7 @@ class _Builder:
                 assert_never(expression)
 
     def _string(self, expression: Expression) -> Get:
-        """An expression's value as STRING; what is not set stays None."""
+        """An expression's value as STRING; None where it is not set."""
         get = self._value(expression)
         kind = self._type(expression)
         if kind in {Type.STRING, Type.IP}:
@@ -328,7 +328,7 @@ def _divided(left: float, right: float) -> float:
 
 
 def _quotient(left: int, right: int) -> int:
-    """Cut towards zero, as C's."""
+    """A quotient, rounded towards zero as in C."""
     if right == 0:
         return 0
     return abs(left) // abs(right) * (1 if (left < 0) == (right < 0) else -1)

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class VclError(Exception):
-    """The VCL does not compile. `messages` say each what is wrong and where, as `snippet:line: …`."""
+    """The VCL does not compile. Each of `messages` says what is wrong and where, as `snippet:line: …`."""
 
     def __init__(self, messages: list[str]) -> None:
         super().__init__("\n".join(messages))
@@ -37,7 +37,7 @@ class Place:
         return f"{self.source}:{self.line}"
 
     def error(self, message: str) -> VclError:
-        """The error that says so, here."""
+        """A VclError with one message, about this place."""
         return VclError([f"{self}: {message}"])
 
 

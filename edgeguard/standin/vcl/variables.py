@@ -1,4 +1,4 @@
-"""Reading and setting: for a variable's, header's or local's name the function that does it at run time."""
+"""Access to variables, headers and locals: functions that read or set one of them at run time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Put = Callable[[Request, Frame, Any], None]
 
 
 def getter(name: str, local_types: Locals) -> Get:
-    """What reads it."""
+    """The function that reads it."""
     if name in local_types:
         return lambda _, frame: frame[name]
     if language.HEADER.fullmatch(name):
@@ -40,7 +40,7 @@ def getter(name: str, local_types: Locals) -> Get:
 
 
 def setter(name: str, local_types: Locals) -> Put:
-    """What sets it to a value of its type. Of a STRING, None sets what `Semantics` says."""
+    """The function that sets it to a value of its type. For a STRING, `Semantics` says what None sets."""
     if name in local_types:
         return _local_setter(name, local_types[name])
     if language.HEADER.fullmatch(name):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard.edge.fastly import conflicts
-from tests.edge.stage import CEILING, Stage, running
+from tests.edge.standin_edge import CEILING, StandinEdge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,30 +19,32 @@ EARLY_MAIN = MAIN.replace("  #FASTLY", '  if (req.url ~ "^/x") {\n    return(pas
 
 
 @pytest.fixture(scope="module")
-def module_stage() -> Iterator[Stage]:
+def module_standin_edge(module_standin_edge: StandinEdge) -> StandinEdge:
     """With the policy installed: what is ours is no conflict."""
-    with running() as stage:
-        stage.install(stage.policy())
-        yield stage
+    module_standin_edge.install(module_standin_edge.policy())
+    return module_standin_edge
 
 
 @pytest.fixture
-def stage(module_stage: Stage) -> Iterator[Stage]:
-    yield module_stage
-    module_stage.control("DELETE", "/plants")
+def standin_edge(module_standin_edge: StandinEdge) -> Iterator[StandinEdge]:
+    yield module_standin_edge
+    module_standin_edge.control("DELETE", "/plants")
 
 
-def planted(stage: Stage, **plant: object) -> list[tuple[str, str]]:
-    stage.control("POST", "/plants", plant)
-    return [(found.name, found.severity) for found in conflicts.find(stage.edge.active_version(), stage.settings)]
+def planted(standin_edge: StandinEdge, **plant: object) -> list[tuple[str, str]]:
+    standin_edge.control("POST", "/plants", plant)
+    return [
+        (found.name, found.severity)
+        for found in conflicts.find(standin_edge.edge.active_version(), standin_edge.settings)
+    ]
 
 
 def snippet(kind: str, content: str, priority: int = 100, **more: object) -> dict[str, Any]:
     return {"snippet": [{"name": "theirs", "type": kind, "content": content, "priority": priority, **more}]}
 
 
-def test_a_service_with_nothing_but_the_policy_has_no_conflict(stage: Stage) -> None:
-    assert planted(stage) == []
+def test_a_service_with_nothing_but_the_policy_has_no_conflict(standin_edge: StandinEdge) -> None:
+    assert planted(standin_edge) == []
 
 
 @pytest.mark.parametrize(
@@ -63,9 +65,9 @@ def test_a_service_with_nothing_but_the_policy_has_no_conflict(stage: Stage) -> 
     ],
 )
 def test_what_fights_the_policy_is_found_and_nothing_else(
-    stage: Stage, plant: dict[str, Any], name: str, severity: str
+    standin_edge: StandinEdge, plant: dict[str, Any], name: str, severity: str
 ) -> None:
-    found = planted(stage, **plant)
+    found = planted(standin_edge, **plant)
     if "vcl" in plant.get("add", {}):  # a file in place of the boilerplate lacks the other macros too
         found = [each for each in found if each[0] == name]
     assert found == [(name, severity)]
@@ -82,28 +84,28 @@ def test_what_fights_the_policy_is_found_and_nothing_else(
         {"cache_settings": [{"name": "c", "ttl": 60}], "request_settings": [{"name": "r", "force_ssl": 1}]},
     ],
 )
-def test_what_others_may_do_is_no_conflict(stage: Stage, add: dict[str, Any]) -> None:
-    assert planted(stage, add=add) == []
+def test_what_others_may_do_is_no_conflict(standin_edge: StandinEdge, add: dict[str, Any]) -> None:
+    assert planted(standin_edge, add=add) == []
 
 
-def test_a_finding_says_where_it_was_found(stage: Stage) -> None:
-    planted(stage, add=snippet("recv", "set req.max_stale_if_error = 60s;"))
-    [found] = conflicts.find(stage.edge.active_version(), stage.settings)
+def test_a_finding_says_where_it_was_found(standin_edge: StandinEdge) -> None:
+    planted(standin_edge, add=snippet("recv", "set req.max_stale_if_error = 60s;"))
+    [found] = conflicts.find(standin_edge.edge.active_version(), standin_edge.settings)
     assert found.text == "the recv snippet 'theirs' has `set req.max_stale_if_error = 60s`"
     assert found.remedy
 
 
 @pytest.mark.parametrize("name", ["req.grace", "beresp.grace"])
-def test_the_other_names_of_the_grace_are_found_in_the_generated_vcl(stage: Stage, name: str) -> None:
+def test_the_other_names_of_the_grace_are_found_in_the_generated_vcl(standin_edge: StandinEdge, name: str) -> None:
     """Fastly's settings and headers put statements there that stand in no snippet."""
-    version = replace(stage.edge.active_version(), generated=f"sub vcl_recv {{\n  set {name} = 60s;\n}}")
-    [found] = conflicts.find(version, stage.settings)
+    version = replace(standin_edge.edge.active_version(), generated=f"sub vcl_recv {{\n  set {name} = 60s;\n}}")
+    [found] = conflicts.find(version, standin_edge.settings)
     assert found.text == f"the generated VCL has `set {name} = 60s`"
 
 
-def test_serve_stale_tells_the_base_grace_that_keeps_its_promise(stage: Stage) -> None:
-    planted(stage, settings={"general.stale_if_error": True, "general.stale_if_error_ttl": 43200})
-    [found] = conflicts.find(stage.edge.active_version(), stage.settings)
+def test_serve_stale_tells_the_base_grace_that_keeps_its_promise(standin_edge: StandinEdge) -> None:
+    planted(standin_edge, settings={"general.stale_if_error": True, "general.stale_if_error_ttl": 43200})
+    [found] = conflicts.find(standin_edge.edge.active_version(), standin_edge.settings)
     assert "edge.base_grace = 43200" in found.remedy
 
 
@@ -120,10 +122,10 @@ def test_serve_stale_tells_the_base_grace_that_keeps_its_promise(stage: Stage) -
     ],
 )
 def test_a_promise_of_the_origin_is_shortened_when_it_is_longer_than_the_base(
-    module_stage: Stage, headers: dict[str, str], promised: int | None
+    module_standin_edge: StandinEdge, headers: dict[str, str], promised: int | None
 ) -> None:
     """A promise of exactly the ceiling is what gates add for the policy's sake."""
-    found = conflicts.shortened("https://www.example.com/", headers, module_stage.settings)
+    found = conflicts.shortened("https://www.example.com/", headers, module_standin_edge.settings)
     assert (found is not None) is (promised is not None)
     if found and promised:
         assert f"edge.base_grace = {promised}" in found.remedy

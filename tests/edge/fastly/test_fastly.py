@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import http.server
 import subprocess
 import sys
 import threading
@@ -16,89 +15,86 @@ from edgeguard.edge.fastly.purges import PURGE_BYTES, PURGE_KEYS
 from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.errors import EdgeError, EdgeguardError, EdgeUnauthorized, EdgeUnavailable, UsageError
 from edgeguard.site.asking import ask
-from tests.edge.stage import TOKEN, Stage, running
+from tests.edge.standin_edge import TOKEN, StandinEdge
+from tests.http_server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from http.server import BaseHTTPRequestHandler
 
     from edgeguard.settings import EdgeSettings
 
 
-@pytest.fixture(scope="module")
-def module_stage() -> Iterator[Stage]:
-    """A stand-in of its own, with nothing installed at first."""
-    with running() as stage:
-        yield stage
+@pytest.fixture
+def standin_edge(module_standin_edge: StandinEdge) -> StandinEdge:
+    module_standin_edge.reset()
+    return module_standin_edge
 
 
 @pytest.fixture
-def stage(module_stage: Stage) -> Stage:
-    module_stage.reset()
-    return module_stage
-
-
-@pytest.fixture
-def edge(stage: Stage) -> Fastly:
-    edge = Fastly(stage.settings, TOKEN, ask)
+def edge(standin_edge: StandinEdge) -> Fastly:
+    edge = Fastly(standin_edge.settings, TOKEN, ask)
     edge.install("the tests: a policy is needed")
     return edge
 
 
-def elsewhere(stage: Stage, token: str = TOKEN, **settings: str) -> Fastly:
-    return Fastly(stage.settings.model_copy(update=settings), token, ask)
+def elsewhere(standin_edge: StandinEdge, token: str = TOKEN, **settings: str) -> Fastly:
+    return Fastly(standin_edge.settings.model_copy(update=settings), token, ask)
 
 
-def asked(stage: Stage, act: Callable[[], object]) -> list[str]:
+def asked(standin_edge: StandinEdge, act: Callable[[], object]) -> list[str]:
     """What the API was asked while something was done: methods and the last part of the path."""
-    before = len(stage.control("GET", "/history"))
+    before = len(standin_edge.control("GET", "/history"))
     act()
-    rows = stage.control("GET", "/history")[before:]
+    rows = standin_edge.control("GET", "/history")[before:]
     return [f"{row['method']} {row['path'].split('?')[0].split('/')[-1]}" for row in rows]
 
 
-def fail(stage: Stage, **fault: object) -> None:
-    stage.control("POST", "/faults", {"api": fault})
+def fail(standin_edge: StandinEdge, **fault: object) -> None:
+    standin_edge.control("POST", "/faults", {"api": fault})
 
 
 # -- the policy ------------------------------------------------------------------------------------------------------
 
 
-def test_install_is_idempotent_and_policy_tells_what_differs(stage: Stage) -> None:
-    edge = Fastly(stage.settings, TOKEN, ask)
+def test_install_is_idempotent_and_policy_tells_what_differs(standin_edge: StandinEdge) -> None:
+    edge = Fastly(standin_edge.settings, TOKEN, ask)
     before = edge.policy()
     assert before.revision is None
     assert "snippet edgeguard_init is missing" in before.differences
     assert "dictionary edgeguard is missing" in before.differences
     installed = edge.install("ops: first time")
-    assert (installed.revision, installed.differences) == (policy.revision(stage.settings), ())
-    comment = stage.api("GET", f"/version/{installed.version}")["comment"]
+    assert (installed.revision, installed.differences) == (policy.revision(standin_edge.settings), ())
+    comment = standin_edge.api("GET", f"/version/{installed.version}")["comment"]
     assert comment == f"edgeguard policy {installed.revision}: ops: first time"
-    calls = asked(stage, lambda: edge.install("again"))
+    calls = asked(standin_edge, lambda: edge.install("again"))
     assert [call for call in calls if not call.startswith("GET")] == []
     assert edge.policy() == replace(installed, diff="")
 
 
-def test_installing_leaves_the_snippets_of_others_and_what_is_in_the_dictionary(stage: Stage, edge: Fastly) -> None:
+def test_installing_leaves_the_snippets_of_others_and_what_is_in_the_dictionary(
+    standin_edge: StandinEdge, edge: Fastly
+) -> None:
     edge.write({"deploy0": "0:0"})
-    draft = stage.api("PUT", f"/version/{stage.active()}/clone")["number"]
+    draft = standin_edge.api("PUT", f"/version/{standin_edge.active()}/clone")["number"]
     foreign = {"name": "theirs", "type": "recv", "content": "# theirs", "priority": "5", "dynamic": "0"}
-    stage.api("POST", f"/version/{draft}/snippet", foreign)
-    stage.api("DELETE", f"/version/{draft}/snippet/edgeguard_miss")
+    standin_edge.api("POST", f"/version/{draft}/snippet", foreign)
+    standin_edge.api("DELETE", f"/version/{draft}/snippet/edgeguard_miss")
     old = foreign | {"name": "edgeguard_of_old"}
-    stage.api("POST", f"/version/{draft}/snippet", old)
-    stage.api("PUT", f"/version/{draft}/activate")
+    standin_edge.api("POST", f"/version/{draft}/snippet", old)
+    standin_edge.api("PUT", f"/version/{draft}/activate")
     assert edge.policy().differences == ("snippet edgeguard_of_old is superfluous", "snippet edgeguard_miss is missing")
     installed = edge.install("repair")
-    names = {row["name"] for row in stage.api("GET", f"/version/{installed.version}/snippet")}
-    assert names == {"theirs"} | {one.name for one in stage.policy()}
+    names = {row["name"] for row in standin_edge.api("GET", f"/version/{installed.version}/snippet")}
+    assert names == {"theirs"} | {one.name for one in standin_edge.policy()}
     assert edge.items()["deploy0"] == "0:0"
 
 
-def test_another_setting_is_another_revision(stage: Stage, edge: Fastly) -> None:
-    other = elsewhere(stage, status_name="other-name")
+def test_another_setting_is_another_revision(standin_edge: StandinEdge, edge: Fastly) -> None:
+    other = elsewhere(standin_edge, status_name="other-name")
     assert [line for line in other.policy().differences if "content" in line]
-    assert other.install("other name").revision != policy.revision(stage.settings)
-    assert other.status().base == stage.settings.base_grace
+    assert other.install("other name").revision != policy.revision(standin_edge.settings)
+    assert other.status().base == standin_edge.settings.base_grace
     edge.install("back")
 
 
@@ -109,50 +105,50 @@ def changed(settings: EdgeSettings) -> EdgeSettings:
 
 @pytest.mark.parametrize(("method", "last"), [("POST", "snippet"), ("GET", "validate"), ("PUT", "activate")])
 @pytest.mark.usefixtures("edge")
-def test_a_draft_that_fails_is_named_and_not_activated(stage: Stage, method: str, last: str) -> None:
-    active = stage.active()
-    versions = len(stage.api("GET", "/version"))
-    fail(stage, status=400, match={"method": method, "path_prefix": _next(stage, last)})
+def test_a_draft_that_fails_is_named_and_not_activated(standin_edge: StandinEdge, method: str, last: str) -> None:
+    active = standin_edge.active()
+    versions = len(standin_edge.api("GET", "/version"))
+    fail(standin_edge, status=400, match={"method": method, "path_prefix": _next(standin_edge, last)})
     with pytest.raises(EdgeError, match=f"draft {versions + 1} is left behind, not activated"):
-        Fastly(changed(stage.settings), TOKEN, ask).install("will fail")
-    assert stage.active() == active
+        Fastly(changed(standin_edge.settings), TOKEN, ask).install("will fail")
+    assert standin_edge.active() == active
 
 
 def test_a_policy_that_does_not_compile_beside_the_services_own_vcl_is_told_in_fastlys_words(
-    stage: Stage, edge: Fastly
+    standin_edge: StandinEdge, edge: Fastly
 ) -> None:
-    draft = stage.api("PUT", f"/version/{stage.active()}/clone")["number"]
-    for row in stage.api("GET", f"/version/{draft}/snippet"):
-        stage.api("DELETE", f"/version/{draft}/snippet/{row['name']}")
+    draft = standin_edge.api("PUT", f"/version/{standin_edge.active()}/clone")["number"]
+    for row in standin_edge.api("GET", f"/version/{draft}/snippet"):
+        standin_edge.api("DELETE", f"/version/{draft}/snippet/{row['name']}")
     theirs = {"name": "theirs", "type": "init", "content": "sub edgeguard_grace { }", "priority": "5", "dynamic": "0"}
-    stage.api("POST", f"/version/{draft}/snippet", theirs)
-    stage.api("PUT", f"/version/{draft}/activate")
+    standin_edge.api("POST", f"/version/{draft}/snippet", theirs)
+    standin_edge.api("PUT", f"/version/{draft}/activate")
     with pytest.raises(EdgeError, match=f"Fastly refuses the policy: .*edgeguard_grace.*draft {draft + 1}"):
         edge.install("will not compile")
-    assert stage.active() == draft
-    draft = stage.api("PUT", f"/version/{draft}/clone")["number"]
-    stage.api("DELETE", f"/version/{draft}/snippet/theirs")
-    stage.api("PUT", f"/version/{draft}/activate")
+    assert standin_edge.active() == draft
+    draft = standin_edge.api("PUT", f"/version/{draft}/clone")["number"]
+    standin_edge.api("DELETE", f"/version/{draft}/snippet/theirs")
+    standin_edge.api("PUT", f"/version/{draft}/activate")
 
 
-def test_an_activation_whose_answer_is_lost_is_looked_up_not_repeated(stage: Stage, edge: Fastly) -> None:
-    fail(stage, drop="after", times=1, match={"method": "PUT", "path_prefix": _next(stage, "activate")})
-    calls = asked(stage, lambda: Fastly(changed(stage.settings), TOKEN, ask).install("lost"))
+def test_an_activation_whose_answer_is_lost_is_looked_up_not_repeated(standin_edge: StandinEdge, edge: Fastly) -> None:
+    fail(standin_edge, drop="after", times=1, match={"method": "PUT", "path_prefix": _next(standin_edge, "activate")})
+    calls = asked(standin_edge, lambda: Fastly(changed(standin_edge.settings), TOKEN, ask).install("lost"))
     assert calls.count("PUT activate") == 1
     edge.install("back")
 
 
-def _next(stage: Stage, last: str) -> str:
-    return f"/service/{stage.settings.service}/version/{len(stage.api('GET', '/version')) + 1}/{last}"
+def _next(standin_edge: StandinEdge, last: str) -> str:
+    return f"/service/{standin_edge.settings.service}/version/{len(standin_edge.api('GET', '/version')) + 1}/{last}"
 
 
 # -- items -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_claim_is_one_write(stage: Stage, edge: Fastly) -> None:
+def test_a_claim_is_one_write(standin_edge: StandinEdge, edge: Fastly) -> None:
     edge.items()
-    assert asked(stage, lambda: edge.write({"deploy0": "0:0", "support1": "0:0"})) == ["PATCH items"]
-    assert asked(stage, lambda: edge.write({})) == []
+    assert asked(standin_edge, lambda: edge.write({"deploy0": "0:0", "support1": "0:0"})) == ["PATCH items"]
+    assert asked(standin_edge, lambda: edge.write({})) == []
 
 
 def test_removing_is_harmless_twice(edge: Fastly) -> None:
@@ -162,9 +158,9 @@ def test_removing_is_harmless_twice(edge: Fastly) -> None:
         assert (edge.items().get("audit-1"), edge.items()["audit-2"]) == (None, "c")
 
 
-def test_a_write_whose_answer_is_lost_is_repeated(stage: Stage, edge: Fastly) -> None:
+def test_a_write_whose_answer_is_lost_is_repeated(standin_edge: StandinEdge, edge: Fastly) -> None:
     edge.write({"gone": "x"})
-    fail(stage, drop="after", times=1, match={"method": "PATCH"})
+    fail(standin_edge, drop="after", times=1, match={"method": "PATCH"})
     edge.write({"deploy0": "1:1", "gone": None})
     assert (edge.items()["deploy0"], "gone" in edge.items()) == ("1:1", False)
 
@@ -179,24 +175,24 @@ def test_many_items_are_read_page_by_page(edge: Fastly) -> None:
 
 
 @pytest.mark.usefixtures("edge")
-def test_items_need_the_policy(stage: Stage) -> None:
+def test_items_need_the_policy(standin_edge: StandinEdge) -> None:
     with pytest.raises(EdgeError, match="no dictionary 'other'") as caught:
-        elsewhere(stage, dictionary="other").items()
+        elsewhere(standin_edge, dictionary="other").items()
     assert "edge install" in caught.value.remedy
 
 
 # -- status ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_not_our_status_is_no_status(stage: Stage, edge: Fastly) -> None:
-    assert edge.status().revision == policy.revision(stage.settings)
+def test_what_is_not_our_status_is_no_status(standin_edge: StandinEdge, edge: Fastly) -> None:
+    assert edge.status().revision == policy.revision(standin_edge.settings)
     for settings in (
         {"status_name": "nothing-there"},
         {"url": "http://127.0.0.1:9"},
-        {"url": stage.ready["control_url"]},
+        {"url": standin_edge.ready["control_url"]},
     ):
         with pytest.raises(EdgeUnavailable) as caught:
-            elsewhere(stage, **settings).status()
+            elsewhere(standin_edge, **settings).status()
         assert "edge diff" in caught.value.remedy
 
 
@@ -218,71 +214,73 @@ def test_a_line_that_is_no_status_is_refused(line: str) -> None:
 # -- purges ----------------------------------------------------------------------------------------------------------
 
 
-def test_purges_go_in_calls_of_256_keys_and_softly(stage: Stage, edge: Fastly) -> None:
-    before = len(stage.control("GET", "/history"))
+def test_purges_go_in_calls_of_256_keys_and_softly(standin_edge: StandinEdge, edge: Fastly) -> None:
+    before = len(standin_edge.control("GET", "/history"))
     purged = edge.purge([f"key-{n}" for n in range(600)] + ["key-0"])
     assert [one.keys for one in purged] == [PURGE_KEYS, PURGE_KEYS, 88]
     assert [len(one.ids) for one in purged] == [PURGE_KEYS, PURGE_KEYS, 88]
-    rows = stage.control("GET", "/history")[before:]
+    rows = standin_edge.control("GET", "/history")[before:]
     assert [(len(row["keys"]), row["soft"]) for row in rows] == [(256, True), (256, True), (88, True)]
     edge.purge(["hard/key?"], soft=False)
-    assert stage.control("GET", "/history")[-1]["keys"] == ["hard/key?"]
-    assert not stage.control("GET", "/history")[-1]["soft"]
+    assert standin_edge.control("GET", "/history")[-1]["keys"] == ["hard/key?"]
+    assert not standin_edge.control("GET", "/history")[-1]["soft"]
     long = ["k" * 1000 + str(n) for n in range(40)]
     assert [one.keys for one in edge.purge(long)] == [PURGE_BYTES // 1003] * 2 + [40 - 2 * (PURGE_BYTES // 1003)]
     assert edge.purge([]) == ()
 
 
-def test_a_soft_purge_is_repeated_a_hard_one_is_not(stage: Stage, edge: Fastly) -> None:
-    fail(stage, drop="after", times=1)
-    assert asked(stage, lambda: edge.purge(["a"])) == ["POST purge"] * 2
-    fail(stage, drop="after", times=1)
+def test_a_soft_purge_is_repeated_a_hard_one_is_not(standin_edge: StandinEdge, edge: Fastly) -> None:
+    fail(standin_edge, drop="after", times=1)
+    assert asked(standin_edge, lambda: edge.purge(["a"])) == ["POST purge"] * 2
+    fail(standin_edge, drop="after", times=1)
     with pytest.raises(EdgeUnavailable):
         edge.purge(["a"], soft=False)
 
 
 @pytest.mark.parametrize("key", ["", "two keys", "a\nb", "\u00e4", "k" * 1025])
-def test_what_can_not_be_a_key_is_refused_before_anything_is_purged(stage: Stage, edge: Fastly, key: str) -> None:
+def test_what_can_not_be_a_key_is_refused_before_anything_is_purged(
+    standin_edge: StandinEdge, edge: Fastly, key: str
+) -> None:
     def act() -> None:
         with pytest.raises(UsageError):
             edge.purge(["good", key])
 
-    assert asked(stage, act) == []
+    assert asked(standin_edge, act) == []
 
 
 # -- bad days --------------------------------------------------------------------------------------------------------
 
 
-def test_a_wrong_token_a_wrong_service_and_no_api_are_told_apart(stage: Stage) -> None:
+def test_a_wrong_token_a_wrong_service_and_no_api_are_told_apart(standin_edge: StandinEdge) -> None:
     for token in ("wrong", "x" * 40):
         with pytest.raises(EdgeUnauthorized, match="401"):
-            elsewhere(stage, token=token).items()
+            elsewhere(standin_edge, token=token).items()
     with pytest.raises(EdgeError, match="no Fastly service 'nobody'") as caught:
-        elsewhere(stage, service="nobody").items()
+        elsewhere(standin_edge, service="nobody").items()
     assert "edge.service" in caught.value.remedy
     with pytest.raises(EdgeUnavailable, match="Connection refused"):
-        elsewhere(stage, api_url="http://127.0.0.1:9").items()
+        elsewhere(standin_edge, api_url="http://127.0.0.1:9").items()
     with pytest.raises(EdgeUnavailable, match="TLS"):
-        elsewhere(stage, api_url=stage.ready["api_url"].replace("http", "https")).items()
+        elsewhere(standin_edge, api_url=standin_edge.ready["api_url"].replace("http", "https")).items()
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_what_may_pass_is_waited_for(stage: Stage, edge: Fastly, status: int) -> None:
-    fail(stage, status=status, times=ATTEMPTS - 1)
+def test_what_may_pass_is_waited_for(standin_edge: StandinEdge, edge: Fastly, status: int) -> None:
+    fail(standin_edge, status=status, times=ATTEMPTS - 1)
     edge.write({"deploy1": "0:0"})
-    fail(stage, status=status, times=ATTEMPTS)
+    fail(standin_edge, status=status, times=ATTEMPTS)
     with pytest.raises(EdgeUnavailable, match=str(status)):
         edge.write({"deploy1": "0:0"})
 
 
-def test_a_throttled_call_waits_as_long_as_it_is_told_and_no_longer_than_it_may(stage: Stage) -> None:
+def test_a_throttled_call_waits_as_long_as_it_is_told_and_no_longer_than_it_may(standin_edge: StandinEdge) -> None:
     naps: list[float] = []
-    api = Api(stage.settings.api_url, TOKEN, sleep=naps.append)
-    call = "service.get_service_detail", "look", {"service_id": stage.settings.service}
-    fail(stage, status=429, headers={"Retry-After": "7"}, times=1)
+    api = Api(standin_edge.settings.api_url, TOKEN, sleep=naps.append)
+    call = "service.get_service_detail", "look", {"service_id": standin_edge.settings.service}
+    fail(standin_edge, status=429, headers={"Retry-After": "7"}, times=1)
     api.call(*call, repeat=True)
     assert naps == [7.0]
-    fail(stage, status=429, headers={"Retry-After": "3600"})
+    fail(standin_edge, status=429, headers={"Retry-After": "3600"})
     with pytest.raises(Throttled) as caught:
         api.call(*call, repeat=True)
     assert PATIENCE < 3600
@@ -294,24 +292,14 @@ def test_a_throttled_call_waits_as_long_as_it_is_told_and_no_longer_than_it_may(
 def api_that_answers(body: bytes, status: int = 200) -> Iterator[str]:
     """An API of another kind."""
 
-    class Answering(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(status)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(answer) as url:
+        yield url
 
 
 @pytest.mark.parametrize(
@@ -335,9 +323,9 @@ def test_no_error_shows_the_token(status: int) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "two words", f"{TOKEN}\nX: y", "t\u00f6ken"])
-def test_a_token_that_can_not_be_one_is_refused_unseen(stage: Stage, token: str) -> None:
+def test_a_token_that_can_not_be_one_is_refused_unseen(standin_edge: StandinEdge, token: str) -> None:
     with pytest.raises(EdgeguardError) as caught:
-        elsewhere(stage, token=token)
+        elsewhere(standin_edge, token=token)
     assert TOKEN not in str(caught.value) + caught.value.remedy
 
 
@@ -347,7 +335,7 @@ def test_importing_the_adapter_imports_no_client() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def test_several_threads_may_use_it_at_once(stage: Stage, edge: Fastly) -> None:
+def test_several_threads_may_use_it_at_once(standin_edge: StandinEdge, edge: Fastly) -> None:
     results: list[object] = []
 
     def work(n: int) -> None:
@@ -361,4 +349,4 @@ def test_several_threads_may_use_it_at_once(stage: Stage, edge: Fastly) -> None:
     for thread in threads:
         thread.join()
     assert results == [True] * 20
-    assert stage.active()
+    assert standin_edge.active()

@@ -18,7 +18,7 @@ from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.errors import EdgeError, EdgeUnauthorized, EdgeUnavailable
 from edgeguard.site.asking import ask
 from tests.edge.fastly.test_fastly import api_that_answers
-from tests.edge.stage import TOKEN, Stage, running
+from tests.edge.standin_edge import TOKEN, StandinEdge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,44 +88,45 @@ CASES = [(fault, call) for fault in FAULTS for call in CALLS if not FAULTS[fault
 
 
 @pytest.fixture(scope="module")
-def module_stage() -> Iterator[Stage]:
-    with running() as stage:
-        stage.edge.install("the tests: a policy is needed")
-        yield stage
+def module_standin_edge(module_standin_edge: StandinEdge) -> StandinEdge:
+    module_standin_edge.edge.install("the tests: a policy is needed")
+    return module_standin_edge
 
 
 @pytest.fixture
-def stage(module_stage: Stage) -> Stage:
-    module_stage.reset()
-    return module_stage
+def standin_edge(module_standin_edge: StandinEdge) -> StandinEdge:
+    module_standin_edge.reset()
+    return module_standin_edge
 
 
-def adapter(stage: Stage, fault: dict[str, Any], naps: list[float]) -> Fastly:
+def adapter(standin_edge: StandinEdge, fault: dict[str, Any], naps: list[float]) -> Fastly:
     """With the dictionary looked up already, so that a fault meets what it is for."""
     hasty = {"timeouts": BRIEF} if fault.get("delay") else {}
-    edge = Fastly(stage.settings, TOKEN, ask, api=Api(stage.settings.api_url, TOKEN, sleep=naps.append, **hasty))
+    edge = Fastly(
+        standin_edge.settings, TOKEN, ask, api=Api(standin_edge.settings.api_url, TOKEN, sleep=naps.append, **hasty)
+    )
     edge.items()
     return edge
 
 
 @contextmanager
-def failing(stage: Stage, method: str, last: str, fault: dict[str, Any]) -> Iterator[list[str]]:
+def failing(standin_edge: StandinEdge, method: str, last: str, fault: dict[str, Any]) -> Iterator[list[str]]:
     """Requests of a method whose path ends so fail; afterwards, those that were made."""
-    paths = {"details": "/details", "purge": "/purge", "items": f"/dictionary/{_dictionary(stage)}/items"}
-    path = f"/service/{stage.settings.service}" + paths.get(last, f"/version/{stage.active()}/{last}")
-    stage.control("POST", "/faults", {"api": {**fault, "match": {"method": method, "path_prefix": path}}})
+    paths = {"details": "/details", "purge": "/purge", "items": f"/dictionary/{_dictionary(standin_edge)}/items"}
+    path = f"/service/{standin_edge.settings.service}" + paths.get(last, f"/version/{standin_edge.active()}/{last}")
+    standin_edge.control("POST", "/faults", {"api": {**fault, "match": {"method": method, "path_prefix": path}}})
     made: list[str] = []
-    stage.control("DELETE", "/history")
+    standin_edge.control("DELETE", "/history")
     try:
         yield made
     finally:
-        rows = stage.control("GET", "/history")
+        rows = standin_edge.control("GET", "/history")
         made += [row["path"] for row in rows if (row["method"], row["path"]) == (method, path)]
-        stage.control("DELETE", "/faults")
+        standin_edge.control("DELETE", "/faults")
 
 
-def _dictionary(stage: Stage) -> str:
-    return str(stage.api("GET", f"/version/{stage.active()}/dictionary")[0]["id"])
+def _dictionary(standin_edge: StandinEdge) -> str:
+    return str(standin_edge.api("GET", f"/version/{standin_edge.active()}/dictionary")[0]["id"])
 
 
 def told(error: EdgeError) -> None:
@@ -144,12 +145,12 @@ def expected(outcome: Outcome, *, again: bool) -> tuple[type[EdgeError], int]:
 
 
 @pytest.mark.parametrize(("name", "asked"), CASES, ids=[" - ".join(case) for case in CASES])
-def test_every_fault_under_every_call(stage: Stage, name: str, asked: str) -> None:
+def test_every_fault_under_every_call(standin_edge: StandinEdge, name: str, asked: str) -> None:
     (outcome, fault), call = FAULTS[name], CALLS[asked]
     again = outcome == "not done" or (outcome == "perhaps done" and call.twice)
     naps: list[float] = []
-    edge = adapter(stage, fault, naps)
-    with failing(stage, call.method, call.last, {**fault, "times": 1}) as made:
+    edge = adapter(standin_edge, fault, naps)
+    with failing(standin_edge, call.method, call.last, {**fault, "times": 1}) as made:
         if again:
             call.act(edge)
         else:
@@ -160,7 +161,7 @@ def test_every_fault_under_every_call(stage: Stage, name: str, asked: str) -> No
     if "delay" in fault and asked != "write":
         return  # one that lasts is waited for
     kind, requests = expected(outcome, again=again)
-    with failing(stage, call.method, call.last, fault) as made, pytest.raises(EdgeError) as caught:
+    with failing(standin_edge, call.method, call.last, fault) as made, pytest.raises(EdgeError) as caught:
         call.act(edge)
     told(caught.value)
     assert isinstance(caught.value, kind)
@@ -168,7 +169,7 @@ def test_every_fault_under_every_call(stage: Stage, name: str, asked: str) -> No
     assert len(made) == requests
 
 
-def test_a_pause_is_as_long_as_the_answer_asks(stage: Stage) -> None:
+def test_a_pause_is_as_long_as_the_answer_asks(standin_edge: StandinEdge) -> None:
     """By Retry-After in seconds or as a date, else until the rate limit's reset."""
     later = time.gmtime(time.time() + 9)
     asked = (
@@ -179,18 +180,18 @@ def test_a_pause_is_as_long_as_the_answer_asks(stage: Stage) -> None:
     )
     for headers, seconds in asked:
         naps: list[float] = []
-        edge = adapter(stage, {}, naps)
-        with failing(stage, "PATCH", "items", {"status": 429, "headers": headers, "times": 1}):
+        edge = adapter(standin_edge, {}, naps)
+        with failing(standin_edge, "PATCH", "items", {"status": 429, "headers": headers, "times": 1}):
             edge.write({"deploy0": "0:0"})
         assert [round(nap) for nap in naps] == [pytest.approx(seconds, abs=1)]
 
 
 @pytest.mark.parametrize("headers", [{"Retry-After": "3000"}, {"Fastly-RateLimit-Reset": "99999999999"}])
-def test_nobody_waits_longer_than_the_patience_lasts(stage: Stage, headers: dict[str, str]) -> None:
+def test_nobody_waits_longer_than_the_patience_lasts(standin_edge: StandinEdge, headers: dict[str, str]) -> None:
     naps: list[float] = []
-    edge = adapter(stage, {}, naps)
+    edge = adapter(standin_edge, {}, naps)
     fault = {"status": 429, "headers": headers}
-    with failing(stage, "PATCH", "items", fault) as made, pytest.raises(EdgeUnavailable, match="429") as caught:
+    with failing(standin_edge, "PATCH", "items", fault) as made, pytest.raises(EdgeUnavailable, match="429") as caught:
         edge.write({"deploy0": "0:0"})
     assert (len(made), naps) == (1, [])
     assert f"Try again in {PATIENCE:.0f} s" not in caught.value.remedy
@@ -198,30 +199,30 @@ def test_nobody_waits_longer_than_the_patience_lasts(stage: Stage, headers: dict
 
 
 @pytest.mark.parametrize("after", ["soon", "-1", "", "9" * 40, "Mon, 99 Foo 2026"])
-def test_nonsense_in_retry_after_is_no_reason_to_wait_for_ever(stage: Stage, after: str) -> None:
+def test_nonsense_in_retry_after_is_no_reason_to_wait_for_ever(standin_edge: StandinEdge, after: str) -> None:
     naps: list[float] = []
-    edge = adapter(stage, {}, naps)
-    with failing(stage, "PATCH", "items", {"status": 503, "headers": {"Retry-After": after}, "times": 1}):
+    edge = adapter(standin_edge, {}, naps)
+    with failing(standin_edge, "PATCH", "items", {"status": 503, "headers": {"Retry-After": after}, "times": 1}):
         edge.write({"deploy0": "0:0"})
     assert len(naps) == 1
     assert naps[0] < 1
 
 
-def test_a_claim_written_twice_is_one_claim(stage: Stage) -> None:
+def test_a_claim_written_twice_is_one_claim(standin_edge: StandinEdge) -> None:
     """The answer is lost after the write, again and again: at the end the item is there, once, as it was to be."""
-    edge = adapter(stage, {}, [])
-    with failing(stage, "PATCH", "items", {"drop": "after", "times": ATTEMPTS - 1}) as made:
+    edge = adapter(standin_edge, {}, [])
+    with failing(standin_edge, "PATCH", "items", {"drop": "after", "times": ATTEMPTS - 1}) as made:
         edge.write({"deploy0": "7:7", "gone": None})
     assert (edge.items()["deploy0"], len(made)) == ("7:7", ATTEMPTS)
 
 
 @pytest.mark.parametrize("name", ["wrong token", "token of too little", "failed", "half of JSON", "null"])
-def test_a_token_that_may_not_ask_about_itself_is_unknown_and_no_error(stage: Stage, name: str) -> None:
+def test_a_token_that_may_not_ask_about_itself_is_unknown_and_no_error(standin_edge: StandinEdge, name: str) -> None:
     """Other faults are repeated, and end in our error, as for all that is only read."""
     outcome, fault = FAULTS[name]
-    edge = adapter(stage, {}, [])
+    edge = adapter(standin_edge, {}, [])
     match = {"method": "GET", "path_prefix": "/tokens/self"}
-    stage.control("POST", "/faults", {"api": {**fault, "times": ATTEMPTS, "match": match}})
+    standin_edge.control("POST", "/faults", {"api": {**fault, "times": ATTEMPTS, "match": match}})
     if outcome == "unauthorized":
         assert edge.token() is None
     else:
@@ -251,9 +252,9 @@ LINE = b"node=a revision=b now=1 base=60 grace=60 hold=0"
         (200, LINE * 1000),
     ],
 )
-def test_what_is_no_status_ends_in_our_error(stage: Stage, status: int, body: bytes) -> None:
+def test_what_is_no_status_ends_in_our_error(standin_edge: StandinEdge, status: int, body: bytes) -> None:
     with api_that_answers(body, status) as url:
-        edge = Fastly(stage.settings.model_copy(update={"url": url}), TOKEN, ask)
+        edge = Fastly(standin_edge.settings.model_copy(update={"url": url}), TOKEN, ask)
         with pytest.raises(EdgeUnavailable) as caught:
             edge.status()
     assert "edge diff" in caught.value.remedy
@@ -273,73 +274,77 @@ STEPS = (
 SOME = ("throttled", "failed", "lost before it was done", "an object without its keys", "wrong token", "bad request")
 
 
-def other(stage: Stage) -> Fastly:
+def other(standin_edge: StandinEdge) -> Fastly:
     """Settings under which the policy differs, so that there is something to install."""
-    api = Api(stage.settings.api_url, TOKEN, sleep=lambda _: None)
-    return Fastly(stage.settings.model_copy(update={"status_name": "other"}), TOKEN, ask, api=api)
+    api = Api(standin_edge.settings.api_url, TOKEN, sleep=lambda _: None)
+    return Fastly(standin_edge.settings.model_copy(update={"status_name": "other"}), TOKEN, ask, api=api)
 
 
 @pytest.mark.parametrize(("method", "last"), STEPS, ids=[f"{method} {last}" for method, last in STEPS])
 @pytest.mark.parametrize("name", SOME)
-def test_installing_under_faults(stage: Stage, name: str, method: str, last: str) -> None:
+def test_installing_under_faults(standin_edge: StandinEdge, name: str, method: str, last: str) -> None:
     """Whatever fails, the version in use is the one from before, or wholly the new one.
 
     What is done to the draft may be done twice. Activating may not: it could undo what somebody else activated.
     """
     outcome, fault = FAULTS[name]
-    active, draft = stage.active(), len(stage.api("GET", "/version")) + 1
-    service = f"/service/{stage.settings.service}/version"
+    active, draft = standin_edge.active(), len(standin_edge.api("GET", "/version")) + 1
+    service = f"/service/{standin_edge.settings.service}/version"
     path = f"{service}/{active}/clone" if last == "clone" else f"{service}/{draft}{'/' * bool(last)}{last}"
-    stage.control("POST", "/faults", {"api": {**fault, "times": 1, "match": {"method": method, "path_prefix": path}}})
-    stage.control("DELETE", "/history")
+    standin_edge.control(
+        "POST", "/faults", {"api": {**fault, "times": 1, "match": {"method": method, "path_prefix": path}}}
+    )
+    standin_edge.control("DELETE", "/history")
     goes_on = outcome == "not done" or (outcome == "perhaps done" and last != "activate")
     if goes_on:
-        installed = other(stage).install("under faults")
+        installed = other(standin_edge).install("under faults")
         assert (installed.version, installed.differences) == (draft, ())
-        stage.edge.install("back")
+        standin_edge.edge.install("back")
     else:
         with pytest.raises(EdgeError) as caught:
-            other(stage).install("under faults")
+            other(standin_edge).install("under faults")
         told(caught.value)
-        assert stage.active() == active
+        assert standin_edge.active() == active
         if last != "clone":
             assert f"draft {draft} is left behind, not activated" in caught.value.message
-    asked = [row for row in stage.control("GET", "/history") if row["method"] == method and path in row["path"]]
+    asked = [row for row in standin_edge.control("GET", "/history") if row["method"] == method and path in row["path"]]
     if not goes_on:
         assert len(asked) == 1
 
 
 @pytest.mark.parametrize("fault", [{"drop": "after"}, {"status": 504, "apply": True}, {"body": "<html>"}])
-def test_an_activation_that_happened_counts_although_its_answer_was_lost(stage: Stage, fault: dict[str, Any]) -> None:
-    draft = len(stage.api("GET", "/version")) + 1
-    path = f"/service/{stage.settings.service}/version/{draft}/activate"
+def test_an_activation_that_happened_counts_although_its_answer_was_lost(
+    standin_edge: StandinEdge, fault: dict[str, Any]
+) -> None:
+    draft = len(standin_edge.api("GET", "/version")) + 1
+    path = f"/service/{standin_edge.settings.service}/version/{draft}/activate"
     match = {"method": "PUT", "path_prefix": path}
-    stage.control("POST", "/faults", {"api": {"apply": True, **fault, "times": 1, "match": match}})
-    stage.control("DELETE", "/history")
-    assert other(stage).install("lost").version == draft
-    assert [row["path"] for row in stage.control("GET", "/history")].count(path) == 1
-    stage.edge.install("back")
+    standin_edge.control("POST", "/faults", {"api": {"apply": True, **fault, "times": 1, "match": match}})
+    standin_edge.control("DELETE", "/history")
+    assert other(standin_edge).install("lost").version == draft
+    assert [row["path"] for row in standin_edge.control("GET", "/history")].count(path) == 1
+    standin_edge.edge.install("back")
 
 
 @pytest.mark.parametrize("passed", [0, 3, 7])
-def test_a_token_that_ends_on_the_way(stage: Stage, passed: int) -> None:
+def test_a_token_that_ends_on_the_way(standin_edge: StandinEdge, passed: int) -> None:
     """After so many requests, each and every one is answered 401."""
-    active = stage.active()
-    stage.control("POST", "/faults", {"api": {"status": 401, "skip": passed}})
+    active = standin_edge.active()
+    standin_edge.control("POST", "/faults", {"api": {"status": 401, "skip": passed}})
     with pytest.raises(EdgeUnauthorized) as caught:
-        other(stage).install("ends on the way")
-    stage.control("DELETE", "/faults")
+        other(standin_edge).install("ends on the way")
+    standin_edge.control("DELETE", "/faults")
     assert "FASTLY_API_TOKEN" in caught.value.remedy
-    assert stage.active() == active
+    assert standin_edge.active() == active
 
 
-def test_a_token_that_has_ended(stage: Stage) -> None:
-    edge = adapter(stage, {}, [])
-    stage.control("POST", "/plants", {"tokens": {TOKEN: {"expires_at": "2020-01-01T00:00:00Z"}}})
+def test_a_token_that_has_ended(standin_edge: StandinEdge) -> None:
+    edge = adapter(standin_edge, {}, [])
+    standin_edge.control("POST", "/plants", {"tokens": {TOKEN: {"expires_at": "2020-01-01T00:00:00Z"}}})
     try:
         with pytest.raises(EdgeUnauthorized, match="401") as caught:
             edge.write({"deploy0": "0:0"})
         told(caught.value)
     finally:
-        stage.control("DELETE", "/plants")
+        standin_edge.control("DELETE", "/plants")
     edge.write({"deploy0": "0:0"})

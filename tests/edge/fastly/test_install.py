@@ -16,7 +16,7 @@ from edgeguard.edge.fastly import policy
 from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.environment import Environment
 from edgeguard.site.asking import ask
-from tests.edge.stage import TOKEN, Stage, running
+from tests.edge.standin_edge import TOKEN, StandinEdge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +26,10 @@ THEIRS = {"name": "theirs", "type": "recv", "content": "# theirs", "priority": 5
 
 
 @dataclass
-class Desk:
-    """Somebody with a configuration folder and a token."""
+class Operator:
+    """A person with a configuration folder and a token, who runs `edgeguard edge`."""
 
-    stage: Stage
+    standin_edge: StandinEdge
     folder: Path
     capsys: pytest.CaptureFixture[str]
 
@@ -51,49 +51,46 @@ class Desk:
         return int(found["version"])
 
     def plant(self, **plant: object) -> dict[str, Any]:
-        planted: dict[str, Any] = self.stage.control("POST", "/plants", plant)
+        planted: dict[str, Any] = self.standin_edge.control("POST", "/plants", plant)
         return planted
 
     def fail(self, **fault: object) -> None:
-        self.stage.control("POST", "/faults", {"api": fault})
+        self.standin_edge.control("POST", "/faults", {"api": fault})
 
     def versions(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self.stage.api("GET", "/version")
+        rows: list[dict[str, Any]] = self.standin_edge.api("GET", "/version")
         return rows
 
     def snippets(self, version: int) -> dict[str, dict[str, Any]]:
-        return {row["name"]: row for row in self.stage.api("GET", f"/version/{version}/snippet")}
+        return {row["name"]: row for row in self.standin_edge.api("GET", f"/version/{version}/snippet")}
 
     def asked(self) -> list[str]:
         """Everything so far that was more than a question."""
-        rows = self.stage.control("GET", "/history")
+        rows = self.standin_edge.control("GET", "/history")
         return [f"{row['method']} {row['path']}" for row in rows if row["method"] != "GET"]
 
 
-@pytest.fixture(scope="module")
-def module_stage() -> Iterator[Stage]:
-    with running() as stage:
-        yield stage
-
-
 @pytest.fixture
-def desk(
-    module_stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Desk]:
+def operator(
+    module_standin_edge: StandinEdge,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Operator]:
     """The service without the policy, and as it was again when the test is over."""
     monkeypatch.setenv("FASTLY_API_TOKEN", TOKEN)
-    module_stage.control("POST", "/plants", {})
-    module_stage.reset()
-    settings = module_stage.settings
+    module_standin_edge.control("POST", "/plants", {})
+    module_standin_edge.reset()
+    settings = module_standin_edge.settings
     tables = {
         "edge": {name: getattr(settings, name) for name in ("service", "url", "api_url", "health_url", "ceiling")}
         | {"base_grace": settings.base_grace, "propagation": 0},
-        "visitors": {"anonymous": [module_stage.page()]},
+        "visitors": {"anonymous": [module_standin_edge.page()]},
     }
     write_config(tmp_path, tables)
-    yield Desk(module_stage, tmp_path, capsys)
-    module_stage.control("DELETE", "/plants")
-    module_stage.control("DELETE", "/faults")
+    yield Operator(module_standin_edge, tmp_path, capsys)
+    module_standin_edge.control("DELETE", "/plants")
+    module_standin_edge.control("DELETE", "/faults")
 
 
 def write_config(folder: Path, tables: dict[str, dict[str, Any]]) -> None:
@@ -106,40 +103,40 @@ def write_config(folder: Path, tables: dict[str, dict[str, Any]]) -> None:
 # -- install, diff, remove -------------------------------------------------------------------------------------------
 
 
-def test_installing_shows_the_difference_and_says_who_and_why_in_the_version(desk: Desk) -> None:
-    desk.plant(add={"snippet": [THEIRS]}, comment="the site's own")
-    code, out, _ = desk.run("install", "--reason", "ticket 7")
+def test_installing_shows_the_difference_and_says_who_and_why_in_the_version(operator: Operator) -> None:
+    operator.plant(add={"snippet": [THEIRS]}, comment="the site's own")
+    code, out, _ = operator.run("install", "--reason", "ticket 7")
     assert code == 0
     assert "+++ wanted/snippet edgeguard_recv" in out
     assert "+dictionary edgeguard" in out
-    active = desk.stage.active()
-    assert f"version {active} of {desk.stage.settings.service} is active" in out
-    comment = next(row["comment"] for row in desk.versions() if row["active"])
-    assert comment.startswith(f"edgeguard policy {policy.revision(desk.stage.settings)}: ticket 7 (")
+    active = operator.standin_edge.active()
+    assert f"version {active} of {operator.standin_edge.settings.service} is active" in out
+    comment = next(row["comment"] for row in operator.versions() if row["active"])
+    assert comment.startswith(f"edgeguard policy {policy.revision(operator.standin_edge.settings)}: ticket 7 (")
     assert "@" in comment
-    assert desk.snippets(active).keys() == {"theirs", *(one.name for one in desk.stage.policy())}
-    assert Fastly(desk.stage.settings, TOKEN, ask).status().base == desk.stage.settings.base_grace
+    assert operator.snippets(active).keys() == {"theirs", *(one.name for one in operator.standin_edge.policy())}
+    assert Fastly(operator.standin_edge.settings, TOKEN, ask).status().base == operator.standin_edge.settings.base_grace
 
 
-def test_installing_again_writes_nothing_and_says_so(desk: Desk) -> None:
-    version = desk.installed()
-    before = desk.asked()
-    code, out, _ = desk.run("install")
-    assert (code, desk.asked()) == (0, before)
+def test_installing_again_writes_nothing_and_says_so(operator: Operator) -> None:
+    version = operator.installed()
+    before = operator.asked()
+    code, out, _ = operator.run("install")
+    assert (code, operator.asked()) == (0, before)
     assert f"version {version} " in out
     assert "nothing was written" in out
-    assert desk.json("install")[1]["changed"] is False
+    assert operator.json("install")[1]["changed"] is False
 
 
-def test_diff_ends_with_4_until_the_service_is_as_it_should_be(desk: Desk) -> None:
-    before = desk.asked()
-    code, out, err = desk.run("diff")
-    assert (code, desk.asked()) == (4, before)
+def test_diff_ends_with_4_until_the_service_is_as_it_should_be(operator: Operator) -> None:
+    before = operator.asked()
+    code, out, err = operator.run("diff")
+    assert (code, operator.asked()) == (4, before)
     assert "+++ wanted/snippet edgeguard_miss" in out
     assert "edgeguard edge install site" in err
-    desk.installed()
-    assert desk.run("diff") == (0, "", "")
-    code, found = desk.json("diff")
+    operator.installed()
+    assert operator.run("diff") == (0, "", "")
+    code, found = operator.json("diff")
     assert (code, found["differences"], found["diff"]) == (0, [], "")
 
 
@@ -153,55 +150,55 @@ def test_diff_ends_with_4_until_the_service_is_as_it_should_be(desk: Desk) -> No
     ],
 )
 def test_what_was_changed_by_hand_is_drift_and_installing_mends_it(
-    desk: Desk, plant: dict[str, Any], word: str
+    operator: Operator, plant: dict[str, Any], word: str
 ) -> None:
-    desk.installed()
-    desk.plant(**plant)
-    code, found = desk.json("diff")
+    operator.installed()
+    operator.plant(**plant)
+    code, found = operator.json("diff")
     assert (code, found["differences"]) == (4, [f"snippet {word}"])
-    desk.installed()
-    assert desk.json("diff")[0] == 0
+    operator.installed()
+    assert operator.json("diff")[0] == 0
 
 
-def test_an_older_policy_is_replaced_whole_and_its_claims_stay(desk: Desk) -> None:
+def test_an_older_policy_is_replaced_whole_and_its_claims_stay(operator: Operator) -> None:
     """Another revision under our prefix, with a snippet that this one doesn't have."""
-    settings = desk.stage.settings.model_copy(update={"status_name": "of-old"})
+    settings = operator.standin_edge.settings.model_copy(update={"status_name": "of-old"})
     Fastly(settings, TOKEN, ask).install("long ago")
-    desk.plant(add={"snippet": [THEIRS | {"name": "edgeguard_of_old"}]})
-    desk.stage.edge.write({"support1": "0:0"})
-    code, found = desk.json("install")
+    operator.plant(add={"snippet": [THEIRS | {"name": "edgeguard_of_old"}]})
+    operator.standin_edge.edge.write({"support1": "0:0"})
+    code, found = operator.json("install")
     assert (code, found["changed"]) == (0, True)
-    assert desk.snippets(found["version"]).keys() == {one.name for one in desk.stage.policy()}
-    assert Fastly(desk.stage.settings, TOKEN, ask).items()["support1"] == "0:0"
+    assert operator.snippets(found["version"]).keys() == {one.name for one in operator.standin_edge.policy()}
+    assert Fastly(operator.standin_edge.settings, TOKEN, ask).items()["support1"] == "0:0"
 
 
-def test_drafts_of_others_are_left_alone(desk: Desk) -> None:
+def test_drafts_of_others_are_left_alone(operator: Operator) -> None:
     """Not even cloned: what is half done there must not become active with the policy."""
-    draft = desk.plant(draft={"comment": "half done"})["draft"]
-    desk.stage.api("POST", f"/version/{draft}/snippet", {key: str(value) for key, value in THEIRS.items()})
-    active = desk.installed()
+    draft = operator.plant(draft={"comment": "half done"})["draft"]
+    operator.standin_edge.api("POST", f"/version/{draft}/snippet", {key: str(value) for key, value in THEIRS.items()})
+    active = operator.installed()
     assert active != draft
-    assert "theirs" not in desk.snippets(active)
-    assert desk.snippets(draft).keys() == {"theirs"}
-    assert next(row["comment"] for row in desk.versions() if row["number"] == draft) == "half done"
+    assert "theirs" not in operator.snippets(active)
+    assert operator.snippets(draft).keys() == {"theirs"}
+    assert next(row["comment"] for row in operator.versions() if row["number"] == draft) == "half done"
 
 
-def test_removing_takes_the_policy_out_and_leaves_the_rest(desk: Desk) -> None:
-    desk.plant(add={"snippet": [THEIRS]})
-    desk.installed()
-    code, out, _ = desk.run("remove", "--reason", "the site moves")
+def test_removing_takes_the_policy_out_and_leaves_the_rest(operator: Operator) -> None:
+    operator.plant(add={"snippet": [THEIRS]})
+    operator.installed()
+    code, out, _ = operator.run("remove", "--reason", "the site moves")
     assert code == 0
     assert "--- active/snippet edgeguard_recv" in out
-    active = desk.stage.active()
-    assert desk.snippets(active).keys() == {"theirs"}
-    assert [row["name"] for row in desk.stage.api("GET", f"/version/{active}/dictionary")] == ["edgeguard"]
-    assert "policy removed: the site moves" in next(row["comment"] for row in desk.versions() if row["active"])
-    before = desk.asked()
-    code, out, _ = desk.run("remove")
-    assert (code, desk.asked()) == (0, before)
+    active = operator.standin_edge.active()
+    assert operator.snippets(active).keys() == {"theirs"}
+    assert [row["name"] for row in operator.standin_edge.api("GET", f"/version/{active}/dictionary")] == ["edgeguard"]
+    assert "policy removed: the site moves" in next(row["comment"] for row in operator.versions() if row["active"])
+    before = operator.asked()
+    code, out, _ = operator.run("remove")
+    assert (code, operator.asked()) == (0, before)
     assert "nothing was written" in out
-    assert desk.run("remove", "--dictionary")[0] == 0
-    assert desk.stage.api("GET", f"/version/{desk.stage.active()}/dictionary") == []
+    assert operator.run("remove", "--dictionary")[0] == 0
+    assert operator.standin_edge.api("GET", f"/version/{operator.standin_edge.active()}/dictionary") == []
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------
@@ -224,192 +221,196 @@ EARLY = {"snippet": [THEIRS | {"content": 'if (req.url ~ "^/x") { return(pass); 
     ],
 )
 def test_what_fights_the_policy_is_refused_by_name_and_may_be_accepted(
-    desk: Desk, plant: dict[str, Any], name: str
+    operator: Operator, plant: dict[str, Any], name: str
 ) -> None:
-    desk.plant(**plant)
-    before = desk.asked()
-    code, out, err = desk.run("install")
-    assert (code, out, desk.asked()) == (4, "", before)
+    operator.plant(**plant)
+    before = operator.asked()
+    code, out, err = operator.run("install")
+    assert (code, out, operator.asked()) == (4, "", before)
     assert f"--accept {name}" in err
-    code, found = desk.json("install")
+    code, found = operator.json("install")
     assert (code, found["changed"], {each["name"] for each in found["findings"]}) == (4, False, {name})
-    code, out, err = desk.run("install", "--accept", name)
+    code, out, err = operator.run("install", "--accept", name)
     assert code == 0
     assert f"! {name}: " in err
 
 
-def test_a_compute_service_is_refused_for_good(desk: Desk) -> None:
-    desk.plant(type="wasm")
-    code, _, err = desk.run("install", *(f"--accept={name}" for name in ("no-macros", "early-return")))
+def test_a_compute_service_is_refused_for_good(operator: Operator) -> None:
+    operator.plant(type="wasm")
+    code, _, err = operator.run("install", *(f"--accept={name}" for name in ("no-macros", "early-return")))
     assert code == 4
     assert "'wasm'" in err
     assert "--accept" not in err
 
 
-def test_a_name_that_is_no_refusal_is_refused(desk: Desk) -> None:
-    code, _, err = desk.run("install", "--accept", "compute-service")
+def test_a_name_that_is_no_refusal_is_refused(operator: Operator) -> None:
+    code, _, err = operator.run("install", "--accept", "compute-service")
     assert code == 2
     assert "serve-stale" in err
 
 
 @pytest.mark.parametrize("header", ["Cache-Control", "Surrogate-Control"])
-def test_what_the_origin_promises_is_not_shortened_unasked(desk: Desk, header: str) -> None:
+def test_what_the_origin_promises_is_not_shortened_unasked(operator: Operator, header: str) -> None:
     """Surrogate-Control is seen too, which the edge hides from visitors."""
-    page = desk.stage.page(more={header: "max-age=60, stale-if-error=2000"})
-    config = desk.folder / "site.toml"
+    page = operator.standin_edge.page(more={header: "max-age=60, stale-if-error=2000"})
+    config = operator.folder / "site.toml"
     config.write_text(config.read_text().partition("[visitors]")[0] + f'[visitors]\nanonymous = ["{page}"]')
-    code, _, err = desk.run("install")
+    code, _, err = operator.run("install")
     assert code == 4
     assert f"{page} promises stale-if-error=2000" in err
     assert "edge.base_grace = 2000" in err
-    assert desk.run("install", "--accept", "shortens")[0] == 0
+    assert operator.run("install", "--accept", "shortens")[0] == 0
 
 
-def test_a_deploys_claim_refuses_and_a_persons_does_so_for_removing_only(desk: Desk) -> None:
-    desk.installed()
-    edge = Fastly(desk.stage.settings, TOKEN, ask)
+def test_a_deploys_claim_refuses_and_a_persons_does_so_for_removing_only(operator: Operator) -> None:
+    operator.installed()
+    edge = Fastly(operator.standin_edge.settings, TOKEN, ask)
     until = int(time.time()) + 600
     edge.write({"deploy0": f"{until}:900:{until}:abcd1234", "support1": f"{until}:900:abcd1234"})
-    desk.plant(remove={"snippet": ["edgeguard_recv"]})
-    code, _, err = desk.run("install")
+    operator.plant(remove={"snippet": ["edgeguard_recv"]})
+    code, _, err = operator.run("install")
     assert code == 4
     assert "--accept deploy-under-way" in err
     assert "deploy0" in err
     edge.write({"deploy0": "0:0"})
-    code, _, err = desk.run("remove")
+    code, _, err = operator.run("remove")
     assert code == 4
     assert "--accept claims-in-force" in err
-    desk.installed()
-    assert desk.run("remove", "--accept", "claims-in-force")[0] == 0
+    operator.installed()
+    assert operator.run("remove", "--accept", "claims-in-force")[0] == 0
 
 
-def test_a_held_lock_on_the_cluster_refuses(desk: Desk) -> None:
-    config = desk.folder / "site.toml"
+def test_a_held_lock_on_the_cluster_refuses(operator: Operator) -> None:
+    config = operator.folder / "site.toml"
     config.write_text(
         config.read_text()
-        + f'\n[application]\nrepository = "/nowhere"\nbranch = "main"\n[cluster]\nroot = "{desk.folder / "root"}"\n'
+        + f'\n[application]\nrepository = "/nowhere"\nbranch = "main"\n[cluster]\nroot = "{operator.folder / "root"}"\n'
         "[cluster.options]\ngate_port = 1\n"
     )
-    environment = Environment.open("site", config=desk.folder)
+    environment = Environment.open("site", config=operator.folder)
     record = Record(environment.cluster, "site")
     record.take({"id": "d1", "phase": "stage"})
-    code, _, err = desk.run("install")
+    code, _, err = operator.run("install")
     assert code == 4
     assert "d1 holds the lock" in err
     record.release()
-    code, _, err = desk.run("install")
+    code, _, err = operator.run("install")
     assert code == 4
     assert "edgeguard rollback site" in err
     record.take_over(wait=lambda _: None, say=lambda _: None)
     record.note(deploy=None)
     record.release()
-    assert desk.run("install")[0] == 0
+    assert operator.run("install")[0] == 0
 
 
 # -- bad days --------------------------------------------------------------------------------------------------------
 
 
-def of_version(desk: Desk, number: int, last: str) -> dict[str, str]:
-    return {"path_prefix": f"/service/{desk.stage.settings.service}/version/{number}/{last}"}
+def of_version(operator: Operator, number: int, last: str) -> dict[str, str]:
+    return {"path_prefix": f"/service/{operator.standin_edge.settings.service}/version/{number}/{last}"}
 
 
-def test_a_clone_whose_answer_is_lost_is_made_again_and_the_stray_is_named(desk: Desk) -> None:
-    active = desk.stage.active()
-    desk.fail(drop="after", times=1, match={"method": "PUT"} | of_version(desk, active, "clone"))
-    code, found = desk.json("install")
+def test_a_clone_whose_answer_is_lost_is_made_again_and_the_stray_is_named(operator: Operator) -> None:
+    active = operator.standin_edge.active()
+    operator.fail(drop="after", times=1, match={"method": "PUT"} | of_version(operator, active, "clone"))
+    code, found = operator.json("install")
     stray = active + 1
     assert (code, found["version"]) == (0, active + 2)
     [note] = found["notes"]
     assert f"draft {stray} is probably left" in note
-    assert desk.snippets(stray) == {}
+    assert operator.snippets(stray) == {}
 
 
 @pytest.mark.parametrize(("drop", "done"), [("after", True), ("before", False)])
-def test_an_activation_whose_answer_is_lost_is_looked_up(desk: Desk, drop: str, *, done: bool) -> None:
-    active = desk.stage.active()
-    desk.fail(drop=drop, times=1, match={"method": "PUT"} | of_version(desk, active + 1, "activate"))
-    code, _, err = desk.run("install")
-    assert (code, desk.stage.active()) == ((0, active + 1) if done else (5, active))
+def test_an_activation_whose_answer_is_lost_is_looked_up(operator: Operator, drop: str, *, done: bool) -> None:
+    active = operator.standin_edge.active()
+    operator.fail(drop=drop, times=1, match={"method": "PUT"} | of_version(operator, active + 1, "activate"))
+    code, _, err = operator.run("install")
+    assert (code, operator.standin_edge.active()) == ((0, active + 1) if done else (5, active))
     assert ("is left behind, not activated" in err) is not done
-    assert len([call for call in desk.asked()[-1:] if call.endswith("/activate")]) == 1
+    assert len([call for call in operator.asked()[-1:] if call.endswith("/activate")]) == 1
 
 
-def test_an_activation_that_can_not_be_looked_up_is_not_called_undone(desk: Desk) -> None:
-    active = desk.stage.active()
-    match = {"method": "PUT"} | of_version(desk, active + 1, "activate")
-    desk.fail(drop="after", delay=1.0, times=1, match=match)
-    blinding = threading.Thread(target=_blind, args=(desk, match["path_prefix"]))
+def test_an_activation_that_can_not_be_looked_up_is_not_called_undone(operator: Operator) -> None:
+    active = operator.standin_edge.active()
+    match = {"method": "PUT"} | of_version(operator, active + 1, "activate")
+    operator.fail(drop="after", delay=1.0, times=1, match=match)
+    blinding = threading.Thread(target=_blind, args=(operator, match["path_prefix"]))
     blinding.start()
-    code, _, err = desk.run("install")
+    code, _, err = operator.run("install")
     blinding.join()
-    desk.stage.control("DELETE", "/faults")
+    operator.standin_edge.control("DELETE", "/faults")
     assert code == 5
     assert f"whether version {active + 1} is active now can't be told" in err
     assert "not activated" not in err
 
 
-def _blind(desk: Desk, path: str) -> None:
+def _blind(operator: Operator, path: str) -> None:
     """From the activation on, the API answers no question."""
-    while not any(row["path"] == path for row in desk.stage.control("GET", "/history")[-1:]):
+    while not any(row["path"] == path for row in operator.standin_edge.control("GET", "/history")[-1:]):
         time.sleep(0.01)
-    desk.fail(status=400, match={"method": "GET"})
+    operator.fail(status=400, match={"method": "GET"})
 
 
-def test_a_snippet_whose_answer_is_lost_is_not_there_twice(desk: Desk) -> None:
-    desk.fail(drop="after", times=1, match={"method": "POST"} | of_version(desk, desk.stage.active() + 1, "snippet"))
-    version = desk.installed()
-    assert len(desk.snippets(version)) == len(desk.stage.policy())
+def test_a_snippet_whose_answer_is_lost_is_not_there_twice(operator: Operator) -> None:
+    operator.fail(
+        drop="after",
+        times=1,
+        match={"method": "POST"} | of_version(operator, operator.standin_edge.active() + 1, "snippet"),
+    )
+    version = operator.installed()
+    assert len(operator.snippets(version)) == len(operator.standin_edge.policy())
 
 
-def test_who_comes_second_starts_over_from_what_became_active(desk: Desk) -> None:
+def test_an_install_starts_over_when_somebody_else_activates_a_version(operator: Operator) -> None:
     """Somebody activates a version of theirs while our draft is being validated."""
-    first = desk.stage.active()
-    desk.fail(delay=1.0, times=1, match=of_version(desk, first + 1, "validate"))
+    first = operator.standin_edge.active()
+    operator.fail(delay=1.0, times=1, match=of_version(operator, first + 1, "validate"))
     ended: list[tuple[int, dict[str, Any]]] = []
-    ours = threading.Thread(target=lambda: ended.append(desk.json("install")))
+    ours = threading.Thread(target=lambda: ended.append(operator.json("install")))
     ours.start()
-    while not any("validate" in row["path"] for row in desk.stage.control("GET", "/history")[-3:]):
+    while not any("validate" in row["path"] for row in operator.standin_edge.control("GET", "/history")[-3:]):
         time.sleep(0.01)
-    theirs = desk.stage.api("PUT", f"/version/{first}/clone")["number"]
-    desk.stage.api("POST", f"/version/{theirs}/snippet", {key: str(value) for key, value in THEIRS.items()})
-    desk.stage.api("PUT", f"/version/{theirs}/activate")
+    theirs = operator.standin_edge.api("PUT", f"/version/{first}/clone")["number"]
+    operator.standin_edge.api("POST", f"/version/{theirs}/snippet", {key: str(value) for key, value in THEIRS.items()})
+    operator.standin_edge.api("PUT", f"/version/{theirs}/activate")
     ours.join()
     [(code, found)] = ended
     assert (code, found["version"]) == (0, theirs + 1)
-    assert "theirs" in desk.snippets(theirs + 1)
+    assert "theirs" in operator.snippets(theirs + 1)
 
 
 # -- mechanism = "settings" ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def by_settings(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def by_settings(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> Operator:
     monkeypatch.setenv("EDGEGUARD_EDGE__MECHANISM", "settings")
-    return desk
+    return operator
 
 
-def told(desk: Desk) -> tuple[bool, int]:
-    settings = desk.stage.api("GET", f"/version/{desk.stage.active()}/settings")
+def told(operator: Operator) -> tuple[bool, int]:
+    settings = operator.standin_edge.api("GET", f"/version/{operator.standin_edge.active()}/settings")
     return settings["general.stale_if_error"], settings["general.stale_if_error_ttl"]
 
 
-def test_by_settings_the_services_own_grace_is_raised_to_the_ceiling_once(by_settings: Desk) -> None:
-    desk = by_settings
-    ceiling = desk.stage.settings.ceiling
-    assert desk.json("diff")[1]["differences"] == ["general.stale_if_error is off"]
-    code, out, _ = desk.run("install")
+def test_by_settings_the_services_own_grace_is_raised_to_the_ceiling_once(by_settings: Operator) -> None:
+    operator = by_settings
+    ceiling = operator.standin_edge.settings.ceiling
+    assert operator.json("diff")[1]["differences"] == ["general.stale_if_error is off"]
+    code, out, _ = operator.run("install")
     assert code == 0
     assert f"+general.stale_if_error_ttl = {ceiling}" in out
-    assert (told(desk), desk.snippets(desk.stage.active())) == ((True, ceiling), {})
-    before = desk.asked()
-    assert desk.run("install")[0] == 0
-    assert (desk.run("diff")[0], desk.asked()) == (0, before)
-    code, _, err = desk.run("remove")
-    assert (code, told(desk)) == (0, (True, ceiling))
+    assert (told(operator), operator.snippets(operator.standin_edge.active())) == ((True, ceiling), {})
+    before = operator.asked()
+    assert operator.run("install")[0] == 0
+    assert (operator.run("diff")[0], operator.asked()) == (0, before)
+    code, _, err = operator.run("remove")
+    assert (code, told(operator)) == (0, (True, ceiling))
     assert "stays as it is" in err
 
 
-def test_by_settings_a_longer_grace_is_not_shortened(by_settings: Desk) -> None:
+def test_by_settings_a_longer_grace_is_not_shortened(by_settings: Operator) -> None:
     by_settings.plant(settings={"general.stale_if_error": True, "general.stale_if_error_ttl": 999_999})
     assert by_settings.json("diff")[0] == 0
     by_settings.plant(settings={"general.stale_if_error_ttl": 10})
@@ -417,49 +418,49 @@ def test_by_settings_a_longer_grace_is_not_shortened(by_settings: Desk) -> None:
     assert "is 10, less than" in difference
 
 
-def test_from_vcl_to_settings_no_vcl_of_ours_stays(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.installed()
-    desk.plant(settings={"general.stale_if_error": True, "general.stale_if_error_ttl": 999_999})
+def test_from_vcl_to_settings_no_vcl_of_ours_stays(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator.installed()
+    operator.plant(settings={"general.stale_if_error": True, "general.stale_if_error_ttl": 999_999})
     monkeypatch.setenv("EDGEGUARD_EDGE__MECHANISM", "settings")
-    assert desk.snippets(desk.installed()) == {}
-    assert told(desk) == (True, 999_999)
+    assert operator.snippets(operator.installed()) == {}
+    assert told(operator) == (True, 999_999)
 
 
-def test_by_settings_there_are_no_claims_and_show_says_what_there_is(by_settings: Desk) -> None:
-    desk = by_settings
-    config = ["--config", str(desk.folder)]
-    desk.installed()
-    before = desk.asked()
+def test_by_settings_there_are_no_claims_and_show_says_what_there_is(by_settings: Operator) -> None:
+    operator = by_settings
+    config = ["--config", str(operator.folder)]
+    operator.installed()
+    before = operator.asked()
     for command in (["grace", "extend", "site", "--for", "1h"], ["grace", "release", "site", "support1"]):
         assert main([*command, "--reason", "x", *config]) == 2
-        assert "edge.mechanism is settings" in desk.capsys.readouterr().err
+        assert "edge.mechanism is settings" in operator.capsys.readouterr().err
     assert main(["hook", "pre", "site", *config]) == 2
-    assert "edge.mechanism is settings" in desk.capsys.readouterr().err
+    assert "edge.mechanism is settings" in operator.capsys.readouterr().err
     assert main(["grace", "show", "site", *config]) == 0
-    assert "by the service's own setting; no claims are possible" in desk.capsys.readouterr().out
+    assert "by the service's own setting; no claims are possible" in operator.capsys.readouterr().out
     assert main(["grace", "show", "site", *config, "--json"]) == 0
-    assert json.loads(desk.capsys.readouterr().out)["in_force"] == desk.stage.settings.ceiling
-    assert desk.asked() == before
+    assert json.loads(operator.capsys.readouterr().out)["in_force"] == operator.standin_edge.settings.ceiling
+    assert operator.asked() == before
 
 
-def test_by_settings_the_doctor_misses_no_policy_at_the_edge(by_settings: Desk) -> None:
-    desk = by_settings
-    config = ["--config", str(desk.folder), "--json"]
+def test_by_settings_the_doctor_misses_no_policy_at_the_edge(by_settings: Operator) -> None:
+    operator = by_settings
+    config = ["--config", str(operator.folder), "--json"]
     main(["doctor", "site", *config])
-    before = {each["name"] for each in json.loads(desk.capsys.readouterr().out)["findings"]}
-    desk.installed()
+    before = {each["name"] for each in json.loads(operator.capsys.readouterr().out)["findings"]}
+    operator.installed()
     main(["doctor", "site", *config])
-    found = {each["name"]: each["severity"] for each in json.loads(desk.capsys.readouterr().out)["findings"]}
+    found = {each["name"]: each["severity"] for each in json.loads(operator.capsys.readouterr().out)["findings"]}
     assert "policy-changed" in before
     assert found["policy"] == "ok"
     assert not {"policy-changed", "no-status", "api-unknown", "nodes"} & found.keys()
 
 
-def test_by_settings_a_visitor_is_served_stale(by_settings: Desk) -> None:
-    desk = by_settings
-    desk.installed()
-    page = desk.stage.page(cache="max-age=10")
-    assert desk.stage.get(page).status == 200
-    desk.stage.later(60)
-    desk.stage.origin.closed = True
-    assert desk.stage.get(page).status == 200
+def test_by_settings_a_visitor_is_served_stale(by_settings: Operator) -> None:
+    operator = by_settings
+    operator.installed()
+    page = operator.standin_edge.page(cache="max-age=10")
+    assert operator.standin_edge.get(page).status == 200
+    operator.standin_edge.later(60)
+    operator.standin_edge.origin.closed = True
+    assert operator.standin_edge.get(page).status == 200

@@ -1,4 +1,4 @@
-"""Each line of the policy that matters, broken one at a time: a visitor's result changes, and a play notices."""
+"""Each line of the policy that matters is broken once: a visitor gets something else, and a scenario or case fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.edge.cases import CASES
 from tests.edge.fastly.scenarios import PASS, SCENARIOS, STRANGERS
 
 if TYPE_CHECKING:
-    from tests.edge.stage import Stage
+    from tests.edge.standin_edge import StandinEdge
 
 
 class Broken(NamedTuple):
@@ -353,28 +353,28 @@ UNNOTICED = {
 """Code that no row breaks, and why not."""
 
 
-PLAYS = SCENARIOS | {case.name: case.holds for case in CASES}
+CHECKS = SCENARIOS | {case.name: case.holds for case in CASES}
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: f"{broken.snippet}: {broken.old.strip()[:50]}")
-def test_a_broken_line_is_noticed(stage: Stage, broken: Broken) -> None:
+def test_a_broken_line_is_noticed(standin_edge: StandinEdge, broken: Broken) -> None:
     snippets = [
         replace(one, content=one.content.replace(broken.old, broken.new))
         if one.name == NAME_PREFIX + broken.snippet
         else one
-        for one in stage.policy()
+        for one in standin_edge.policy()
     ]
-    assert snippets != list(stage.policy()), "the row breaks nothing"
-    stage.install([*snippets, *STRANGERS.get(broken.noticed_by, (PASS,))])
-    stage.write({})
+    assert snippets != list(standin_edge.policy()), "the row breaks nothing"
+    standin_edge.install([*snippets, *STRANGERS.get(broken.noticed_by, (PASS,))])
+    standin_edge.write({})
     # Besides a scenario's own words: no status that can be read, and a header that no answer may have.
     with pytest.raises((AssertionError, EdgeUnavailable, HTTPException)):
-        PLAYS[broken.noticed_by](stage)
+        CHECKS[broken.noticed_by](standin_edge)
 
 
-def test_every_line_is_broken_by_a_row_or_excused(stage: Stage) -> None:
+def test_every_line_is_broken_by_a_row_or_excused(standin_edge: StandinEdge) -> None:
     left = []
-    for one in stage.policy():
+    for one in standin_edge.policy():
         content = re.sub(r'{".*?"}', "a long string", one.content, flags=re.DOTALL)
         code = "\n".join(re.sub(r"(^|\s)#.*", "", line).rstrip() for line in content.splitlines())
         for broken in BROKEN:

@@ -6,25 +6,25 @@ from typing import TYPE_CHECKING
 
 from edgeguard.edge.fastly import policy
 from tests.edge.fastly.scenarios.telling import PASS, cached, scenario, served_stale, stranger
-from tests.edge.stage import BASE, CEILING
+from tests.edge.standin_edge import BASE, CEILING
 
 if TYPE_CHECKING:
-    from tests.edge.stage import Stage
+    from tests.edge.standin_edge import StandinEdge
 
 
 @scenario()
-def pages_and_redirects_get_the_ceiling(stage: Stage) -> None:
+def pages_and_redirects_get_the_ceiling(standin_edge: StandinEdge) -> None:
     for status in (200, 203, 300, 301, 302, 410):
-        assert served_stale(stage, CEILING // 2, grace=CEILING, status=status), status
+        assert served_stale(standin_edge, CEILING // 2, grace=CEILING, status=status), status
 
 
 @scenario()
-def a_page_that_says_nothing_gets_the_ceiling(stage: Stage) -> None:
-    assert served_stale(stage, 3600 + CEILING // 2, grace=CEILING, cache="")
+def a_page_that_says_nothing_gets_the_ceiling(standin_edge: StandinEdge) -> None:
+    assert served_stale(standin_edge, 3600 + CEILING // 2, grace=CEILING, cache="")
 
 
 @scenario()
-def the_ceiling_is_told_to_the_node_in_front(stage: Stage) -> None:
+def the_ceiling_is_told_to_the_node_in_front(standin_edge: StandinEdge) -> None:
     """And to nobody else: visitors see what the origin says to them, and who debugs sees both."""
     told = f"stale-if-error={CEILING}"
     for own, expected in (
@@ -34,13 +34,13 @@ def the_ceiling_is_told_to_the_node_in_front(stage: Stage) -> None:
         (f"max-age=10, Stale-If-Error={BASE}", f"max-age=10, {told}"),
         (f"max-age=10, stale-if-error={BASE - 1}", f"max-age=10, stale-if-error={BASE - 1}"),
     ):
-        path = stage.page(more={"Surrogate-Control": own} if own else {})
-        assert stage.get(path, Fastly_Debug="1").headers.get("surrogate-control") == expected
-        assert "surrogate-control" not in stage.get(path).headers
+        path = standin_edge.page(more={"Surrogate-Control": own} if own else {})
+        assert standin_edge.get(path, Fastly_Debug="1").headers.get("surrogate-control") == expected
+        assert "surrogate-control" not in standin_edge.get(path).headers
 
 
 @scenario()
-def an_origin_may_promise_less_than_the_base(stage: Stage) -> None:
+def an_origin_may_promise_less_than_the_base(standin_edge: StandinEdge) -> None:
     short = f"stale-if-error={BASE - 1}"
     for cache, surrogate in (
         (f"max-age=10, {short}", ""),
@@ -49,19 +49,19 @@ def an_origin_may_promise_less_than_the_base(stage: Stage) -> None:
         (f"max-age=10, {short.title()}", ""),
     ):
         more = {"Surrogate-Control": surrogate} if surrogate else {}
-        assert not served_stale(stage, 10 + BASE, grace=CEILING, cache=cache, more=more), (cache, surrogate)
-        assert served_stale(stage, 10 + BASE // 2, grace=CEILING, cache=cache, more=more), (cache, surrogate)
+        assert not served_stale(standin_edge, 10 + BASE, grace=CEILING, cache=cache, more=more), (cache, surrogate)
+        assert served_stale(standin_edge, 10 + BASE // 2, grace=CEILING, cache=cache, more=more), (cache, surrogate)
 
 
 @scenario()
-def an_origin_that_promises_the_base_or_more_gets_the_ceiling(stage: Stage) -> None:
+def an_origin_that_promises_the_base_or_more_gets_the_ceiling(standin_edge: StandinEdge) -> None:
     for promised in (BASE, 9_999_999_999):
         cache = f"max-age=10, stale-if-error={promised}"
-        assert served_stale(stage, CEILING // 2, grace=CEILING, cache=cache), promised
+        assert served_stale(standin_edge, CEILING // 2, grace=CEILING, cache=cache), promised
 
 
 @scenario(stranger("fetch", "set beresp.ttl = 10s; return(deliver);", 10_000))
-def an_origins_refusal_stands_where_the_service_caches_it_all_the_same(stage: Stage) -> None:
+def an_origins_refusal_stands_where_the_service_caches_it_all_the_same(standin_edge: StandinEdge) -> None:
     for cache, more in (
         ("max-age=10, private", {}),
         ("max-age=10, no-store", {}),
@@ -71,72 +71,72 @@ def an_origins_refusal_stands_where_the_service_caches_it_all_the_same(stage: St
         ("max-age=10", {"Set-Cookie": "a=b"}),
         ("max-age=0", {}),
     ):
-        assert not served_stale(stage, 15, grace=CEILING, cache=cache, more=more), (cache, more)
-    assert served_stale(stage, 15, grace=CEILING)
+        assert not served_stale(standin_edge, 15, grace=CEILING, cache=cache, more=more), (cache, more)
+    assert served_stale(standin_edge, 15, grace=CEILING)
 
 
 @scenario(stranger("fetch", "set beresp.stale_if_error = 43200s;", 2))
-def an_origins_promise_stands_where_the_service_overwrites_it(stage: Stage) -> None:
+def an_origins_promise_stands_where_the_service_overwrites_it(standin_edge: StandinEdge) -> None:
     """The service's own setting "serve stale" does that; the policy then adds nothing."""
     cache = f"max-age=10, stale-if-error={BASE - 1}"
-    path = cached(stage, age=10, cache=cache)
-    ceiling = stage.get(path, Fastly_Debug="1").headers["fastly-debug-ttl"].strip("()").split()[3]
+    path = cached(standin_edge, age=10, cache=cache)
+    ceiling = standin_edge.get(path, Fastly_Debug="1").headers["fastly-debug-ttl"].strip("()").split()[3]
     assert float(ceiling) == 43200
 
 
-def keys(stage: Stage, path: str, **headers: str) -> list[str]:
+def keys(standin_edge: StandinEdge, path: str, **headers: str) -> list[str]:
     """The surrogate keys under which a page is known."""
-    return stage.get(path, Fastly_Debug="1", **headers).headers.get("surrogate-key", "").split()
+    return standin_edge.get(path, Fastly_Debug="1", **headers).headers.get("surrogate-key", "").split()
 
 
 @scenario()
-def every_object_gets_one_of_256_groups_beside_its_own_keys(stage: Stage) -> None:
+def every_object_gets_one_of_256_groups_beside_its_own_keys(standin_edge: StandinEdge) -> None:
     for concatenates, shield in ((True, False), (False, False), (True, True)):
-        stage.believe(not_set_is_empty_in_concatenation=concatenates)
-        stage.nodes(shield=shield)
+        standin_edge.believe(not_set_is_empty_in_concatenation=concatenates)
+        standin_edge.nodes(shield=shield)
         for own in ([], ["a"], ["a", "b"], ["neg-00", "eg-123", "eg-0g"]):
             more = {"Surrogate-Key": " ".join(own)} if own else {}
             for status in (200, 404):
-                *found, group = keys(stage, stage.page(status, more=more))
+                *found, group = keys(standin_edge, standin_edge.page(status, more=more))
                 assert (found, group in policy.GROUPS) == (own, True), (concatenates, shield, found, group)
 
 
 @scenario()
-def groups_are_of_one_size_more_or_less(stage: Stage) -> None:
-    seen = [keys(stage, stage.page())[0] for _ in range(64)]
+def groups_are_of_one_size_more_or_less(standin_edge: StandinEdge) -> None:
+    seen = [keys(standin_edge, standin_edge.page())[0] for _ in range(64)]
     assert len(set(seen)) > 32
-    hosts = {keys(stage, "/", Host=f"{number}.example")[0] for number in range(8)}
+    hosts = {keys(standin_edge, "/", Host=f"{number}.example")[0] for number in range(8)}
     assert len(hosts) > 2
     assert len(set(policy.GROUPS)) == 256
 
 
 @scenario()
-def an_origin_may_choose_the_group(stage: Stage) -> None:
+def an_origin_may_choose_the_group(standin_edge: StandinEdge) -> None:
     for own in ("eg-00", "eg-00 a", "a eg-00", "a eg-00 b"):
-        assert keys(stage, stage.page(more={"Surrogate-Key": own})) == own.split()
+        assert keys(standin_edge, standin_edge.page(more={"Surrogate-Key": own})) == own.split()
 
 
 @scenario()
-def no_key_is_lost_for_the_group(stage: Stage) -> None:
-    assert keys(stage, stage.page(more={"Surrogate-Key": "a\nb c"}))[:3] == ["a", "b", "c"]
+def no_key_is_lost_for_the_group(standin_edge: StandinEdge) -> None:
+    assert keys(standin_edge, standin_edge.page(more={"Surrogate-Key": "a\nb c"}))[:3] == ["a", "b", "c"]
     for size, grouped in ((16_378, True), (16_379, False), (16_384, False)):
-        path = stage.page(more={"Surrogate-Key": ("k" * 63 + " ") * 255 + "z" * (size - 255 * 64)})
-        found = keys(stage, path)
+        path = standin_edge.page(more={"Surrogate-Key": ("k" * 63 + " ") * 255 + "z" * (size - 255 * 64)})
+        found = keys(standin_edge, path)
         assert (len(found), found[-1] in policy.GROUPS) == (256 + grouped, grouped), size
-        stage.edge.purge([found[-1]])
-        assert (stage.get(path).status, stage.asked(path)) == (200, 2), size
+        standin_edge.edge.purge([found[-1]])
+        assert (standin_edge.get(path).status, standin_edge.asked(path)) == (200, 2), size
 
 
 @scenario()
-def a_purge_of_all_groups_reaches_every_page(stage: Stage) -> None:
-    paths = [stage.page(cache="max-age=1000") for _ in range(8)]
+def a_purge_of_all_groups_reaches_every_page(standin_edge: StandinEdge) -> None:
+    paths = [standin_edge.page(cache="max-age=1000") for _ in range(8)]
     for path in paths:
-        stage.get(path)
-    stage.edge.purge(policy.GROUPS)
+        standin_edge.get(path)
+    standin_edge.edge.purge(policy.GROUPS)
     for path in paths:
-        assert (stage.get(path).status, stage.asked(path)) == (200, 2)
+        assert (standin_edge.get(path).status, standin_edge.asked(path)) == (200, 2)
 
 
 @scenario(PASS)
-def what_is_passed_has_no_group(stage: Stage) -> None:
-    assert keys(stage, stage.page(more={"Surrogate-Key": "a"}), Cookie="session=1") == ["a"]
+def what_is_passed_has_no_group(standin_edge: StandinEdge) -> None:
+    assert keys(standin_edge, standin_edge.page(more={"Surrogate-Key": "a"}), Cookie="session=1") == ["a"]

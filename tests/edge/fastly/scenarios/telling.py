@@ -9,9 +9,9 @@ from edgeguard.edge.fastly.policy import Snippet
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tests.edge.stage import Stage
+    from tests.edge.standin_edge import StandinEdge
 
-    Scenario = Callable[[Stage], None]
+    Scenario = Callable[[StandinEdge], None]
 
 SHORT_PAGE = 503
 """The status where the gate is closed and there is no copy to serve."""
@@ -22,10 +22,10 @@ STRANGERS: dict[str, tuple[Snippet, ...]] = {}
 
 
 def scenario(*strangers: Snippet) -> Callable[[Scenario], Scenario]:
-    def add(play: Scenario) -> Scenario:
-        SCENARIOS[play.__name__] = play
-        STRANGERS[play.__name__] = strangers
-        return play
+    def add(scenario: Scenario) -> Scenario:
+        SCENARIOS[scenario.__name__] = scenario
+        STRANGERS[scenario.__name__] = strangers
+        return scenario
 
     return add
 
@@ -34,21 +34,23 @@ def stranger(kind: str, content: str, priority: int = 100) -> Snippet:
     return Snippet(f"stranger_{kind}", kind, priority, content)
 
 
-def cached(stage: Stage, age: int, cache: str = "max-age=10", more: Mapping[str, str] | None = None) -> str:
+def cached(
+    standin_edge: StandinEdge, age: int, cache: str = "max-age=10", more: Mapping[str, str] | None = None
+) -> str:
     """A page that was asked for once, so many seconds ago."""
-    path = stage.page(200, cache, more)
-    assert stage.get(path).status == 200
-    stage.later(age)
+    path = standin_edge.page(200, cache, more)
+    assert standin_edge.get(path).status == 200
+    standin_edge.later(age)
     return path
 
 
-def ours(stage: Stage) -> list[str]:
+def ours(standin_edge: StandinEdge) -> list[str]:
     """The headers of ours that reached the origin."""
-    return [name for _, headers in stage.origin.asked for name in headers if "edgeguard" in name]
+    return [name for _, headers in standin_edge.origin.asked for name in headers if "edgeguard" in name]
 
 
 def served_stale(
-    stage: Stage,
+    standin_edge: StandinEdge,
     age: int,
     *,
     grace: int,
@@ -57,13 +59,13 @@ def served_stale(
     more: Mapping[str, str] | None = None,
 ) -> bool:
     """Whether a page of that age is served while the origin is closed and a claim on `grace` is in force."""
-    path = stage.page(status, cache, more)
-    assert stage.get(path).status == status
-    stage.later(age)
-    stage.origin.closed = True
-    stage.claim(grace=grace)
-    page = stage.get(path)
-    stage.origin.closed = False
+    path = standin_edge.page(status, cache, more)
+    assert standin_edge.get(path).status == status
+    standin_edge.later(age)
+    standin_edge.origin.closed = True
+    standin_edge.claim(grace=grace)
+    page = standin_edge.get(path)
+    standin_edge.origin.closed = False
     assert page.status in {status, SHORT_PAGE}
     return page.status == status
 

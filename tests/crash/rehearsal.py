@@ -1,4 +1,4 @@
-"""A rehearsal's world that many deploys die in, one after another, and how to call edgeguard there."""
+"""A rehearsal in which many deploys die, one after another, and how to call edgeguard there."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import tomllib
-import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from tests.staying_rehearsal import StayingRehearsal, staying_rehearsal
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent.parent
 SERVERS = ("web1", "web2", "web3")
@@ -40,7 +40,7 @@ QUICK = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONPATH": str(ROOT),
 }
-"""The world's dictionary is told to be as quick; visitors are the observer's."""
+"""The rehearsal's dictionary is told to be as quick; the visitors are tests/crash/watch.py's."""
 _SICK = """
     def do_GET(self) -> None:
         if (Path(__file__).parent / "var" / "sick").exists() and self.headers.get("X-Forwarded-For"):
@@ -74,11 +74,10 @@ class Ended:
 
 
 @dataclass
-class World:
+class Rehearsal(StayingRehearsal):
     """Where everything is."""
 
     folder: Path
-    ready: dict[str, Any]
     config: Path
     refs: dict[str, str] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
@@ -90,15 +89,6 @@ class World:
     @property
     def secrets(self) -> tuple[str, ...]:
         return self.ready["token"], VARIABLE
-
-    @property
-    def root(self) -> Path:
-        return Path(self.ready["config"]).parent / "cluster"
-
-    @property
-    def gate_url(self) -> str:
-        settings = tomllib.loads((self.config / "rehearsal.toml").read_text(encoding="utf-8"))
-        return f"http://127.0.0.1:{settings['cluster']['options']['gate_port']}"
 
     def start(self, *arguments: str, mortal: tuple[str, ...] = (), **variables: str) -> subprocess.Popen[str]:
         """A command on a machine of its own: nothing is in its state folder."""
@@ -131,13 +121,6 @@ class World:
 
     def run(self, *arguments: str, mortal: tuple[str, ...] = (), **variables: str) -> Ended:
         return self.end(self.start(*arguments, mortal=mortal, **variables), *arguments)
-
-    def control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 (JSON)
-        """Ask the stand-in's control face."""
-        content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.ready['control_url']}/{path}", data=content, method=method)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
 
     def hooks(self) -> list[list[str]]:
         """What the applications' deploy hooks noted: [time, what, "on", server, "for", tree]."""
@@ -212,29 +195,16 @@ class World:
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[World]:
-    """A world with two good releases and each failing one; the first of them serves, and before it the second did."""
-    command = ["rehearse", "--stay", "--json", "--hook-seconds", "0.3"]
+def rehearsing(folder: Path) -> Iterator[Rehearsal]:
+    """A rehearsal with two good releases and each failing one. The first of them serves, and before it the second."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (
-        (folder / "log").open("w+") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "edgeguard", *command], stdout=subprocess.PIPE, stderr=log, text=True
-        ) as process,
-    ):
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line, (folder / "log").read_text()
-            yield _furnished(World(folder, json.loads(line), folder / "config"))
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(PATIENCE)
+    with staying_rehearsal(folder / "log", "--hook-seconds", "0.3") as found:
+        yield _furnished(Rehearsal(found.process, found.ready, folder, folder / "config"))
 
 
-def _furnished(found: World) -> World:
+def _furnished(found: Rehearsal) -> Rehearsal:
     found.config.mkdir()
-    text = (Path(found.ready["config"]) / "rehearsal.toml").read_text()
+    text = found.own_config.read_text()
     text = text.replace("[application.variables]\n", f'[application.variables]\n"PASSWORD" = "{VARIABLE}"\n')
     (found.config / "rehearsal.toml").write_text(text)
     found.control("POST", "propagation", {"seconds": 0.02})
@@ -257,13 +227,13 @@ def _furnished(found: World) -> World:
         name: each["digest"] for name, ref in found.refs.items() for each in built if each["commit"] == ref
     }
     found.trees |= {name: git(repository, "rev-parse", f"{ref}^{{tree}}")[:12] for name, ref in found.refs.items()}
-    for name in ("second", "first"):  # so that what the world began with is neither the previous one nor to be pruned
+    for name in ("second", "first"):  # so that the release it began with is neither the previous one nor to be pruned
         done = found.run("deploy", "rehearsal", "--ref", found.refs[name], "--json")
         assert done.code == 0, done.err
     return found
 
 
-def _failing(found: World, repository: Path) -> None:
+def _failing(found: Rehearsal, repository: Path) -> None:
     """Releases that fail in their hook, at the check on one server, and only through the gate."""
     about, server = repository / ".platform.app.yaml", repository / "server.py"
     application, source = about.read_text(), server.read_text()

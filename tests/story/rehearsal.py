@@ -1,23 +1,25 @@
-"""edgeguard as a user has it: processes with arguments, in worlds of their own that leave nothing behind."""
+"""edgeguard as a user has it: processes with arguments, in rehearsals that leave nothing behind."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-import tomllib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.observer import Visitor, bundled_pages
+from tests.staying_rehearsal import PATIENCE, StayingRehearsal, staying_rehearsal
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-LONG = 400  # seconds; a first build fetches from the registries
+
+PAGES = bundled_pages(23)
 
 
 @dataclass(frozen=True)
@@ -48,62 +50,39 @@ def edgeguard(*arguments: str | Path, folder: Path) -> Ended:
         check=False,
         env=environment(folder),
         text=True,
-        timeout=LONG,
+        timeout=PATIENCE,
     )
     return Ended(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr)
 
 
-@dataclass(frozen=True)
-class World:
-    """A rehearsal that stays."""
+@dataclass
+class Rehearsal(StayingRehearsal):
+    """A rehearsal whose temporary files are all below one folder."""
 
-    process: subprocess.Popen[str]
-    ready: dict[str, Any]
     folder: Path
 
     @property
-    def gate_url(self) -> str:
-        """Where the gate listens, read as a person would: from the environment's file."""
-        settings = tomllib.loads((Path(self.ready["config"]) / "rehearsal.toml").read_text(encoding="utf-8"))
-        return f"http://127.0.0.1:{settings['cluster']['options']['gate_port']}"
-
-    @property
-    def ledger(self) -> list[str]:
-        """What the bundled application's deploy hook noted: a time, what, where and for which release."""
+    def hook_notes(self) -> list[str]:
+        """The lines that the bundled application's deploy hook wrote: a time, what, where and for which release."""
         [path] = self.folder.glob("*/cluster/mounts/var/hooks.log")
         return path.read_text(encoding="utf-8").splitlines()
 
     def edgeguard(self, *arguments: str | Path) -> Ended:
-        """Run a command on this world."""
+        """Run a command on this rehearsal's environment."""
         return edgeguard(*arguments, "--config", self.ready["config"], "--json", folder=self.folder)
-
-    def end(self) -> None:
-        """Tell it to stop. Harmless twice."""
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(LONG)
 
 
 @contextmanager
-def world(folder: Path, *arguments: str) -> Iterator[World]:
-    """Set a world up, and end it whatever happens."""
-    with (
-        (folder.parent / f"{folder.name}.log").open("w+") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "edgeguard", "rehearse", "--stay", "--json", *arguments],
-            env=environment(folder),
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as process,
-    ):
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, Path(log.name).read_text(encoding="utf-8")
-        found = World(process, json.loads(line), folder)
-        try:
-            yield found
-        finally:
-            found.end()
+def rehearsing(folder: Path, *arguments: str) -> Iterator[Rehearsal]:
+    """Start a rehearsal, and end it whatever happens."""
+    log = folder.parent / f"{folder.name}.log"
+    with staying_rehearsal(log, *arguments, environment=environment(folder)) as found:
+        yield Rehearsal(found.process, found.ready, folder)
+
+
+def visitor(url: str, **headers: str) -> Visitor:
+    """A visitor who asks for every page, and for whom an answer that takes longer than 5 s is none."""
+    return Visitor(url, PAGES, patience=5.0, **headers)
 
 
 def processes(folder: Path) -> set[int]:

@@ -1,9 +1,9 @@
-"""The control face: what the API was asked, how it is to misbehave, which beliefs hold. JSON in, JSON out.
+"""The control port: tests read what the API was asked, and set faults, beliefs, clock and nodes. JSON in, JSON out.
 
     GET    /history       [{"at": Unix time, "method", "path", "status": code or null where no answer was given,
                             "keys": […] and "soft": bool for a purge by keys}, …], oldest first
-    DELETE /history       from now on it begins anew
-    POST   /faults        {"api": FAULT}: adds one; the first that matches a request, and isn't used up, acts on it
+    DELETE /history       the history begins anew
+    POST   /faults        {"api": FAULT}: adds a fault; the first that matches a request, and isn't used up, acts on it
     GET    /faults        [FAULT, …] with the `times` that are left
     DELETE /faults        no more faults
     POST   /switches      {"name": bool, …}, the fields of `beliefs.Beliefs` and `vcl.Semantics`; GET shows all
@@ -12,7 +12,7 @@
     POST   /plants        PLANT: changes the service past the API's rules; {"active": n, "draft": n or null}
     DELETE /plants        the service and the tokens as they were before the first plant; versions made since are gone
     POST   /nodes         {"edges": 1 or 2, "shield": bool, "clustered": bool, "lag": s}, each optional; GET shows all.
-                          What a Layout says of them
+                          `controls.Layout` explains them
 
 A FAULT, every key optional:
 
@@ -48,18 +48,16 @@ with "main": true takes the place of Fastly's boilerplate: snippets are only whe
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edgeguard.standin.beliefs import Beliefs
+from edgeguard.standin.controls import Fault, Layout
 from edgeguard.standin.plants import Plant
-from edgeguard.standin.vcl import Semantics
 from edgeguard.standin.wire import Answer
 
 if TYPE_CHECKING:
+    from edgeguard.standin.controls import Controls
     from edgeguard.standin.network import Network
     from edgeguard.standin.plants import Plants
     from edgeguard.standin.wire import Received
@@ -67,27 +65,6 @@ if TYPE_CHECKING:
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Match(_Strict):
-    """Which requests a fault is for."""
-
-    method: str | None = None
-    path_prefix: str = "/"
-
-
-class Fault(_Strict):
-    """One way for the API to misbehave."""
-
-    status: int | None = Field(default=None, ge=200, le=599)
-    headers: dict[str, str] = Field(default_factory=dict)
-    body: str | None = Field(default=None, pattern="^[\x00-\xff]*$")
-    apply: bool = False
-    delay: float = Field(default=0.0, ge=0)
-    drop: Literal["before", "after", "within"] | None = None
-    skip: int = Field(default=0, ge=0)
-    times: int | None = Field(default=None, ge=1)
-    match: Match = Field(default_factory=Match)
 
 
 class _Faults(_Strict):
@@ -102,83 +79,7 @@ class _Clock(_Strict):
     skew: float
 
 
-class Layout(_Strict):
-    """Which nodes serve."""
-
-    edges: int = Field(default=1, ge=1, le=2)
-    """Nodes that visitors meet, each with a cache of its own; connections take turns."""
-    shield: bool = False
-    """These nodes ask another one, which runs the same VCL, instead of the origin."""
-    clustered: bool = False
-    """Every second request of a node is answered out of the cache of a neighbour: what vcl_hit, vcl_miss, vcl_fetch and
-    vcl_error set on the request does not come back, fastly.ff.visits_this_service is one more there, and
-    Fastly-Debug-TTL knows no times."""
-    lag: float = Field(default=0.0, ge=0)
-    """Seconds by which the last edge node sees dictionary writes later than the others, from now on."""
-
-
-@dataclass
-class Entry:
-    """One request to the API. `status` is None until it is answered, and stays so where no answer is given."""
-
-    at: float
-    method: str
-    path: str
-    status: int | None = None
-    keys: list[str] | None = None
-    soft: bool | None = None
-
-    def json(self) -> dict[str, Any]:
-        """`keys` and `soft` only for a purge."""
-        optional = {"keys", "soft"}
-        return {key: value for key, value in asdict(self).items() if value is not None or key not in optional}
-
-
-@dataclass
-class Controls:
-    """What the control face sets and the other faces obey."""
-
-    beliefs: Beliefs = field(default_factory=Beliefs)
-    semantics: Semantics = field(default_factory=Semantics)
-    skew: float = 0.0
-    sick: bool = False
-    layout: Layout = field(default_factory=Layout)
-    faults: list[Fault] = field(default_factory=list)
-    history: list[Entry] = field(default_factory=list)
-
-    def now(self) -> float:
-        """The edge's clock."""
-        return time.time() + self.skew
-
-    def fault(self, method: str, path: str) -> Fault | None:
-        """The fault that acts on this request; counts it."""
-        for place, fault in enumerate(self.faults):
-            if fault.match.method in {None, method} and path.startswith(fault.match.path_prefix):
-                if fault.skip:
-                    self.faults[place] = fault.model_copy(update={"skip": fault.skip - 1})
-                    continue
-                if fault.times == 1:
-                    del self.faults[place]
-                elif fault.times is not None:
-                    self.faults[place] = fault.model_copy(update={"times": fault.times - 1})
-                return fault
-        return None
-
-    def switches(self) -> dict[str, bool]:
-        """Every open question, and which side is taken."""
-        return {**asdict(self.beliefs), **asdict(self.semantics)}
-
-    def switch(self, wanted: object) -> None:
-        """Take sides. Raises ValueError, and changes nothing, for what is not a switch."""
-        known = self.switches()
-        if not isinstance(wanted, dict) or not all(name in known and type(on) is bool for name, on in wanted.items()):
-            raise ValueError(f"switches are true or false, and named {', '.join(sorted(known))}")
-        own = asdict(self.beliefs).keys()
-        self.beliefs = replace(self.beliefs, **{name: on for name, on in wanted.items() if name in own})
-        self.semantics = replace(self.semantics, **{name: on for name, on in wanted.items() if name not in own})
-
-
-class ControlFace:
+class ControlPort:
     """Answers on the control port. It asks for no token: it is for tests, on loopback."""
 
     def __init__(self, controls: Controls, network: Network, plants: Plants) -> None:
@@ -187,7 +88,7 @@ class ControlFace:
         self._network = network
 
     async def answer(self, received: Received) -> Answer:
-        """400 with what is wrong for what it can't take, 404 for what it doesn't know."""
+        """Answer a request: 400 says what is wrong with the content, 404 that there is no such path."""
         try:
             match received.method:
                 case "GET":
@@ -198,7 +99,7 @@ class ControlFace:
                     result = self._forget(received.target)
                 case _:
                     result = None
-        except ValueError as exc:  # pydantic's and json's are ValueErrors
+        except ValueError as exc:  # the errors of pydantic and json are ValueErrors
             return _json(400, {"msg": str(exc)})
         return _json(404, {"msg": "Not found"}) if result is None else _json(200, result)
 

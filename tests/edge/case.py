@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from edgeguard.edge.claim import FREE
 from edgeguard.edge.claim import Claim as Written
-from tests.edge.stage import CLOSED
+from tests.edge.standin_edge import CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.edge.stage import Cache
+    from tests.edge.standin_edge import Cache
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def lost(expected: Got, got: Got) -> set[Promise]:
 
 
 @dataclass
-class Scene:
+class PageInACase:
     """One page at one cache, in the course of a case."""
 
     cache: Cache
@@ -89,7 +89,7 @@ class Step(Protocol):
     @property
     def words(self) -> str: ...
 
-    def act(self, scene: Scene) -> None: ...
+    def act(self, page: PageInACase) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class Later:
     def words(self) -> str:
         return f"{self.seconds} s later"
 
-    def act(self, scene: Scene) -> None:
-        scene.cache.later(self.seconds)
+    def act(self, page: PageInACase) -> None:
+        page.cache.later(self.seconds)
 
 
 class Origin(Enum):
@@ -117,11 +117,11 @@ class Origin(Enum):
     def words(self) -> str:
         return self.value
 
-    def act(self, scene: Scene) -> None:
-        origin, path = scene.cache.origin, scene.path
+    def act(self, page: PageInACase) -> None:
+        origin, path = page.cache.origin, page.path
         _, headers = origin.pages[path]
         codes = {Origin.FAILS: 500, Origin.GONE: 404}
-        origin.pages[path] = (codes.get(self, scene.status), headers)
+        origin.pages[path] = (codes.get(self, page.status), headers)
         origin.closed = self is Origin.CLOSED
         if self is Origin.REFUSES:
             origin.down()
@@ -145,10 +145,10 @@ class Claim:
         whose = "support" if self.slot.startswith("support") else "a deploy"
         return f"{whose} claims {self.grace} s" + (f" ({', '.join(lasting)})" if lasting else "")
 
-    def act(self, scene: Scene) -> None:
-        now = scene.cache.now()
+    def act(self, page: PageInACase) -> None:
+        now = page.cache.now()
         hold_until = now + self.hold if self.hold else 0
-        scene.put(self.slot, Written(self.slot, now + self.last, self.grace, "abcd1234", hold_until).value())
+        page.put(self.slot, Written(self.slot, now + self.last, self.grace, "abcd1234", hold_until).value())
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,8 @@ class Slot:
     text: str
     slot: str = "deploy0"
 
-    def act(self, scene: Scene) -> None:
-        scene.put(self.slot, self.text.format(until=scene.cache.now() + 500))
+    def act(self, page: PageInACase) -> None:
+        page.put(self.slot, self.text.format(until=page.cache.now() + 500))
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ class Released:
     def words(self) -> str:
         return "support's claim is released" if self.slot.startswith("support") else "the deploy's claim is released"
 
-    def act(self, scene: Scene) -> None:
-        scene.put(self.slot, FREE)
+    def act(self, page: PageInACase) -> None:
+        page.put(self.slot, FREE)
 
 
 class Purge(Enum):
@@ -183,8 +183,8 @@ class Purge(Enum):
     def words(self) -> str:
         return self.value
 
-    def act(self, scene: Scene) -> None:
-        scene.cache.purge(key_of(scene.path), soft=self is Purge.SOFT)
+    def act(self, page: PageInACase) -> None:
+        page.cache.purge(key_of(page.path), soft=self is Purge.SOFT)
 
 
 @dataclass(frozen=True)
@@ -198,16 +198,16 @@ class Visit:
     def words(self) -> str:
         return f"{'with a cookie: ' if self.cookie else ''}**{self.expected.words}**"
 
-    def act(self, scene: Scene) -> None:
-        origin = scene.cache.origin
-        before = origin.count(scene.path)
-        page = scene.cache.get(scene.path, **({"Cookie": self.cookie} if self.cookie else {}))
-        kind = "none" if page.status >= 500 else "same" if page.body in scene.bodies else "new"
-        scene.bodies.add(page.body)
+    def act(self, page: PageInACase) -> None:
+        origin = page.cache.origin
+        before = origin.count(page.path)
+        got = page.cache.get(page.path, **({"Cookie": self.cookie} if self.cookie else {}))
+        kind = "none" if got.status >= 500 else "same" if got.body in page.bodies else "new"
+        page.bodies.add(got.body)
         # One that refuses connections can't tell.
-        asked = origin.count(scene.path) > before if origin.running else self.expected.asked
-        told = (page.headers.get("retry-after"), page.headers.get("edgeguard-closed"))
-        scene.seen.append((self.expected, Got(page.status, kind, page.stale, asked, closed=told)))
+        asked = origin.count(page.path) > before if origin.running else self.expected.asked
+        told = (got.headers.get("retry-after"), got.headers.get("edgeguard-closed"))
+        page.seen.append((self.expected, Got(got.status, kind, got.stale, asked, closed=told)))
 
 
 # -- a case -----------------------------------------------------------------------------------------------------------
@@ -225,19 +225,19 @@ class Case:
     outside: str = ""
     """Why nobody can promise that there is no error here; a cache may do better than another."""
 
-    def play(self, cache: Cache) -> list[tuple[Got, Got]]:
+    def run(self, cache: Cache) -> list[tuple[Got, Got]]:
         """What each visitor was to get, and got."""
         path = cache.origin.page(self.status, self.cache)
         cache.origin.pages[path][1].update({"Surrogate-Key": key_of(path)} | dict(self.headers))
-        scene = Scene(cache, path, self.status)
+        page = PageInACase(cache, path, self.status)
         cache.write({})
-        Origin.HEALTHY.act(scene)
+        Origin.HEALTHY.act(page)
         for step in self.steps:
-            step.act(scene)
-        return scene.seen
+            step.act(page)
+        return page.seen
 
     def holds(self, cache: Cache) -> None:
-        seen = self.play(cache)
+        seen = self.run(cache)
         if self.outside and any(lost(*visit) == {Promise.NO_ERROR} for visit in seen):
             return
         assert [expected for expected, _ in seen] == [got for _, got in seen]

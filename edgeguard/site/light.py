@@ -1,6 +1,6 @@
-"""Ask one question over HTTP with what Python brings along: it is there in 5 ms, which probe.ask's library is not.
+"""Ask one question over HTTP with Python's own client, which is imported in 5 ms; site.asking's takes 70 ms.
 
-For the health check alone, which asks a few questions in a process that lives for a moment, each minute.
+The health check and the edge's status use it: commands that live for a moment ask little else.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _KEPT = "%/:;=@!$&'()*+,?[]~"
-"""Of a path and a query, sent as they stand; what is in neither (RFC 3986) is sent with %."""
+"""Characters of a path and a query that are sent as they are (RFC 3986). Others are sent with %."""
 _GZIP = 31
-"""zlib: a stream with gzip's head, and the largest window."""
+"""zlib's wbits for a stream with gzip's header and the largest window."""
 
 
 def ask(url: str, *, headers: Mapping[str, str], timeout: float, at_most: int | None = None) -> Answer:
-    """As probe.ask. It is asked as browsers ask, for what is compressed, since that is the copy that a cache has.
+    """Like site.asking.ask. It asks for compressed content, as browsers do: a cache has that copy.
 
     Raises:
         OriginsUnhealthy: there was no HTTP answer within `timeout` seconds, or its body is longer than `at_most`.
@@ -59,14 +59,14 @@ def _connection(url: str, timeout: float) -> http.client.HTTPConnection:
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """Whom to trust: the system's authorities. Reading them takes longer than most answers, so it is done once."""
-    import ssl  # noqa: PLC0415 (not everybody speaks TLS)
+    """The system's authorities. Reading them takes longer than most answers, so it is done once."""
+    import ssl  # noqa: PLC0415 (only for TLS)
 
     return ssl.create_default_context()
 
 
 def _body(answer: http.client.HTTPResponse, at_most: int | None) -> bytes:
-    """One byte more than `at_most`, where there are more."""
+    """The body, up to one byte more than `at_most`."""
     most = None if at_most is None else at_most + 1
     content = answer.read(most)
     if answer.headers.get("Content-Encoding", "").strip().lower() == "gzip":
@@ -75,7 +75,7 @@ def _body(answer: http.client.HTTPResponse, at_most: int | None) -> bytes:
 
 
 def _joined(answer: http.client.HTTPResponse) -> dict[str, str]:
-    """Headers of one name are one list (RFC 9110, 5.2)."""
+    """The headers. Several of one name become one list (RFC 9110, 5.2)."""
     headers: dict[str, str] = {}
     for name, value in answer.getheaders():
         key = name.lower()

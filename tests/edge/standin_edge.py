@@ -178,7 +178,7 @@ class Cache(ABC):
 
 
 @dataclass
-class Stage(Cache):
+class StandinEdge(Cache):
     """The stand-in, with a policy installed."""
 
     ready: dict[str, str]
@@ -310,8 +310,8 @@ def _call(method: str, url: str, body: bytes) -> Any:  # noqa: ANN401 - JSON
 
 
 @contextmanager
-def running() -> Iterator[Stage]:
-    """A stage for as long as it is needed."""
+def running_standin_edge() -> Iterator[StandinEdge]:
+    """A running stand-in with an origin behind it, for as long as the block runs."""
     origin = Origin()
     origin.up()
     command = [sys.executable, "-m", "edgeguard.standin", "--json", "--token", TOKEN, "--propagation", "0"]
@@ -319,9 +319,9 @@ def running() -> Iterator[Stage]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        stage = Stage(origin, json.loads(process.stdout.readline()))
-        stage.start()
-        yield stage
+        standin_edge = StandinEdge(origin, json.loads(process.stdout.readline()))
+        standin_edge.start()
+        yield standin_edge
     finally:
         process.terminate()
         process.wait(10)

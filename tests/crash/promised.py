@@ -1,4 +1,4 @@
-"""What README promises to whoever comes after a deploy that died."""
+"""What docs/operators.md promises to people who come after a deploy that died."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.crash.kinds import Outcome
 
-_README = Path(__file__).parent.parent.parent / "README.md"
+_OPERATORS = Path(__file__).parent.parent.parent / "docs" / "operators.md"
 WHOLE = (0, 10)
 _ROW = r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$"
 
@@ -29,7 +29,7 @@ class Row:
 def rows() -> dict[str, Row]:
     """By phase."""
     section = (
-        _README.read_text(encoding="utf-8").partition("## If the machine that deploys dies")[2].partition("\n## ")[0]
+        _OPERATORS.read_text(encoding="utf-8").partition("## If the machine that deploys dies")[2].partition("\n## ")[0]
     )
     return {
         phase: Row(set(cluster.split(" or ")), set(others.split(", or ")), ends(resume), ends(rollback))
@@ -48,29 +48,29 @@ def ends(cell: str) -> dict[int, str]:
 
 
 def unkept(outcome: Outcome) -> list[str]:
-    """What came otherwise than README has it. For good deploys that were killed, and recovered in peace."""
+    """Where the outcome of a good deploy, which was killed and then recovered undisturbed, differs from the table."""
     scenario = outcome.scenario
     disturbed = scenario.again or scenario.fault or scenario.paused or scenario.sick or scenario.broken
     if scenario.kind != "good" or not outcome.moment or disturbed:
         return []
     phase = {"start": "build", "proof": "claim", "committed": "purge", "finish": "post-deploy"}
     named = phase.get(outcome.phase, outcome.phase)
-    if named == "lock" and outcome.unknown:  # as README says below the table
+    if named == "lock" and outcome.unknown:  # as the page says below the table
         named = "build"
     row, wrong = rows()[named], []
     if outcome.visible not in row.cluster:
-        wrong.append(f"README: in {outcome.phase} the cluster is {row.cluster}, and it was {outcome.visible}")
+        wrong.append(f"operators.md: in {outcome.phase} the cluster is {row.cluster}, and it was {outcome.visible}")
     names = {outcome.new: "the new release", outcome.old: "the previous release", "closed": "the closure"}
     if names.get(outcome.others) not in row.others:
-        wrong.append(f"README: in {outcome.phase} others see {row.others}, and they saw {outcome.others}")
+        wrong.append(f"operators.md: in {outcome.phase} others see {row.others}, and they saw {outcome.others}")
     command, code = outcome.commands[1]
-    promised = row.resume if scenario.then == "resume" else row.rollback
-    if code not in promised:
-        wrong.append(f"README: after {outcome.phase} {command} ends with {set(promised)}, and it ended with {code}")
+    codes = row.resume if scenario.then == "resume" else row.rollback
+    if code not in codes:
+        wrong.append(f"operators.md: after {outcome.phase} {command} ends with {set(codes)}, and it ended with {code}")
     releases = {"new": outcome.new, "previous": outcome.old, "before": outcome.before, "": outcome.others}
-    if code in WHOLE and code in promised and outcome.serves != releases[promised[code]]:
+    if code in WHOLE and code in codes and outcome.serves != releases[codes[code]]:
         wrong.append(
-            f"README: after {outcome.phase} and {command} {promised[code] or 'the same as before'} serves, and it is "
-            f"{outcome.serves}"
+            f"operators.md: after {outcome.phase} and {command} {codes[code] or 'the same as before'} serves, "
+            f"and it is {outcome.serves}"
         )
     return wrong

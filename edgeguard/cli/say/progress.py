@@ -1,0 +1,70 @@
+"""A deploy's events for people: a line for each phase, when it has ended."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from edgeguard.deploy.report import INTERNAL
+from edgeguard.errors import first_line
+
+if TYPE_CHECKING:
+    from edgeguard.deploy.journal import Entry
+
+
+class Progress:
+    """Writes to a stream. On a terminal, the phase that is under way has a line that the next one replaces."""
+
+    def __init__(self, stream: TextIO, *, verbose: bool) -> None:
+        self._stream = stream
+        self._verbose = verbose
+        self._began = time.time()
+
+    def hear(self, entry: Entry) -> None:
+        """Say what people need to know of this event; of most events, nothing."""
+        event, step = entry["event"], entry.get("step")
+        if event == "begin":
+            self._began = entry["at"]
+            if step not in INTERNAL:
+                self._for_now(f"  {step:<12} …")
+        elif event == "done" and step not in INTERNAL:
+            self._line(step, entry["at"] - self._began, detail(entry))
+        elif event == "failed":
+            self._line(step or "start", entry["at"] - self._began, f"FAILED: {first_line(entry['error'])}")
+        elif event == "undoing" and step in ("open", "swap", "close", "claim", "lock"):
+            self._line("", 0, f"taking back {step}")
+        elif event == "found":
+            self._line("", 0, f"found it at {entry['phase']}: {'; '.join(entry['servers'])}; will {entry['will']}")
+        elif event == "progress":
+            self._for_now(f"  {step or '':<12} {entry['text'][:100]:<100}")
+        elif event == "scene":
+            self._line("", 0, entry["text"])
+        elif event == "warning" or (event == "output" and self._verbose):
+            self._stream.write(f"  {'!' if event == 'warning' else '|'} {entry['text']}\n")
+
+    def _for_now(self, text: str) -> None:
+        """A line that the next one replaces. Only a terminal can show it."""
+        if self._stream.isatty():
+            self._stream.write(f"{text}\r")
+            self._stream.flush()
+
+    def _line(self, name: str | None, seconds: float, text: str) -> None:
+        took = f"{seconds:8.2f} s" if name else " " * 10
+        self._stream.write(f"  {name or '':<12}{took}  {text}\n")
+        self._stream.flush()
+
+
+def detail(entry: Entry) -> str:
+    """The words after a phase's name and time."""
+    match entry["step"]:
+        case "build":
+            return f"release {entry['release'][:12]} of {entry['ref']}" + (" (reused)" if entry["reused"] else "")
+        case "claim" if "claimed" in entry:
+            return f"grace {entry['claimed']} s, confirmed by {', '.join(entry['nodes'])}"
+        case "drain":
+            return f"{entry['cut']} requests cut" if entry["cut"] else ""
+        case "hook" | "post-deploy":
+            return f"on {entry['server']}"
+        case "purge":
+            return f"{entry['keys']} keys, softly" + (", twice" if entry["second_pass"] else "")
+    return ""

@@ -1,0 +1,36 @@
+"""The sentences for `plan`: the acts of each phase of a deploy, as this driver does them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edgeguard.cluster import Generation
+    from edgeguard.settings import ClusterSettings
+
+
+def explain(
+    phase: str, generation: Generation, settings: ClusterSettings, servers: Sequence[str], *, root: Path, gate_port: int
+) -> Sequence[str]:
+    """The acts of a phase, a line each; empty for a phase in which this driver does nothing."""
+    listed, gate = ", ".join(servers), f"the gate on 127.0.0.1:{gate_port}"
+    lines = {
+        "stage": [f"{listed}: write {root}/servers/*/generations/{generation.name}, beside what runs"],
+        "stop-tasks": ["no background tasks run on this driver's servers"],
+        "close": [f"{gate} answers {settings.closed_status} at once"],
+        "drain": [f"wait for the answers of requests let through before, at most {settings.drain_timeout:g} s"],
+        "swap": [
+            f"{server}: SIGTERM, SIGKILL 2 s later; rename current → generations/{generation.name}; start"
+            for server in servers
+        ],
+        "hook": [f"{settings.hook_on(tuple(servers))}: the deploy hook, at most {settings.hook_timeout:g} s"],
+        "check": [
+            f"{server}: GET {settings.health_path} is 200 within {settings.start_timeout:g} s, from this release"
+            for server in servers
+        ],
+        "open": [f"{gate} lets requests through to {listed}"],
+    }
+    return lines.get(phase, [])

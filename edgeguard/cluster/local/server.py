@@ -1,0 +1,132 @@
+"""One server of the driver `local`: its folder, its supervisor, and what is current and runs there."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.cluster import ServerState
+from edgeguard.cluster.errors import on
+from edgeguard.cluster.host import fence, files, generations, output, processes
+from edgeguard.cluster.host.health import Supervised
+from edgeguard.cluster.local.daemon import Daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from pathlib import Path
+
+SWAP_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server, read from its folder each time it is asked. What goes wrong there is a ClusterError that names it."""
+
+    name: str
+    folder: Path
+
+    @property
+    def supervisor(self) -> Daemon:
+        """The process that keeps the server's application running."""
+        return Daemon(self.name, "edgeguard.cluster.local.supervisor", self.folder / "supervisor")
+
+    def read_record(self) -> dict[str, Any] | None:
+        """The server's record, None where there is none yet."""
+        with on(self.name):
+            return files.read(self.folder / "record.json")
+
+    @contextmanager
+    def fenced(self, epoch: int, *, note: Mapping[str, Any] | None = None, after: int | None = None) -> Iterator[None]:
+        """Hold the server's lock, for a holder of this epoch only, and write the `note` into its record first. `after`
+        is as in fence.fenced. Raises Fenced."""
+        with ExitStack() as stack:
+            with on(self.name):
+                stack.enter_context(fence.fenced(self.folder, fence.Caller(epoch), after=after))
+                if note is not None:
+                    fence.write_record(self.folder, epoch, note)
+            yield
+
+    def state(self, *, opened: bool, gate: bool) -> ServerState:
+        """The server as it is now. `opened`: the gate lets requests through to it; `gate`: the gate is alive."""
+        with on(self.name):
+            name = generations.current(self.folder)
+            actual = self.supervisor.actual()
+            return ServerState(
+                name=self.name,
+                generation=name,
+                release=None if name is None else generations.read(self.folder, name).release,
+                running=self._running(),
+                open=opened,
+                deaths=actual["died"] if actual is not None and actual["generation"] == name else 0,
+                gate=gate,
+                supervisor=actual is not None,
+            )
+
+    def supervised(self) -> Supervised | None:
+        """What the supervisor tells of the application; None where none runs."""
+        actual = self.supervisor.actual()
+        if actual is None:
+            return None
+        return Supervised(
+            generation=actual["generation"],
+            deaths=actual["deaths"],
+            exit=actual["exit"],
+            said=output.said(self.folder / "app.log", actual.get("output")),
+            error=actual.get("error", ""),
+            remedy=actual.get("remedy", ""),
+        )
+
+    def runs_only(self, generation: str | None) -> bool:
+        """Whether a swap to this generation would change nothing: the link, the order and the process are right."""
+        with on(self.name):
+            actual = self.supervisor.actual()
+            if generations.current(self.folder) != generation:
+                return False
+            if actual is None:
+                return generation is None and not processes.running(self.folder)
+        settled = actual["number"] == self.supervisor.desired()["number"]
+        return bool(settled and actual["generation"] == generation and actual["running"] == (generation is not None))
+
+    def start_supervisor(self, port: int) -> None:
+        """Start the supervisor where none runs. The application goes on as it was."""
+        if self.supervisor.actual() is None:
+            wanted = self.supervisor.desired().get("generation")
+            self.supervisor.order({"server": self.name, "generation": wanted, "port": port})
+
+    def swap(self, generation: str | None, port: int) -> None:
+        """End the processes, make the generation current by a rename, and start its processes; None starts none."""
+        order = {"server": self.name, "port": port}
+        with on(self.name):
+            changes = generations.current(self.folder) != generation
+            if generation is not None:
+                generations.read(self.folder, generation)
+                if changes:
+                    generations.prepare_link(self.folder, generation)
+            self.supervisor.order({**order, "generation": None}, limit=SWAP_SECONDS)
+            if changes:
+                generations.make_current(self.folder, generation)
+            if generation is not None:
+                self.supervisor.order({**order, "generation": generation}, limit=SWAP_SECONDS)
+
+    def prune(self, keep: Collection[str]) -> set[Path]:
+        """Remove the generations that are not needed. Returns the images of the others."""
+        used = set()
+        with on(self.name):
+            needed = {*keep, generations.current(self.folder), self.supervisor.desired().get("generation")}
+            for name in generations.names(self.folder):
+                if name in needed:
+                    used.add(generations.read(self.folder, name).image)
+                else:
+                    generations.remove(self.folder, name)
+        return used
+
+    def _running(self) -> str | None:
+        """The release that every process runs from. Where processes can't be seen, the supervisor's report counts."""
+        if processes.VISIBLE:
+            names = processes.by_generation(processes.running(self.folder))
+        else:
+            actual = self.supervisor.actual()
+            names = {actual["generation"]} if actual is not None and actual["running"] else set()
+        found = {None if name is None else generations.read(self.folder, name).release for name in names}
+        return found.pop() if len(found) == 1 else None

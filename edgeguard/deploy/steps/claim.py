@@ -1,0 +1,51 @@
+"""The steps that take the deploy's claim on the grace, and give it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeguard.deploy.deployment import UNGUARDED
+from edgeguard.deploy.steps.step import Step
+from edgeguard.errors import ClusterError
+
+if TYPE_CHECKING:
+    from edgeguard.deploy.saga import Facts
+
+
+class ClaimGrace(Step):
+    """Raise the grace and set hold in one write; go on only when the edge shows it."""
+
+    name = "claim"
+
+    def do(self) -> Facts:
+        deployment = self.deployment
+        if not deployment.guarded:
+            text = "no grace is claimed (--accept unguarded): visitors will see the closure"
+            deployment.say("warning", name=UNGUARDED, text=text)
+            return {}
+        claimed = deployment.claim.take()
+        if deployment.claims and self._moved():
+            raise ClusterError("the servers changed while the claim was confirmed", "See `edgeguard status`.")
+        return claimed
+
+    def _moved(self) -> bool:
+        """Whether the servers are not as preflight saw them. A resume has no preflight, and does not ask."""
+        seen = self.deployment.generations
+        return bool(seen) and {server.generation for server in self.deployment.serving.state()} != seen
+
+    def undo(self, before: Facts) -> None:
+        if self.deployment.sick:
+            self.deployment.claim.leave("the origins are not healthy")
+        else:
+            self.deployment.claim.undo(proved=self.deployment.proved)
+
+
+class ReleaseClaim(Step):
+    """Give this deploy's claim back, and no other."""
+
+    name = "release"
+    left = "The claim ends by itself."
+
+    def do(self) -> Facts:
+        self.deployment.claim.drop()
+        return {}

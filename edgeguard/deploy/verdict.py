@@ -1,0 +1,92 @@
+"""The errors in which a run ends: each says what serves now, and what a person can do."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from edgeguard.errors import CleanupUnfinished, EdgeguardError, Fenced, Held, Interrupted, Locked, RolledBack, joined
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgeguard.deploy import saga
+    from edgeguard.deploy.deployment import Deployment
+
+
+def taken_back(deployment: Deployment, failure: EdgeguardError) -> EdgeguardError:
+    """Everything was taken back. If nothing had been closed, the failure itself says all there is to say."""
+    if not deployment.closed:
+        return failure
+    left = "nothing serves, as before" if deployment.first else "the previous release serves again"
+    return RolledBack(joined(failure.message, left), failure.remedy)
+
+
+def held(deployment: Deployment, halt: saga.Halt, *, wait: bool) -> Held:
+    """The cluster stays closed, and a person is needed. With `wait`, this process stays when all is written down, and
+    renews the claim until somebody else takes over or a signal comes."""
+
+    def stay() -> None:
+        deployment.stop.unshield()
+        waiting = "waiting, and renewing the claim" if deployment.claims else "waiting, without a claim to renew"
+        deployment.say("warning", text=f"{halt.message}; {waiting}. {halt.remedy}")
+        with suppress(Interrupted):
+            lease = deployment.environment.settings.cluster.lease
+            deployment.claim.keep(until=lambda: deployment.record.lost, every=lease)
+
+    if wait:
+        deployment.afterwards.append(stay)
+    return Held(joined(_said(halt.__cause__), halt.message), halt.remedy)
+
+
+def stuck(deployment: Deployment, stopped: saga.UndoFailed) -> EdgeguardError:
+    """The unwinding stopped half-way. If the cluster may be closed, make one long claim, and ask for a person."""
+    if isinstance(stopped.__cause__, Fenced):
+        return replaced(deployment)
+    if not deployment.closed and isinstance(stopped.failure, EdgeguardError):  # nobody notices
+        return stopped.failure.with_more(f"and {stopped.message}")
+    name = deployment.environment.name
+    until = None
+    if deployment.closed and not deployment.proved:
+        try:
+            until = deployment.claim.lengthen()
+        except Fenced:
+            return replaced(deployment)
+    return Held(
+        joined(
+            _said(stopped.failure),
+            f"and {stopped.message}",
+            f"the edge serves the copies it has until {until}" if until else "",
+        ),
+        f"{stopped.remedy} Mend what is named; then edgeguard rollback {name} or edgeguard resume {name} (with "
+        "--without SERVER, if one is lost).".lstrip(),
+    )
+
+
+def uncommitted(deployment: Deployment, failure: EdgeguardError) -> EdgeguardError:
+    """The new release is open and healthy, but not every server could write that down. Nothing is taken back."""
+    if isinstance(failure, Fenced):
+        return replaced(deployment)
+    return CleanupUnfinished(
+        f"the new release serves, but that could not be written down: {failure.message}",
+        f"{failure.remedy} Then: edgeguard resume {deployment.environment.name}".lstrip(),
+    )
+
+
+def left_to_do(undone: Sequence[str], remedies: Sequence[str]) -> CleanupUnfinished:
+    """The deploy has committed, and some of the steps that follow failed."""
+    left = f"deployed, but left to do: {joined(*undone)}"
+    return CleanupUnfinished(left, " ".join(dict.fromkeys(filter(None, remedies))))
+
+
+def replaced(deployment: Deployment) -> Locked:
+    """Somebody else took the lock meanwhile, and finishes or undoes what is unfinished."""
+    name = deployment.environment.name
+    return Locked(
+        f"somebody else took over {deployment.id} while this process did not show that it lived",
+        f"Leave it to them; edgeguard status {name} shows how it is.",
+    )
+
+
+def _said(failure: BaseException | None) -> str:
+    return failure.message if isinstance(failure, EdgeguardError) else str(failure)

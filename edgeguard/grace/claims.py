@@ -1,0 +1,246 @@
+"""Claims on the grace: look at them, take one, renew it, give it back. Support, pipelines and deploys all do it here.
+
+There is no compare-and-set on an edge dictionary, so two people who write at the same moment may choose the same free
+slot, and the last write wins. Every claim carries a nonce. A writer who finds another nonce in the slot, in the
+dictionary or at the edge, has lost the slot and is told. The slot is watched until the claim is confirmed, not after.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.edge.claim import FREE, Claim, live, new_nonce, parse, parse_all
+from edgeguard.errors import EdgeError, Locked, UsageError
+from edgeguard.grace import audit
+from edgeguard.grace.confirm import Confirmed, confirm, edge_clock
+from edgeguard.times import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from edgeguard.edge import Status
+    from edgeguard.environment import EdgeSide
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The dictionary's items, and the edge's clock (this machine's, where the edge did not answer)."""
+
+    items: Mapping[str, str]
+    clock: Callable[[], float]
+
+    @property
+    def now(self) -> float:
+        """The edge's Unix time, by which a claim ends."""
+        return self.clock()
+
+    def claim(self, slot: str) -> Claim | None:
+        """The claim in a slot, in force or not."""
+        return parse(slot, self.items.get(slot, ""))
+
+    def live(self, slots: tuple[str, ...], ceiling: int) -> dict[str, Claim]:
+        """The claims in force, by slot."""
+        claims = live(parse_all(self.items), now=self.now, ceiling=ceiling)
+        return {claim.slot: claim for claim in claims if claim.slot in slots}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """The claim that somebody wants: it lasts `lasting` seconds, a page may be `stale` seconds old, hold lasts `hold`.
+
+    `did` and `why` are for the audit line; `owner` is the nonce's first letter; `over` is the claim that this one takes
+    over, if there is one.
+    """
+
+    lasting: int
+    stale: int
+    did: str
+    why: str
+    hold: int = 0
+    owner: str = ""
+    over: Claim | None = None
+
+    @property
+    def before(self) -> str:
+        """The value to which the slot returns if the claim can't be made."""
+        return FREE if self.over is None else self.over.value()
+
+    def claim(self, slot: str, now: float) -> Claim:
+        """The claim, from this moment of the edge's clock on."""
+        begins = math.ceil(now)
+        hold_until = begins + self.hold if self.hold else 0
+        claim = Claim(slot, begins + self.lasting, self.stale, new_nonce(self.owner), hold_until)
+        return no_shorter(claim, than=self.over)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A claim that is in force, as the edge has shown."""
+
+    claim: Claim
+    confirmed: Confirmed
+    before: str = FREE
+    """The value that the slot held before: the claim that was taken over, or FREE."""
+
+    def json(self) -> dict[str, Any]:
+        """For people and machines; `id` is the name by which it is given back."""
+        return {
+            "id": self.claim.slot,
+            "grace": self.claim.grace,
+            "until": rfc3339(self.claim.until),
+            "confirmed_seconds": round(self.confirmed.seconds, 3),
+            "nodes": list(self.confirmed.nodes),
+            "clock_difference": round(self.confirmed.clock_difference, 1),
+        }
+
+
+class LostSlot(Locked):
+    """Somebody else wrote to the same slot at the same moment, and later: the claim is not there any more."""
+
+
+def no_shorter(claim: Claim, *, than: Claim | None) -> Claim:
+    """A claim never gets shorter: this claim, but it ends no sooner and grants no less than the one it replaces.
+
+    The rule holds whoever writes: a site may depend on the copies that the earlier claim promised. Only giving a claim
+    back ends it before its time. Hold is not part of the rule: it is short on purpose, and let go of early.
+    """
+    if than is None:
+        return claim
+    return replace(claim, until=max(claim.until, than.until), grace=max(claim.grace, than.grace))
+
+
+def possible(environment: EdgeSide) -> bool:
+    """Whether this environment's edge takes claims at all."""
+    return environment.settings.edge.mechanism == "vcl"
+
+
+def _refuse_without_claims(environment: EdgeSide) -> None:
+    if not possible(environment):
+        raise UsageError(
+            "there are no claims where edge.mechanism is settings: the service's own stale-if-error is "
+            f"{environment.settings.edge.ceiling} s for every page, always, and to raise it reaches no page that is "
+            "cached already",
+            'Claims need the policy in the service: mechanism = "vcl", then edgeguard edge install.',
+        )
+
+
+def look(environment: EdgeSide) -> Seen:
+    """The claims of now, by one status question and one reading of the dictionary.
+
+    Raises:
+        UsageError: there can be no claims here.
+        EdgeError: see Edge.items.
+    """
+    _refuse_without_claims(environment)
+    clock = edge_clock(environment.edge)
+    return Seen(environment.edge.items(), clock)
+
+
+def within_limits(environment: EdgeSide, lasting: int, stale: int) -> None:
+    """Refuse a claim that can't be granted, or would end before it is confirmed.
+
+    Raises:
+        UsageError: with the most that can be asked for.
+    """
+    _refuse_without_claims(environment)
+    settings = environment.settings.edge
+    if not 0 < stale <= settings.ceiling:
+        most = settings.ceiling - settings.base_grace
+        raise UsageError(
+            f"a grace of {stale} s can't be granted: the ceiling is {settings.ceiling} s, the base grace included",
+            f"Ask for at most --for {most}s, or name the grace with --grace (at most {settings.ceiling}s).",
+        )
+    if not settings.propagation < lasting <= settings.ceiling:
+        raise UsageError(
+            f"a claim can't last {lasting} s",
+            f"It has to last longer than a write takes to spread, {settings.propagation:.0f} s (edge.propagation), and "
+            f"at most the ceiling, {settings.ceiling} s.",
+        )
+
+
+def take(environment: EdgeSide, seen: Seen, slot: str, wish: Wish, *, sleep: Callable[[float], None]) -> Made:
+    """Write a claim to this slot, in one write with its audit line, and wait until the edge shows it in force.
+
+    Raises:
+        LostSlot: somebody else took it at the same moment.
+        NotConfirmed: it is written, but the edge does not show it, or grants less.
+        EdgeError: it could not be written.
+    """
+    claim = wish.claim(slot, seen.now)
+    ours_or_older = (claim.value(), seen.items.get(slot, ""))
+
+    def watch(status: Status) -> None:
+        if status.slots.get(slot, "") not in ours_or_older:
+            _still_ours(environment, slot, ours_or_older)
+
+    write(environment, seen, slot, claim, did=wish.did, why=wish.why)
+    _still_ours(environment, slot, ours_or_older)
+    confirmed = wait_until_shown(environment, slot, claim, sleep=sleep, see=watch)
+    _still_ours(environment, slot, ours_or_older)
+    return Made(claim, confirmed, wish.before)
+
+
+def renew(environment: EdgeSide, claim: Claim, *, now: float, lasting: int, hold: int) -> None:
+    """Write a claim of ours once more, with its end `lasting` seconds from now, and hold for `hold` seconds.
+
+    Raises:
+        EdgeError: another claim is in force in its slot; or it could not be written.
+    """
+    there = parse(claim.slot, environment.edge.items().get(claim.slot, ""))
+    if there is not None and there.nonce != claim.nonce and there.until > now:
+        raise EdgeError(f"{claim.slot} is somebody else's now, in force until {rfc3339(there.until)}")
+    later = replace(claim, until=int(now) + lasting, hold_until=int(now) + hold)
+    environment.edge.write({claim.slot: no_shorter(later, than=claim).value()})
+
+
+def give_back(environment: EdgeSide, seen: Seen, slot: str, *, did: str, why: str) -> None:
+    """Free a slot, in one write with its audit line; other slots stay as they are."""
+    write(environment, seen, slot, None, did=did, why=why)
+
+
+def write(environment: EdgeSide, seen: Seen, slot: str, claim: Claim | None, *, did: str, why: str) -> None:
+    """Put a claim into a slot (None: free it) and add the audit line that says so, in one write."""
+    line = audit.line(seen.items, at=seen.now, did=did, why=why, slot=slot, claim=claim)
+    environment.edge.write({slot: FREE if claim is None else claim.value(), **line})
+
+
+def wait_until_shown(
+    environment: EdgeSide,
+    slot: str,
+    claim: Claim | None,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    see: Callable[[Status], None] = lambda _: None,
+) -> Confirmed:
+    """Wait until the edge shows this claim in this slot, in force (None: until it shows that the slot is free).
+
+    Raises:
+        NotConfirmed: the edge does not show it within edge.confirm_timeout, or grants less.
+    """
+    settings = environment.settings.edge
+    return confirm(
+        environment.edge,
+        {slot: FREE if claim is None else claim.value()},
+        propagation=settings.propagation,
+        timeout=settings.confirm_timeout,
+        grace=0 if claim is None else claim.grace,
+        sleep=sleep,
+        see=see,
+    )
+
+
+def _still_ours(environment: EdgeSide, slot: str, ours_or_older: tuple[str, str]) -> None:
+    """Raise LostSlot if another claim is in the slot. If the dictionary can't be read, or lags behind, the edge's own
+    answers decide."""
+    try:
+        there = environment.edge.items().get(slot, "")
+    except EdgeError:
+        return
+    if there not in ours_or_older:
+        raise LostSlot(
+            f"{slot} was taken by somebody else at the same moment",
+            f"Look who: edgeguard grace show {environment.argument}",
+        )

@@ -1,0 +1,297 @@
+"""A deploy's own claim on the grace: taken before the cluster closes, held while it is closed, then given back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, Claim, live, new_nonce, parse
+from edgeguard.errors import EdgeError, Fenced
+from edgeguard.grace import claims
+from edgeguard.times import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from edgeguard.cluster.record import Record
+    from edgeguard.environment import EdgeSide
+    from edgeguard.machine.renewal import Renewal
+    from edgeguard.machine.signals import Stop
+
+    Renew = Callable[[str, float, Callable[[], None]], Renewal]
+    """Begin to call something every so many seconds, under a name, until the deploy ends."""
+
+
+class DeployClaim:
+    """The claim of one deploy. Its slot follows from the lock's epoch, so two holders in a row never share a slot.
+
+    Only the holder of the lock may write to it: each write raises Fenced if somebody else took the lock. A pipeline's
+    claim (`hook pre`, `wrap`) knows no lock and may be in the slot already. The deploy writes over it, keeps it in the
+    record (`beneath`), and puts it back in the end, whichever process ends the deploy.
+    """
+
+    def __init__(
+        self, environment: EdgeSide, record: Record, deploy: str, *, stop: Stop, say: Callable[..., None], renew: Renew
+    ) -> None:
+        """`deploy` is the deploy's id, for the audit; `say` is told warnings, as `say("warning", text=…)`."""
+        self._environment = environment
+        self._edge = environment.edge
+        self._settings = environment.settings
+        self._record = record
+        self._deploy = deploy
+        self._stop = stop
+        self._say = say
+        self._renew = renew
+        self._lasting = environment.settings.claim.duration  # seconds, if nobody renews it
+        self._nonce = new_nonce()
+        self._now: Callable[[], float] = time.time  # the edge's clock, once it was asked
+        self._renewal: Renewal | None = None
+        self._found: dict[str, str] = {}  # what the deploys' slots held before this deploy wrote to them
+        self._least: Claim | None = None  # the claim that was in the slot before, or the one that was written last
+
+    @property
+    def slot(self) -> str:
+        """The deploys' slot that belongs to this epoch."""
+        return DEPLOY_SLOTS[self._record.epoch % 2]
+
+    def take(self, *, lasting: int | None = None) -> dict[str, Any]:
+        """Raise the grace and set hold in one write, wait until the edge shows it, and renew both from then on.
+
+        The claim lasts `lasting` seconds if nobody renews it (claim.duration by default). Returns what the report says
+        of it; durations are in seconds, `until` is the edge's Unix time.
+
+        Raises:
+            EdgeError: the claim could not be written.
+            NotConfirmed: it is written, but the edge does not show it, or grants less.
+            Fenced: somebody else took the lock.
+        """
+        self._lasting = lasting or self._lasting
+        seen = claims.look(self._environment)
+        self._now = seen.clock
+        self._refuse_if_replaced()
+        self._remember(seen.items)
+        claim = self._from_now()
+        claims.write(self._environment, seen, self.slot, claim, did="deploy", why=self._deploy)
+        confirmed = claims.wait_until_shown(self._environment, self.slot, claim, sleep=self._stop.sleep)
+        self._write()  # confirming has taken part of the hold's life
+        self._hold()
+        return {
+            "base": self._settings.edge.base_grace,
+            "claimed": claim.grace,
+            "until": claim.until,
+            "confirmed_seconds": round(confirmed.seconds, 3),
+            "nodes": sorted(confirmed.nodes),
+        }
+
+    def hold_again(self) -> None:
+        """Set hold at once and renew it, before a cluster that was opened is closed again. A failure is only told."""
+        try:
+            self._write()
+        except EdgeError as exc:  # the claim is in force all the same
+            self._say("warning", text=f"hold is not set again yet: {exc.message}")
+        self._hold()
+
+    def let_go_of_hold(self) -> None:
+        """Let the edge ask the origin first again; the claim stays in force. If this fails, hold ends by itself."""
+        self._end_renewal()
+        try:
+            self._write(self._from_now().without_hold())
+        except EdgeError as exc:
+            self._say("warning", text=f"hold stays for at most {self._settings.claim.hold} s: {exc.message}")
+
+    def lengthen(self) -> str | None:
+        """Make one long claim (claim.held) instead of the renewed one, since a person is needed. Returns its end (RFC
+        3339); None if it could not be written, and the claim is as it was.
+
+        Nobody will be there to renew it. So it is written to both slots, but over no pipeline's claim: a process that
+        lost the lock may still write to one of them.
+        """
+        self._end_renewal()
+        try:
+            items = self._edge.items()
+            self._remember(items)
+            claim = self._from_now(self._settings.claim.held)
+            self._write(claim, *(slot for slot in DEPLOY_SLOTS if slot == self.slot or not _of_pipeline(items, slot)))
+        except EdgeError as exc:
+            lasting = self._settings.claim.duration
+            self._say("warning", text=f"the claim stays as it was, for at most {lasting} s: {exc.message}")
+            return None
+        return rfc3339(claim.until)
+
+    def keep(self, *, until: Callable[[], bool], every: float) -> None:
+        """Renew the long claim well before its end, until `until()` is true; it is asked `every` so many seconds.
+
+        Raises:
+            Interrupted: a signal came.
+        """
+        renewed = time.monotonic()
+        while not until():
+            self._stop.sleep(every)
+            if time.monotonic() - renewed > self._settings.claim.held / 3:
+                self.lengthen()
+                renewed = time.monotonic()
+
+    def drop(self) -> None:
+        """Give back this deploy's claim, and the deploys' claims that it found: a deploy that died may have left one.
+
+        A claim that was written since then belongs to a successor, and stays. A pipeline's claim is given back by its
+        own `hook post`; where this deploy wrote over one, that one is put back.
+
+        Raises:
+            EdgeError: the claim could not be given back, and ends by itself.
+            Fenced: somebody else took the lock.
+        """
+        self._end_renewal()
+        self._refuse_if_replaced()
+        items = self._edge.items()
+        self._remember(items)
+        ours = {self._nonce, *(claim.nonce for claim in _in_deploy_slots(self._found))}
+        freed = {
+            claim.slot: self._record.beneath.get(claim.slot, FREE)
+            for claim in _in_deploy_slots(items)
+            if claim.nonce in ours and not claim.of_pipeline
+        }
+        if freed:
+            self._edge.write(freed)
+        if self._record.beneath:
+            self._record.note(beneath={})
+
+    def undo(self, *, proved: bool) -> None:
+        """Take the claim back. A failure is only told, since a claim that stays does no harm: it ends by itself.
+
+        `proved`: the origins were seen to be healthy, so that the claims that were found may go as well.
+
+        Raises:
+            Fenced: somebody else took the lock.
+        """
+        try:
+            if proved:
+                self.drop()
+            else:
+                self._restore()
+        except EdgeError as exc:
+            text = f"a claim, if one was written, stays for at most {self._lasting} s: {exc.message}"
+            self._say("warning", text=text)
+
+    def leave(self, why: str) -> None:
+        """Let the claim end by itself, and say why it is not given back."""
+        self._end_renewal()
+        self._say("warning", text=f"{why}: the claim stays, for at most {self._settings.claim.duration} s")
+
+    def _restore(self) -> None:
+        """Let the slot hold again what was found there, without its hold; free it if that has ended meanwhile."""
+        self._end_renewal()
+        if self._found:
+            self._refuse_if_replaced()
+            before = parse(self.slot, self._found[self.slot])
+            alive = before is not None and before.until > self._now()
+            self._edge.write({self.slot: before.without_hold().value() if before and alive else FREE})
+
+    def _remember(self, items: Mapping[str, str]) -> None:
+        """Remember what the deploys' slots hold, the first time only: no more than that is given back later. If a
+        pipeline's claim will be written over, it goes into the record."""
+        if self._found:
+            return
+        self._found = {slot: items.get(slot, "") for slot in DEPLOY_SLOTS}
+        self._least = parse(self.slot, self._found[self.slot])
+        if self._least is not None and self._least.of_pipeline:
+            beneath = {**self._record.beneath, self.slot: self._least.without_hold().value()}
+            self._record.note(beneath=beneath)
+
+    def _hold(self) -> None:
+        """Renew claim and hold from now on."""
+        self._end_renewal()
+        self._renewal = self._renew("claim", self._settings.claim.hold / 3, self._write)
+
+    def _end_renewal(self) -> None:
+        if self._renewal is not None:
+            self._renewal.stop()
+
+    def _from_now(self, lasting: int | None = None) -> Claim:
+        """The claim from this moment on, held; no shorter than the one that it replaces, if that is in force."""
+        edge, now = self._settings.edge, int(self._now())
+        lasting = lasting or self._lasting
+        grace = min(edge.ceiling, edge.base_grace + lasting)
+        claim = Claim(self.slot, now + lasting, grace, self._nonce, hold_until=now + self._settings.claim.hold)
+        in_force = live([self._least] if self._least else [], now=now, ceiling=edge.ceiling)
+        return claims.no_shorter(claim, than=in_force[0] if in_force else None)
+
+    def _write(self, claim: Claim | None = None, *slots: str) -> None:
+        """Write a claim of this deploy (by default one from now on) to these slots, or to its own."""
+        self._refuse_if_replaced()
+        claim = self._least = claim or self._from_now()
+        self._edge.write({slot: replace(claim, slot=slot).value() for slot in slots or (self.slot,)})
+
+    def _refuse_if_replaced(self) -> None:
+        """Raise Fenced if somebody else took the lock. The edge is theirs too, and a claim of this deploy would stay in
+        force after they have given theirs back."""
+        if self._record.lost:
+            raise Fenced("a newer holder of the lock is at work: the claim is theirs", "Leave it to them.")
+
+
+class NoClaim:
+    """A deploy without a claim of its own, because a person accepted that, or because the edge takes no claims.
+
+    It answers as DeployClaim does, and there is nothing to hold, to renew or to give back.
+    """
+
+    def __init__(self, environment: EdgeSide, *, stop: Stop, say: Callable[..., None]) -> None:
+        self._environment = environment
+        self._stop = stop
+        self._say = say
+
+    def take(self, *, lasting: int | None = None) -> dict[str, Any]:  # noqa: ARG002 (as DeployClaim)
+        """Check that the service's own grace is as it has to be, and say what visitors can expect.
+
+        Raises:
+            EdgeError: it is not; nothing can be confirmed.
+        """
+        edge = self._environment.settings.edge
+        if wrong := self._environment.edge.policy().differences:
+            raise EdgeError(
+                f"the service's own grace is not as edge.mechanism wants it: {', '.join(wrong)}",
+                f"edgeguard edge install {self._environment.name}, long before anything is closed.",
+            )
+        self._say(
+            "warning",
+            text="no claim is made (edge.mechanism is settings): the edge asks the origin for each page, then serves "
+            f"what it has, at most {edge.ceiling} s past its time; nothing can be confirmed",
+        )
+        return {"mechanism": edge.mechanism, "base": edge.ceiling}
+
+    def hold_again(self) -> None:
+        """Nothing is held."""
+
+    def let_go_of_hold(self) -> None:
+        """Nothing is held."""
+
+    def lengthen(self) -> str | None:
+        """There is nothing to lengthen."""
+        return None
+
+    def keep(self, *, until: Callable[[], bool], every: float) -> None:
+        """Wait until `until()` is true. Raises Interrupted when a signal comes."""
+        while not until():
+            self._stop.sleep(every)
+
+    def drop(self) -> None:
+        """There is nothing to give back."""
+
+    def undo(self, *, proved: bool) -> None:
+        """There is nothing to take back."""
+
+    def leave(self, why: str) -> None:
+        """There is nothing that stays."""
+
+
+def _in_deploy_slots(items: Mapping[str, str]) -> list[Claim]:
+    """The claims in the deploys' slots, in force or not."""
+    found = (parse(slot, items.get(slot, "")) for slot in DEPLOY_SLOTS)
+    return [claim for claim in found if claim is not None]
+
+
+def _of_pipeline(items: Mapping[str, str], slot: str) -> bool:
+    """Whether a slot has a claim, in force or not, that a pipeline's hook made."""
+    claim = parse(slot, items.get(slot, ""))
+    return claim is not None and claim.of_pipeline

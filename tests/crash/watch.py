@@ -1,0 +1,50 @@
+"""The visitors of one rehearsal that deploys die in. What must have been true for all that they saw is in laws.py."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import Any, Self
+
+from tests.crash.laws import Seen
+from tests.observer import PATIENCE, STATUS, Visitor, bundled_pages
+
+PAGES = bundled_pages(5)
+
+
+class Watch:
+    """Visitors at the edge and at the gate, for as long as the block runs."""
+
+    def __init__(self, edge_url: str, gate_url: str) -> None:
+        self._gates = tuple(Visitor(gate_url, PAGES[shift:] + PAGES[:shift]) for shift in (0, 3))
+        self._anonymous = Visitor(edge_url, PAGES)
+        self._status = Visitor(edge_url, (STATUS,))
+        self._visits = ExitStack()
+
+    def __enter__(self) -> Self:
+        for visitor in (*self._gates, self._anonymous, self._status):
+            self._visits.enter_context(visitor)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._visits.close()
+
+    def begin(self) -> None:
+        """Forget what was, and wait until every page has been served and what is there is known."""
+        for visitor in (*self._gates, self._anonymous, self._status):
+            visitor.answers.clear()
+        deadline = time.monotonic() + PATIENCE
+        while {answer.page for answer in self._anonymous.answers if not answer.broken} != set(PAGES):
+            assert time.monotonic() < deadline, "not every page is served"
+            time.sleep(0.02)
+
+    def seen(self, hooks: list[list[str]], asked: list[dict[str, Any]]) -> Seen:
+        """All since the beginning; each visitor has asked once more after this was called."""
+        called = time.time()
+        deadline = time.monotonic() + PATIENCE
+        for visitor in (*self._gates, self._anonymous, self._status):
+            while not visitor.answers or visitor.answers[-1].began < called:
+                assert time.monotonic() < deadline, "no answer"
+                time.sleep(0.01)
+        gates = tuple(list(visitor.answers) for visitor in self._gates)
+        return Seen(gates, list(self._anonymous.answers), list(self._status.answers), hooks, asked)
