@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from edgeguard.cluster.host import files
-from edgeguard.cluster.host.errors import BUSY, FENCED, HostError
+from edgeguard.cluster.host.errors import BUSY, DAMAGED, FENCED, HostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -132,14 +132,18 @@ def _in_order(folder: Path, caller: Caller) -> None:
 def write_record(folder: Path, epoch: int, record: Mapping[str, Any]) -> None:
     """Write the record; the caller is inside of `fenced`. In one epoch a record with a lower serial is passed over."""
     held = files.read(folder / "record.json") or {}
-    if epoch_of(held) == epoch and int(record.get("serial", 0)) < int(held.get("serial", 0)):
+    serial, there = record.get("serial", 0), held.get("serial", 0)
+    if epoch_of(held) == epoch and isinstance(there, int) and isinstance(serial, int) and serial < there:
         return
     files.write(folder / "record.json", {**record, "epoch": epoch})
 
 
 def epoch_of(record: Mapping[str, Any] | None) -> int:
-    """The epoch that a record holds; 0 without a record."""
-    return int((record or {}).get("epoch", 0))
+    """The epoch that a record holds; 0 without a record. Raises HostError (DAMAGED) where it is not a whole number."""
+    epoch = (record or {}).get("epoch", 0)
+    if type(epoch) is not int:
+        raise HostError("its record is damaged: epoch is not a whole number", files.PUT_BACK, code=DAMAGED)
+    return epoch
 
 
 def _holders(file: TextIO) -> list[int]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LARGEST = 16_000_000
 """Bytes of a JSON file. A larger one was not written by edgeguard."""
+PUT_BACK = "Put back the right one (another server may have the same), or remove it if nothing is under way."
+"""The remedy for a file that is damaged."""
 QUOTED = 10
 """Lines of the application's output in an error."""
 _SLICE = 1_000_000  # bytes
@@ -39,11 +41,7 @@ def read(path: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         pass
     if not isinstance(content, dict):
-        raise HostError(
-            f"{path} is damaged, or was not written by edgeguard",
-            "Put back the right file (another server may have the same), or remove it if nothing is under way.",
-            code=DAMAGED,
-        )
+        raise HostError(f"{path} is torn, or was not written by edgeguard", PUT_BACK, code=DAMAGED)
     return content
 
 
@@ -107,7 +105,7 @@ def end_of(content: bytes, size: int) -> str:
     return shown.decode(errors="replace").strip()
 
 
-def quoted(who: str, said: str) -> str:
-    """The last lines of a program's output, to follow an error's first line."""
-    lines = said.splitlines()[-QUOTED:]
+def quoted(who: str, said: str, most: int = QUOTED) -> str:
+    """The last lines of a program's output, at most so many, to follow an error's first line."""
+    lines = said.splitlines()[-most:]
     return "".join([f"\n  {who}:", *(f"\n  | {line}" for line in lines)]) if lines else ""

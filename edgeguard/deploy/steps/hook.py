@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeguard.cluster.host.files import quoted
+from edgeguard.cluster.host.hooks import SHOWN_LINES
+from edgeguard.cluster.record import Damaged, Phase, Record, StartedHook
 from edgeguard.deploy.saga import Halt
 from edgeguard.deploy.steps.step import Step
 from edgeguard.errors import Held, HookFailed, HookRuns, HookUnknown
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgeguard.cluster import Cluster, HookResult
+    from edgeguard.cluster.parts import JSON
     from edgeguard.deploy.deployment import Deployment
     from edgeguard.deploy.saga import Facts
 
@@ -23,6 +27,8 @@ class PostDeploy(Step):
     hook = "post_deploy"
 
     def do(self) -> Facts:
+        if not self.deployment.target.has_hook(self.hook):
+            return {"server": None}
         choice, unknown_end = self.deployment.hook, None
         result = None
         try:
@@ -37,15 +43,22 @@ class PostDeploy(Step):
             return {"server": None, "skipped": True}
         if result is None or (failed and choice == "again"):
             result = self._start(again=choice == "again")
-        for line in result.output.splitlines():
-            self.deployment.say("output", text=line)
+        if result.strays:
+            pids = ", ".join(map(str, result.strays))
+            text = f"the {self.hook} hook left processes behind on {result.server}, which go on by themselves: {pids}"
+            self.deployment.say("warning", text=text)
         if result.code != 0:
             raise self._failed(result)
         return {"server": result.server}
 
     def _result(self, cancelled: Callable[[], bool]) -> HookResult | None:
         """How the hook ended, if it was started before. Raises HookRuns, HookUnknown."""
-        return self.environment.cluster.hook_result(self.deployment.target.name, self.hook, cancelled=cancelled)
+        return self.environment.cluster.hook_result(
+            self.deployment.target.name, self.hook, cancelled=cancelled, output=self._said
+        )
+
+    def _said(self, line: str) -> None:
+        self.deployment.say("output", text=line)
 
     def _unsettled(self, exc: HookUnknown) -> Held:
         self.deployment.unsettled = True
@@ -54,18 +67,21 @@ class PostDeploy(Step):
     def _start(self, *, again: bool) -> HookResult:
         settings = self.environment.settings.cluster
         server = settings.hook_on(self.environment.cluster.servers)
-        self._claimed(server)
+        note = self._claimed(server)
         return self.environment.cluster.run_hook(
             self.deployment.epoch,
             self.hook,
             server,
             limit=settings.hook_timeout,
             cancelled=self.deployment.stop.asked,
+            output=self._said,
             again=again,
+            note=note,
         )
 
-    def _claimed(self, server: str) -> None:
-        """Write down what must be known everywhere before the hook starts."""
+    def _claimed(self, server: str) -> JSON | None:
+        """The record that must be on every server before the hook starts."""
+        return None
 
     def _failed(self, result: HookResult) -> HookFailed:
         ended, remedy = f"exited {result.code}", "Mend the hook, commit it, and deploy again."
@@ -73,9 +89,10 @@ class PostDeploy(Step):
             limit = self.environment.settings.cluster.hook_timeout
             ended = f"was ended at its limit of {limit:g} s"
             remedy = "Find out what it waited for, or raise cluster.hook_timeout, and deploy again."
-        last = result.output.strip().splitlines()[-1:]
-        said = f'its last words: "{last[0]}"' if last else "it said nothing"
-        return HookFailed(f"the {self.hook} hook {ended} on {result.server}, {said}", remedy)
+        if result.log:
+            remedy = f"All that it wrote is in {result.log} on {result.server}. {remedy}"
+        said = quoted("it wrote at its end", result.output, SHOWN_LINES) or "; it wrote nothing"
+        return HookFailed(f"the {self.hook} hook {ended} on {result.server}{said}", remedy)
 
 
 class Hook(PostDeploy):
@@ -93,20 +110,26 @@ class Hook(PostDeploy):
             return  # the undo of `swap` decides whether the cluster stays closed
 
     def _result(self, cancelled: Callable[[], bool]) -> HookResult | None:
-        return end_of(self.environment.cluster, self.deployment.target.name, self.deployment.hook_server, cancelled)
+        deployment, cluster = self.deployment, self.environment.cluster
+        return end_of(cluster, deployment.target.name, deployment.hook_server, cancelled, output=self._said)
 
-    def _claimed(self, server: str) -> None:
+    def _claimed(self, server: str) -> JSON:
         self.deployment.stop.check()
-        self.deployment.reached(self.name, hook={"server": server})
-        self.deployment.hook_begun = True
+        self.deployment.reach(Phase.HOOK)
         self.deployment.stop.left_behind = (
             "the deploy hook goes on by itself, and the cluster stays closed behind the claim, whatever ends this "
             f"process; then, from any machine: edgeguard resume or rollback {self.environment.name}"
         )
+        return self.deployment.note_reached(hook=StartedHook.new(server=server))
 
 
 def end_of(
-    cluster: Cluster, generation: str, claimed_on: str | None, cancelled: Callable[[], bool]
+    cluster: Cluster,
+    generation: str,
+    claimed_on: str | None,
+    cancelled: Callable[[], bool],
+    *,
+    output: Callable[[str], None] = lambda _line: None,
 ) -> HookResult | None:
     """How the deploy hook of a generation ended; None: it was never started. `claimed_on` is the server on which an
     earlier run meant to start it.
@@ -114,13 +137,22 @@ def end_of(
     Raises:
         HookRuns, HookUnknown: as Cluster.hook_result; unknown also if that server can't tell any more.
     """
-    result = cluster.hook_result(generation, "deploy", cancelled=cancelled)
-    if result is None and claimed_on is not None:
-        # The hook's server writes it down before the hook starts. A server with another disk since then can't tell.
-        own = {} if claimed_on in cluster.left_out else cluster.read_record().get(claimed_on) or {}
-        if not (own.get("deploy") or {}).get("hook"):
-            raise HookUnknown(f"{claimed_on} does not know any more whether the hook ran there")
+    result = cluster.hook_result(generation, "deploy", cancelled=cancelled, output=output)
+    if result is None and claimed_on is not None and not _start_is_written(cluster, claimed_on):
+        raise HookUnknown(f"{claimed_on} does not know any more whether the hook ran there")
     return result
+
+
+def _start_is_written(cluster: Cluster, server: str) -> bool:
+    """Whether a server's own record has the start of the deploy hook, which is written before the hook starts. A server
+    that is left out, or that has another disk since then, can't tell."""
+    if server in cluster.left_out:
+        return False
+    try:
+        own = Record.of(cluster.read_record().get(server) or {})
+    except Damaged:
+        return False
+    return own.deploy is not None and own.deploy.hook is not None
 
 
 def halt(deployment: Deployment) -> Halt:
