@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard import cluster as drivers
 from edgeguard import settings as files
 from edgeguard.cluster.record import Record
+from edgeguard.edge.mechanisms import MECHANISMS
 from edgeguard.machine import seclusion
 from edgeguard.machine.redaction import redacted
 from edgeguard.site.asking import ask
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edgeguard.cluster import Cluster
-    from edgeguard.edge import Edge
+    from edgeguard.edge import Ask, Edge, VisibleEdge
     from edgeguard.settings import EdgeOnlySettings, EdgeSettings, Settings
 
 
@@ -145,10 +146,13 @@ def _token(settings: EdgeSettings) -> str:
     return files.token(settings)
 
 
-def _edge(settings: EdgeSettings, token: str) -> Edge:
-    from edgeguard.edge.fastly.vcl import Fastly  # noqa: PLC0415 (heavy; not every command has an edge)
+def visible_edge(settings: EdgeSettings, ask: Ask) -> VisibleEdge:
+    """The edge as anybody sees it, asked by `ask`; it needs no token, and imports no API."""
+    return MECHANISMS[settings.mechanism](settings, None, ask)
 
-    return Fastly(settings, token, ask)
+
+def _edge(settings: EdgeSettings, token: str) -> Edge:
+    return MECHANISMS[settings.mechanism](settings, token, ask)
 
 
 def _hide(name: str, settings: EdgeOnlySettings, token: str) -> None:

@@ -114,8 +114,8 @@ def remove(
     if done.diff and not (as_json or quiet):
         print_text(done.diff)
     _done(environment, done, findings, as_json=as_json, otherwise="there is nothing of the policy to remove")
-    if environment.settings.edge.mechanism == "settings" and not as_json:
-        print_text("the service's own stale-if-error stays as it is: what it was before is not known", err=True)
+    if environment.edge.left_by_remove and not as_json:
+        print_text(environment.edge.left_by_remove, err=True)
 
 
 def _open(
@@ -154,9 +154,9 @@ def _done(environment: EdgeSide, policy: Policy, findings: Iterable[Finding], *,
         return
     for text in (*(f"{each.name}: {each.text}" for each in findings), *policy.notes):
         print_text(f"  ! {text}", err=True)
-    settings = "the service's own stale-if-error at the ceiling"
-    what = (
-        settings if policy.revision == "settings" else f"policy {policy.revision}" if policy.revision else "no policy"
+    said = (
+        f"is active, with {environment.edge.in_words(policy)}"
+        if changed
+        else f"is active: {otherwise}; nothing was written"
     )
-    said = f"is active, with {what}" if changed else f"is active: {otherwise}; nothing was written"
     print_text(f"version {policy.version} of {environment.settings.edge.service} {said}")

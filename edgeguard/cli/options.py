@@ -22,9 +22,9 @@ def _version(wanted: bool) -> None:
 def _surrogate_keys(keys: list[str] | None) -> list[str] | None:
     """Refuse what can't be a key now, and not when everything else is done."""
     if keys:
-        from edgeguard.edge.fastly.purges import batches
+        from edgeguard.edge.purging import check_keys
 
-        list(batches(keys))
+        check_keys(keys)
     return keys
 
 

@@ -79,7 +79,7 @@ class Deployment:
     @property
     def claims(self) -> bool:
         """Whether it does so by a claim of its own, which the edge can confirm."""
-        return self.guarded and self.environment.settings.edge.mechanism == "vcl"
+        return self.guarded and self.environment.edge.claims
 
     @property
     def serving(self) -> Cluster:

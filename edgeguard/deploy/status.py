@@ -11,8 +11,7 @@ from edgeguard.edge.claim import in_force, live, parse_all
 from edgeguard.errors import EdgeguardError
 from edgeguard.grace import audit
 from edgeguard.monitor import Limits
-from edgeguard.monitor.judge import judge
-from edgeguard.monitor.look import look
+from edgeguard.monitor.check import check
 from edgeguard.times import duration, rfc3339, short
 
 if TYPE_CHECKING:
@@ -52,9 +51,7 @@ def status(environment: Environment, *, now: float) -> dict[str, Any]:
 
 def _runway(environment: Environment) -> float | None:
     """As `probe` has it: for how many seconds the edge could serve the pages of visitors.anonymous by itself."""
-    settings = environment.settings
-    limits = Limits(None, None, _PATIENCE)
-    return judge(environment.name, settings, look(settings, timeout=_PATIENCE), limits).runway
+    return check(environment.name, environment.settings, Limits(None, None, _PATIENCE)).runway
 
 
 def grace_status(environment: EdgeSide, *, now: float, audit_lines: int = 0) -> dict[str, Any]:
@@ -65,7 +62,7 @@ def grace_status(environment: EdgeSide, *, now: float, audit_lines: int = 0) -> 
     first.
     """
     settings = environment.settings.edge
-    if settings.mechanism == "settings":
+    if not environment.edge.claims:
         return _by_setting(environment)
     try:
         items = environment.edge.items()
@@ -121,7 +118,7 @@ def _by_setting(environment: EdgeSide) -> dict[str, Any]:
     except EdgeguardError as exc:
         return _unknown(exc)
     return {
-        "mechanism": "settings",
+        "mechanism": environment.settings.edge.mechanism,
         "base": ceiling,
         "ceiling": ceiling,
         "in_force": None if policy.differences else ceiling,
@@ -187,7 +184,7 @@ def grace_text(found: dict[str, Any]) -> str:
     """The grace for people."""
     if "error" in found:
         return f"  grace      unknown: {found['error']}"
-    if found["mechanism"] == "settings":
+    if "differences" in found:
         said = ", ".join(found["differences"]) or f"{duration(found['ceiling'])}, always, by the service's own setting"
         return f"  grace      {said}; no claims are possible, and the edge can't confirm it"
     hold = ", on hold" if found["hold"] else ""

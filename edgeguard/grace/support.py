@@ -8,15 +8,15 @@ dictionary or at the edge, has lost the slot and is told. Looked for until the c
 from __future__ import annotations
 
 import math
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, SUPPORT_SLOTS, Claim, live, new_nonce, parse, parse_all
+from edgeguard.edge.clock import edge_clock
 from edgeguard.errors import EdgeError, EdgeUnauthorized, Interrupted, Locked, NotConfirmed, UsageError
 from edgeguard.grace import audit
-from edgeguard.grace.confirm import Confirmed, clock_difference, confirm
+from edgeguard.grace.confirm import Confirmed, confirm
 from edgeguard.machine.signals import Stop
 from edgeguard.times import rfc3339
 
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Seen:
-    """The dictionary's items, and the edge's clock (`ahead` of this machine's; 0 where the edge did not tell)."""
+    """The dictionary's items, and the edge's clock (see edge_clock)."""
 
     items: Mapping[str, str]
-    ahead: float
+    clock: Callable[[], float]
 
     @property
     def now(self) -> float:
         """The edge's Unix time: by it a claim's end is judged."""
-        return time.time() + self.ahead
+        return self.clock()
 
     def claim(self, slot: str) -> Claim | None:
         """What is in a slot, in force or not."""
@@ -104,17 +104,6 @@ class LostSlot(Locked):
     """Somebody else wrote the same slot at the same moment, and later; ours is not there any more."""
 
 
-def _needs_claims(environment: EdgeSide) -> None:
-    """Raises UsageError, which says why, where edge.mechanism leaves no room for claims."""
-    edge = environment.settings.edge
-    if edge.mechanism == "settings":
-        raise UsageError(
-            "there are no claims where edge.mechanism is settings: the service's own stale-if-error is "
-            f"{edge.ceiling} s for every page, always, and to raise it reaches no page that is cached already",
-            'Claims need the policy in the service: mechanism = "vcl", then edgeguard edge install.',
-        )
-
-
 def look(environment: EdgeSide) -> Seen:
     """What is claimed now. One status question, one reading of the dictionary.
 
@@ -122,9 +111,9 @@ def look(environment: EdgeSide) -> Seen:
         UsageError: there can be no claims here.
         EdgeError: see Edge.items.
     """
-    _needs_claims(environment)
-    ahead = clock_difference(environment.edge)
-    return Seen(environment.edge.items(), ahead or 0.0)
+    environment.edge.require_claims()
+    clock = edge_clock(environment.edge)
+    return Seen(environment.edge.items(), clock)
 
 
 def within_limits(environment: EdgeSide, lasting: int, stale: int) -> None:
@@ -133,7 +122,7 @@ def within_limits(environment: EdgeSide, lasting: int, stale: int) -> None:
     Raises:
         UsageError: with the most that can be asked for.
     """
-    _needs_claims(environment)
+    environment.edge.require_claims()
     settings = environment.settings.edge
     if not 0 < stale <= settings.ceiling:
         most = settings.ceiling - settings.base_grace

@@ -1,4 +1,4 @@
-"""Ask one question over HTTP with what Python brings along: it is there in 5 ms, which probe.ask's library is not.
+"""Ask one question over HTTP with Python's own client: it is there in 5 ms, and the library of site/asking.py is not.
 
 For the health check alone, which asks a few questions in a process that lives for a moment, each minute.
 """
@@ -27,7 +27,7 @@ _GZIP = 31
 
 
 def ask(url: str, *, headers: Mapping[str, str], timeout: float, at_most: int | None = None) -> Answer:
-    """As probe.ask. It is asked as browsers ask, for what is compressed, since that is the copy that a cache has.
+    """As site.asking.ask. It asks as browsers do, for a compressed page, since that is the copy that a cache has.
 
     Raises:
         OriginsUnhealthy: there was no HTTP answer within `timeout` seconds, or its body is longer than `at_most`.

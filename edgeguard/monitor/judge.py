@@ -1,42 +1,40 @@
-"""What was seen, judged: is the site well, closed on purpose, or down; and for how long can the edge cover for it?
+"""Judge whether the site is well, closed on purpose, or down; and for how long the edge can cover for it.
 
-A pure function of what was seen. A closed gate says until when it expects to be closed (Edgeguard-Closed): until then a
+A pure function of the answers. A closed gate says until when it expects to be closed (Edgeguard-Closed): until then a
 closure is no fault, and from then on it is one. A moment that is too far away counts for nothing, as with claims: no
 forgotten closure may silence a monitor for ever.
 """
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from edgeguard.edge import marks
 from edgeguard.edge.claim import DAY, live, parse_all, runway
-from edgeguard.edge.fastly import policy
 from edgeguard.findings import Finding
 from edgeguard.monitor import Closure, Health, Page
-from edgeguard.times import duration, rfc3339, unix
+from edgeguard.times import duration, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from edgeguard.edge import VisibleEdge
     from edgeguard.findings import Severity
     from edgeguard.monitor import Limits, State
     from edgeguard.monitor.look import Asked, Seen
     from edgeguard.monitor.ranges import Range
-    from edgeguard.settings import EdgeOnlySettings, EdgeSettings
+    from edgeguard.settings import EdgeOnlySettings
 
-_CLOSED = re.compile(r"\s*([^;]*?)\s*;\s*until=(\S+)\s*")
-_MAX_AGE = re.compile(r"(?<![\w-])(s-maxage|max-age)\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
 _UNCOVERED = ("closed", "down", "stale", "held")
 """Findings that say that the origin doesn't answer, for whatever reason: now the runway counts."""
 _LONGEST = 60
 """Of a word that somebody else says, in characters."""
 
 
-def judge(environment: str, settings: EdgeOnlySettings, seen: Seen, limits: Limits) -> Health:
-    """The verdict."""
-    view = _View(settings.edge, seen)
+def judge(environment: str, settings: EdgeOnlySettings, edge: VisibleEdge, seen: Seen, limits: Limits) -> Health:
+    """The verdict. The edge is not asked: it reads what was seen."""
+    view = _View(edge, settings.edge.ceiling, seen)
     pages = tuple(Page(asked, view.runway(asked)) for asked in seen.pages)
     runway = min((page.runway for page in pages if page.runway is not None), default=None)
     found = [_front_door(view), *_pages(view), *_origins(view), _policy(view)]
@@ -60,26 +58,22 @@ def judge(environment: str, settings: EdgeOnlySettings, seen: Seen, limits: Limi
 
 
 class _View:
-    """What all questions are judged by: the closure that the gate tells of, and what the edge grants."""
+    """The ground on which all is judged: the closure that the gate tells of, and the grace that the edge grants."""
 
-    def __init__(self, edge: EdgeSettings, seen: Seen) -> None:
-        self.edge, self.seen = edge, seen
-        self.expected = policy.revision(edge)
+    def __init__(self, edge: VisibleEdge, ceiling: int, seen: Seen) -> None:
+        self.edge, self.ceiling, self.seen = edge, ceiling, seen
+        self.expected = edge.revision
         told = (self.closed(asked) for asked in (seen.front, *seen.origins, *seen.pages))
         self.closure = next((closure for closure in told if closure is not None), None)
         claims = parse_all(seen.status.slots) if seen.status else ()
-        self.claims = live(claims, now=seen.now, ceiling=edge.ceiling)
+        self.claims = live(claims, now=seen.now, ceiling=ceiling)
 
     def closed(self, asked: Asked) -> Closure | None:
         """The closure that this answer tells of; None also where it names no moment, or one that can't be meant."""
-        found = _CLOSED.fullmatch(_refusal(asked) or "")
-        if found is None:
+        said = marks.closed_until(_refusal(asked) or "")
+        if said is None or (left := said.until - self.seen.now) > self.ceiling + DAY:
             return None
-        try:
-            left = (until := unix(found[2])) - self.seen.now
-        except (ValueError, OverflowError):
-            return None
-        return None if left > self.edge.ceiling + DAY else Closure(_word(found[1]), until, left)
+        return Closure(_word(said.deploy), said.until, left)
 
     @property
     def excused(self) -> bool:
@@ -89,41 +83,35 @@ class _View:
 
     def runway(self, asked: Asked) -> float | None:
         """For how many seconds the page could be served without an origin; None where it can't be told."""
-        status, held = self.seen.status, asked.held
-        if asked.status >= HTTPStatus.INTERNAL_SERVER_ERROR or (held and not held.hit):
+        status, copy = self.seen.status, asked.copy
+        if asked.status >= HTTPStatus.INTERNAL_SERVER_ERROR or (copy and copy.told and not copy.hit):
             return 0.0  # there is no copy, or none that is served
-        if self.edge.mechanism == "settings":
-            base: int | None = self.edge.ceiling  # no request is held to less than what a page is stored with
-        else:
-            base = None if status is None else status.base
-        if base is None or held is None or held.ttl is None or held.stale_if_error is None:
+        base = self.edge.base if not self.edge.claims else status.base if status else None
+        if base is None or copy is None or copy.ttl is None or copy.stale_if_error is None:
             return None
-        ttl = held.ttl or _since_its_end(asked)
+        ttl = copy.ttl or self._since_its_end(asked)
         if ttl is None:
             return None
         return runway(
             self.seen.now + ttl,
-            held.stale_if_error,
+            copy.stale_if_error,
             self.claims,
             base=base,
-            ceiling=self.edge.ceiling,
+            ceiling=self.ceiling,
             now=self.seen.now,
         )
 
+    def _since_its_end(self, asked: Asked) -> float | None:
+        """How long ago a copy's TTL ended, as a negative number: the edge tells no TTL below 0.
 
-def _since_its_end(asked: Asked) -> float | None:
-    """How long ago a copy's TTL ended, as a negative number: the edge tells no TTL below 0.
-
-    It follows from the page's age, unless the page was purged softly: then it is younger than its TTL, and nothing
-    tells when that was.
-    """
-    headers = (asked.header("surrogate-control") or "", asked.header("cache-control") or "")
-    stated = [{name.lower(): int(value) for name, value in _MAX_AGE.findall(header)} for header in headers]
-    lifetime = next((said.get("s-maxage", said.get("max-age")) for said in stated if said), None)
-    age = asked.header("age") or ""
-    if lifetime is None or not age.isdecimal() or int(age) < lifetime:
-        return None
-    return float(lifetime - int(age))
+        It follows from the page's age, unless the page was purged softly: then it is younger than its TTL, and nothing
+        tells when that was.
+        """
+        lifetime = self.edge.freshness(asked.answer.headers).lifetime if asked.answer else None
+        age = asked.header("age") or ""
+        if lifetime is None or not age.isdecimal() or int(age) < lifetime:
+            return None
+        return float(lifetime - int(age))
 
 
 def _front_door(view: _View) -> Finding:
@@ -195,7 +183,7 @@ def _origins(view: _View) -> Iterator[Finding]:
 
 def _policy(view: _View) -> Finding:
     status, expected = view.seen.status, view.expected
-    if view.edge.mechanism == "settings":
+    if not view.edge.claims:
         return Finding("policy", "ok", "none: the service's own setting carries the grace", "")
     if status is None:
         remedy = "edgeguard edge diff ENV tells whether the policy is installed."
@@ -239,10 +227,12 @@ def _summary(found: Sequence[Finding], state: State, runway: float | None) -> st
 
 
 def _refusal(asked: Asked) -> str | None:
-    """What a closed gate says. In an answer that is no refusal it means nothing."""
-    return asked.header("edgeguard-closed") if asked.status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
+    """A closed gate's word. In an answer that is no refusal it means nothing."""
+    if asked.answer is None or asked.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return None
+    return marks.closed(asked.answer.headers)
 
 
 def _word(text: str) -> str:
-    """What somebody else said, fit to be printed on one line."""
+    """Somebody else's words, fit to be printed on one line."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:_LONGEST]

@@ -1,7 +1,7 @@
 """Look at an environment as visitors meet it, all at once and within one time-out. Nothing is written anywhere.
 
-Asked are the policy's status at the edge, the health page as a sure miss, the pages of [visitors], and what [visitors]
-names of the origin. None of it needs a token.
+It asks the edge for the policy's status, the health page as a sure miss, and the pages of visitors.anonymous, and the
+origin for those of visitors.origin. None of it needs a token.
 """
 
 from __future__ import annotations
@@ -13,19 +13,18 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from edgeguard.edge.fastly import shown
+from edgeguard.edge import marks
+from edgeguard.edge.clock import Clock
 from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy
 from edgeguard.monitor.ask import ask
 from edgeguard.site.front_door import sure_miss
-from edgeguard.site.pages import held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from edgeguard.edge import Status
+    from edgeguard.edge import Copy, Status, VisibleEdge
     from edgeguard.settings import EdgeOnlySettings, EdgeSettings
     from edgeguard.site.asking import Answer
-    from edgeguard.site.pages import Held
 
 AT_ONCE = 8
 """Questions; a small machine has few threads to give, and an edge no need of more."""
@@ -41,11 +40,12 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Asked:
-    """One URL, and what was answered. `error` says why there is no `answer`."""
+    """One URL, and its answer. `error` says why there is no `answer`; a page's `copy` is the edge's, by that answer."""
 
     url: str
     answer: Answer | None
     error: str = ""
+    copy: Copy | None = None
 
     @property
     def status(self) -> int:
@@ -55,12 +55,7 @@ class Asked:
     @property
     def stale(self) -> str | None:
         """Why the answer is a stale copy ("hold", "error"); None where it is none."""
-        return self.header("edgeguard-stale")
-
-    @property
-    def held(self) -> Held | None:
-        """What the edge node tells of its copy."""
-        return held(self.header("fastly-debug-ttl") or "")
+        return marks.stale(self.answer.headers) if self.answer else None
 
     def header(self, name: str) -> str | None:
         """The header's value; None where there is none, or no answer."""
@@ -71,7 +66,7 @@ class Asked:
 class Seen:
     """All that was seen. `now` is the edge's clock where it was told (Unix time), else this machine's.
 
-    `status` is None where the edge gave none, and `status_error` says why (without a policy it isn't asked).
+    `status` is None where the edge gave none, and `status_error` says why. Where nothing can be claimed it isn't asked.
     """
 
     front: Asked
@@ -83,11 +78,11 @@ class Seen:
     seconds: float
 
 
-def look(settings: EdgeOnlySettings, *, timeout: float) -> Seen:
-    """Ask everything; what has not answered after `timeout` seconds counts as not answering."""
+def look(settings: EdgeOnlySettings, edge: VisibleEdge, *, timeout: float) -> Seen:
+    """Ask everything at once. A page that has not answered after `timeout` seconds counts as not answering."""
     began = time.monotonic()
     deadline = began + timeout
-    edge, visitors = settings.edge, settings.visitors
+    front_door, visitors = settings.edge, settings.visitors
     late = f"no answer within {timeout:g} s"
 
     def question(url: str, act: Callable[[], Asked]) -> _Question[Asked]:
@@ -96,10 +91,10 @@ def look(settings: EdgeOnlySettings, *, timeout: float) -> Seen:
     status: _Question[tuple[Status | None, str, float]] = _Question(
         partial(_status, edge, deadline), (None, f"the edge gives {late}", 0.0)
     )
-    policy = [status] if edge.mechanism == "vcl" else []
-    front = question(edge.health_url, partial(_front, edge, deadline))
+    policy = [status] if edge.claims else []
+    front = question(front_door.health_url, partial(_front, front_door, deadline))
     origins = [question(url, partial(_once, url, {}, deadline)) for url in visitors.origin]
-    urls = [_absolute(page, edge) for page in visitors.anonymous]
+    urls = [front_door.address(page) for page in visitors.anonymous]
     pages = [question(url, partial(_page, url, edge, deadline)) for url in urls]
     _together([*policy, front, *origins, *pages], deadline)
 
@@ -153,30 +148,30 @@ def _together(questions: Sequence[_Question[Any]], deadline: float) -> None:
             raise question.bug
 
 
-def _status(edge: EdgeSettings, deadline: float) -> tuple[Status | None, str, float]:
+def _status(edge: VisibleEdge, deadline: float) -> tuple[Status | None, str, float]:
     """The node's word, or why there is none; and how far its clock is ahead of ours, in seconds."""
+    clock = Clock()
     try:
-        found = shown.status(edge, partial(ask, at_most=BYTES), timeout=_left(deadline))
+        found = clock.ask(edge, timeout=_left(deadline))
     except EdgeUnavailable as exc:
         return None, exc.message, 0.0
-    ahead = found.now - time.time()
-    return found, "", ahead if abs(ahead) > CLOCK_TOLERANCE else 0.0
+    return found, "", clock.ahead if abs(clock.ahead) > CLOCK_TOLERANCE else 0.0
 
 
-def _front(edge: EdgeSettings, deadline: float) -> Asked:
+def _front(front_door: EdgeSettings, deadline: float) -> Asked:
     """The health page, named in the answer without the query that makes it a sure miss."""
-    url = sure_miss(edge)
-    asked = _once(url, {"Edgeguard-Show": edge.status_name}, deadline)
-    return replace(asked, url=edge.health_url, error=asked.error.replace(url, edge.health_url))
+    url, page = sure_miss(front_door), front_door.health_url
+    asked = _once(url, marks.asking(front_door.status_name), deadline)
+    return replace(asked, url=page, error=asked.error.replace(url, page))
 
 
-def _page(url: str, edge: EdgeSettings, deadline: float) -> Asked:
+def _page(url: str, edge: VisibleEdge, deadline: float) -> Asked:
     """A page as anonymous visitors get it, asked for until a node tells what it holds, or it's clear that none will."""
-    headers = {"Fastly-Debug": "1", "Edgeguard-Show": edge.status_name}
     for _ in range(ASKS):
-        asked = _once(url, headers, deadline)
-        told = asked.held
-        enough = told is None or (told.hit and told.ttl is not None)
+        asked = _once(url, edge.asking, deadline)
+        copy = edge.copy(asked.answer.headers) if asked.answer else None
+        asked = replace(asked, copy=copy)
+        enough = copy is None or not copy.told or (copy.hit and copy.ttl is not None)
         if enough or asked.status >= HTTPStatus.BAD_REQUEST or time.monotonic() > deadline:
             break
     return asked
@@ -191,7 +186,3 @@ def _once(url: str, headers: Mapping[str, str], deadline: float) -> Asked:
 
 def _left(deadline: float) -> float:
     return max(0.01, deadline - time.monotonic())
-
-
-def _absolute(page: str, edge: EdgeSettings) -> str:
-    return edge.url.rstrip("/") + page if page.startswith("/") else page

@@ -1,4 +1,4 @@
-"""What is to be purged, decided before anything is: `run.run` then does it."""
+"""What to purge: decided whole, before `run.Run` purges anything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgeguard.purge.rules import Derived, derive
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgeguard.settings import EdgeOnlySettings
+    from edgeguard.settings import PurgeSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +36,12 @@ class Changes:
     unknown: str = ""
 
 
-def of_deploy(environment: EdgeOnlySettings, given: Sequence[str], changes: Changes) -> Purge:
-    """What a deploy purges: the keys that were named, those that its rules derive from what changed, and every page by
-    its group if nothing says what changed: nothing is named, and no rules cover all of it."""
-    settings = environment.purge
+def of_deploy(settings: PurgeSettings, given: Sequence[str], changes: Changes, *, grouped: bool) -> Purge:
+    """Decide what a deploy purges: the keys that were named and those that its rules derive from what changed.
+
+    Where nothing is named and no rules cover all that changed, every page is purged by its group, if pages have groups
+    (`grouped`).
+    """
     keys, reasons = list(given), []
     if given:
         reasons.append(f"named with --purge-key: {listed(given)}")
@@ -54,7 +56,7 @@ def of_deploy(environment: EdgeOnlySettings, given: Sequence[str], changes: Chan
         keys += derived.keys
         reasons += _why(changes, derived)
     every = settings.default == "paced" and not named and not covered
-    groups = every and environment.edge.mechanism == "vcl"
+    groups = every and grouped
     if groups:
         reasons.append("what changed is not named (purge.default = paced): every page, by its group")
     elif every:
@@ -65,7 +67,7 @@ def of_deploy(environment: EdgeOnlySettings, given: Sequence[str], changes: Chan
 
 
 def _why(changes: Changes, derived: Derived) -> list[str]:
-    """What rules said of what changed."""
+    """The reasons that rules give for the changed files."""
     if changes.paths is None:
         return [f"no key is derived from what changed: {changes.unknown}"]
     if not changes.paths:

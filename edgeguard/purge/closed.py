@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeguard.edge import marks
 from edgeguard.edge.claim import DEPLOY_SLOTS, live, parse_all
 from edgeguard.errors import EdgeUnavailable, Locked, OriginsUnhealthy, Refused
 from edgeguard.site import front_door
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from edgeguard.settings import EdgeSettings
 
 ACCEPTABLE = ("deploy-claim", "origins-sick")
-"""Signs of a closure that a person may pass over, where no cluster can be asked."""
+"""Signs of a closure that a person may accept, where no cluster can be asked."""
 
 
 class Gate:
-    """Asked before every call of a purge by hand. What a deploy purges comes after it has opened, by its order."""
+    """A purge by hand asks this before every call. A deploy needs no gate: it purges after it has opened."""
 
     def __init__(
         self,
@@ -31,7 +32,7 @@ class Gate:
         under_way: Callable[[], bool] = lambda: False,
         accept: Collection[str] = (),
     ) -> None:
-        """`under_way` tells whether a deploy is, where that matters: soon nothing but the copies will serve."""
+        """`under_way` tells whether a deploy is under way, where that matters: soon only the copies will serve."""
         self._edge = edge
         self._settings = settings
         self._cluster = cluster
@@ -61,10 +62,10 @@ class Gate:
             )
 
     def _origin(self) -> list[tuple[str, str]]:
-        """What the origin answers through the front door. Raises Locked if that is a closed gate's answer."""
+        """The sign in the origin's answer through the front door. Raises Locked if a closed gate gave that answer."""
         try:
             answer = front_door.look(self._settings)
-            if closure := answer.headers.get("edgeguard-closed"):
+            if closure := marks.closed(answer.headers):
                 raise Locked(f"the cluster is closed ({closure})", _WAIT)
             front_door.judge(self._settings, answer)
         except OriginsUnhealthy as exc:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from edgeguard.settings import EdgeSettings
 
 BEFORE = 3
-"""Answers before the first purge; their median is what the origin is held to."""
+"""Answers before the first purge. Their median is the measure for later answers."""
 SLOWER, FLOOR = 2.0, 0.2
-"""An answer is slow that takes more than twice that, and 0.2 s: less is noise."""
+"""An answer is slow if it takes more than twice the median and 0.2 s: less is noise."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 
 
@@ -58,7 +58,7 @@ class Origin:
             waited, wait = waited + wait, min(2 * wait, LONGEST_WAIT)
 
     def _slow(self) -> str | None:
-        """What is wrong with the origin now, if anything."""
+        """The trouble with the origin now; None while it is well."""
         try:
             took = front_door.ask_once(self._settings, None)
         except OriginsUnhealthy as exc:

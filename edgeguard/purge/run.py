@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge.fastly.api import NotDone, Unavailable
-from edgeguard.edge.fastly.policy import GROUPS
-from edgeguard.edge.fastly.purges import address, batches
-from edgeguard.errors import EdgeguardError, EdgeUnavailable
+from edgeguard.edge.purging import address
+from edgeguard.errors import EdgeguardError, EdgeNotDone, EdgeUnavailable
 from edgeguard.purge.origin import Origin
 
 if TYPE_CHECKING:
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from edgeguard.purge import Purge
     from edgeguard.settings import EdgeSettings, PurgeSettings
 
-SLICE = 8
-"""Groups in one call: all of them take 32."""
 SECOND_PASS, SECOND_PASS_OF_ALL = 2.0, 30.0
 """Seconds after which a shield is purged too, so that no node can fetch an old page from it any more. Purges by key
 take 0.15 s as a rule, those of everything up to 20 s or more (Fastly: guides/full-site-delivery/purging)."""
@@ -109,11 +105,10 @@ class Run:
         edge, soft = self._edge, wanted.soft
         for url in wanted.urls:
             address(url)
-        calls = [_Call(partial(edge.purge, keys, soft=soft), keys[0], len(keys)) for keys in batches(wanted.keys)]
+        calls = [_Call(partial(edge.purge, keys, soft=soft), keys[0], len(keys)) for keys in edge.batches(wanted.keys)]
         calls += [_Call(partial(_alone, edge.purge_url, url, soft=soft), url) for url in wanted.urls]
         if wanted.groups:
-            slices = [GROUPS[start : start + SLICE] for start in range(0, len(GROUPS), SLICE)]
-            calls += [_Call(partial(edge.purge, keys), keys[0], len(keys), gauged=True) for keys in slices]
+            calls += [_Call(partial(edge.purge, keys), keys[0], len(keys), gauged=True) for keys in edge.slices]
         if wanted.everything:
             calls.append(_Call(partial(_alone, edge.purge_everything), "everything", again_after=SECOND_PASS_OF_ALL))
         return calls
@@ -127,8 +122,8 @@ class Run:
             self._origin.wait_until_well()
 
     def _do(self, call: _Call, *, soft: bool) -> None:
-        """Ask, and go on asking this one while the API has no time, for `purge.patience` seconds in all. What may have
-        been purged although no answer came is only repeated softly."""
+        """Make this call, and repeat it while the API has no time, for `purge.patience` seconds in all. A call that may
+        have purged although no answer came is repeated only if it is soft."""
         wait = FIRST_WAIT
         while True:
             self._may()
@@ -137,9 +132,8 @@ class Run:
                     self._ids += purged.ids
                 self._requests += 1
             except EdgeUnavailable as exc:
-                asked = exc.wait if isinstance(exc, Unavailable) else None
-                pause = wait if asked is None else max(asked, FIRST_WAIT)
-                if not (soft or isinstance(exc, NotDone)) or self._waited + pause > self._settings.patience:
+                pause = wait if exc.wait is None else max(exc.wait, FIRST_WAIT)
+                if not (soft or isinstance(exc, EdgeNotDone)) or self._waited + pause > self._settings.patience:
                     raise
                 self._told(f"{exc.message}; again in {pause:.0f} s")
                 self._sleep(pause)

@@ -86,9 +86,9 @@ def commit(deployment: Deployment) -> None:
 
 def wanted(deployment: Deployment) -> Purging:
     """What this deploy purges, and why: what is named, what its rules derive from what changed, or every page."""
-    settings = deployment.environment.settings
-    changes = _changes(deployment) if settings.purge.rules else Changes(None)
-    return of_deploy(settings, deployment.purge_keys, changes)
+    settings = deployment.environment.settings.purge
+    changes = _changes(deployment) if settings.rules else Changes(None)
+    return of_deploy(settings, deployment.purge_keys, changes, grouped=bool(deployment.environment.edge.slices))
 
 
 def purge(deployment: Deployment) -> Facts:

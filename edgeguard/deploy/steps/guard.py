@@ -10,9 +10,10 @@ from edgeguard.deploy.deployment import UNGUARDED
 from edgeguard.deploy.steps.after import purge
 from edgeguard.deploy.steps.step import Step
 from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, Claim, live, new_nonce, parse
+from edgeguard.edge.clock import edge_clock
 from edgeguard.errors import ClusterError, EdgeError, EdgeguardError, Fenced, OriginsUnhealthy
 from edgeguard.grace import audit
-from edgeguard.grace.confirm import confirm, edge_clock
+from edgeguard.grace.confirm import confirm
 from edgeguard.site import front_door
 from edgeguard.times import rfc3339
 
