@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeguard.errors import ClusterError
-from edgeguard.grace import claims
 from edgeguard.grace.deploy_claim import DeployClaim, NoClaim
 from edgeguard.machine.renewal import Renewal
 from edgeguard.release import image
@@ -82,7 +81,7 @@ class Deployment:
     @property
     def claims(self) -> bool:
         """Whether this deploy makes a claim of its own, which the edge can confirm."""
-        return self.guarded and claims.possible(self.environment)
+        return self.guarded and self.environment.edge.claims
 
     @cached_property
     def claim(self) -> DeployClaim | NoClaim:
