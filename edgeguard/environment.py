@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edgeguard.cluster import Cluster
-    from edgeguard.cluster.record import Record
+    from edgeguard.cluster.lock import SharedRecord
     from edgeguard.edge import Ask, Edge, VisibleEdge
     from edgeguard.settings import EdgeOnlySettings, EdgeSettings, Settings
 
@@ -129,11 +129,11 @@ class Environment(EdgeSide):
             state=state_folder(state) / name,
         )
 
-    def record(self) -> Record:
+    def record(self) -> SharedRecord:
         """The record on this environment's servers."""
-        from edgeguard.cluster.record import Record  # noqa: PLC0415 (not every command reads it)
+        from edgeguard.cluster.lock import SharedRecord  # noqa: PLC0415 (not every command reads it)
 
-        return Record(self.cluster, self.name, lease=self.settings.cluster.lease)
+        return SharedRecord(self.cluster, self.name, lease=self.settings.cluster.lease)
 
 
 def as_far_as_it_goes(name: str, *, config: Path | None, state: Path | None) -> tuple[EdgeSide, Cluster | None]:

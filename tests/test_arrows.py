@@ -147,6 +147,8 @@ def circles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
     return found
 
 
+RECORD = ("lock", "parts", "record")  # beside the drivers: no driver reads what the record says
+
 MODULES = sorted(set(FILES) - {"edgeguard"})
 
 
@@ -185,7 +187,7 @@ def test_drivers_never_see_each_other() -> None:
     drivers = {f"edgeguard.cluster.{path.stem}" for path in (PACKAGE / "cluster").iterdir() if path.stem != "__init__"}
     seen = [
         f"{module} → {name}"
-        for driver in drivers
+        for driver in drivers - {f"edgeguard.cluster.{name}" for name in RECORD}
         for module in MODULES
         if within(module, driver)
         for name in ours(module)

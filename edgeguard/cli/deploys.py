@@ -99,7 +99,7 @@ def status(name: Name, options: Options) -> None:
     from edgeguard.deploy.status import text
 
     found = look(options.environment(name), now=time.time())
-    options.answer(found, text(found))
+    options.answer(found.json(), text(found))
 
 
 @verb(app, "edgeguard report production --json")
@@ -132,8 +132,9 @@ def history(name: Name, options: Options) -> None:
     """List the last deploys, resumes and rollbacks, whatever machine ran them: the servers remember fifty."""
     from edgeguard.deploy.report.text import history as render
 
-    past = options.environment(name).record().look().get("history", [])
-    options.answer({"environment": name, "history": past}, render(past) or f"nothing was ever deployed in {name}")
+    past = options.environment(name).record().look().history
+    content = {"environment": name, "history": [run.json for run in past]}
+    options.answer(content, render(past) or f"nothing was ever deployed in {name}")
 
 
 @verb(app, "edgeguard unlock production 20261123-113749-d23b")
@@ -151,4 +152,4 @@ def unlock(
     environment = as_it_is(options.environment(name))
     freed = environment.record().unlock(deploy_id, wait=time.sleep, say=options.teller())
     left = look(environment, now=time.time())
-    options.answer({"unlocked": freed, **left}, f"{unlocked(deploy_id, freed)}\n{text(left)}")
+    options.answer({"unlocked": freed.json, **left.json()}, f"{unlocked(deploy_id, freed)}\n{text(left)}")

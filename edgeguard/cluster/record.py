@@ -1,314 +1,302 @@
-"""The record: the small truth about an environment, kept on its servers. Above all, its lock.
+"""The types of the record: the small truth about an environment, one JSON object that each of its servers holds.
 
-The lock is a lease with an epoch. Its holder counts up while it lives; whoever wants to know whether a holder is alive
-watches the counter, on a clock of their own. The epoch goes with every changing command, so a holder that was replaced
-can do nothing more.
+Each type is parsed once from its JSON object and keeps that object. `json` is what the servers hold, and the other
+attributes say what it means. `also` makes a changed one from the changed object. So a write changes the keys that it
+names, and no other.
+
+The rule for the records of older and newer edgeguards: within one `version`, a record only gains optional keys.
+
+- A key that is absent, or null, means what an edgeguard did that did not know the key. The parsing below states that
+  meaning beside each key. The key stays absent until somebody changes it.
+- A key that this edgeguard does not know is kept, in each object, and written back as it was.
+- An older edgeguard may write in between, as it keeps the keys of this one. The record with the highest epoch, and
+  within it the highest serial, is believed, whichever edgeguard wrote it.
+- A record of another `version` is refused.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from contextlib import suppress
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+import json as text
+from dataclasses import dataclass
+from enum import Enum
+from functools import total_ordering
+from typing import TYPE_CHECKING, Self
 
-from edgeguard.errors import ClusterError, Fenced, Locked
-from edgeguard.machine.redaction import redacted
-from edgeguard.machine.who import this_holder
+from edgeguard.cluster.parts import Nonsense, Part, optional, part, parts, required, texts, texts_by_name
+from edgeguard.errors import ClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Mapping
 
-    from edgeguard.cluster import Cluster
+    from edgeguard.cluster.parts import JSON
 
 VERSION = 1
-LEASE = 15.0
-"""Seconds without a renewal after which a holder is dead, where the environment says nothing else."""
-HISTORY = 50
-"""How many runs the record remembers."""
-RENEWALS = 3
-"""How often a lease is renewed within its length."""
-_GLANCE = 1.0  # seconds between two looks at a lease that may be dead
 
 
-def left_out(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """The servers without which things go on: what is under way says so, else what was opened last."""
-    return tuple((record.get("deploy") or record).get("without", ()))
+@total_ordering
+class Phase(Enum):
+    """How far a deploy has got, in the order of its story. A phase is reached before its first act."""
+
+    LOCK = "lock"  # nothing that a visitor could notice has begun
+    CLOSE = "close"
+    HOOK = "hook"
+    OPEN = "open"
+    COMMITTED = "committed"  # only the clean-up is left
+
+    @classmethod
+    def of(cls, name: str) -> Phase:
+        """The phase of this name. Raises Nonsense."""
+        try:
+            return cls(name)
+        except ValueError as exc:
+            raise Nonsense(f"phase is none of {', '.join(each.value for each in cls)}") from exc
+
+    def __lt__(self, other: Phase) -> bool:
+        order = list(Phase)
+        return order.index(self) < order.index(other)
 
 
-class Record:
-    """The environment's record, as this process writes it. Threads may share one.
+class Damaged(ClusterError):
+    """A server's record is no JSON object, or one of its keys has a value that makes no sense.
 
-    On the servers it is one JSON object: `epoch` and `serial` (which of two copies is the newer), `lock`, `deploy` (the
-    one that is under way, or was left unfinished), `closure` (by hand), `opened` and `before` (the generation that
-    serves, and the one that served before it, each {"generation", "release"}), `without` (the servers that were left
-    out when it was opened; a deploy has its own), `beneath` (pipelines' claims), `history` (how runs ended).
+    The message names the key, not the value, and not the server: whoever read it knows the server.
     """
 
-    def __init__(self, cluster: Cluster, environment: str, *, lease: float = LEASE) -> None:
-        """`lease` in seconds: a holder that has not renewed it for that long is dead."""
-        self._cluster = cluster
-        self._environment = environment
-        self._lease = lease
-        self._mutex = threading.Lock()
-        self._content: dict[str, Any] = {}
-
-    @property
-    def epoch(self) -> int:
-        """The epoch under which this process holds the lock."""
-        return int(self._content["epoch"])
-
-    @property
-    def held(self) -> bool:
-        """Whether this process took the lock and has not let go of it."""
-        return bool(self._content.get("lock"))
-
-    @property
-    def lost(self) -> bool:
-        """Whether somebody else took the lock since; False too where the servers can't be asked."""
-        try:
-            return bool(self.look().get("epoch", self.epoch) != self.epoch)
-        except ClusterError:
-            return False
-
-    @property
-    def deploy(self) -> dict[str, Any]:
-        """What is written down about the deploy that is under way."""
-        return dict(self._content.get("deploy") or {})
-
-    @property
-    def opened(self) -> dict[str, str] | None:
-        """The generation that was opened last: {"generation", "release"}; None before the first."""
-        return self._content.get("opened")
-
-    @property
-    def before(self) -> dict[str, str] | None:
-        """The generation that was opened before that one."""
-        return self._content.get("before")
-
-    @property
-    def beneath(self) -> dict[str, str]:
-        """The pipelines' claims over which a deploy wrote its own, and that come back with its end: slot and value."""
-        return dict(self._content.get("beneath") or {})
-
-    @property
-    def renewal(self) -> float:
-        """Seconds between two renewals."""
-        return self._lease / RENEWALS
-
-    @property
-    def without(self) -> tuple[str, ...]:
-        """The servers that were left out when `opened` was opened: what is on them nobody knows."""
-        return tuple(self._content.get("without", ()))
-
-    def look(self) -> dict[str, Any]:
-        """The newest record on the servers ({} before the first deploy). One that it leaves out need not answer."""
-        newest, unreadable = self.read()
-        self._refuse_unreadable(unreadable, but=left_out(newest))
-        return newest
-
-    def read(self) -> tuple[dict[str, Any], dict[str, ClusterError]]:
-        """The newest record on the servers that can be read, and what was wrong with each of the others."""
-        records: dict[str, dict[str, Any] | None] = {}
-        unreadable: dict[str, ClusterError] = {}
-        try:
-            records = self._cluster.read_record()
-        except ClusterError:
-            for server in self._cluster.servers:
-                try:
-                    alone = self._cluster.without([other for other in self._cluster.servers if other != server])
-                    records |= alone.read_record()
-                except ClusterError as exc:
-                    unreadable[server] = exc
-        known = [self._known(server, record) for server, record in records.items() if record]
-        return max(known, key=lambda record: (record["epoch"], record["serial"]), default={}), unreadable
-
-    def take(
-        self,
-        deploy: Mapping[str, Any] | None,
-        *,
-        by_hand: str | None = None,
-        instead_of: str | None = None,
-        closed_by_hand: bool = False,
-    ) -> None:
-        """Take the lock on all servers, in their order, and write down which deploy is under way, or (None) which act
-        `by_hand`: its id.
-
-        Raises:
-            Locked: somebody holds it, or took it at the same moment; or an unfinished deploy is in the way that isn't
-                the one to be superseded (`instead_of`); or the cluster was closed by hand, and that isn't accepted.
-        """
-        newest = self._everywhere()
-        if newest.get("lock"):
-            raise self._locked(newest["lock"])
-        self._refuse_unfinished(newest, instead_of, closed_by_hand=closed_by_hand)
-        self._write_lock(newest, deploy, by_hand)
-
-    def take_over(self, *, wait: Callable[[float], None], say: Callable[[str], None]) -> None:
-        """Take the lock from a holder that is dead, or that let go of it, and keep what it left unfinished.
-
-        Raises:
-            Locked: its holder lives, or somebody else was quicker.
-        """
-        newest = self._everywhere()
-        if lock := newest.get("lock"):
-            say(f"watching for {self._lease:g} s whether {lock['holder']} still renews its lock")
-            self._watch(newest, wait)
-        by_hand = lock["deploy"] if lock and lock.get("by_hand") else None
-        self._write_lock(newest, newest.get("deploy"), by_hand)
-
-    def note(self, **facts: Any) -> None:  # noqa: ANN401 (whatever JSON can say)
-        """Write these facts down on every server, beside those that are there."""
-        with self._mutex:
-            self._write({**self._content, **facts})
-
-    def note_deploy(self, **facts: Any) -> None:  # noqa: ANN401 (whatever JSON can say)
-        """Write these facts about the deploy down, beside those that are there."""
-        with self._mutex:
-            self._write({**self._content, "deploy": {**(self._content.get("deploy") or {}), **facts}})
-
-    def renew(self) -> None:
-        """Show that this holder lives."""
-        with self._mutex:
-            lock = {**self._content["lock"], "counter": self._content["lock"]["counter"] + 1}
-            self._write({**self._content, "lock": lock})
-
-    def release(self, ended: Mapping[str, Any] | None = None) -> None:
-        """Let go of the lock; add how a run `ended` to the history. The epoch stays, so that nothing of ours can act
-        later."""
-        history = [*self._content.get("history", []), *([redacted(ended)] if ended else [])]
-        self.note(lock=None, history=history[-HISTORY:])
-
-    def unlock(self, deploy: str, *, wait: Callable[[float], None], say: Callable[[str], None]) -> dict[str, Any]:
-        """Free the lock of a holder that is dead, and shut that holder out. Returns the lock that was there.
-
-        Raises:
-            Locked: it is somebody else's, or its holder lives.
-        """
-        found = self.look()
-        lock: dict[str, Any] | None = found.get("lock")
-        if lock is None:
-            raise Locked(f"nobody holds the lock of {self._environment}", "There is nothing to unlock.")
-        if lock["deploy"] != deploy:
-            raise Locked(
-                f"the lock is of {lock['deploy']} ({lock['holder']}, since {lock['since']}), not of {deploy}",
-                f"If that is the one you mean: edgeguard unlock {self._environment} {lock['deploy']}",
-            )
-        say(f"watching for {self._lease:g} s whether {lock['holder']} still renews its lock")
-        self._watch(found, wait)
-        epoch = found["epoch"]
-        freed = {**found, "epoch": epoch + 1, "serial": found["serial"] + 1, "lock": None}
-        self._cluster.write_record(epoch + 1, freed, expected=epoch)
-        return lock
-
-    def _watch(self, found: dict[str, Any], wait: Callable[[float], None]) -> None:
-        """Look at a record for as long as its lock's lease lasts, on this machine's own clock: servers' may be wrong.
-
-        Whatever is written meanwhile shows that its holder lives; so what was found is still so when this returns.
-        """
-        lock = found["lock"]
-        began = time.monotonic()
-        while True:
-            left = self._lease - (time.monotonic() - began)
-            wait(max(0.0, min(_GLANCE, left)))
-            if self.look() != found:
-                raise Locked(
-                    f"{lock['deploy']} is alive: {lock['holder']} renews its lock, or let go of it just now",
-                    "Wait until it has ended, or end it.",
-                )
-            if left <= 0:
-                return
-
-    def _everywhere(self) -> dict[str, Any]:
-        """The newest record, for who is about to write one on every server."""
-        newest, unreadable = self.read()
-        self._refuse_unreadable(unreadable)
-        return newest
-
-    def _refuse_unreadable(self, unreadable: Mapping[str, ClusterError], *, but: Iterable[str] = ()) -> None:
-        for server in sorted(set(unreadable) - set(but)):
-            failure = unreadable[server]
-            raise ClusterError(
-                f"{server}: {failure.message}",
-                f"{failure.remedy} If {server} is lost, deploy, resume, rollback or cluster open can go on --without "
-                f"{server}.".lstrip(),
-            ) from failure
-
-    def _refuse_unfinished(self, newest: dict[str, Any], instead_of: str | None, *, closed_by_hand: bool) -> None:
-        name, left, closure = self._environment, newest.get("deploy"), newest.get("closure")
-        if closure and not closed_by_hand:
-            raise Locked(
-                f"{closure['who']} closed the cluster by hand: {closure['why']} (until {closure['until']})",
-                f"edgeguard cluster open {name} opens it.",
-            )
-        if left and left["id"] != instead_of:
-            raise Locked(
-                f"{left['id']} is unfinished: it reached {left['phase']}",
-                f"edgeguard resume {name} finishes it, edgeguard rollback {name} undoes it; "
-                f"to bring a fix instead: edgeguard deploy {name} --supersede {left['id']}",
-            )
-        if instead_of is not None and not left:
-            raise Locked(f"{instead_of} is not unfinished: there is nothing to supersede", "Deploy without it.")
-
-    def _write_lock(self, newest: dict[str, Any], deploy: Mapping[str, Any] | None, by_hand: str | None = None) -> None:
-        epoch = newest.get("epoch", 0)
-        content = {
-            "opened": None,
-            "before": None,
-            **newest,
-            "version": VERSION,
-            "environment": self._environment,
-            "epoch": epoch + 1,
-            "serial": newest.get("serial", 0) + 1,
-            "deploy": deploy and {**deploy, "without": list(self._cluster.left_out)},
-            "lock": {
-                "deploy": by_hand or (deploy or {}).get("id", "none"),
-                "by_hand": by_hand is not None,
-                "holder": this_holder(),
-                "since": datetime.now(UTC).isoformat(timespec="seconds"),
-                "counter": 0,
-            },
-        }
-        try:
-            self._cluster.write_record(epoch + 1, content, expected=epoch)
-        except Fenced as exc:
-            holder = self.look().get("lock")
-            raise self._locked(
-                holder or {"deploy": "another deploy", "holder": "somebody", "since": "just now"}
-            ) from exc
-        except ClusterError:  # where it was taken it is given back, so that one full disk keeps nobody waiting
-            freed = {**content, "deploy": None, **newest, "epoch": epoch + 1, "serial": content["serial"] + 1}
-            with suppress(ClusterError):
-                self._cluster.write_record(epoch + 1, {**freed, "lock": None})
-            raise
-        self._content = content
-
-    def _write(self, content: dict[str, Any]) -> None:
-        content["serial"] += 1
-        self._cluster.write_record(content["epoch"], content)
-        self._content = content
-
-    def _locked(self, lock: dict[str, Any]) -> Locked:
-        name = self._environment
-        look = f"Wait until it has ended; `edgeguard status {name}` shows what it is doing."
-        ways = f"edgeguard resume {name} finishes what it left, edgeguard rollback {name} undoes it."
-        if lock.get("by_hand"):
-            ways = f"edgeguard cluster open {name} opens what it closed."
-        return Locked(
-            f"{lock['deploy']} holds the lock: {lock['holder']}, since {lock['since']}",
-            f"{look} If its process is gone: {ways}",
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"its record is damaged: {what}",
+            "Put back the right one (another server may have the same), or remove it if nothing is under way.",
         )
 
-    def _known(self, server: str, record: dict[str, Any]) -> dict[str, Any]:
-        if record.get("version") != VERSION:
+
+@dataclass(frozen=True)
+class Lock(Part):
+    """The lock, as its holder wrote it."""
+
+    deploy: str  # the id of the deploy, or of the act by hand
+    by_hand: bool  # it was taken by `cluster close` or `cluster open`
+    holder: str  # user, machine and process, for people
+    since: str  # RFC 3339, for people
+    counter: int  # its holder counts up while it lives
+
+    @classmethod
+    def of(cls, json: JSON) -> Self:
+        """As Part."""
+        return cls(
+            json,
+            deploy=required(json, "deploy", str),
+            by_hand=optional(json, "by_hand", bool, False),
+            holder=required(json, "holder", str),
+            since=required(json, "since", str),
+            counter=required(json, "counter", int),
+        )
+
+
+@dataclass(frozen=True)
+class StartedHook(Part):
+    """The claim on the one start of a deploy hook, written on every server before the hook starts."""
+
+    server: str  # where it starts
+
+    @classmethod
+    def of(cls, json: JSON) -> Self:
+        """As Part."""
+        return cls(json, server=required(json, "server", str))
+
+
+@dataclass(frozen=True)
+class Unfinished(Part):
+    """A deploy that is under way, or that was left unfinished: all that another machine needs to go on with it."""
+
+    id: str
+    phase: Phase
+    ref: str | None
+    release: str | None  # the digest of its image
+    guarded: bool  # whether it claims grace
+    purge_keys: tuple[str, ...]
+    changed: bool  # a person has accepted that its image is not as it was built
+    hook: StartedHook | None  # the start of its own hook
+    after_hook: bool  # the hook of a deploy in whose place it came had begun
+    was_open: bool  # the cluster, before this deploy or the first of those in whose place it came
+    held: bool  # it stays closed on purpose until a person decides
+    without: tuple[str, ...]  # the servers that it leaves out
+    superseded: Unfinished | None  # the unfinished deploy in whose place it came
+
+    @classmethod
+    def of(cls, json: JSON) -> Self:
+        """As Part."""
+        return cls(
+            json,
+            id=required(json, "id", str),
+            phase=Phase.of(required(json, "phase", str)),
+            ref=optional(json, "ref", str, None),
+            release=optional(json, "release", str, None),
+            guarded=optional(json, "guarded", bool, True),
+            purge_keys=texts(json, "purge_keys"),
+            changed=optional(json, "changed", bool, False),
+            hook=part(json, "hook", StartedHook),
+            after_hook=optional(json, "after_hook", bool, False),
+            was_open=optional(json, "was_open", bool, True),
+            held=optional(json, "held", bool, False),
+            without=texts(json, "without"),
+            superseded=part(json, "superseded", Unfinished),
+        )
+
+    @property
+    def hook_begun(self) -> bool:
+        """Whether the hook of this deploy has begun, or that of one in whose place it came."""
+        return self.hook is not None or self.after_hook
+
+
+@dataclass(frozen=True)
+class Opened(Part):
+    """A generation that was opened on the servers."""
+
+    generation: str
+    release: str  # the digest of its image
+
+    @classmethod
+    def of(cls, json: JSON) -> Self:
+        """As Part."""
+        return cls(json, generation=required(json, "generation", str), release=required(json, "release", str))
+
+
+@dataclass(frozen=True)
+class ClosedByHand(Part):
+    """Who closed the cluster by hand, why, and until when that was planned."""
+
+    id: str
+    who: str
+    why: str
+    until: str  # RFC 3339
+
+    @classmethod
+    def of(cls, json: JSON) -> Self:
+        """As Part."""
+        return cls(
+            json,
+            id=required(json, "id", str),
+            who=required(json, "who", str),
+            why=required(json, "why", str),
+            until=required(json, "until", str),
+        )
+
+
+@dataclass(frozen=True)
+class Ended(Part):
+    """How a run of `deploy`, `resume` or `rollback` ended: a line of the history."""
+
+    id: str
+    command: str
+    who: str
+    started: str  # RFC 3339
+    outcome: str
+    error: str | None
+    release: str | None
+    closed_seconds: float | None  # None: it closed nothing
+
+    @classmethod
+    def of(cls, json: JSON) -> Self:
+        """As Part."""
+        return cls(
+            json,
+            id=optional(json, "id", str, ""),
+            command=optional(json, "command", str, ""),
+            who=optional(json, "who", str, ""),
+            started=optional(json, "started", str, ""),
+            outcome=optional(json, "outcome", str, ""),
+            error=optional(json, "error", str, None),
+            release=optional(json, "release", str, None),
+            closed_seconds=optional(json, "closed_seconds", float, None),
+        )
+
+
+@dataclass(frozen=True)
+class Record(Part):
+    """The whole record. `Record.new()`, of epoch 0, stands for none: so it is before the first deploy."""
+
+    epoch: int  # counts the holders of the lock
+    serial: int  # counts the writes: it says which of two copies is the newer
+    lock: Lock | None
+    deploy: Unfinished | None
+    closure: ClosedByHand | None
+    opened: Opened | None  # the generation that serves
+    before: Opened | None  # the generation that served before it
+    without: tuple[str, ...]  # the servers that were left out when `opened` was opened; a deploy has its own
+    beneath: Mapping[str, str]  # slot and value of the pipelines' claims over which a deploy wrote its own
+    history: tuple[Ended, ...]  # the last runs, the newest last
+
+    @classmethod
+    def of(cls, json: JSON) -> Self:
+        """Parse a record.
+
+        Raises:
+            Damaged: it is no JSON object, or a key makes no sense.
+        """
+        _refuse_other_than_json(json)
+        try:
+            return cls(
+                json,
+                epoch=optional(json, "epoch", int, 0),
+                serial=optional(json, "serial", int, 0),
+                lock=part(json, "lock", Lock),
+                deploy=part(json, "deploy", Unfinished),
+                closure=part(json, "closure", ClosedByHand),
+                opened=part(json, "opened", Opened),
+                before=part(json, "before", Opened),
+                without=texts(json, "without"),
+                beneath=texts_by_name(json, "beneath"),
+                history=parts(json, "history", Ended),
+            )
+        except RecursionError as exc:
+            raise Damaged("it is nested too deeply") from exc
+        except Nonsense as exc:
+            raise Damaged(str(exc)) from exc
+
+    @classmethod
+    def on(cls, server: str, json: JSON, environment: str) -> Self:
+        """Parse the record that a server holds.
+
+        Raises:
+            Damaged: as `of`.
+            ClusterError: it has another version, or is of another environment.
+        """
+        _refuse_other_than_json(json)
+        if (version := json.get("version")) != VERSION:
             raise ClusterError(
-                f"{server}: its record has version {record.get('version')!r}, this edgeguard knows {VERSION}",
+                f"{server}: its record has version {version!r}, this edgeguard knows {VERSION}",
                 "Use the edgeguard that wrote it, or a newer one.",
             )
-        if record.get("environment") != self._environment:
+        if (name := json.get("environment")) != environment:
             raise ClusterError(
-                f"{server}: its record is of the environment {record.get('environment')!r}",
+                f"{server}: its record is of the environment {name!r}",
                 "Two environments' files name the same servers; mend cluster.servers or cluster.root.",
             )
-        return record
+        return cls.of(json)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The servers without which things go on: the deploy that is under way says so, else what was opened last."""
+        return (self.deploy or self).without
+
+    def taken(self, environment: str, lock: Lock, deploy: Unfinished | None) -> Record:
+        """The record of the next holder of the lock."""
+        return Record.of({"opened": None, "before": None, **self.json}).also(
+            version=VERSION,
+            environment=environment,
+            epoch=self.epoch + 1,
+            serial=self.serial + 1,
+            deploy=deploy,
+            lock=lock,
+        )
+
+
+def _refuse_other_than_json(found: object) -> None:
+    if not isinstance(found, dict):
+        raise Damaged("it is not a JSON object")
+    try:
+        text.dumps(found, allow_nan=False)  # NaN is unequal to itself: a lock with one would look alive for ever
+    except RecursionError as exc:
+        raise Damaged("it is nested too deeply") from exc
+    except (TypeError, ValueError) as exc:
+        raise Damaged("it has a value that is not JSON") from exc

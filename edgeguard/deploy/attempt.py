@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgeguard.cluster.record import Ended
 from edgeguard.deploy import report
 from edgeguard.deploy.journal import VERSION, Journal
 from edgeguard.deploy.steps import Deployment
@@ -95,7 +96,7 @@ def attempt(
         if visitors.lost:
             deployment.say("warning", text=f"not all visitors' samples could be written down: {visitors.lost}")
         _end(deployment, log, failure)
-        deployment.let_go(command=command, **_in_short(log, failure))
+        deployment.let_go(_in_short(log, failure, id=deployment.id, command=command))
         for act in deployment.afterwards:
             act()
     return report.fold(log.entries, samples.read(folder / "samples.jsonl"))
@@ -108,11 +109,12 @@ def _grace(environment: Environment) -> dict[str, Any]:
     return {"base": edge.base, **unclaimed}
 
 
-def _in_short(log: Log, failure: EdgeguardError | None) -> dict[str, Any]:
-    """A run in one line of the history, for whoever asks from another machine."""
+def _in_short(log: Log, failure: EdgeguardError | None, **named: str) -> Ended:
+    """A run as a line of the history, which people on other machines read."""
     found = report.fold(log.entries, ())
     kept = ("release", "ref", "outcome", "exit_code", "started", "ended", "closed_seconds")
-    return {"who": this_holder(), "error": failure.message if failure else None, **{key: found[key] for key in kept}}
+    error = failure.message if failure else None
+    return Ended.new(**named, who=this_holder(), error=error, **{key: found[key] for key in kept})
 
 
 def _end(deployment: Deployment, journal: Log, failure: EdgeguardError | None) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster import Closure
+from edgeguard.cluster.record import ClosedByHand
 from edgeguard.deploy import steps
 from edgeguard.deploy.attempt import new_id
 from edgeguard.errors import EdgeguardError, Locked, OriginsUnhealthy
@@ -45,12 +46,12 @@ def close(environment: Environment, *, lasting: int, reason: str, say: Callable[
         except EdgeguardError:
             deployment.claim.undo(proved=False)
             raise
-        closure = {"id": deployment.id, "who": this_holder(), "why": reason, "until": rfc3339(until)}
+        closure = ClosedByHand.new(id=deployment.id, who=this_holder(), why=reason, until=rfc3339(until))
         record.note(closure=closure)  # before the act, so that others know why it is closed, and `open` takes it back
         cluster.close(deployment.epoch, Closure(deployment.id, until))
         cut = cluster.drain(deployment.epoch, environment.settings.cluster.drain_timeout)
     ends = {"until": rfc3339(claimed["until"])} if "until" in claimed else {}
-    return {"closure": closure, "cut": cut, "grace": claimed | ends}
+    return {"closure": closure.json, "cut": cut, "grace": claimed | ends}
 
 
 def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[str, Any]:
@@ -91,8 +92,8 @@ def _locked(environment: Environment, say: Callable[..., None], *, closed: bool 
     deployment = steps.Deployment(id=new_id(), environment=environment, stop=stop, say=say)
     with stop.listening():
         record = deployment.record
-        lock = record.look().get("lock")
-        if closed and lock and lock.get("by_hand"):  # the process that closed or opened it died doing so
+        lock = record.look().lock
+        if closed and lock and lock.by_hand:  # the process that closed or opened it died doing so
             record.take_over(wait=stop.sleep, say=lambda text: say("warning", text=text))
         else:
             record.take(None, by_hand=deployment.id, closed_by_hand=closed)

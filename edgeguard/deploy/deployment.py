@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgeguard.cluster.record import Phase, Unfinished
 from edgeguard.errors import ClusterError
 from edgeguard.grace.deploy_claim import DeployClaim, NoClaim
 from edgeguard.machine.renewal import Renewal
@@ -15,53 +16,97 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from edgeguard.cluster import Cluster, Generation
-    from edgeguard.cluster.record import Record
+    from edgeguard.cluster.lock import SharedRecord
+    from edgeguard.cluster.record import Ended
     from edgeguard.environment import Environment
     from edgeguard.errors import EdgeguardError
     from edgeguard.machine.signals import Stop
     from edgeguard.release.image import Release
 
-PHASES = ("lock", "close", "hook", "open", "committed")
-"""Those that the record tells, in their order: what may have happened, for whoever finishes or undoes it."""
 UNGUARDED = "unguarded"
 """What a person accepts who deploys without a claim."""
 
 
 @dataclass
 class Deployment:
-    """One deploy under way: what it was asked for, and what its steps have found out so far.
+    """One deploy under way: the wishes of the person who asked for it, and the facts that its steps have found out.
 
-    What another machine would need to finish or undo it is in the record on the servers too.
+    Some facts are in the record on the servers, so that another machine can finish or undo the deploy: `as_written`
+    writes them, and `continue_from` reads them. This process alone knows the others; another process finds them out
+    anew, or does without. Here a fact may be ahead of the record: `reached` is set before it is written down.
     """
 
+    # What a person asks of this process.
     id: str
     environment: Environment
     stop: Stop
     say: Callable[..., None]
+    supersede: str | None = None  # the unfinished deploy in whose place this one comes
+    hook: Literal["again", "skip"] | None = None  # a person's answer about a hook that failed, or whose end is unknown
+    by_hand: bool = False  # a person asked for a rollback: nothing stays closed for another one
+
+    # Facts that are in the record.
     ref: str | None = None
     purge_keys: tuple[str, ...] = ()
-    accept: Collection[str] = ()
-    supersede: str | None = None  # the unfinished deploy in whose place this one comes
-    hook: Literal["again", "skip"] | None = None  # what a person says of a hook whose end nobody knows, or that failed
-    record: Record = field(init=False)
+    accept: Collection[str] = ()  # of these, whether UNGUARDED is among them
+    changed: bool = False  # the image of this release is not as it was built, and a person has to have accepted that
+    reached: Phase = Phase.LOCK  # the furthest phase that has begun
+    was_open: bool = True  # the cluster, when this deploy began, or the one that it supersedes
+    hook_server: str | None = None  # where an earlier run of this deploy has started its hook
+
+    # Facts that this process has found out.
+    record: SharedRecord = field(init=False)
     release: Release | None = None
     generation: Generation | None = None
-    changed: bool = False  # the image of this release is not as it was built, and a person has to have accepted that
     generations: set[str | None] = field(default_factory=set)  # that were current when this deploy began
-    was_open: bool = True  # when this deploy began, or the one that it supersedes
-    closed: bool = False  # whether the close has begun
-    opened: bool = False  # whether the opening has begun
-    hook_begun: bool = False  # of this deploy, or of one in whose place it came
-    hook_server: str | None = None  # where an earlier run of this deploy has claimed it
     unsettled: bool = False  # only a person can know how the post-deploy hook ended
-    afterwards: list[Callable[[], None]] = field(default_factory=list)  # what is done when all is written down
-    by_hand: bool = False  # a person asked for a rollback: nothing stays closed for another one
     proved: bool = False  # an unwinding has seen that the origins are healthy, so a claim may go
     sick: bool = False  # the origins were not healthy when an unwinding looked, and nothing had been closed
     renewals: list[Renewal] = field(default_factory=list)
+    afterwards: list[Callable[[], None]] = field(default_factory=list)  # acts that follow when all is written down
 
     def __post_init__(self) -> None:
         self.record = self.environment.record()
+
+    def continue_from(self, left: Unfinished) -> None:
+        """Read what the record has of this deploy, which another process left unfinished. Only this reads it."""
+        self.ref = left.ref
+        self.purge_keys = left.purge_keys
+        self.accept = () if left.guarded else (UNGUARDED,)
+        self.changed = left.changed
+        self.reached = left.phase
+        self.was_open = left.was_open
+        self.hook_server = left.hook.server if left.hook else None
+
+    def as_written(self, superseded: Unfinished | None) -> Unfinished:
+        """This deploy as the record has it from the lock on, in the place of one that is unfinished, or of none."""
+        return Unfinished.new(
+            id=self.id,
+            ref=self.ref,
+            release=self.target.release,
+            guarded=self.guarded,
+            purge_keys=self.purge_keys,
+            phase=self.reached,
+            changed=self.changed,
+            hook=None,
+            after_hook=superseded is not None and superseded.hook_begun,
+            superseded=superseded,
+        )
+
+    @property
+    def hook_begun(self) -> bool:
+        """Whether the hook of this deploy has begun, or that of one in whose place it came: the record says so."""
+        return self.under_way.hook_begun
+
+    @property
+    def closed(self) -> bool:
+        """Whether the close has begun."""
+        return self.reached > Phase.LOCK
+
+    @property
+    def opened(self) -> bool:
+        """Whether the opening has begun, and is not committed."""
+        return self.reached is Phase.OPEN
 
     @property
     def first(self) -> bool:
@@ -71,7 +116,7 @@ class Deployment:
     @property
     def previous(self) -> str | None:
         """The name of the generation that was opened last."""
-        return self.record.opened["generation"] if self.record.opened else None
+        return self.record.opened.generation if self.record.opened else None
 
     @property
     def guarded(self) -> bool:
@@ -113,6 +158,13 @@ class Deployment:
         return self.record.epoch
 
     @property
+    def under_way(self) -> Unfinished:
+        """This deploy as the record has it now."""
+        if self.record.deploy is None:
+            raise AssertionError("the lock comes first")
+        return self.record.deploy
+
+    @property
     def target(self) -> Generation:
         """The generation that this deploy brings."""
         if self.generation is None:
@@ -129,12 +181,13 @@ class Deployment:
             )
         return found
 
-    def reached(self, phase: str, **facts: Any) -> None:  # noqa: ANN401 (whatever JSON can say)
-        """Write down that a phase begins, before its first act. One that an earlier run has reached stays: what may
-        have happened counts."""
-        there = self.record.deploy["phase"]
-        furthest = max(there, phase, key=PHASES.index)
-        self.record.note_deploy(phase=furthest, **facts)
+    def reach(self, phase: Phase) -> None:
+        """A phase begins. A later one that an earlier run has reached stays: what may have happened counts."""
+        self.reached = max(self.reached, phase)
+
+    def note_reached(self, **facts: Any) -> None:  # noqa: ANN401 (whatever JSON can say)
+        """Write down which phase is reached, before its first act, and these facts about the deploy."""
+        self.record.note_deploy(phase=self.reached, **facts)
 
     def tell_differences(self, generation: Generation) -> None:
         """Warn if the image that serves again is not as it was built. Nothing depends on it any more: never raises."""
@@ -149,14 +202,14 @@ class Deployment:
                 "See what writes there; the deploy of another commit leaves it behind",
             )
 
-    def let_go(self, **ended: Any) -> None:  # noqa: ANN401 (whatever JSON can say)
-        """End every renewal, and free the lock if this process still has it. What is unfinished stays written down, and
-        so does how this run `ended`, if that is said."""
+    def let_go(self, ended: Ended | None = None) -> None:
+        """End every renewal, and free the lock if this process still has it. An unfinished deploy stays written down;
+        how this run `ended` is added to the history."""
         for renewal in self.renewals:
             renewal.stop()
         if self.record.held:
             try:
-                self.record.release(ended and {"id": self.id, **ended})
+                self.record.release(ended)
             except ClusterError as exc:  # somebody else has it, or it dies by itself
                 self.say("warning", text=f"the lock could not be freed: {exc.message}")
 

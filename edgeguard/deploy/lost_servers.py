@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edgeguard.cluster.record import Record, left_out
+from edgeguard.cluster.lock import SharedRecord
+from edgeguard.cluster.record import Phase
 from edgeguard.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from edgeguard.cluster import Cluster
+    from edgeguard.cluster.record import Record
     from edgeguard.environment import Environment
 
 
@@ -26,7 +28,7 @@ def as_it_is(environment: Environment, *, without: Collection[str] = (), fenced:
         ClusterError: another server can't be read.
     """
     found = _judged(environment, without, fenced)
-    return replace(environment, cluster=environment.cluster.without({*left_out(found), *without}))
+    return replace(environment, cluster=environment.cluster.without({*found.left_out, *without}))
 
 
 def whole(environment: Environment, *, without: Collection[str] = (), fenced: Collection[str] = ()) -> Environment:
@@ -37,24 +39,24 @@ def whole(environment: Environment, *, without: Collection[str] = (), fenced: Co
     return replace(environment, cluster=environment.cluster.without(without))
 
 
-def _judged(environment: Environment, without: Collection[str], fenced: Collection[str]) -> dict[str, Any]:
+def _judged(environment: Environment, without: Collection[str], fenced: Collection[str]) -> Record:
     """The record, if it is safe to go on without these servers."""
     cluster = environment.cluster
     _refuse_nonsense(cluster, without, fenced)
-    found = Record(cluster.without(without), environment.name).look()
+    found = SharedRecord(cluster.without(without), environment.name).look()
     refused = [] if cluster.one_gate else sorted(set(without) - set(fenced))
     if refused:
         raise Refused(
             f"{', '.join(refused)}: no gate stands in front; its own may still let visitors through to what it runs",
             _fence(refused),
         )
-    deploy = found.get("deploy")
+    deploy = found.deploy
     while deploy:  # and the one in whose place it came, whose hook may run as well
-        hook = (deploy["hook"] or {}).get("server")
-        if deploy["phase"] == "hook" and hook in set(without) - set(fenced):
-            text = f"{hook}: the deploy hook of {deploy['id']} was started there, and may still run"
-            raise Refused(text, _fence([hook]))
-        deploy = deploy.get("superseded")
+        hook = deploy.hook
+        if deploy.phase is Phase.HOOK and hook is not None and hook.server in set(without) - set(fenced):
+            text = f"{hook.server}: the deploy hook of {deploy.id} was started there, and may still run"
+            raise Refused(text, _fence([hook.server]))
+        deploy = deploy.superseded
     return found
 
 

@@ -40,7 +40,7 @@ def plan(
     steps.Build(deployment).do()
     phases = (*deploy.UNTIL_COMMITTED, *deploy.COMMITTED)
     names = [phase.name for phase in phases if phase.name not in report.INTERNAL]
-    epoch = int(deployment.record.look().get("epoch", 0)) + 1
+    epoch = deployment.record.look().epoch + 1
     return [{"name": name, "acts": _acts(name, deployment, DEPLOY_SLOTS[epoch % 2])} for name in names]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from edgeguard.cluster.record import Phase
 from edgeguard.deploy import deploy, saga, steps, verdict
 from edgeguard.deploy.attempt import attempt
 from edgeguard.errors import (
@@ -28,6 +29,7 @@ from edgeguard.times import short
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edgeguard.cluster.record import Unfinished
     from edgeguard.deploy.attempt import Log, Story, Wish
     from edgeguard.deploy.journal import Entry
     from edgeguard.deploy.steps import Deployment
@@ -48,18 +50,17 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
 
     def story(deployment: Deployment, log: Log) -> EdgeguardError | None:
         _take_over(deployment, log, "finish it")
-        record = deployment.record.deploy
-        if record["phase"] == "committed":
+        if deployment.reached is Phase.COMMITTED:
             return deploy.finish(deployment, log)
-        if record["phase"] == "lock" and deployment.generation is None:
-            return _undo(deployment, log, _never_staged(record, environment.name))
-        _refuse_guess(environment, record, wish)
+        if deployment.reached is Phase.LOCK and deployment.generation is None:
+            return _undo(deployment, log, _never_staged(deployment.under_way, environment.name))
+        _refuse_guess(environment, deployment.under_way, wish)
         _claim_again(deployment, log)
         _wait_for_the_hook(deployment)
         return deploy.run(deployment, log, adopted=_adopted(deployment), wait=wish.wait)
 
     _refuse_guess(environment, left, wish)
-    return attempt(environment, wish, _held_while_closed(story), command="resume", of=left["id"], listen=listen)
+    return attempt(environment, wish, _held_while_closed(story), command="resume", of=left.id, listen=listen)
 
 
 def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None]) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], 
 
     def undo(deployment: Deployment, log: Log) -> EdgeguardError | None:
         _take_over(deployment, log, "undo it")
-        if deployment.record.deploy["phase"] == "committed":
+        if deployment.reached is Phase.COMMITTED:
             raise Locked(f"{deployment.id} has committed meanwhile", "Look again: edgeguard status.")
         deployment.by_hand = True
         _claim_again(deployment, log)
@@ -84,8 +85,8 @@ def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], 
         return deploy.run(deployment, log, phases, wait=wish.wait)
 
     report = None
-    while (left := unfinished(environment)) is not None and left["phase"] != "committed":
-        report = attempt(environment, wish, _held_while_closed(undo), command="rollback", of=left["id"], listen=listen)
+    while (left := unfinished(environment)) is not None and left.phase is not Phase.COMMITTED:
+        report = attempt(environment, wish, _held_while_closed(undo), command="rollback", of=left.id, listen=listen)
         if report["exit_code"] != 0:
             break
     if report is not None:
@@ -127,10 +128,10 @@ def _free_dead_lock(environment: Environment, listen: Callable[[Entry], None], *
     """Free the lock of a process that died before anything was under way, or after it was over: it left only its lock.
     A process that closed or opened the cluster by hand may have left more than that."""
     record = environment.record()
-    if lock := record.look().get("lock"):
-        if refuse_by_hand and lock.get("by_hand"):
+    if lock := record.look().lock:
+        if refuse_by_hand and lock.by_hand:
             raise Locked(
-                f"{lock['holder']} closes or opens the cluster by hand, or died doing so",
+                f"{lock.holder} closes or opens the cluster by hand, or died doing so",
                 f"If its process is gone: edgeguard cluster open {environment.name}",
             )
         record.take_over(
@@ -139,20 +140,19 @@ def _free_dead_lock(environment: Environment, listen: Callable[[Entry], None], *
         record.release()
 
 
-def unfinished(environment: Environment) -> dict[str, Any] | None:
+def unfinished(environment: Environment) -> Unfinished | None:
     """The deploy that is under way or was left unfinished, as the servers have it; None if there is none."""
-    found: dict[str, Any] | None = environment.record().look().get("deploy")
-    return found
+    return environment.record().look().deploy
 
 
-def _never_staged(left: dict[str, Any], environment: str) -> EdgeguardError:
+def _never_staged(left: Unfinished, environment: str) -> EdgeguardError:
     died = "this deploy died before its image was on the servers"
-    if (before := left.get("superseded")) is None:
+    if (before := left.superseded) is None:
         return RolledBack(f"{died}: nothing was closed, and the previous release serves", "Deploy again.")
     return Held(
-        f"{died}; the cluster is as {before['id']} left it, which is unfinished as before",
+        f"{died}; the cluster is as {before.id} left it, which is unfinished as before",
         f"edgeguard rollback {environment}, or the fix once more: edgeguard deploy {environment} --supersede "
-        f"{before['id']}",
+        f"{before.id}",
     )
 
 
@@ -178,27 +178,19 @@ def _take_over(deployment: Deployment, log: Log, will: str) -> None:
     record.take_over(wait=deployment.stop.sleep, say=lambda text: deployment.say("warning", text=text))
     deployment.renew("lock", record.renewal, record.renew)
     left = record.deploy
-    if left.get("id") != deployment.id:
+    if left is None or left.id != deployment.id:
         raise Locked(f"{deployment.id} is not unfinished now: another process took over", "See `edgeguard status`.")
-    deployment.ref = left["ref"]
-    deployment.purge_keys = tuple(left["purge_keys"])
-    deployment.changed = left.get("changed", False)
-    deployment.accept = () if left["guarded"] else (steps.UNGUARDED,)
+    deployment.continue_from(left)
     deployment.generation = deployment.environment.cluster.generation(deployment.id)
-    deployment.closed = left["phase"] != "lock"  # not begun to close
-    deployment.was_open = left.get("was_open", True)
-    deployment.opened = left["phase"] == "open"
-    deployment.hook_begun = left["hook"] is not None or left.get("after_hook", False)
-    deployment.hook_server = left["hook"]["server"] if left["hook"] else None
     if deployment.closed:  # a server may have been lost since then
         record.note(without=deployment.without)
     servers = deployment.environment.cluster.state()
     log.append(
         "found",
-        phase=left["phase"],
-        release=left["release"],
-        previous=deployment.record.opened["release"] if deployment.record.opened else None,
-        ref=left["ref"],
+        phase=left.phase.value,
+        release=left.release,
+        previous=record.opened.release if record.opened else None,
+        ref=left.ref,
         servers=[f"{server.name} {'open' if server.open else 'closed'}, {short(server.running)}" for server in servers],
         closed=not all(server.open for server in deployment.serving.state()),
         will=will,
@@ -248,15 +240,15 @@ def _wait_for_the_hook(deployment: Deployment) -> None:
             deployment.say("warning", text=exc.message)
 
 
-def _refuse_guess(environment: Environment, left: dict[str, Any], wish: Wish) -> None:
+def _refuse_guess(environment: Environment, left: Unfinished, wish: Wish) -> None:
     """Raise Held where only a person can know whether the hook may start again, and has not said."""
-    if left["hook"] is None or left["phase"] not in ("lock", "close", "hook") or wish.hook is not None:
+    if left.hook is None or left.phase >= Phase.OPEN or wish.hook is not None:
         return
     try:
-        result = steps.end_of(environment.cluster, left["id"], left["hook"]["server"], lambda: True)
+        result = steps.end_of(environment.cluster, left.id, left.hook.server, lambda: True)
     except HookRuns:
         return
     except HookUnknown as exc:
         raise steps.unknown(environment.name, exc) from exc
     if result is not None and result.code != 0 and environment.settings.cluster.after_hook_failure == "stay-closed":
-        raise steps.unknown(environment.name, HookUnknown(f"the deploy hook of {left['id']} failed on {result.server}"))
+        raise steps.unknown(environment.name, HookUnknown(f"the deploy hook of {left.id} failed on {result.server}"))

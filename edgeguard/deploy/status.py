@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.record import left_out
 from edgeguard.grace import show
 from edgeguard.times import duration, short
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from edgeguard.cluster import ServerState
+    from edgeguard.cluster.record import Record
     from edgeguard.environment import Environment
 
 _PATIENCE = 5.0
 """Seconds for all pages together."""
 
 
-def status(environment: Environment, *, now: float) -> dict[str, Any]:
-    """Servers, lock, unfinished deploy and grace. The edge's part is {"error": …} when it can't be asked.
+@dataclass(frozen=True)
+class Status:
+    """Servers, record and grace, as they are now."""
 
-    `servers` are the servers that are driven and can be read, `without` those that are left out, `unreadable` the
-    others, each with its error. `runway` is told while something is unfinished or closed.
+    environment: str
+    record: Record
+    servers: tuple[ServerState, ...]  # those that are driven and can be read
+    unreadable: Mapping[str, str]  # those that can't be read, each with its error; none of those that are left out
+    grace: dict[str, Any]  # as grace.show.grace
+    runway: float | None  # seconds; told while something is unfinished or closed
+
+    def json(self) -> dict[str, Any]:
+        """The answer of `status --json`."""
+        record = self.record
+        return {
+            "environment": self.environment,
+            "servers": [asdict(server) for server in self.servers],
+            "without": list(record.left_out),
+            "unreadable": dict(self.unreadable),
+            "lock": record.lock and record.lock.json,
+            "deploy": record.deploy and record.deploy.json,
+            "closure": record.closure and record.closure.json,
+            "opened": record.opened and record.opened.json,
+            "grace": self.grace,
+            "runway": self.runway,
+        }
+
+
+def status(environment: Environment, *, now: float) -> Status:
+    """Ask the servers and the edge. The edge's part is {"error": …} if it can't be asked.
 
     Raises:
         ClusterError: no server can be read.
@@ -29,21 +57,16 @@ def status(environment: Environment, *, now: float) -> dict[str, Any]:
     record, failures = environment.record().read()
     if set(failures) == set(cluster.servers):
         raise next(iter(failures.values()))
-    without = left_out(record)
-    servers = cluster.without({*without, *failures}).state()
-    matters = record.get("deploy") or record.get("closure") or not all(server.open for server in servers)
-    return {
-        "environment": environment.name,
-        "servers": [asdict(server) for server in servers],
-        "without": list(without),
-        "unreadable": {name: failure.message for name, failure in failures.items() if name not in without},
-        "lock": record.get("lock"),
-        "deploy": record.get("deploy"),
-        "closure": record.get("closure"),
-        "opened": record.get("opened"),
-        "grace": show.grace(environment, now=now),
-        "runway": _runway(environment) if matters else None,
-    }
+    servers = cluster.without({*record.left_out, *failures}).state()
+    matters = record.deploy or record.closure or not all(server.open for server in servers)
+    return Status(
+        environment.name,
+        record,
+        servers,
+        {name: failure.message for name, failure in failures.items() if name not in record.left_out},
+        show.grace(environment, now=now),
+        _runway(environment) if matters else None,
+    )
 
 
 def _runway(environment: Environment) -> float | None:
@@ -55,53 +78,50 @@ def _runway(environment: Environment) -> float | None:
     return check(environment.name, environment.settings, Limits(None, None, _PATIENCE)).runway
 
 
-def text(found: dict[str, Any]) -> str:
+def text(found: Status) -> str:
     """The answer of `status`, for people."""
-    lines = [f"{found['environment']}:", *servers_text(found["servers"])]
+    lines = [f"{found.environment}:", *servers_text(found.servers)]
     lines += [
-        f"  {name:<10} left out: no request gets there until a deploy brings it back" for name in found["without"]
+        f"  {name:<10} left out: no request gets there until a deploy brings it back" for name in found.record.left_out
     ]
-    lines += [f"  {name:<10} unknown: {failure}" for name, failure in found["unreadable"].items()]
-    lock = found["lock"]
-    lines.append(
-        f"  lock       {lock['deploy']} ({lock['holder']}, since {lock['since']})" if lock else "  lock       free"
-    )
-    lines.append(show.text(found["grace"]))
-    if found["runway"] is not None:
-        lines.append(f"  runway     {duration(round(found['runway']))}: so long the edge could serve its copies alone")
-    return "\n".join([*lines, *_to_do(found)])
+    lines += [f"  {name:<10} unknown: {failure}" for name, failure in found.unreadable.items()]
+    lock = found.record.lock
+    lines.append(f"  lock       {lock.deploy} ({lock.holder}, since {lock.since})" if lock else "  lock       free")
+    lines.append(show.text(found.grace))
+    if found.runway is not None:
+        lines.append(f"  runway     {duration(round(found.runway))}: so long the edge could serve its copies alone")
+    return "\n".join([*lines, *_to_do(found.environment, found.record)])
 
 
-def _to_do(found: dict[str, Any]) -> list[str]:
+def _to_do(name: str, record: Record) -> list[str]:
     """Lines about what is unfinished or closed, with the commands that go on from there."""
-    name, deploy, closure = found["environment"], found["deploy"], found["closure"]
+    deploy, closure = record.deploy, record.closure
     lines = []
     if closure:
         lines.append(
-            f"  closed by hand by {closure['who']}: {closure['why']} (planned until {closure['until']})\n"
+            f"  closed by hand by {closure.who}: {closure.why} (planned until {closure.until})\n"
             f"  edgeguard cluster open {name} opens it"
         )
     if deploy:
-        how = "is held" if deploy.get("held") else "is under way, or was left unfinished"
-        hook = deploy["hook"]
+        how = "is held" if deploy.held else "is under way, or was left unfinished"
         lines.append(
-            f"  {deploy['id']} {how}: it reached {deploy['phase']}"
-            + (f"; its hook was started on {hook['server']}" if hook else "")
+            f"  {deploy.id} {how}: it reached {deploy.phase.value}"
+            + (f"; its hook was started on {deploy.hook.server}" if deploy.hook else "")
         )
-        if deploy.get("held") or not found["lock"]:
+        if deploy.held or not record.lock:
             from edgeguard.deploy.steps import ways_on  # noqa: PLC0415 (all steps; mostly nothing is unfinished)
 
-            lines.append(f"  {ways_on(name, deploy['id'])}")
+            lines.append(f"  {ways_on(name, deploy.id)}")
         else:
             lines.append(f"  if its process is gone: edgeguard resume {name} or edgeguard rollback {name}")
     return lines
 
 
-def servers_text(servers: list[dict[str, Any]]) -> list[str]:
+def servers_text(servers: Iterable[ServerState]) -> list[str]:
     """A line for each server."""
     lines = []
     for server in servers:
-        state = "open" if server["open"] else "closed"
-        release, running = short(server["release"]), short(server["running"])
-        lines.append(f"  {server['name']:<10} {state:<7} release {release}, runs {running}")
+        state = "open" if server.open else "closed"
+        release, running = short(server.release), short(server.running)
+        lines.append(f"  {server.name:<10} {state:<7} release {release}, runs {running}")
     return lines

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.record import Record
+from edgeguard.cluster.lock import SharedRecord
 from edgeguard.doctor import readiness
 from edgeguard.edge.claim import DEPLOY_SLOTS, SUPPORT_SLOTS, live, parse_all
 from edgeguard.edge.clock import Clock
@@ -191,11 +191,11 @@ def _deploys_claim(environment: EdgeSide, cluster: Cluster | None, said: str) ->
     if cluster is None or settings is None:
         return Finding("deploy-claim", "note", f"{said}: a deploy is under way, or left it", "It ends by itself.")
     try:
-        lock = Record(cluster, environment.name, lease=settings.lease).look().get("lock")
+        lock = SharedRecord(cluster, environment.name, lease=settings.lease).look().lock
     except ClusterError as exc:
         return Finding("deploy-claim", "note", f"{said}; whose it is can't be told: {exc.message}", exc.remedy)
     if lock:
-        return Finding("deploy-claim", "note", f"{said}, for {lock['deploy']} ({lock['holder']})", "Wait for it.")
+        return Finding("deploy-claim", "note", f"{said}, for {lock.deploy} ({lock.holder})", "Wait for it.")
     return Finding(
         "claim-without-lock",
         "warning",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeguard.cluster.record import Record
+from edgeguard.cluster.lock import SharedRecord
 from edgeguard.doctor import readiness
 from edgeguard.edge import CONFLICTS, SHORTENS
 from edgeguard.edge.claim import DEPLOY_SLOTS, live, parse_all
@@ -165,18 +165,18 @@ def _shortened(environment: EdgeSide, active: ActiveVersion) -> Iterator[Finding
 
 def _on_the_servers(name: str, cluster: Cluster) -> Iterator[Finding]:
     try:
-        record = Record(cluster, name).look()
+        record = SharedRecord(cluster, name).look()
     except ClusterError as exc:
         text, remedy = f"whether a deploy is under way can't be told: {exc.message}", "Bring the server back."
         yield Finding("deploy-under-way", "warning", text, remedy)
         return
-    if holder := record.get("lock"):
-        text, remedy = f"{holder['deploy']} holds the lock: {holder['holder']}, since {holder['since']}", _WAIT
-    elif unfinished := record.get("deploy"):
-        text = f"the deploy {unfinished['id']} is unfinished"
+    if lock := record.lock:
+        text, remedy = f"{lock.deploy} holds the lock: {lock.holder}, since {lock.since}", _WAIT
+    elif unfinished := record.deploy:
+        text = f"the deploy {unfinished.id} is unfinished"
         remedy = f"edgeguard resume {name} finishes it, edgeguard rollback {name} undoes it."
-    elif closure := record.get("closure"):
-        text = f"{closure['who']} closed the cluster by hand: {closure['why']}"
+    elif closure := record.closure:
+        text = f"{closure.who} closed the cluster by hand: {closure.why}"
         remedy = f"edgeguard cluster open {name} opens it."
     else:
         return

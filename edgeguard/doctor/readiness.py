@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from edgeguard.cluster.record import Record
+from edgeguard.cluster.lock import SharedRecord
 from edgeguard.edge import CONFLICTS
 from edgeguard.edge.claim import live
 from edgeguard.errors import ClusterError
@@ -15,9 +15,10 @@ from edgeguard.settings import ClusterSettings
 from edgeguard.site import pages, revalidation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from edgeguard.cluster import Cluster
+    from edgeguard.cluster.record import Ended
     from edgeguard.edge import ActiveVersion
     from edgeguard.edge.claim import Claim
     from edgeguard.environment import EdgeSide
@@ -42,9 +43,9 @@ PLANNED_CLOSURE = ClusterSettings.model_fields["planned_closure"].default
 """Seconds, where neither a history nor a [cluster] says more."""
 
 
-def expected_closure(environment: EdgeSide, past: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
+def expected_closure(environment: EdgeSide, past: Sequence[Ended]) -> tuple[float, str]:
     """How long a closure will last, in seconds, and how that is known. `past`: the history that the servers keep."""
-    closures = [run["closed_seconds"] for run in past if run["outcome"] == "deployed" and run["closed_seconds"]]
+    closures = [run.closed_seconds for run in past if run.outcome == "deployed" and run.closed_seconds]
     cluster = environment.settings.cluster
     said = cluster is not None and "planned_closure" in cluster.model_fields_set  # by who knows what is to come
     planned = cluster.planned_closure if cluster is not None and said else 0
@@ -55,14 +56,12 @@ def expected_closure(environment: EdgeSide, past: Sequence[Mapping[str, Any]]) -
     return PLANNED_CLOSURE, "assumed"
 
 
-def history(environment: EdgeSide, cluster: Cluster | None) -> list[dict[str, Any]]:
-    """The past runs that the servers remember; [] where there are no servers, or they can't be read."""
+def history(environment: EdgeSide, cluster: Cluster | None) -> tuple[Ended, ...]:
+    """The past runs that the servers remember; () where there are no servers, or they can't be read."""
     try:
-        found = Record(cluster, environment.name).look() if cluster is not None else {}
+        return SharedRecord(cluster, environment.name).look().history if cluster is not None else ()
     except ClusterError:
-        return []
-    past: list[dict[str, Any]] = found.get("history", [])
-    return past
+        return ()
 
 
 def yardstick(environment: EdgeSide, closure: float, *, claims: Iterable[Claim] = (), now: float = 0.0) -> Yardstick:

@@ -14,7 +14,7 @@ from edgeguard.times import rfc3339
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from edgeguard.cluster.record import Record
+    from edgeguard.cluster.lock import SharedRecord
     from edgeguard.environment import EdgeSide
     from edgeguard.machine.renewal import Renewal
     from edgeguard.machine.signals import Stop
@@ -32,7 +32,14 @@ class DeployClaim:
     """
 
     def __init__(
-        self, environment: EdgeSide, record: Record, deploy: str, *, stop: Stop, say: Callable[..., None], renew: Renew
+        self,
+        environment: EdgeSide,
+        record: SharedRecord,
+        deploy: str,
+        *,
+        stop: Stop,
+        say: Callable[..., None],
+        renew: Renew,
     ) -> None:
         """`deploy` is the deploy's id, for the audit; `say` is told warnings, as `say("warning", text=…)`."""
         self._environment = environment

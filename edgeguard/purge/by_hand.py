@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.record import Record, left_out
+from edgeguard.cluster.lock import SharedRecord
 from edgeguard.errors import EdgeUnauthorized, Refused
 from edgeguard.purge.closed import OpenCheck
 from edgeguard.purge.given import of_other_hosts
@@ -39,11 +39,13 @@ def by_hand(
     began = time.monotonic()
     edge, settings = environment.edge, environment.settings
     if cluster is not None:
-        cluster = cluster.without(left_out(Record(cluster, environment.name).look()))
+        cluster = cluster.without(SharedRecord(cluster, environment.name).look().left_out)
 
     def under_way() -> bool:
-        found = {} if wanted.soft or cluster is None else Record(cluster, environment.name).look()
-        return bool(found.get("deploy") or found.get("lock"))
+        if wanted.soft or cluster is None:
+            return False
+        found = SharedRecord(cluster, environment.name).look()
+        return found.deploy is not None or found.lock is not None
 
     open_check = OpenCheck(edge, settings.edge, cluster, under_way=under_way, accept=accept)
 

@@ -1,362 +1,176 @@
-"""The record, on servers in memory that fence as every driver does (tests/contracts)."""
+"""The record's types: records of older and newer edgeguards, and records that make no sense.
+
+samples/ has records as edgeguards wrote them: of the past, and one with keys that no edgeguard knows yet.
+"""
 
 from __future__ import annotations
 
 import copy
-import os
-import threading
-import time
+import json
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from edgeguard.cluster.record import Record
-from edgeguard.errors import ClusterError, Fenced, Locked
-from edgeguard.machine.renewal import Renewal
+from edgeguard.cluster.lock import SharedRecord
+from edgeguard.cluster.record import Damaged, Ended, Opened, Phase, Record
+from edgeguard.errors import ClusterError
+from tests.cluster.servers import Servers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
     from edgeguard.cluster import Cluster
 
-SERVERS = ("web1", "web2", "web3")
+SAMPLES = Path(__file__).parent / "samples"
+FUTURE = "of-the-future"
 
 
-class Servers:
-    """Three servers that hold a record each, and nothing else. Some may be unreadable, or full."""
-
-    def __init__(self) -> None:
-        self.servers: tuple[str, ...] = SERVERS
-        self.left_out: tuple[str, ...] = ()
-        self.records: dict[str, dict[str, Any] | None] = dict.fromkeys(SERVERS)
-        self.unreadable: set[str] = set()
-        self.full: set[str] = set()
-        self._mutex = threading.Lock()
-
-    def without(self, servers: Collection[str]) -> Servers:
-        fewer = copy.copy(self)
-        fewer.servers = tuple(server for server in self.servers if server not in servers)
-        fewer.left_out = tuple(server for server in SERVERS if server not in fewer.servers)
-        return fewer
-
-    def read_record(self) -> dict[str, dict[str, Any] | None]:
-        if torn := self.unreadable & set(self.servers):
-            raise ClusterError(f"the record of {min(torn)} is torn", "Mend it.")
-        return {server: copy.deepcopy(self.records[server]) for server in self.servers}
-
-    def write_record(self, epoch: int, record: dict[str, Any], *, expected: int | None = None) -> None:
-        for server in self.servers:
-            with self._mutex:
-                if server in self.full:
-                    raise ClusterError(f"{server}: no space left", "Make room.")
-                found = (self.records[server] or {}).get("epoch", 0)
-                if found != epoch if expected is None else found > expected:
-                    raise Fenced(f"{server}: a newer holder has taken over")
-                self.records[server] = copy.deepcopy({**record, "epoch": epoch})
+def sample(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((SAMPLES / f"{name}.json").read_text(encoding="utf-8"))
+    return content
 
 
-def record(servers: Servers, environment: str = "production") -> Record:
-    return Record(cast("Cluster", servers), environment, lease=0.2)
-
-
-def under_way(name: str) -> dict[str, Any]:
-    return {"id": name, "phase": "lock"}
-
-
-def test_before_the_first_deploy_there_is_nothing() -> None:
-    assert record(Servers()).look() == {}
-
-
-def test_the_lock_says_who_holds_it() -> None:
+def holding(content: object) -> Servers:
+    """Three servers, each with this record."""
     servers = Servers()
-    mine = record(servers)
-    mine.take(under_way("d1"))
-    assert mine.epoch == 1
-    for found in servers.read_record().values():
-        assert found is not None
-        assert found["lock"]["deploy"] == "d1"
-        assert f"pid {os.getpid()}" in found["lock"]["holder"]
+    servers.records = {name: copy.deepcopy(cast("dict[str, Any]", content)) for name in servers.servers}
+    return servers
 
 
-def test_a_lock_that_is_held_is_refused_and_its_holder_named() -> None:
-    servers = Servers()
-    record(servers).take(under_way("d1"))
-    with pytest.raises(Locked, match=f"d1 holds the lock: .*pid {os.getpid()}") as caught:
-        record(servers).take(under_way("d2"))
-    assert "status" in caught.value.remedy
+def shared(servers: Servers) -> SharedRecord:
+    return SharedRecord(cast("Cluster", servers), "rehearsal", lease=0.01)
 
 
-def test_each_holder_has_a_greater_epoch_and_finds_what_was_noted() -> None:
-    servers = Servers()
-    first, second = record(servers), record(servers)
-    first.take(under_way("d1"))
-    first.note(opened={"release": "abc"}, deploy=None)
-    first.release()
-    assert record(servers).look()["lock"] is None
-    second.take(under_way("d2"))
-    assert second.epoch == first.epoch + 1
-    assert second.look()["opened"] == {"release": "abc"}
+@pytest.mark.parametrize("name", sorted(path.stem for path in SAMPLES.glob("*.json")))
+def test_a_record_of_any_time_is_read_and_written_back_as_it_was(name: str) -> None:
+    content = sample(name)
+    found = shared(holding(content)).look()
+
+    assert content == found.json
+    assert {**content, "serial": 1000} == found.also(serial=1000).json
 
 
-def test_who_was_replaced_can_write_nothing() -> None:
-    servers = Servers()
-    old = record(servers)
-    old.take(under_way("d1"))
-    taken = {**old.look(), "lock": {"deploy": "d2", "holder": "another", "since": "now", "counter": 0}}
-    servers.write_record(2, taken, expected=1)
-    for act in (old.renew, old.release, lambda: old.note(deploy="mine")):
-        with pytest.raises(Fenced):
-            act()
-    assert record(servers).look()["lock"]["deploy"] == "d2"
+@pytest.mark.parametrize("name", sorted(path.stem for path in SAMPLES.glob("*.json")))
+def test_who_takes_over_changes_the_lock_and_nothing_else(name: str) -> None:
+    content = sample(name)
+    servers = holding(content)
 
-
-def test_of_many_at_once_one_gets_the_lock() -> None:
-    servers, won = Servers(), []
-    barrier = threading.Barrier(8)
-
-    def take(number: int) -> None:
-        barrier.wait()
-        try:
-            record(servers).take(under_way(f"d{number}"))
-        except Locked:
-            return
-        won.append(f"d{number}")
-
-    threads = [threading.Thread(target=take, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(won) == 1
-    assert {(found or {})["lock"]["deploy"] for found in servers.read_record().values()} == set(won)
-
-
-def test_an_unfinished_deploy_is_in_the_way_of_all_but_its_successor() -> None:
-    servers = Servers()
-    first = record(servers)
-    first.take(under_way("d1"))
-    first.note_deploy(phase="hook")
-    first.release()
-    with pytest.raises(Locked, match="d1 is unfinished: it reached hook") as caught:
-        record(servers).take(under_way("d2"))
-    for command in ("resume production", "rollback production", "--supersede d1"):
-        assert command in caught.value.remedy
-    with pytest.raises(Locked, match="d1 is unfinished"):
-        record(servers).take(under_way("d2"), instead_of="d0")
-    fix = record(servers)
-    fix.take(under_way("d2"), instead_of="d1")
-    assert fix.look()["deploy"]["id"] == "d2"
-
-
-def test_there_must_be_something_to_supersede() -> None:
-    with pytest.raises(Locked, match="nothing to supersede"):
-        record(Servers()).take(under_way("d2"), instead_of="d1")
-
-
-def test_a_dead_holder_is_watched_and_then_replaced_with_what_it_left() -> None:
-    servers = Servers()
-    said: list[str] = []
-    dead = record(servers)
-    dead.take(under_way("d1"))
-    dead.note_deploy(phase="close")
-    heir = record(servers)
-    heir.take_over(wait=time.sleep, say=said.append)
-    assert (heir.epoch, heir.deploy) == (2, {"id": "d1", "phase": "close", "without": []})
-    assert "0.2 s" in said[0]
-    with pytest.raises(Fenced):
-        dead.renew()
-
-
-def test_a_living_holder_is_not_replaced() -> None:
-    servers = Servers()
-    alive = record(servers)
-    alive.take(under_way("d1"))
-    renewal = Renewal("lock", 0.02, alive.renew, failed=lambda *_: None).start()
-    try:
-        with pytest.raises(Locked, match="d1 is alive"):
-            record(servers).take_over(wait=time.sleep, say=lambda _: None)
-    finally:
-        renewal.stop()
-    assert alive.look()["epoch"] == 1
-
-
-def test_who_let_go_is_not_waited_for() -> None:
-    servers = Servers()
-    first = record(servers)
-    first.take(under_way("d1"))
-    first.release()
-    record(servers).take_over(wait=lambda _: pytest.fail("nobody to wait for"), say=lambda _: None)
-
-
-def test_a_server_that_a_write_did_not_reach_tells_the_older_story() -> None:
-    servers = Servers()
-    mine = record(servers)
-    mine.take(under_way("d1"))
-    old = copy.deepcopy(servers.records["web1"])
-    mine.note_deploy(phase="close")
-    servers.records["web1"] = old
-    assert mine.look()["deploy"]["phase"] == "close"
-
-
-def test_renewing_and_noting_at_once_lose_nothing() -> None:
-    servers = Servers()
-    mine = record(servers)
-    mine.take(under_way("d1"))
-    renewing = [threading.Thread(target=mine.renew) for _ in range(20)]
-    for number, thread in enumerate(renewing):
-        thread.start()
-        mine.note(**{f"n{number}": number})
-    for thread in renewing:
-        thread.join()
-    found = mine.look()
-    assert found["lock"]["counter"] == 20
-    assert [found[f"n{number}"] for number in range(20)] == [*range(20)]
-
-
-def test_a_record_of_another_environment_is_not_ours() -> None:
-    servers = Servers()
-    record(servers, "staging").take(under_way("d1"))
-    with pytest.raises(ClusterError, match="web1: its record is of the environment 'staging'") as caught:
-        record(servers).look()
-    assert "cluster.root" in caught.value.remedy
-
-
-def test_a_record_of_a_newer_edgeguard_is_left_alone() -> None:
-    servers = Servers()
-    servers.records["web2"] = {"version": 99, "environment": "production", "epoch": 1, "serial": 1}
-    with pytest.raises(ClusterError, match="web2: its record has version 99"):
-        record(servers).take(under_way("d1"))
-    assert servers.records["web1"] is None
-
-
-def test_a_record_that_one_server_lost_is_told_by_the_others_and_written_there_again() -> None:
-    servers = Servers()
-    mine = record(servers)
-    mine.take(under_way("d1"))
-    mine.note(opened={"release": "abc"}, deploy=None)
+    mine = shared(servers)
+    mine.take_over(wait=lambda _: None, say=lambda _: None)
     mine.release()
-    servers.records["web2"] = None
-    assert record(servers).look()["opened"] == {"release": "abc"}
-    record(servers).take(under_way("d2"))
-    found = servers.records["web2"] or {}
-    assert (found["epoch"], found["opened"]) == (2, {"release": "abc"})
+
+    expected = {"opened": None, "before": None, "deploy": None, "history": [], **content}
+    expected |= {"epoch": content["epoch"] + 1, "serial": content.get("serial", 0) + 2, "lock": None}
+    if expected["deploy"]:
+        expected["deploy"] = {**content["deploy"], "without": []}
+    assert expected == servers.records["web1"]
 
 
-def test_a_server_that_cannot_be_read_is_named_with_what_to_do() -> None:
-    servers = Servers()
-    record(servers).take(under_way("d1"))
-    servers.unreadable = {"web2"}
-    before = copy.deepcopy(servers.records)
-    acts: list[Callable[[Record], object]] = [
-        Record.look,
-        lambda mine: mine.take(under_way("d2")),
-        lambda mine: mine.take_over(wait=time.sleep, say=lambda _: None),
-    ]
-    for act in acts:
-        with pytest.raises(ClusterError, match="web2: the record of web2 is torn") as caught:
-            act(record(servers))
-        assert caught.value.remedy.startswith("Mend it. If web2 is lost")
+def test_the_keys_of_the_future_survive_every_write_at_every_level() -> None:
+    content = sample(FUTURE)
+    servers = holding(content)
+
+    mine = shared(servers)
+    mine.take_over(wait=lambda _: None, say=lambda _: None)
+    mine.renew()
+    mine.note_deploy(phase=Phase.OPEN, held=True)
+    mine.note(before=mine.opened, opened=Opened.new(generation="d3", release="ccc"))
+    mine.release(Ended.new(id="d3", outcome="deployed"))
+
+    found = servers.records["web3"] or {}
+    assert content["region"] == found["region"]
+    assert content["opened"] == found["before"]
+    assert {**content["deploy"], "phase": "open", "held": True} == found["deploy"]
+    assert [*content["history"], {"id": "d3", "outcome": "deployed"}] == found["history"]
+
+
+def test_what_an_older_edgeguard_wrote_in_between_is_believed() -> None:
+    """It keeps the keys that it does not know, and writes a higher epoch."""
+    servers = holding(sample(FUTURE))
+    older = {**sample(FUTURE), "epoch": 8, "deploy": None, "opened": {"generation": "d9", "release": "eee"}}
+    servers.records["web2"] = older
+
+    found = shared(servers).look()
+
+    assert older == found.json
+    assert (found.deploy, found.opened and found.opened.release) == (None, "eee")
+
+
+def deep(levels: int) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for _ in range(levels):
+        content = {"superseded": content, "id": "d1", "phase": "lock"}
+    return content
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"lock": "mine"}, "lock is not an object"),
+        ({"lock": {"deploy": "d1", "holder": "somebody", "since": "now"}}, "lock.counter is missing"),
+        ({"lock": {"deploy": "d1", "holder": 5, "since": "now", "counter": 0}}, "lock.holder is not a text"),
+        ({"epoch": "seven"}, "epoch is not a whole number"),
+        ({"epoch": True}, "epoch is not a whole number"),
+        ({"serial": 1.5}, "serial is not a whole number"),
+        ({"serial": math.nan}, "not JSON"),
+        ({"region": {"load": math.inf}}, "not JSON"),
+        ({"deploy": {"id": "d1", "phase": "teleported"}}, "deploy.phase is none of lock, close, hook, open, committed"),
+        ({"deploy": {"id": "d1", "phase": "hook", "hook": {}}, "opened": []}, "opened is not an object"),
+        ({"deploy": {"id": "d1", "phase": "hook", "hook": {"server": None, "x": 1}}}, "deploy.hook.server is missing"),
+        ({"deploy": {"id": "d1", "phase": "lock", "purge_keys": ["news", 5]}}, "purge_keys is not a list of texts"),
+        ({"deploy": deep(400)}, "nested too deeply"),
+        ({"history": [{"id": "d1"}, "d2"]}, "history has an entry that is not an object"),
+        ({"history": [{"closed_seconds": "long"}]}, "history.closed_seconds is not a number"),
+        ({"beneath": {"slot": 1}}, "beneath has a value that is not a text"),
+        ({"closure": {"who": "somebody"}}, "closure.id is missing"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_damaged_record_names_its_server_and_what_to_do(change: dict[str, Any], part: str) -> None:
+    """And nothing is written, there or elsewhere."""
+    servers = holding(sample(FUTURE))
+    whole = servers.records["web1"]
+    damaged = {**sample(FUTURE), **change}
+    servers.records["web2"] = damaged
+
+    for act in (lambda: shared(servers).look(), lambda: shared(servers).take(None)):
+        with pytest.raises(ClusterError, match=r"^web2: its record is damaged: ") as caught:
+            act()
+        assert part in caught.value.message
+        assert "Put back the right one" in caught.value.remedy
         assert "--without web2" in caught.value.remedy
-    assert servers.records == before
+    assert (whole, whole) == (servers.records["web1"], servers.records["web3"])
+    assert servers.records["web2"] is damaged
 
 
-def test_a_lock_that_could_not_be_taken_everywhere_is_given_back() -> None:
-    """A full disk on one server leaves nobody waiting for a lock that nobody has."""
-    servers = Servers()
-    first = record(servers)
-    first.take(under_way("d1"))
-    first.note(deploy=None)
-    first.release()
-    servers.full = {"web3"}
-    with pytest.raises(ClusterError, match="web3: no space left"):
-        record(servers).take(under_way("d2"))
-    servers.full = set()
-    assert (record(servers).look()["lock"], record(servers).look()["deploy"]) == (None, None)
-    record(servers).take(under_way("d3"))
-    assert {(found or {})["lock"]["deploy"] for found in servers.records.values()} == {"d3"}
+@pytest.mark.parametrize("content", [["a list"], "a text", 5])
+def test_a_record_that_is_no_object_names_its_server(content: object) -> None:
+    servers = holding(sample(FUTURE))
+    servers.records["web3"] = cast("dict[str, Any]", content)
+
+    with pytest.raises(ClusterError, match=r"^web3: its record is damaged: it is not a JSON object"):
+        shared(servers).look()
 
 
-def test_a_server_that_is_left_out_is_written_down_and_not_asked() -> None:
-    servers = Servers()
-    first = record(servers)
-    first.take(under_way("d1"))
-    first.note(deploy=None)
-    first.release()
-    servers.unreadable = servers.full = {"web3"}
-    fewer = servers.without(["web3"])
-    second = record(fewer)
-    second.take(under_way("d2"))
-    assert second.look()["deploy"]["without"] == ["web3"]
-    assert record(servers).look()["deploy"]["id"] == "d2"  # whoever looks knows then not to ask it
-    with pytest.raises(ClusterError, match="web3"):
-        record(servers).take_over(wait=time.sleep, say=lambda _: None)
-    second.note(deploy=None, without=["web3"])
-    second.release()
-    servers.unreadable = servers.full = set()
-    whole = record(servers)
-    whole.take(under_way("d3"))  # it is back, with an old record
-    assert (whole.epoch, whole.without, whole.deploy["without"]) == (3, ("web3",), [])
-    assert servers.records["web1"] == servers.records["web3"]
+def test_a_damaged_record_is_told_beside_those_that_can_be_read() -> None:
+    servers = holding(sample(FUTURE))
+    servers.records["web2"] = {**sample(FUTURE), "lock": 5}
+
+    newest, unreadable = shared(servers).read()
+
+    assert sample(FUTURE) == newest.json
+    assert {name: failure.message for name, failure in unreadable.items()} == {
+        "web2": "its record is damaged: lock is not an object"
+    }
 
 
-def test_a_wall_clock_that_jumps_kills_no_lease() -> None:
-    """Times in a record are for people. Whether its holder lives is seen on the reader's own monotonic clock."""
-    servers = Servers()
-    record(servers).take(under_way("d1"))
-
-    def jump(year: int) -> None:
-        for found in servers.records.values():
-            assert found is not None
-            found["lock"]["since"] = f"{year}-01-01T00:00:00+00:00"
-            found["lock"]["counter"] += 1
-
-    renewal = Renewal("lock", 0.02, lambda: jump(1999), failed=lambda *_: None).start()
-    try:
-        with pytest.raises(Locked, match="d1 is alive"):
-            record(servers).take_over(wait=time.sleep, say=lambda _: None)
-    finally:
-        renewal.stop()
-    jump(2099)  # and dies
-    record(servers).take_over(wait=time.sleep, say=lambda _: None)
-    assert record(servers).look()["epoch"] == 2
+def test_a_damage_is_told_without_the_value() -> None:
+    with pytest.raises(Damaged) as caught:
+        Record.of({"lock": "s3cr3t-word"})
+    assert "s3cr3t" not in f"{caught.value.message} {caught.value.remedy}"
 
 
-def test_whatever_is_written_while_a_lock_is_watched_shows_that_its_holder_lives() -> None:
-    """Else what it wrote last, after its last renewal, would be written over by what was read before the watch."""
-    servers = Servers()
-    holder = record(servers)
-    holder.take(under_way("d1"))
-
-    def wait(seconds: float) -> None:
-        if holder.deploy["phase"] != "close":
-            holder.note_deploy(phase="close")  # and dies
-        time.sleep(seconds)
-
-    with pytest.raises(Locked, match="d1 is alive"):
-        record(servers).take_over(wait=wait, say=lambda _: None)
-    later = record(servers)
-    later.take_over(wait=time.sleep, say=lambda _: None)
-    assert later.deploy["phase"] == "close"
-
-
-def test_a_renewal_goes_on_after_it_failed_until_it_is_stopped() -> None:
-    told: list[tuple[str, str]] = []
-    turns = []
-    enough = threading.Event()
-
-    def act() -> None:
-        turns.append(1)
-        if len(turns) == 1:
-            raise ClusterError("web1 is away")
-        enough.set()
-
-    renewal = Renewal("lock", 0.005, act, failed=lambda name, failure: told.append((name, failure.message))).start()
-    assert enough.wait(10)
-    renewal.stop()
-    renewal.stop()
-    assert told == [("lock", "web1 is away")]
-    assert "renew lock" not in {thread.name for thread in threading.enumerate()}
-
-
-def test_a_renewal_that_never_started_can_be_stopped() -> None:
-    Renewal("lock", 1, lambda: None, failed=lambda *_: None).stop()
+def test_the_phases_of_a_deploy_are_in_the_order_of_its_story() -> None:
+    assert sorted(Phase, key=lambda phase: [each < phase for each in Phase].count(True)) == [
+        *(Phase.LOCK, Phase.CLOSE, Phase.HOOK, Phase.OPEN, Phase.COMMITTED)
+    ]

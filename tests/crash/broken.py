@@ -24,13 +24,14 @@ def _proof() -> None:
 
 def _ahead() -> None:
     """That the close begins is written down after it, not before."""
+    from edgeguard.cluster.record import Phase  # noqa: PLC0415
     from edgeguard.deploy.steps import Close, closure  # noqa: PLC0415
 
     def do(self: Close) -> dict[str, Any]:
         deployment = self.deployment
-        deployment.closed = True
+        deployment.reach(Phase.CLOSE)
         self.environment.cluster.close(deployment.epoch, closure._closure(deployment))  # noqa: SLF001
-        deployment.record.note_deploy(phase="close", was_open=deployment.was_open)
+        deployment.note_reached(was_open=deployment.was_open)
         return {}
 
     _instead(Close, "do", do)

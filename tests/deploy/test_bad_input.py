@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,9 @@ def test_a_state_folder_that_cannot_be_written(rehearsal: Rehearsal, tmp_path: P
         (lambda text: text[: len(text) // 2], "torn"),
         (lambda text: json.dumps({**json.loads(text), "version": 99}), "version 99"),
         (lambda text: json.dumps({**json.loads(text), "environment": "staging"}), "'staging'"),
+        (lambda text: json.dumps({**json.loads(text), "lock": "mine"}), "damaged: lock is not an object"),
+        (lambda text: json.dumps({**json.loads(text), "epoch": math.nan}), "damaged"),
+        (lambda _: '{"deploy": ' + "[" * 100_000, "torn"),
     ],
 )
 def test_a_record_that_is_not_what_it_should_be_on_one_server(

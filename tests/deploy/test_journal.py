@@ -66,7 +66,7 @@ def test_a_killed_writer_leaves_whole_entries(tmp_path: Path) -> None:
     """Each entry whose `append` returned is there after SIGKILL."""
     path = tmp_path / "journal"
     script = (
-        "import sys, pathlib, itertools; from edgeguard.journal import Journal\n"
+        "import sys, pathlib, itertools; from edgeguard.deploy.journal import Journal\n"
         "journal = Journal(pathlib.Path(sys.argv[1]))\n"
         "for n in itertools.count(): journal.append('n', n=n, text='x' * 500); print(n, flush=True)"
     )

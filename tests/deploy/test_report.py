@@ -1,19 +1,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgeguard.cluster.record import Ended
 from edgeguard.deploy import report
-from edgeguard.deploy.journal import Journal
+from edgeguard.deploy.journal import Journal, read
 from edgeguard.deploy.report.text import history, render
 from edgeguard.errors import joined
 from edgeguard.site.samples import Sample
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from edgeguard.deploy.journal import Entry
 
 Told = tuple[float, str, dict[str, Any]]
@@ -180,7 +180,7 @@ def test_the_output_of_others_follows_what_failed() -> None:
     text = render(report.fold(entries, []))
     assert "\n  web1: it died; the previous release serves again.\n  web1 wrote:\n  | no licence\n  Mend it." in text
     past = {"started": "then", "id": "d1", "command": "deploy", "release": None, "who": "somebody"}
-    line = history([{**past, "outcome": "rolled-back", "closed_seconds": 1.0, "error": entries[-1]["error"]}])
+    line = history([Ended.new(**past, outcome="rolled-back", closed_seconds=1.0, error=entries[-1]["error"])])
     assert line.endswith(f"{'':<26}web1: it died; the previous release serves again")
 
 
@@ -189,3 +189,21 @@ def test_people_read_what_failed_and_what_to_do() -> None:
     assert "failed" in text
     assert "it failed." in text
     assert "Mend it." in text
+
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+@pytest.mark.parametrize("name", ["whole-without-history", "killed-in-the-hook-without-history"])
+def test_the_journal_of_an_older_edgeguard_is_reported(name: str) -> None:
+    """It had no version, and its entries had fewer keys. Entries of a newer one may have more."""
+    entries = read(SAMPLES / f"{name}.jsonl")
+    found = report.fold(entries, [], alive=False)
+    newer = report.fold([{**entry, "later": {"x": 1}} for entry in entries], [], alive=False)
+
+    killed = name.startswith("killed")
+    assert found["outcome"] == ("abandoned" if killed else "deployed")
+    assert [phase["name"] for phase in found["phases"] if phase["outcome"] == "running"] == (["hook"] if killed else [])
+    assert found["closed_seconds"] > 0
+    assert "rehearsal" in render(found)
+    assert newer == found

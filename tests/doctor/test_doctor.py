@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard import environment
+from edgeguard.cluster.record import Ended
 from edgeguard.doctor import examine, readiness
 from edgeguard.doctor.text import render
 from edgeguard.edge.claim import HOOK, SUPPORT_SLOTS, Claim, new_nonce
@@ -367,7 +368,7 @@ def test_the_longest_of_the_last_closures_is_what_a_runway_has_to_cover(site: Si
     record.take(None)
     for outcome, closed in (("deployed", 1000.0), ("held", 5000.0), ("refused", None), ("deployed", 10.0)):
         record.note(lock=None)
-        record.release({"outcome": outcome, "closed_seconds": closed})
+        record.release(Ended.new(outcome=outcome, closed_seconds=closed))
     found = site.examine()
 
     assert wrong(found) == {"short-runway"}

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from edgeguard.cluster.record import Record
+from edgeguard.cluster.lock import SharedRecord
+from edgeguard.cluster.record import Phase, Unfinished
 from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, HOOK, Claim, parse
 from edgeguard.errors import Fenced
 from edgeguard.grace.deploy_claim import DeployClaim
 from edgeguard.machine.renewal import Renewal
 from edgeguard.machine.signals import Stop
-from tests.cluster.test_record import Servers
+from tests.cluster.servers import Servers
 from tests.edge.standin_edge import BASE, StandinEdge
 from tests.grace.edge_side import edge_side, in_force
 
@@ -31,8 +32,8 @@ class Holder:
     """The holder of a lock, with a claim, as a deployment is."""
 
     def __init__(self, standin_edge: StandinEdge, servers: Servers) -> None:
-        self.record = Record(cast("Cluster", servers), "site", lease=0.2)
-        self.record.take({"id": DEPLOY, "phase": "lock"})
+        self.record = SharedRecord(cast("Cluster", servers), "site", lease=0.2)
+        self.record.take(Unfinished.new(id=DEPLOY, phase=Phase.LOCK))
         self.renewals: list[Renewal] = []
         environment = edge_side(standin_edge, claim__duration=LASTING, claim__held=HELD, claim__hold=HOLD)
         self.claim = DeployClaim(
@@ -140,7 +141,7 @@ def test_a_holder_that_was_replaced_writes_nothing(standin_edge: StandinEdge) ->
     servers = Servers()
     with holder(standin_edge, servers) as deploy:
         deploy.claim.take()
-        Record(cast("Cluster", servers), "site", lease=0.2).take_over(wait=time.sleep, say=lambda _: None)
+        SharedRecord(cast("Cluster", servers), "site", lease=0.2).take_over(wait=time.sleep, say=lambda _: None)
         before = standin_edge.edge.items()
         for act in (deploy.claim.drop, deploy.claim.lengthen, deploy.claim.let_go_of_hold):
             with pytest.raises(Fenced):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from edgeguard.cluster.record import Lock
+
 
 def planned(phases: Iterable[dict[str, Any]]) -> str:
     """Each phase with its acts, a line each."""
@@ -17,6 +19,6 @@ def planned(phases: Iterable[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def unlocked(deploy: str, freed: dict[str, Any]) -> str:
+def unlocked(deploy: str, freed: Lock) -> str:
     """The lock that was freed; what it left behind follows."""
-    return f"the lock of {deploy} ({freed['holder']}) is free; this is what it left behind"
+    return f"the lock of {deploy} ({freed.holder}) is free; this is what it left behind"

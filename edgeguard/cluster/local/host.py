@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LOCK_SECONDS = 30.0  # a process holds a host's lock for one act; if it takes longer, the process hangs
 EVICT_SECONDS = 5.0  # the same, for a process that takes over from a holder whose lease has run out
 QUOTED = 10  # lines of other programs' output in an error
+_PUT_BACK = "Put back the right one (another server may have the same), or remove it if nothing is under way."
 _POLL = 0.002
 _SLICE = 1_000_000  # bytes
 
@@ -35,13 +36,10 @@ def read(path: Path) -> dict[str, Any] | None:
         return None
     except OSError as exc:
         raise ClusterError(f"{path} can't be read: {exc.strerror}", "Give edgeguard's user the right to.") from exc
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise ClusterError(
-            f"{path} is torn, or was not written by edgeguard",
-            "Put back the right one (another server may have the same), or remove it if nothing is under way.",
-        )
+        raise ClusterError(f"{path} is torn, or was not written by edgeguard", _PUT_BACK)
     return content
 
 
@@ -142,7 +140,7 @@ def fenced(folder: Path, server: str, epoch: int, *, after: int | None = None) -
     # If the record names a holder, a process that takes the lock all the same has seen that the lease has run out.
     known_dead = after is not None and bool((read(folder / "record.json") or {}).get("lock"))
     with locked(folder, server, evict=known_dead):
-        held = epoch_of(read(folder / "record.json"))
+        held = epoch_of(read(folder / "record.json"), server)
         if held != epoch if after is None else held > min(after, epoch):
             raise Fenced(
                 f"{server}: epoch {held} is in force there, this process holds {epoch if after is None else after}",
@@ -151,9 +149,12 @@ def fenced(folder: Path, server: str, epoch: int, *, after: int | None = None) -
         yield
 
 
-def epoch_of(record: Mapping[str, Any] | None) -> int:
-    """The epoch that a record holds; 0 without one."""
-    return int((record or {}).get("epoch", 0))
+def epoch_of(record: Mapping[str, Any] | None, server: str) -> int:
+    """The epoch that a server's record holds; 0 without one. Raises ClusterError where it is no whole number."""
+    epoch = (record or {}).get("epoch", 0)
+    if type(epoch) is not int:
+        raise ClusterError(f"{server}: its record is damaged: epoch is not a whole number", _PUT_BACK)
+    return epoch
 
 
 def tail(path: Path, size: int = 2000) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeguard.errors import first_line
 from edgeguard.times import short
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edgeguard.cluster.record import Ended
 
 
 def render(report: dict[str, Any]) -> str:
@@ -66,16 +71,13 @@ def _outcome(report: dict[str, Any]) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def history(past: list[dict[str, Any]]) -> str:
+def history(past: Iterable[Ended]) -> str:
     """A line for each run, the newest last."""
     lines = []
     for run in past:
-        closed = f"closed {run['closed_seconds']:.1f} s" if run["closed_seconds"] is not None else "never closed"
-        release = short(run["release"])
-        lines.append(
-            f"{run['started']}  {run['id']}  {run['command']:<8}  {run['outcome']:<11}  {release}  {closed}"
-            f"  {run['who']}"
-        )
-        if run["error"]:
-            lines.append(f"{'':<26}{first_line(run['error'])}")
+        closed = f"closed {run.closed_seconds:.1f} s" if run.closed_seconds is not None else "never closed"
+        release = short(run.release)
+        lines.append(f"{run.started}  {run.id}  {run.command:<8}  {run.outcome:<11}  {release}  {closed}  {run.who}")
+        if run.error:
+            lines.append(f"{'':<26}{first_line(run.error)}")
     return "\n".join(lines)

@@ -4,7 +4,7 @@ In the order of their phases: before.py, claim.py, proof.py, closure.py, hook.py
 (../deployment.py), and no step knows another.
 """
 
-from edgeguard.deploy.deployment import PHASES, UNGUARDED, Deployment
+from edgeguard.deploy.deployment import UNGUARDED, Deployment
 from edgeguard.deploy.steps.after import Finish, Healthy, Purge, commit, wanted
 from edgeguard.deploy.steps.before import ACCEPTABLE, Build, Earlier, Lock, Preflight, Stage
 from edgeguard.deploy.steps.claim import ClaimGrace, ReleaseClaim
@@ -15,7 +15,6 @@ from edgeguard.deploy.steps.step import Step
 
 __all__ = [
     "ACCEPTABLE",
-    "PHASES",
     "UNGUARDED",
     "Build",
     "Check",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeguard.cluster.record import Opened, Phase
 from edgeguard.deploy.steps.step import Step
 from edgeguard.errors import UsageError
 from edgeguard.purge import Changes, of_deploy
@@ -47,7 +48,7 @@ class Finish(Step):
     def do(self) -> Facts:
         deployment = self.deployment
         before = deployment.record.before
-        keep = [deployment.target.name, *([before["generation"]] if before else [])]
+        keep = [deployment.target.name, *([before.generation] if before else [])]
         try:
             self.environment.cluster.prune(deployment.epoch, keep)
         finally:  # files that can't be removed must not stay in the next deploy's way
@@ -59,13 +60,14 @@ class Finish(Step):
 def commit(deployment: Deployment) -> None:
     """Write on every server's record that the new release serves. From here on, a deploy only goes forward."""
     target, record = deployment.target, deployment.record
-    opened = {"generation": target.name, "release": target.release}
+    under_way = deployment.under_way.also(phase=Phase.COMMITTED)
     record.note(
-        opened=opened,
+        opened=Opened.new(generation=target.name, release=target.release),
         before=record.opened,
-        without=list(deployment.environment.cluster.left_out),
-        deploy={**record.deploy, "phase": "committed"},
+        without=deployment.environment.cluster.left_out,
+        deploy=under_way,
     )
+    deployment.reached = under_way.phase
 
 
 def wanted(deployment: Deployment) -> Purging:
@@ -93,15 +95,15 @@ def _changes(deployment: Deployment) -> Changes:
     """The changes in the application since the release that was opened last, whose pages the edge has cached."""
     record = deployment.record.look()
     generation = deployment.target.name
-    opened = record.get("opened")
-    if opened and opened["generation"] == generation:  # this deploy has committed
-        opened = record.get("before")
+    opened = record.opened
+    if opened and opened.generation == generation:  # this deploy has committed
+        opened = record.before
     if not opened:
         return Changes(None, "no release was opened here before")
     settings = deployment.environment.settings
-    previous = image.find(settings.cluster.root, opened["release"])
+    previous = image.find(settings.cluster.root, opened.release)
     if previous is None or deployment.release is None:
-        return Changes(None, f"the image of release {short(opened['release'])} is not on this machine")
+        return Changes(None, f"the image of release {short(opened.release)} is not on this machine")
     try:
         return Changes(image.changed(previous, deployment.release))
     except UsageError as exc:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster import Generation
-from edgeguard.cluster.record import left_out
 from edgeguard.deploy.deployment import UNGUARDED
 from edgeguard.deploy.steps.step import Step, agreed
 from edgeguard.doctor import readiness
@@ -53,8 +52,8 @@ class Build(Step):
     def _in_use(self, release: Release) -> bool:
         """Whether a server runs this release, would have to go back to it, or is about to get it."""
         cluster, record = self.environment.cluster, self.deployment.record.look()
-        used = {record[name]["release"] for name in ("opened", "deploy") if record.get(name)}
-        for server in cluster.without(left_out(record)).state():
+        used = {there.release for there in (record.opened, record.deploy) if there}
+        for server in cluster.without(record.left_out).state():
             used |= {server.release, server.running}
         return release.digest in used
 
@@ -66,8 +65,8 @@ class Earlier(Step):
 
     def do(self) -> Facts:
         deployment = self.deployment
-        before = deployment.record.look().get("before")
-        found = self.environment.cluster.generation(before["generation"]) if before else None
+        before = deployment.record.look().before
+        found = self.environment.cluster.generation(before.generation) if before else None
         if before is None or found is None:
             raise UsageError(
                 "no earlier release is on every server, so there is nothing to roll back to",
@@ -75,8 +74,8 @@ class Earlier(Step):
             )
         differs = tuple(self.environment.cluster.differences(found))
         _target(deployment, replace(image.load(found.image), differs=differs))
-        deployment.ref = before["generation"]
-        return {"release": found.release, "ref": before["generation"], "commit": None, "reused": True}
+        deployment.ref = before.generation
+        return {"release": found.release, "ref": before.generation, "commit": None, "reused": True}
 
 
 class Lock(Step):
@@ -89,28 +88,15 @@ class Lock(Step):
 
     def do(self) -> Facts:
         deployment, record = self.deployment, self.deployment.record
-        superseded = (record.look().get("deploy") or {}) if deployment.supersede else {}
-        deployment.hook_begun = bool(superseded.get("hook") or superseded.get("after_hook"))
-        under_way = {
-            "id": deployment.id,
-            "ref": deployment.ref,
-            "release": deployment.target.release,
-            "guarded": deployment.guarded,
-            "purge_keys": list(deployment.purge_keys),
-            "phase": self.name,
-            "changed": deployment.changed,
-            "hook": None,
-            "after_hook": deployment.hook_begun,
-            "superseded": superseded or None,
-        }
-        record.take(under_way, instead_of=deployment.supersede)
+        superseded = record.look().deploy if deployment.supersede else None
+        record.take(deployment.as_written(superseded), instead_of=deployment.supersede)
         deployment.renew("lock", record.renewal, record.renew)
         return {"epoch": record.epoch}
 
     def undo(self, before: Facts) -> None:
         record = self.deployment.record
         if record.held:
-            record.note(deploy=None if self.deployment.closed else record.deploy.get("superseded"))
+            record.note(deploy=None if self.deployment.closed else self.deployment.under_way.superseded)
 
 
 class Preflight(Step):
@@ -123,9 +109,9 @@ class Preflight(Step):
         servers = self.deployment.serving.state()
         self.deployment.generations = {server.generation for server in servers}
         now_open = all(server.open for server in servers)
-        superseded = self.deployment.record.deploy.get("superseded") or {}
-        self._mends = bool(superseded) and not now_open
-        self.deployment.was_open = superseded.get("was_open", True) if self._mends else now_open
+        mended = None if now_open else self.deployment.under_way.superseded
+        self._mends = mended is not None
+        self.deployment.was_open = mended.was_open if mended else now_open
         reasons = [*self._cluster(servers), *self._edge()]
         if not reasons and not self._mends and "origins-sick" not in self.deployment.accept:
             reasons += self._visitors()
@@ -137,7 +123,7 @@ class Preflight(Step):
                 "To go on all the same: " + " ".join(f"--accept {name}" for name, _ in refused),
             )
         opened = self.deployment.record.opened
-        return {"previous": opened["release"] if opened else None, "servers": [server.name for server in servers]}
+        return {"previous": opened.release if opened else None, "servers": [server.name for server in servers]}
 
     def _cluster(self, servers: tuple[ServerState, ...]) -> list[tuple[str, str]]:
         if self._mends:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster import Closure
+from edgeguard.cluster.record import Phase
 from edgeguard.deploy.steps.hook import halt
 from edgeguard.deploy.steps.step import Step
 from edgeguard.errors import Interrupted
@@ -34,13 +35,13 @@ class Close(Step):
         return {"open": self.deployment.was_open}
 
     def do(self) -> Facts:
-        self.deployment.closed = True
+        self.deployment.reach(Phase.CLOSE)
         self.deployment.stop.left_behind = (
             "what was closed is being put back; kill -9 now would leave it closed behind the claim, until somebody "
             f"calls edgeguard resume or rollback {self.environment.name}, from any machine"
         )
         self.deployment.record.note(without=self.deployment.without)
-        self.deployment.reached(self.name, was_open=self.deployment.was_open)
+        self.deployment.note_reached(was_open=self.deployment.was_open)
         self.environment.cluster.close(self.deployment.epoch, _closure(self.deployment))
         return {}
 
@@ -105,8 +106,8 @@ class Open(Step):
     name = "open"
 
     def do(self) -> Facts:
-        self.deployment.opened = True
-        self.deployment.reached(self.name)
+        self.deployment.reach(Phase.OPEN)
+        self.deployment.note_reached()
         self.environment.cluster.open(self.deployment.epoch, self.deployment.target.name)
         self.deployment.claim.let_go_of_hold()
         return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeguard.cluster.record import Damaged, Phase, Record, StartedHook
 from edgeguard.deploy.saga import Halt
 from edgeguard.deploy.steps.step import Step
 from edgeguard.errors import Held, HookFailed, HookRuns, HookUnknown
@@ -97,8 +98,8 @@ class Hook(PostDeploy):
 
     def _claimed(self, server: str) -> None:
         self.deployment.stop.check()
-        self.deployment.reached(self.name, hook={"server": server})
-        self.deployment.hook_begun = True
+        self.deployment.reach(Phase.HOOK)
+        self.deployment.note_reached(hook=StartedHook.new(server=server))
         self.deployment.stop.left_behind = (
             "the deploy hook goes on by itself, and the cluster stays closed behind the claim, whatever ends this "
             f"process; then, from any machine: edgeguard resume or rollback {self.environment.name}"
@@ -115,12 +116,21 @@ def end_of(
         HookRuns, HookUnknown: as Cluster.hook_result; unknown also if that server can't tell any more.
     """
     result = cluster.hook_result(generation, "deploy", cancelled=cancelled)
-    if result is None and claimed_on is not None:
-        # The hook's server writes it down before the hook starts. A server with another disk since then can't tell.
-        own = {} if claimed_on in cluster.left_out else cluster.read_record().get(claimed_on) or {}
-        if not (own.get("deploy") or {}).get("hook"):
-            raise HookUnknown(f"{claimed_on} does not know any more whether the hook ran there")
+    if result is None and claimed_on is not None and not _start_is_written(cluster, claimed_on):
+        raise HookUnknown(f"{claimed_on} does not know any more whether the hook ran there")
     return result
+
+
+def _start_is_written(cluster: Cluster, server: str) -> bool:
+    """Whether a server's own record has the start of the deploy hook, which is written before the hook starts. A server
+    that is left out, or that has another disk since then, can't tell."""
+    if server in cluster.left_out:
+        return False
+    try:
+        own = Record.of(cluster.read_record().get(server) or {})
+    except Damaged:
+        return False
+    return own.deploy is not None and own.deploy.hook is not None
 
 
 def halt(deployment: Deployment) -> Halt:

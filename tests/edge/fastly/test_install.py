@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard.cli import main
-from edgeguard.cluster.record import Record
+from edgeguard.cluster.lock import SharedRecord
+from edgeguard.cluster.record import Unfinished
 from edgeguard.edge.fastly import policy
 from edgeguard.edge.fastly.by_vcl import ByVcl
 from edgeguard.environment import Environment
@@ -288,8 +289,8 @@ def test_a_held_lock_on_the_cluster_refuses(operator: Operator) -> None:
         "[cluster.options]\ngate_port = 1\n"
     )
     environment = Environment.open("site", config=operator.folder)
-    record = Record(environment.cluster, "site")
-    record.take({"id": "d1", "phase": "stage"})
+    record = SharedRecord(environment.cluster, "site")
+    record.take(Unfinished.new(id="d1", phase="lock"))
     code, _, err = operator.run("install")
     assert code == 4
     assert "d1 holds the lock" in err
