@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edgeguard.cluster import Cluster
     from edgeguard.cluster.lock import SharedRecord
-    from edgeguard.edge import Edge
+    from edgeguard.edge import Ask, Edge, VisibleEdge
     from edgeguard.settings import EdgeOnlySettings, EdgeSettings, Settings
 
 
@@ -151,11 +151,18 @@ def _token(settings: EdgeSettings) -> str:
     return files.token(settings)
 
 
+def visible_edge(settings: EdgeSettings, ask: Ask) -> VisibleEdge:
+    """The edge as anybody sees it, asked by `ask`. It needs no token, and imports no API."""
+    from edgeguard.edge.mechanisms import MECHANISMS  # noqa: PLC0415 (not every command has an edge)
+
+    return MECHANISMS[settings.mechanism](settings, None, ask)
+
+
 def _edge(settings: EdgeSettings, token: str) -> Edge:
-    from edgeguard.edge.fastly.vcl import Fastly  # noqa: PLC0415 (not every command has an edge)
+    from edgeguard.edge.mechanisms import MECHANISMS  # noqa: PLC0415 (not every command has an edge)
     from edgeguard.site.light import ask  # noqa: PLC0415
 
-    return Fastly(settings, token, ask)
+    return MECHANISMS[settings.mechanism](settings, token, ask)
 
 
 def _hide(name: str, settings: EdgeOnlySettings, token: str) -> None:

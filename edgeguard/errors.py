@@ -7,6 +7,7 @@
     ├── EdgeError                5   the edge's API
     │   ├── EdgeUnauthorized         the token is wrong, or may not do this
     │   ├── EdgeUnavailable          no answer, 5xx or throttled: the same call may work later
+    │   │   └── EdgeNotDone              and surely nothing was done
     │   └── ActiveChanged            somebody else activated another version meanwhile
     ├── ClusterError             6   a server or its driver
     │   ├── Fenced                   a newer holder of the lock has taken over
@@ -100,7 +101,18 @@ class EdgeUnauthorized(EdgeError):
 
 
 class EdgeUnavailable(EdgeError):
-    """There was no answer, a 5xx, or the calls are throttled. The same call may work later."""
+    """There was no answer, a 5xx, or the calls are throttled. The same call may work later, and may be done already.
+
+    `wait` is how many seconds the edge asks to wait before the next call, if it says so.
+    """
+
+    def __init__(self, message: str, remedy: str = "", *, wait: float | None = None) -> None:
+        super().__init__(message, remedy)
+        self.wait = wait
+
+
+class EdgeNotDone(EdgeUnavailable):
+    """The edge's API was not reached, or it refused for now. Nothing was done."""
 
 
 class ActiveChanged(EdgeError):

@@ -12,7 +12,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 SURROGATE_KEY = r"[\x21-\x7e]{1,1024}"
 """What can be one: keys are separated by spaces, and have at most 1 KB (Fastly: reference/vcl/…/constraints)."""
+
+Mechanism = Literal["vcl", "settings"]
+"""What carries the grace: the policy, or the service's own stale-if-error."""
 
 _PREFIX = "EDGEGUARD_"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -109,7 +112,7 @@ class EdgeSettings(Table):
     health_url: str
     api_url: str = "https://api.fastly.com"
     token_file: Path | None = None
-    mechanism: Literal["vcl", "settings"] = "vcl"
+    mechanism: Mechanism = "vcl"
     dictionary: str = Field(default="edgeguard", pattern=r"^[a-z][a-z0-9_]*$")
     status_name: str = Field(default="edgeguard-status", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     base_grace: WholeSeconds = 3600
@@ -132,6 +135,10 @@ class EdgeSettings(Table):
         if self.url and not re.fullmatch(r"https?://[^/?#]+/?", self.url):
             raise ValueError(f"url: {self.url!r} is more than a site's address; write https://www.example.com")
         return self
+
+    def address(self, page: str) -> str:
+        """The whole address of a page that is named by its path; one that is whole already stays as it is."""
+        return urljoin(self.url, page)
 
 
 class ClaimSettings(Table):

@@ -217,6 +217,17 @@ def test_the_stand_in_shares_no_code_with_what_it_stands_against() -> None:
     ] == []
 
 
+def test_only_the_composition_root_knows_fastly() -> None:
+    """Everybody else knows the Protocol of an edge."""
+    knowing = [
+        module
+        for module in MODULES
+        if not within(module, "edgeguard.edge") and any(within(name, "edgeguard.edge.fastly") for name in ours(module))
+    ]
+
+    assert knowing == ["edgeguard.environment"]
+
+
 @pytest.mark.parametrize("foreign", BORDERS)
 def test_each_foreign_thing_has_one_border(foreign: str) -> None:
     touching = {module for module in MODULES if any(within(name, foreign) for name in imports(module))}
@@ -239,6 +250,19 @@ def test_the_command_line_starts_light() -> None:
     question = (
         "import sys; from edgeguard.cli.app import import_families; import_families();"
         f"print(*(name for name in {HEAVY} if name in sys.modules and name != 'typer'))"
+    )
+    answer = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True)
+
+    assert answer.stdout.strip() == ""
+
+
+def test_an_edge_without_a_token_imports_no_api() -> None:
+    """The health check runs each minute, and only looks."""
+    api = ("edgeguard.edge.fastly.api", "edgeguard.edge.fastly.service", "fastly", "urllib3", "httpx")
+    question = (
+        "import sys, edgeguard.monitor.check, edgeguard.environment as e, edgeguard.settings as s;"
+        "e.visible_edge(s.EdgeSettings(service='s', url='http://h', health_url='http://h/'), None).asking;"
+        f"print(*(name for name in {api} if name in sys.modules))"
     )
     answer = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True)
 

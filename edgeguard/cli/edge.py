@@ -82,8 +82,8 @@ def remove(
         )
     _show(done, options)
     _done(environment, done, findings, options, otherwise="there is nothing of the policy to remove")
-    if environment.settings.edge.mechanism == "settings" and not options.as_json:
-        print_text("the service's own stale-if-error stays as it is: what it was before is not known", err=True)
+    if environment.edge.left_by_remove and not options.as_json:
+        print_text(environment.edge.left_by_remove, err=True)
 
 
 def _open(name: str, options: Options, accept: list[str] | None = None) -> tuple[EdgeSide, Cluster | None]:
@@ -125,7 +125,7 @@ def _done(
     if not options.as_json:
         for text in (*(f"{each['name']}: {each['text']}" for each in found), *policy.notes):
             print_text(f"  ! {text}", err=True)
-    options.answer(content, active(content, otherwise))
+    options.answer(content, active(content, environment.edge.in_words(policy), otherwise))
 
 
 def _content(environment: EdgeSide, policy: Policy) -> dict[str, Any]:

@@ -37,9 +37,9 @@ def _version(wanted: bool) -> None:
 def _surrogate_keys(keys: list[str] | None) -> list[str] | None:
     """Refuse now, before anything is done, a text that can't be a key."""
     if keys:
-        from edgeguard.edge.fastly.purges import batches
+        from edgeguard.edge.purging import check_keys
 
-        list(batches(keys))
+        check_keys(keys)
     return keys
 
 

@@ -52,13 +52,11 @@ def probe(
         raise UsageError(f"--json and --format {how} are two answers", "Give one of them.")
     limits = _limits(warning, critical, timeout)
     from edgeguard.environment import config_folder
+    from edgeguard.monitor.check import check
     from edgeguard.monitor.formats import FORMATS
-    from edgeguard.monitor.judge import judge
-    from edgeguard.monitor.look import look
     from edgeguard.settings import load_edge_only
 
-    settings = load_edge_only(name, config_folder(options.config))
-    health = judge(name, settings, look(settings, timeout=limits.timeout), limits)
+    health = check(name, load_edge_only(name, config_folder(options.config)), limits)
     raise typer.Exit(health.code if _write(FORMATS[Format.json if options.as_json else how](health)) else UNKNOWN)
 
 

@@ -104,8 +104,9 @@ def attempt(
 
 def _grace(environment: Environment) -> dict[str, Any]:
     """The grace that is in force whether or not anything is claimed, in seconds."""
-    edge = environment.settings.edge
-    return {"base": edge.base_grace} if edge.mechanism == "vcl" else {"base": edge.ceiling, "mechanism": edge.mechanism}
+    edge = environment.edge
+    unclaimed = {} if edge.claims else {"mechanism": environment.settings.edge.mechanism}
+    return {"base": edge.base, **unclaimed}
 
 
 def _in_short(log: Log, failure: EdgeguardError | None, **named: str) -> Ended:

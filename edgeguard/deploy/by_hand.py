@@ -33,7 +33,7 @@ def close(environment: Environment, *, lasting: int, reason: str, say: Callable[
         Locked: somebody is at work, or the cluster is closed already.
         EdgeError, NotConfirmed: the grace could not be claimed; nothing was closed.
     """
-    if claims.possible(environment):
+    if environment.edge.claims:
         edge = environment.settings.edge
         claims.within_limits(environment, lasting, min(edge.ceiling, edge.base_grace + lasting))
     until = time.time() + lasting

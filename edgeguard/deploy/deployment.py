@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgeguard.cluster.host import images
 from edgeguard.cluster.record import Phase, Unfinished
 from edgeguard.errors import ClusterError
-from edgeguard.grace import claims
 from edgeguard.grace.deploy_claim import DeployClaim, NoClaim
 from edgeguard.machine.renewal import Renewal
 
@@ -128,7 +127,7 @@ class Deployment:
     @property
     def claims(self) -> bool:
         """Whether this deploy makes a claim of its own, which the edge can confirm."""
-        return self.guarded and claims.possible(self.environment)
+        return self.guarded and self.environment.edge.claims
 
     @cached_property
     def claim(self) -> DeployClaim | NoClaim:

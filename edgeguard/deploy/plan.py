@@ -1,4 +1,4 @@
-"""A deploy's phases and the acts in each, in the words of the driver and of the edge's API. Nothing is done."""
+"""A deploy's phases and the acts in each, in the words of the driver and of the edge. Nothing is done."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.deploy import deploy, report, steps
 from edgeguard.doctor import readiness
 from edgeguard.edge.claim import DEPLOY_SLOTS
-from edgeguard.edge.fastly.policy import GROUPS
-from edgeguard.edge.fastly.purges import batches
 from edgeguard.grace.confirm import ANSWERS
 from edgeguard.machine.signals import Stop
 from edgeguard.purge import listed
-from edgeguard.purge.run import SLICE
 from edgeguard.times import short
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from edgeguard.deploy.journal import Entry
     from edgeguard.environment import Environment
+    from edgeguard.settings import ClaimSettings, EdgeSettings
 
 
 def plan(
@@ -49,8 +47,9 @@ def plan(
 def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
     environment, settings = deployment.environment, deployment.environment.settings
     edge, claim = settings.edge, settings.claim
-    items = f"PATCH {edge.api_url}/service/{edge.service}/dictionary/<{edge.dictionary}>/items"
-    grace = min(edge.ceiling, edge.base_grace + claim.duration)
+    said = environment.edge.explain(phase, slot=slot, claim=claim)
+    if phase == "purge":
+        return [*_purge(deployment, said)]
     own: dict[str, list[str]] = {
         "build": [f"release {short(deployment.target.release)} of {deployment.ref or settings.application.branch}"],
         "lock": [
@@ -60,33 +59,30 @@ def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
         "preflight": [
             "read the servers' state",
             "compare the image that serves with the day it was built",
-            f"GET the active version of {edge.service}, and the token's scopes",
+            *said,
             f"GET {edge.health_url}",
             *(f"GET {url}, for its runway" for url in readiness.spread(readiness.urls(settings), readiness.QUICK)),
         ],
-        "claim": [
-            f"{items}: {slot} = now+{claim.duration}:{grace}:now+{claim.hold}",
-            f"wait {edge.propagation:.0f} s, and for {ANSWERS} answers of {edge.url}/{edge.status_name} that show it",
-            f"renew it every {claim.hold / 3:.0f} s until the cluster is open",
-        ],
+        "claim": [*said, *(_confirmed(edge, claim) if environment.edge.claims else ())],
         "healthy": [f"GET {edge.health_url}?edgeguard=<random>, {edge.healthy_rounds} good answers in a row"],
-        "purge": _purge(deployment),
-        "release": [f"{items}: {' and '.join(DEPLOY_SLOTS)} = free, but for a pipeline's claim"],
+        "release": [*said],
     }
-    if edge.mechanism == "settings" and phase in ("claim", "release"):
-        covers = f"the service's own stale-if-error covers {edge.ceiling} s; no claim is written, nothing is confirmed"
-        return [covers] if phase == "claim" else []
-    if phase == "open" and edge.mechanism == "vcl":
-        return [*environment.cluster.explain(phase, deployment.target), f"{items}: {slot} without its hold"]
-    return own[phase] if phase in own else list(environment.cluster.explain(phase, deployment.target))
+    return own[phase] if phase in own else [*environment.cluster.explain(phase, deployment.target), *said]
 
 
-def _purge(deployment: steps.Deployment) -> list[str]:
-    """Why, and by which calls."""
-    settings, wanted = deployment.environment.settings, steps.wanted(deployment)
-    call = f"POST {settings.edge.api_url}/service/{settings.edge.service}/purge, softly:"
-    acts = [f"{call} {listed(keys)}" for keys in batches(wanted.keys)]
-    if wanted.groups:
-        calls, pace = len(GROUPS) // SLICE, settings.purge.pace
-        acts.append(f"{call} {SLICE} groups, {calls} times, {pace:g} s apart; slower while the origin is")
-    return [*wanted.reasons, *acts]
+def _confirmed(edge: EdgeSettings, claim: ClaimSettings) -> Iterator[str]:
+    """What follows the write of a claim."""
+    shows = edge.address(f"/{edge.status_name}")
+    yield f"wait {edge.propagation:.0f} s, and for {ANSWERS} answers of {shows} that show it"
+    yield f"renew it every {claim.hold / 3:.0f} s until the cluster is open"
+
+
+def _purge(deployment: steps.Deployment, calls: Sequence[str]) -> Iterator[str]:
+    """The reasons, then each purge by one of the edge's `calls`."""
+    edge, wanted = deployment.environment.edge, steps.wanted(deployment)
+    yield from wanted.reasons
+    for call in calls:
+        yield from (f"{call}: {listed(keys)}" for keys in edge.batches(wanted.keys))
+        if wanted.groups:
+            groups, pace = len(edge.slices[0]), deployment.environment.settings.purge.pace
+            yield f"{call}: {groups} groups, {len(edge.slices)} times, {pace:g} s apart; slower while the origin is"

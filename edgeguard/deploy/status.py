@@ -73,12 +73,9 @@ def _runway(environment: Environment) -> float | None:
     """For how many seconds the edge could serve the pages of visitors.anonymous alone, judged as `probe` does."""
     # Only when something is unfinished or closed:
     from edgeguard.monitor import Limits  # noqa: PLC0415
-    from edgeguard.monitor.judge import judge  # noqa: PLC0415
-    from edgeguard.monitor.look import look  # noqa: PLC0415
+    from edgeguard.monitor.check import check  # noqa: PLC0415
 
-    settings = environment.settings
-    limits = Limits(None, None, _PATIENCE)
-    return judge(environment.name, settings, look(settings, timeout=_PATIENCE), limits).runway
+    return check(environment.name, environment.settings, Limits(None, None, _PATIENCE)).runway
 
 
 def text(found: Status) -> str:

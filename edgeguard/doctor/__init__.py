@@ -1,7 +1,7 @@
 """Would an anonymous visitor notice a deploy now? Every reason why, with its evidence and what to do about it.
 
-Reads only, but for the pages: to ask for a page is to have the edge fetch it where it has none. What can't be looked at
-(a token that may only read, or less; a cluster that doesn't answer) is a finding of its own, and the rest goes on.
+It only reads. But to ask for a page is to have the edge fetch it, where the edge has no copy. A part that can't be read
+(the token may not read it, the cluster doesn't answer) is a finding of its own, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin
 
 from edgeguard.cluster.lock import SharedRecord
 from edgeguard.doctor import readiness
 from edgeguard.edge.claim import DEPLOY_SLOTS, SUPPORT_SLOTS, live, parse_all
-from edgeguard.edge.fastly import conflicts, policy
+from edgeguard.edge.clock import Clock
 from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
 from edgeguard.findings import Finding
 from edgeguard.site import sitemap
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edgeguard.cluster import Cluster
-    from edgeguard.edge import Policy, Status
+    from edgeguard.edge import Edge, Policy, Status
     from edgeguard.environment import EdgeSide
     from edgeguard.site.pages import Page, Yardstick
 
@@ -75,14 +74,14 @@ def examine(
     `doctor.rate`, and each waits for as long as the one before it took, so that a slow origin is asked less.
     """
     found: list[Finding] = []
-    claims = environment.settings.edge.mechanism == "vcl"
-    answers, trouble = _status_answers(environment) if claims else ([], "")
-    ahead = answers[-1].now - time.time() if answers else 0.0
+    edge, clock = environment.edge, Clock()
+    answers, trouble = _status_answers(edge, clock) if edge.claims else ([], "")
+    ahead = clock.ahead
     expected, known_from = readiness.expected_closure(environment, readiness.history(environment, cluster))
     installed, about = _service(environment, cluster, expected, now=time.time() + ahead)
     found += about
-    if claims and installed != NONE:
-        found += _nodes(answers, trouble, installed or policy.revision(environment.settings.edge))
+    if edge.claims and installed != NONE:
+        found += _nodes(answers, trouble, installed or edge.revision)
     found += _token(environment)
     shown = parse_all(answers[-1].slots) if answers else ()
     measure = readiness.yardstick(environment, expected, claims=shown, now=time.time() + ahead)
@@ -93,7 +92,7 @@ def examine(
     def pause(took: float) -> None:
         sleep(max(1 / rate, took))
 
-    looked = list(readiness.look(names, environment.settings, measure, warm=warm, ahead=ahead, pause=pause))
+    looked = list(readiness.look(names, environment, measure, warm=warm, ahead=ahead, pause=pause))
     pages = tuple(page for page, _ in looked)
     found += [finding for _, about in looked for finding in about]
     found += _coverage(pages, measure)
@@ -104,12 +103,12 @@ def examine(
 # -- the service, as its API and its nodes have it ---------------------------------------------------------------
 
 
-def _status_answers(environment: EdgeSide) -> tuple[list[Status], str]:
-    """What the nodes say, and what went wrong where one didn't answer."""
+def _status_answers(edge: Edge, clock: Clock) -> tuple[list[Status], str]:
+    """The nodes' answers, from which the clock learns, and the error of the one that didn't answer."""
     answers: list[Status] = []
     for _ in range(STATUS_ANSWERS):
         try:
-            answers.append(environment.edge.status())
+            answers.append(clock.ask(edge))
         except EdgeError as exc:
             return answers, exc.message
     return answers, ""
@@ -118,21 +117,21 @@ def _status_answers(environment: EdgeSide) -> tuple[list[Status], str]:
 def _service(
     environment: EdgeSide, cluster: Cluster | None, closure: float, *, now: float
 ) -> tuple[str | None, list[Finding]]:
-    """What the API tells; and the revision of the policy that is installed (NONE: none; None: it can't be told).
+    """The revision of the installed policy (NONE: none; None: it can't be told), and findings from the API.
     `closure` is how long one is expected to last; `now` is the edge's clock: by it claims end."""
     found: list[Finding] = []
     revision: str | None = None
     try:
         version = environment.edge.active_version()
-        found += conflicts.find(version, environment.settings.edge)
-        if version.kind != "vcl":
+        found += version.conflicts()
+        if not version.fit:
             return NONE, found
         installed = environment.edge.policy()
         revision = installed.revision or NONE
         found.append(_policy(installed))
         if revision != NONE:
             found += readiness.health_checks_of(environment, version, closure)
-        if revision != NONE and environment.settings.edge.mechanism == "vcl":
+        if revision != NONE and environment.edge.claims:
             found += _claims(environment, cluster, environment.edge.items(), now)
     except EdgeError as exc:
         text = f"Fastly's API doesn't tell all that is needed: {exc.message}"
@@ -223,9 +222,8 @@ def _names(environment: EdgeSide) -> tuple[tuple[str, ...], tuple[Finding, ...]]
     unread: tuple[Finding, ...] = ()
     if settings.doctor.sitemap is not None:
         try:
-            others = sitemap.pages(
-                urljoin(settings.edge.url, settings.doctor.sitemap), timeout=settings.visitors.timeout
-            )
+            url = settings.edge.address(settings.doctor.sitemap)
+            others = sitemap.pages(url, timeout=settings.visitors.timeout)
         except OriginsUnhealthy as exc:
             unread, others = (Finding("sitemap-unknown", "warning", exc.message, exc.remedy),), ()
         more = [name for name in others if name not in named]

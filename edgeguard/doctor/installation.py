@@ -1,18 +1,16 @@
-"""The policy put into a service, or taken out of it: looked at first, refused where it would do harm, then done."""
+"""Put the policy into a service, or take it out: look first, refuse where it would do harm, then do it."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster.lock import SharedRecord
 from edgeguard.doctor import readiness
+from edgeguard.edge import CONFLICTS, SHORTENS
 from edgeguard.edge.claim import DEPLOY_SLOTS, live, parse_all
-from edgeguard.edge.fastly import conflicts, policy
+from edgeguard.edge.clock import edge_clock
 from edgeguard.errors import ActiveChanged, ClusterError, OriginsUnhealthy, Refused
 from edgeguard.findings import Finding
-from edgeguard.grace.confirm import clock_difference
 from edgeguard.machine.who import this_holder
 from edgeguard.site.asking import ask
 
@@ -22,10 +20,9 @@ if TYPE_CHECKING:
     from edgeguard.cluster import Cluster
     from edgeguard.edge import ActiveVersion, Policy
     from edgeguard.environment import EdgeSide
-    from edgeguard.settings import EdgeSettings
 
-ACCEPTABLE = (*conflicts.ACCEPTABLE, "deploy-under-way", "claims-in-force")
-"""Refusals that a person may pass over by name."""
+ACCEPTABLE = (*CONFLICTS, SHORTENS, "deploy-under-way", "claims-in-force")
+"""Refusals that a person may accept by name."""
 ATTEMPTS = 3
 """How often to start over when somebody else activates another version meanwhile."""
 SAMPLES = 20
@@ -92,8 +89,8 @@ def remove(
 def against_installing(environment: EdgeSide, cluster: Cluster | None) -> Iterator[Finding]:
     """Everything that speaks against installing now."""
     active = environment.edge.active_version()
-    yield from conflicts.find(active, environment.settings.edge)
-    if active.kind == "vcl":
+    yield from active.conflicts()
+    if active.fit:
         yield from _shortened(environment, active)
         yield from _promises(environment)
         yield from _at_work(environment, active, cluster, claims=False)
@@ -116,18 +113,17 @@ def _refuse(findings: Sequence[Finding], accept: Collection[str]) -> None:
 
 
 def _promises(environment: EdgeSide) -> Iterator[Finding]:
-    """What the origin promises now, for the pages that the environment's file names; asked through the edge, which
-    shows Surrogate-Control only to who sends Fastly-Debug (Fastly: reference/http/http-headers/Surrogate-Control)."""
-    settings = environment.settings
+    """Ask for the pages that the environment's file names: their origin may promise them more than they would keep."""
+    edge, settings = environment.edge, environment.settings
     pages = readiness.urls(settings) or (settings.edge.url,)
     for url in readiness.spread(pages, SAMPLES):
         try:
-            answer = ask(url, headers={"Fastly-Debug": "1"}, timeout=TIMEOUT)
+            answer = ask(url, headers=edge.asking, timeout=TIMEOUT)
         except OriginsUnhealthy as exc:
             text = f"what is promised for {url} now can't be told: {exc.message}"
             yield Finding("not-sampled", "note", text, "", url)
             continue
-        if found := conflicts.shortened(url, answer.headers, settings.edge):
+        if found := edge.shortened(url, answer.headers):
             yield found
 
 
@@ -139,10 +135,10 @@ def _at_work(
     if cluster is not None:
         yield from _on_the_servers(environment.name, cluster)
     wanted = environment.settings.edge
-    was = _installed(active, wanted)
-    if was.dictionary not in {row["name"] for row in active.dictionaries}:
+    was = active.granted()
+    if was.dictionary is None:
         return
-    now = time.time() + (clock_difference(environment.edge) or 0.0)
+    now = edge_clock(environment.edge)()
     items = environment.edge.items(was.dictionary)
     for claim in live(parse_all(items), now=now, ceiling=was.ceiling):
         text = f"the claim in {claim.slot} is in force for another {claim.until - int(now)} s"
@@ -154,33 +150,14 @@ def _at_work(
             yield Finding("claims-in-force", "critical", text, "Wait until it ends, or `edgeguard grace release` it.")
 
 
-@dataclass(frozen=True)
-class _Literals:
-    """Of the policy that is installed."""
-
-    dictionary: str
-    status_name: str
-    base_grace: int
-    ceiling: int
-
-
-def _installed(active: ActiveVersion, wanted: EdgeSettings) -> _Literals:
-    """As these settings have it, where there is no policy, or none that this edgeguard can read."""
-    try:
-        return _Literals(**policy.literals_in({str(row["name"]): str(row["content"]) for row in active.snippets}))  # type: ignore[arg-type]  # each of its own type
-    except ValueError:
-        return _Literals(wanted.dictionary, wanted.status_name, wanted.base_grace, wanted.ceiling)
-
-
 def _shortened(environment: EdgeSide, active: ActiveVersion) -> Iterator[Finding]:
-    """What the installed policy grants, and the one of these settings would not."""
-    wanted = environment.settings.edge
-    was = _installed(active, wanted)
-    if was.base_grace > wanted.base_grace or was.ceiling > wanted.ceiling:
+    """Find that the installed policy grants more than the one of these settings would."""
+    wanted, was = environment.settings.edge, active.granted()
+    if was.base > wanted.base_grace or was.ceiling > wanted.ceiling:
         yield Finding(
             "shortens",
             "critical",
-            f"the policy in the service has a base grace of {was.base_grace} s and a ceiling of {was.ceiling} s; these "
+            f"the policy in the service has a base grace of {was.base} s and a ceiling of {was.ceiling} s; these "
             f"settings have {wanted.base_grace} s and {wanted.ceiling} s",
             "Raise edge.base_grace and edge.ceiling, if that was not meant.",
         )

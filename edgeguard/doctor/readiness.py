@@ -1,15 +1,15 @@
-"""What `doctor` and preflight look at alike: the token, and the pages that anonymous visitors ask for."""
+"""The part that `doctor` and preflight share: the service, the token, and the pages that anonymous visitors ask for."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from edgeguard.cluster.lock import SharedRecord
+from edgeguard.edge import CONFLICTS
 from edgeguard.edge.claim import live
-from edgeguard.edge.fastly import conflicts, health_checks, token
 from edgeguard.errors import ClusterError
 from edgeguard.settings import ClusterSettings
 from edgeguard.site import pages, revalidation
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgeguard.settings import EdgeOnlySettings
     from edgeguard.site.pages import Page, Yardstick
 
-OF_SERVICE = (*(name for name in conflicts.ACCEPTABLE if name != "shortens"), "backend-stays-sick")
+OF_SERVICE = (*CONFLICTS, "backend-stays-sick")
 """Findings about the service with which a deploy does not begin where they are critical."""
 REFUSED = (
     *("page-error", "not-kept", "set-cookie", "private", "no-store", "no-ttl", "passed", "vary", "short-runway"),
@@ -66,22 +66,17 @@ def history(environment: EdgeSide, cluster: Cluster | None) -> tuple[Ended, ...]
 
 def yardstick(environment: EdgeSide, closure: float, *, claims: Iterable[Claim] = (), now: float = 0.0) -> Yardstick:
     """`closure`: for how long it has to last; `claims` are in force `now` (the edge's clock), where that is known."""
-    edge, claim = environment.settings.edge, environment.settings.claim
-    if edge.mechanism == "settings":  # always in force, and nothing can be claimed beyond it
-        return pages.Yardstick(edge.ceiling, edge.ceiling, edge.ceiling, closure)
-    alive = live(claims, now=now, ceiling=edge.ceiling)
+    base, ceiling = environment.edge.base, environment.settings.edge.ceiling
+    alive = live(claims, now=now, ceiling=ceiling)
     lasting = [each.grace for each in alive if each.until > now + closure]
-    claimed = min(edge.ceiling, max(edge.base_grace + claim.duration, *lasting, 0))
-    return pages.Yardstick(edge.base_grace, edge.ceiling, claimed, closure, alive, now)
+    claimed = min(ceiling, max(base + environment.settings.claim.duration, *lasting, 0))
+    return pages.Yardstick(base, ceiling, claimed, closure, alive, now)
 
 
 def urls(settings: EdgeOnlySettings) -> tuple[str, ...]:
     """The pages that the settings name, as whole URLs, each once."""
-    return tuple(
-        dict.fromkeys(
-            urljoin(settings.edge.url, page) for page in (*settings.visitors.anonymous, *settings.doctor.urls)
-        )
-    )
+    named = (*settings.visitors.anonymous, *settings.doctor.urls)
+    return tuple(dict.fromkeys(settings.edge.address(page) for page in named))
 
 
 def spread(names: Sequence[str], most: int) -> tuple[str, ...]:
@@ -93,7 +88,7 @@ def spread(names: Sequence[str], most: int) -> tuple[str, ...]:
 
 def look(
     names: Sequence[str],
-    settings: EdgeOnlySettings,
+    environment: EdgeSide,
     measure: Yardstick,
     *,
     warm: bool = False,
@@ -104,14 +99,16 @@ def look(
 
     With `warm` a page that was cold is looked at once more: to ask for it was to have it fetched.
     """
-    origin, timeout = _origin(settings), settings.visitors.timeout
+    edge, origin, timeout = environment.edge, _origin(environment.settings), environment.settings.visitors.timeout
     for url in names:
-        page = pages.look(url, settings.edge, measure, timeout=timeout, ahead=ahead, pause=pause)
+        page = pages.look(url, edge, measure, timeout=timeout, ahead=ahead, pause=pause)
         if warm and page.why == "cold":
-            page = pages.look(url, settings.edge, measure, timeout=timeout, ahead=ahead, pause=pause)
+            page = pages.look(url, edge, measure, timeout=timeout, ahead=ahead, pause=pause)
         found: tuple[Finding, ...] = ()
         if page.cached and page.answer is not None:
-            found = revalidation.examine(url, page.answer.headers, origin, needed=measure.closure, timeout=timeout)
+            found = revalidation.examine(
+                url, page.answer.headers, edge, origin, needed=measure.closure, timeout=timeout
+            )
         cause = next((each for each in found if each.name == "revalidates"), None)
         if cause and page.why == "short-runway":  # it has been renewed so; to purge it would not help for long
             page = replace(page, why=cause.name, finding=cause)
@@ -125,24 +122,23 @@ def before_a_deploy(environment: EdgeSide, cluster: Cluster) -> Iterator[Finding
     settings = environment.settings
     closure, _ = expected_closure(environment, history(environment, cluster))
     version = environment.edge.active_version()
-    yield from conflicts.find(version, settings.edge)
+    yield from version.conflicts()
     yield from health_checks_of(environment, version, closure)
     yield from token_findings(environment, lasting=settings.claim.duration)
-    for _, found in look(spread(urls(settings), QUICK), settings, yardstick(environment, closure)):
+    for _, found in look(spread(urls(settings), QUICK), environment, yardstick(environment, closure)):
         yield from found
 
 
 def health_checks_of(environment: EdgeSide, version: ActiveVersion, closure: float) -> tuple[Finding, ...]:
-    """What the service's own health checks would make of the closure."""
+    """Findings on the service's own health checks, which may see the closure."""
     settings = environment.settings
     green_path = settings.cluster.edge_check_path if settings.cluster else None
-    return health_checks.find(version, closure=closure, green_path=green_path, patience=settings.edge.healthy_timeout)
+    return version.health_checks(closure=closure, green_path=green_path, patience=settings.edge.healthy_timeout)
 
 
 def token_findings(environment: EdgeSide, *, lasting: float) -> tuple[Finding, ...]:
     """Whether the token will do for `lasting` more seconds. Raises EdgeError where that can't be asked."""
-    service = environment.settings.edge.service
-    return token.find(environment.edge.token(), service=service, now=time.time(), lasting=lasting)
+    return environment.edge.token_findings(now=time.time(), lasting=lasting)
 
 
 def _origin(settings: EdgeOnlySettings) -> str | None:

@@ -1,4 +1,4 @@
-"""Claims on the grace, as pure data: what a slot says, and what is in force at a moment.
+"""Claims on the grace, as pure data: the value of a slot, and the grace that is in force at a moment.
 
 All times are Unix seconds, all durations seconds. There is no compare-and-set on an edge dictionary, so each claim
 has a slot of its own and the grace in force is a maximum: the order in which writes arrive can't matter.
@@ -18,14 +18,14 @@ DEPLOY_SLOTS = ("deploy0", "deploy1")
 SUPPORT_SLOTS = tuple(f"support{n}" for n in range(1, 9))
 SLOTS = DEPLOY_SLOTS + SUPPORT_SLOTS
 FREE = "0:0"
-"""What a released slot holds. Deleting the item instead would answer 404 the second time."""
+"""The value of a released slot. Deleting the item instead would answer 404 the second time."""
 
 HOOK, KEPT = "h", "k"
-"""What the nonce of a claim begins with that a pipeline's hook has made, and a hook may give back; and of one that was
-kept when that deploy had failed, so that the next one may take it over."""
+"""The first letters of nonces. HOOK: a pipeline's hook has made the claim, and a hook may give it back. KEPT: the claim
+was kept when that deploy had failed, and the next one may take it over."""
 DAY = 86_400
 LONGEST_HOLD = 3600
-"""Seconds. One that would last longer is a mistake and counts for nothing: nobody would ask the origin for so long."""
+"""Seconds. A longer hold is a mistake and counts for nothing: nobody would ask the origin for so long."""
 _VALUE = re.compile(r"([0-9]{10}):([0-9]{1,7})(?::([0-9]{10}))?:([a-z0-9]{4,12})")
 
 
@@ -44,7 +44,7 @@ class Claim:
     hold_until: int = 0
 
     def value(self) -> str:
-        """The dictionary item's value, in the form that the policy parses (edge/policy/init.vcl)."""
+        """The dictionary item's value, in the form that the policy parses (edge/fastly/policy/init.vcl)."""
         hold = f":{self.hold_until:010d}" if self.slot in DEPLOY_SLOTS else ""
         return f"{self.until:010d}:{self.grace}{hold}:{self.nonce}"
 
@@ -78,7 +78,7 @@ def parse_all(items: Mapping[str, str]) -> tuple[Claim, ...]:
 
 
 def live(claims: Iterable[Claim], *, now: float, ceiling: int) -> tuple[Claim, ...]:
-    """Those in force at `now`. One that would last beyond ceiling + 1 day is a mistake and counts for nothing."""
+    """The claims in force at `now`. A claim that would last beyond ceiling + 1 day is a mistake, and is left out."""
     return tuple(claim for claim in claims if now < claim.until < now + ceiling + DAY)
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge.claim import FREE, Claim, live, new_nonce, parse, parse_all
+from edgeguard.edge.clock import edge_clock
 from edgeguard.errors import EdgeError, Locked, UsageError
 from edgeguard.grace import audit
-from edgeguard.grace.confirm import Confirmed, confirm, edge_clock
+from edgeguard.grace.confirm import Confirmed, confirm
 from edgeguard.times import rfc3339
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Seen:
-    """The dictionary's items, and the edge's clock (this machine's, where the edge did not answer)."""
+    """The dictionary's items, and the edge's clock (see edge_clock)."""
 
     items: Mapping[str, str]
     clock: Callable[[], float]
@@ -112,21 +113,6 @@ def no_shorter(claim: Claim, *, than: Claim | None) -> Claim:
     return replace(claim, until=max(claim.until, than.until), grace=max(claim.grace, than.grace))
 
 
-def possible(environment: EdgeSide) -> bool:
-    """Whether this environment's edge takes claims at all."""
-    return environment.settings.edge.mechanism == "vcl"
-
-
-def _refuse_without_claims(environment: EdgeSide) -> None:
-    if not possible(environment):
-        raise UsageError(
-            "there are no claims where edge.mechanism is settings: the service's own stale-if-error is "
-            f"{environment.settings.edge.ceiling} s for every page, always, and to raise it reaches no page that is "
-            "cached already",
-            'Claims need the policy in the service: mechanism = "vcl", then edgeguard edge install.',
-        )
-
-
 def look(environment: EdgeSide) -> Seen:
     """The claims of now, by one status question and one reading of the dictionary.
 
@@ -134,7 +120,7 @@ def look(environment: EdgeSide) -> Seen:
         UsageError: there can be no claims here.
         EdgeError: see Edge.items.
     """
-    _refuse_without_claims(environment)
+    environment.edge.require_claims()
     clock = edge_clock(environment.edge)
     return Seen(environment.edge.items(), clock)
 
@@ -145,7 +131,7 @@ def within_limits(environment: EdgeSide, lasting: int, stale: int) -> None:
     Raises:
         UsageError: with the most that can be asked for.
     """
-    _refuse_without_claims(environment)
+    environment.edge.require_claims()
     settings = environment.settings.edge
     if not 0 < stale <= settings.ceiling:
         most = settings.ceiling - settings.base_grace

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgeguard.edge.clock import Clock
 from edgeguard.errors import EdgeUnavailable, NotConfirmed
 
 if TYPE_CHECKING:
@@ -29,29 +30,6 @@ class Confirmed:
     seconds: float
     nodes: tuple[str, ...]
     clock_difference: float
-
-
-def clock_difference(edge: Edge) -> float | None:
-    """How far the edge's clock is ahead of this machine's, in seconds, to within a second or so; None: no answer.
-
-    A claim's end is judged by the edge's clock, so it has to be said in that clock's time. One status question.
-    """
-    asked = time.time()
-    seen = _ask(edge)
-    return None if isinstance(seen, str) else (seen.now + seen.now + 1 - asked - time.time()) / 2
-
-
-def edge_clock(edge: Edge) -> Callable[[], float]:
-    """The edge's time from now on (Unix time), whatever becomes of this machine's wall clock meanwhile: one that jumps
-    must not end a claim, or let it last for days. One status question; where it isn't answered, the clocks agree."""
-    ahead, began = clock_difference(edge) or 0.0, _steady()
-    at = time.time() + ahead
-    return lambda: at + _steady() - began
-
-
-def _steady() -> float:
-    """Seconds on a clock that nobody sets; where there is one that goes on while the machine sleeps, on that."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def confirm(
@@ -79,15 +57,12 @@ def confirm(
     pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, propagation / 20))
     in_a_row = 0
     nodes: set[str] = set()
-    earliest, latest = float("-inf"), float("inf")
+    edges = Clock(wall)
     while True:
-        asked = wall()
-        seen = _ask(edge)
+        seen = _ask(edge, edges)
         if isinstance(seen, str):
             wrong = seen
         else:
-            # The node tells whole seconds, so its clock was in [now, now + 1) at some moment of the exchange.
-            earliest, latest = max(earliest, seen.now - wall()), min(latest, seen.now + 1 - asked)
             nodes.add(seen.node)
             see(seen)
             wrong = _difference(expected, seen)
@@ -99,7 +74,7 @@ def confirm(
         in_a_row = 0 if wrong else in_a_row + 1
         passed = clock() - began
         if in_a_row >= ANSWERS and passed >= propagation:
-            return Confirmed(passed, tuple(sorted(nodes)), (earliest + latest) / 2)
+            return Confirmed(passed, tuple(sorted(nodes)), edges.ahead)
         if passed >= timeout:
             wrong = (
                 wrong or f"only {in_a_row} answers in a row showed it, and {passed:.1f} s had passed since the write"
@@ -111,10 +86,10 @@ def confirm(
         sleep(pause)
 
 
-def _ask(edge: Edge) -> Status | str:
+def _ask(edge: Edge, clock: Clock) -> Status | str:
     """One answer, or why there is none."""
     try:
-        return edge.status()
+        return clock.ask(edge)
     except EdgeUnavailable as exc:
         return exc.message
 

@@ -254,18 +254,18 @@ class NoClaim:
         Raises:
             EdgeError: it is not; nothing can be confirmed.
         """
-        edge = self._environment.settings.edge
-        if wrong := self._environment.edge.policy().differences:
+        edge, mechanism = self._environment.edge, self._environment.settings.edge.mechanism
+        if wrong := edge.policy().differences:
             raise EdgeError(
                 f"the service's own grace is not as edge.mechanism wants it: {', '.join(wrong)}",
                 f"edgeguard edge install {self._environment.name}, long before anything is closed.",
             )
         self._say(
             "warning",
-            text="no claim is made (edge.mechanism is settings): the edge asks the origin for each page, then serves "
-            f"what it has, at most {edge.ceiling} s past its time; nothing can be confirmed",
+            text=f"no claim is made (edge.mechanism is {mechanism}): the edge asks the origin for each page, then "
+            f"serves what it has, at most {edge.base} s past its time; nothing can be confirmed",
         )
-        return {"mechanism": edge.mechanism, "base": edge.ceiling}
+        return {"mechanism": mechanism, "base": edge.base}
 
     def hold_again(self) -> None:
         """Nothing is held."""

@@ -295,7 +295,8 @@ def _not_looked_at(
 def _purge(environment: EdgeSide, keys: Sequence[str], stop: Stop) -> dict[str, Any]:
     """Purge as a deploy does. What changed is not known here, so no keys are derived."""
     settings = environment.settings
-    wanted = of_deploy(settings, keys, Changes(None, "the deploy was made by other means"))
+    changes = Changes(None, "the deploy was made by other means")
+    wanted = of_deploy(settings.purge, keys, changes, grouped=bool(environment.edge.slices))
     return {
         **Run(environment.edge, settings.purge, settings.edge, sleep=stop.sleep).purge(wanted),
         "reasons": list(wanted.reasons),

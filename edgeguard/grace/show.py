@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge.claim import in_force, live, parse_all
 from edgeguard.errors import EdgeguardError
-from edgeguard.grace import audit, claims
+from edgeguard.grace import audit
 from edgeguard.times import duration, rfc3339
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def grace(environment: EdgeSide, *, now: float, audit_lines: int = 0) -> dict[st
     nothing can be asked, the answer is {"error": …, "remedy": …}; if only the edge does not answer, its part is that.
     `audit` has the newest lines first.
     """
-    if not claims.possible(environment):
+    if not environment.edge.claims:
         return _by_setting(environment)
     settings = environment.settings.edge
     try:
@@ -71,16 +71,16 @@ def _readable(line: dict[str, Any]) -> dict[str, Any]:
 
 def _by_setting(environment: EdgeSide) -> dict[str, Any]:
     """The answer of `grace` where the service's own setting carries it; `in_force` is None if that is not as wanted."""
-    ceiling = environment.settings.edge.ceiling
+    base, ceiling = environment.edge.base, environment.settings.edge.ceiling
     try:
         policy = environment.edge.policy()
     except EdgeguardError as exc:
         return _unknown(exc)
     return {
-        "mechanism": "settings",
-        "base": ceiling,
+        "mechanism": environment.settings.edge.mechanism,
+        "base": base,
         "ceiling": ceiling,
-        "in_force": None if policy.differences else ceiling,
+        "in_force": None if policy.differences else base,
         "hold": False,
         "claims": [],
         "edge": None,  # the edge does not tell its settings
@@ -93,7 +93,7 @@ def text(found: dict[str, Any]) -> str:
     """The answer of `grace`, for people."""
     if "error" in found:
         return f"  grace      unknown: {found['error']}"
-    if found["mechanism"] == "settings":
+    if "differences" in found:
         said = ", ".join(found["differences"]) or f"{duration(found['ceiling'])}, always, by the service's own setting"
         return f"  grace      {said}; no claims are possible, and the edge can't confirm it"
     hold = ", on hold" if found["hold"] else ""

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeguard.edge.clock import edge_clock
 from edgeguard.errors import CleanupUnfinished, EdgeError, EdgeguardError
 from edgeguard.grace import claims, pipeline
-from edgeguard.grace.confirm import edge_clock
 from edgeguard.machine.renewal import Renewal
 from edgeguard.machine.signals import Stop, heeded
 from edgeguard.times import duration, rfc3339

@@ -7,36 +7,34 @@ count, as with claims, so a forgotten closure can't silence a monitor for ever.
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from edgeguard.edge import marks
 from edgeguard.edge.claim import DAY, live, parse_all, runway
-from edgeguard.edge.fastly import policy
 from edgeguard.findings import Finding
 from edgeguard.monitor import Closure, Health, Page
-from edgeguard.times import duration, rfc3339, unix
+from edgeguard.times import duration, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from edgeguard.edge import VisibleEdge
     from edgeguard.findings import Severity
     from edgeguard.monitor import Limits, State
     from edgeguard.monitor.look import Asked, Seen
     from edgeguard.monitor.ranges import Range
-    from edgeguard.settings import EdgeOnlySettings, EdgeSettings
+    from edgeguard.settings import EdgeOnlySettings
 
-_CLOSED = re.compile(r"\s*([^;]*?)\s*;\s*until=(\S+)\s*")
-_MAX_AGE = re.compile(r"(?<![\w-])(s-maxage|max-age)\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
 _UNCOVERED = ("closed", "down", "stale", "held")
 """The findings that the origin doesn't answer, for whatever reason. With one of them, the runway counts."""
 _LONGEST = 60
 """The most characters of a word from somebody else."""
 
 
-def judge(environment: str, settings: EdgeOnlySettings, seen: Seen, limits: Limits) -> Health:
-    """The verdict."""
-    view = _View(settings.edge, seen)
+def judge(environment: str, settings: EdgeOnlySettings, edge: VisibleEdge, seen: Seen, limits: Limits) -> Health:
+    """The verdict. The edge is not asked: it reads what was seen."""
+    view = _View(edge, settings.edge.ceiling, seen)
     pages = tuple(Page(asked, view.runway(asked)) for asked in seen.pages)
     runway = min((page.runway for page in pages if page.runway is not None), default=None)
     found = [_front_door(view), *_pages(view), *_origins(view), _policy(view)]
@@ -62,24 +60,20 @@ def judge(environment: str, settings: EdgeOnlySettings, seen: Seen, limits: Limi
 class _View:
     """The facts by which all answers are judged: the closure that the gate announces, and the claims in force."""
 
-    def __init__(self, edge: EdgeSettings, seen: Seen) -> None:
-        self.edge, self.seen = edge, seen
-        self.expected = policy.revision(edge)
+    def __init__(self, edge: VisibleEdge, ceiling: int, seen: Seen) -> None:
+        self.edge, self.ceiling, self.seen = edge, ceiling, seen
+        self.expected = edge.revision
         told = (self.closed(asked) for asked in (seen.front, *seen.origins, *seen.pages))
         self.closure = next((closure for closure in told if closure is not None), None)
         claims = parse_all(seen.status.slots) if seen.status else ()
-        self.claims = live(claims, now=seen.now, ceiling=edge.ceiling)
+        self.claims = live(claims, now=seen.now, ceiling=ceiling)
 
     def closed(self, asked: Asked) -> Closure | None:
         """The closure that this answer announces. None also where it has no end, or an end that is too far away."""
-        found = _CLOSED.fullmatch(_refusal(asked) or "")
-        if found is None:
+        said = marks.closed_until(_refusal(asked) or "")
+        if said is None or (left := said.until - self.seen.now) > self.ceiling + DAY:
             return None
-        try:
-            left = (until := unix(found[2])) - self.seen.now
-        except (ValueError, OverflowError):
-            return None
-        return None if left > self.edge.ceiling + DAY else Closure(_word(found[1]), until, left)
+        return Closure(_word(said.deploy), said.until, left)
 
     @property
     def excused(self) -> bool:
@@ -89,43 +83,35 @@ class _View:
 
     def runway(self, asked: Asked) -> float | None:
         """The seconds for which the page could be served without an origin; None where that is unknown."""
-        status, report = self.seen.status, asked.report
-        if asked.status >= HTTPStatus.INTERNAL_SERVER_ERROR or (report and not report.hit):
+        status, copy = self.seen.status, asked.copy
+        if asked.status >= HTTPStatus.INTERNAL_SERVER_ERROR or (copy and copy.told and not copy.hit):
             return 0.0  # there is no copy that could be served
-        if self.edge.mechanism == "settings":
-            base: int | None = (
-                self.edge.ceiling
-            )  # every request may use the whole stale-if-error that a page is stored with
-        else:
-            base = None if status is None else status.base
-        if base is None or report is None or report.ttl is None or report.stale_if_error is None:
+        base = self.edge.base if not self.edge.claims else status.base if status else None
+        if base is None or copy is None or copy.ttl is None or copy.stale_if_error is None:
             return None
-        ttl = report.ttl or _expired_ttl(asked)
+        ttl = copy.ttl or self._expired_ttl(asked)
         if ttl is None:
             return None
         return runway(
             self.seen.now + ttl,
-            report.stale_if_error,
+            copy.stale_if_error,
             self.claims,
             base=base,
-            ceiling=self.edge.ceiling,
+            ceiling=self.ceiling,
             now=self.seen.now,
         )
 
+    def _expired_ttl(self, asked: Asked) -> float | None:
+        """The seconds since a copy's TTL ended, as a negative number: the edge shows no TTL below 0. None: unknown.
 
-def _expired_ttl(asked: Asked) -> float | None:
-    """The seconds since a copy's TTL ended, as a negative number: the edge shows no TTL below 0. None: unknown.
-
-    They follow from the page's age, unless the page was purged softly. Then it is younger than its TTL, and no header
-    shows when the purge was.
-    """
-    headers = (asked.header("surrogate-control") or "", asked.header("cache-control") or "")
-    stated = [{name.lower(): int(value) for name, value in _MAX_AGE.findall(header)} for header in headers]
-    lifetime = next((said.get("s-maxage", said.get("max-age")) for said in stated if said), None)
-    age = asked.header("age") or ""
-    if lifetime is None or not age.isdecimal() or int(age) < lifetime:
-        return None
-    return float(lifetime - int(age))
+        They follow from the page's age, unless the page was purged softly. Then it is younger than its TTL, and no
+        header shows when the purge was.
+        """
+        lifetime = self.edge.freshness(asked.answer.headers).lifetime if asked.answer else None
+        age = asked.header("age") or ""
+        if lifetime is None or not age.isdecimal() or int(age) < lifetime:
+            return None
+        return float(lifetime - int(age))
 
 
 def _front_door(view: _View) -> Finding:
@@ -197,7 +183,7 @@ def _origins(view: _View) -> Iterator[Finding]:
 
 def _policy(view: _View) -> Finding:
     status, expected = view.seen.status, view.expected
-    if view.edge.mechanism == "settings":
+    if not view.edge.claims:
         return Finding("policy", "ok", "none: the service's own setting carries the grace", "")
     if status is None:
         remedy = "edgeguard edge diff ENV tells whether the policy is installed."
@@ -240,7 +226,9 @@ def _summary(found: Sequence[Finding], state: State, runway: float | None) -> st
 
 def _refusal(asked: Asked) -> str | None:
     """The header Edgeguard-Closed of a 5xx. In any other answer it has no meaning."""
-    return asked.header("edgeguard-closed") if asked.status >= HTTPStatus.INTERNAL_SERVER_ERROR else None
+    if asked.answer is None or asked.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return None
+    return marks.closed(asked.answer.headers)
 
 
 def _word(text: str) -> str:

@@ -13,19 +13,18 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from edgeguard.edge.fastly import shown
+from edgeguard.edge import marks
+from edgeguard.edge.clock import Clock
 from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy
 from edgeguard.site.front_door import sure_miss
 from edgeguard.site.light import ask
-from edgeguard.site.pages import node_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from edgeguard.edge import Status
+    from edgeguard.edge import Copy, Status, VisibleEdge
     from edgeguard.settings import EdgeOnlySettings, EdgeSettings
     from edgeguard.site.asking import Answer
-    from edgeguard.site.pages import NodeReport
 
 AT_ONCE = 8
 """Questions at the same time: few, since a small machine has few threads to spare."""
@@ -42,11 +41,13 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class Asked:
-    """One URL and its answer. `error` says why there is no `answer`."""
+    """One URL and its answer. `error` says why there is no `answer`. `copy` is the edge's copy of a page, as the answer
+    tells of it."""
 
     url: str
     answer: Answer | None
     error: str = ""
+    copy: Copy | None = None
 
     @property
     def status(self) -> int:
@@ -56,12 +57,7 @@ class Asked:
     @property
     def stale(self) -> str | None:
         """Why the answer is a stale copy ("hold", "error"); None where it is not stale."""
-        return self.header("edgeguard-stale")
-
-    @property
-    def report(self) -> NodeReport | None:
-        """The edge node's report on its copy."""
-        return node_report(self.header("fastly-debug-ttl") or "")
+        return marks.stale(self.answer.headers) if self.answer else None
 
     def header(self, name: str) -> str | None:
         """The header's value; None where there is none, or no answer."""
@@ -72,7 +68,7 @@ class Asked:
 class Seen:
     """All answers. `now` is the time by the edge's clock where that is known, else by this machine's (Unix time).
 
-    `status` is None where the edge gave none; `status_error` says why. Without a policy the edge isn't asked.
+    `status` is None where the edge gave none; `status_error` says why. If the edge takes no claims, it isn't asked.
     """
 
     front: Asked
@@ -84,11 +80,11 @@ class Seen:
     seconds: float
 
 
-def look(settings: EdgeOnlySettings, *, timeout: float) -> Seen:
+def look(settings: EdgeOnlySettings, edge: VisibleEdge, *, timeout: float) -> Seen:
     """Ask everything. A URL that has not answered after `timeout` seconds counts as one that does not answer."""
     began = time.monotonic()
     deadline = began + timeout
-    edge, visitors = settings.edge, settings.visitors
+    front_door, visitors = settings.edge, settings.visitors
     late = f"no answer within {timeout:g} s"
 
     def question(url: str, act: Callable[[], Asked]) -> _Question[Asked]:
@@ -97,10 +93,10 @@ def look(settings: EdgeOnlySettings, *, timeout: float) -> Seen:
     status: _Question[tuple[Status | None, str, float]] = _Question(
         partial(_status, edge, deadline), (None, f"the edge gives {late}", 0.0)
     )
-    policy = [status] if edge.mechanism == "vcl" else []
-    front = question(edge.health_url, partial(_front, edge, deadline))
+    policy = [status] if edge.claims else []
+    front = question(front_door.health_url, partial(_front, front_door, deadline))
     origins = [question(url, partial(_once, url, {}, deadline)) for url in visitors.origin]
-    urls = [_absolute(page, edge) for page in visitors.anonymous]
+    urls = [front_door.address(page) for page in visitors.anonymous]
     pages = [question(url, partial(_page, url, edge, deadline)) for url in urls]
     _together([*policy, front, *origins, *pages], deadline)
 
@@ -156,30 +152,30 @@ def _together(questions: Sequence[_Question[Any]], deadline: float) -> None:
             raise question.bug
 
 
-def _status(edge: EdgeSettings, deadline: float) -> tuple[Status | None, str, float]:
+def _status(edge: VisibleEdge, deadline: float) -> tuple[Status | None, str, float]:
     """The node's status, or why there is none; and the seconds by which its clock is ahead of ours."""
+    clock = Clock()
     try:
-        found = shown.status(edge, partial(ask, at_most=BYTES), timeout=_left(deadline))
+        found = clock.ask(edge, timeout=_left(deadline))
     except EdgeUnavailable as exc:
         return None, exc.message, 0.0
-    ahead = found.now - time.time()
-    return found, "", ahead if abs(ahead) > CLOCK_TOLERANCE else 0.0
+    return found, "", clock.ahead if abs(clock.ahead) > CLOCK_TOLERANCE else 0.0
 
 
-def _front(edge: EdgeSettings, deadline: float) -> Asked:
+def _front(front_door: EdgeSettings, deadline: float) -> Asked:
     """Ask for the health page as a sure miss. The result's URL is without the query that makes it one."""
-    url = sure_miss(edge)
-    asked = _once(url, {"Edgeguard-Show": edge.status_name}, deadline)
-    return replace(asked, url=edge.health_url, error=asked.error.replace(url, edge.health_url))
+    url, page = sure_miss(front_door), front_door.health_url
+    asked = _once(url, marks.asking(front_door.status_name), deadline)
+    return replace(asked, url=page, error=asked.error.replace(url, page))
 
 
-def _page(url: str, edge: EdgeSettings, deadline: float) -> Asked:
+def _page(url: str, edge: VisibleEdge, deadline: float) -> Asked:
     """Ask for a page as anonymous visitors do, until a node tells what it holds, or clearly none will."""
-    headers = {"Fastly-Debug": "1", "Edgeguard-Show": edge.status_name}
     for _ in range(ASKS):
-        asked = _once(url, headers, deadline)
-        report = asked.report
-        enough = report is None or (report.hit and report.ttl is not None)
+        asked = _once(url, edge.asking, deadline)
+        copy = edge.copy(asked.answer.headers) if asked.answer else None
+        asked = replace(asked, copy=copy)
+        enough = copy is None or not copy.told or (copy.hit and copy.ttl is not None)
         if enough or asked.status >= HTTPStatus.BAD_REQUEST or time.monotonic() > deadline:
             break
     return asked
@@ -194,7 +190,3 @@ def _once(url: str, headers: Mapping[str, str], deadline: float) -> Asked:
 
 def _left(deadline: float) -> float:
     return max(0.01, deadline - time.monotonic())
-
-
-def _absolute(page: str, edge: EdgeSettings) -> str:
-    return edge.url.rstrip("/") + page if page.startswith("/") else page

@@ -10,7 +10,7 @@ from edgeguard.purge.rules import Derived, derive
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgeguard.settings import EdgeOnlySettings
+    from edgeguard.settings import PurgeSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +38,12 @@ class Changes:
     unknown: str = ""
 
 
-def of_deploy(environment: EdgeOnlySettings, given: Sequence[str], changes: Changes) -> Purge:
+def of_deploy(settings: PurgeSettings, given: Sequence[str], changes: Changes, *, grouped: bool) -> Purge:
     """Decide what a deploy purges: the keys that were given, and the keys that the rules derive from the changes.
 
-    If no key is given, and the rules don't cover all changes, it purges every page, by its group.
+    If no key is given, and the rules don't cover all changes, it purges every page by its group, if pages have groups
+    (`grouped`).
     """
-    settings = environment.purge
     keys, reasons = list(given), []
     if given:
         reasons.append(f"named with --purge-key: {listed(given)}")
@@ -58,7 +58,7 @@ def of_deploy(environment: EdgeOnlySettings, given: Sequence[str], changes: Chan
         keys += derived.keys
         reasons += _why(changes, derived)
     every = settings.default == "paced" and not named and not covered
-    groups = every and environment.edge.mechanism == "vcl"
+    groups = every and grouped
     if groups:
         reasons.append("what changed is not named (purge.default = paced): every page, by its group")
     elif every:

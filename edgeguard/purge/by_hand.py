@@ -66,7 +66,7 @@ def by_hand(
 def _without_groups(environment: EdgeSide) -> list[str]:
     """Warnings why pages may have no group. Raises Refused where no page can have one."""
     remedy = "Name keys or URLs; or --all --hard, which takes every page away at once."
-    if environment.settings.edge.mechanism == "settings":
+    if not environment.edge.slices:
         raise Refused("without the policy (edge.mechanism is settings) no page has a group to be purged by", remedy)
     try:
         policy = environment.edge.policy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeguard.edge import marks
 from edgeguard.edge.claim import DEPLOY_SLOTS, live, parse_all
 from edgeguard.errors import EdgeUnavailable, Locked, OriginsUnhealthy, Refused
 from edgeguard.site import front_door
@@ -67,7 +68,7 @@ class OpenCheck:
         """The sign that the origin is not healthy, if it is not. Raises Locked if a closed gate answers."""
         try:
             answer = front_door.look(self._settings)
-            if closure := answer.headers.get("edgeguard-closed"):
+            if closure := marks.closed(answer.headers):
                 raise Locked(f"the cluster is closed ({closure})", _WAIT)
             front_door.judge(self._settings, answer)
         except OriginsUnhealthy as exc:

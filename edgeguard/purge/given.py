@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from edgeguard.edge.fastly.purges import address, batches
+from edgeguard.edge.purging import address, check_keys
 from edgeguard.errors import UsageError
 from edgeguard.purge import Purge
 
@@ -28,7 +28,7 @@ def wanted(*, keys: Sequence[str], urls: Sequence[str], file: str | None, every:
     listed = list(keys) + (_lines(file) if file is not None else [])
     if not every and not listed and not urls:
         raise UsageError("nothing is named that could be purged", "Name it with --key, --url, --file or --all.")
-    list(batches(listed))
+    check_keys(listed)
     for url in urls:
         address(url)
     once = tuple(dict.fromkeys(listed))
@@ -57,7 +57,7 @@ def _lines(file: str) -> list[str]:
     lines = {number: line.strip() for number, line in enumerate(content.decode("ascii").splitlines(), 1)}
     for number, line in lines.items():
         try:
-            list(batches([line] if line else []))
+            check_keys([line] if line else [])
         except UsageError as exc:
             raise UsageError(f"{name}, line {number}: {exc.message}", exc.remedy) from exc
     found = [line for line in lines.values() if line]

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge.fastly.api import NotDone, Unavailable
-from edgeguard.edge.fastly.policy import GROUPS
-from edgeguard.edge.fastly.purges import address, batches
-from edgeguard.errors import EdgeguardError, EdgeUnavailable
+from edgeguard.edge.purging import address
+from edgeguard.errors import EdgeguardError, EdgeNotDone, EdgeUnavailable
 from edgeguard.purge.origin import Origin
 
 if TYPE_CHECKING:
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from edgeguard.purge import Purge
     from edgeguard.settings import EdgeSettings, PurgeSettings
 
-SLICE = 8
-"""Groups in one call. Purging all groups takes 32 calls."""
 SECOND_PASS, SECOND_PASS_OF_ALL = 2.0, 30.0
 """Seconds until the second pass. By then the shield is purged too, so no node fetches an old page from it any more.
 Purges by key take 0.15 s as a rule; those of everything take up to 20 s or more (Fastly:
@@ -113,11 +109,10 @@ class Run:
         edge, soft = self._edge, wanted.soft
         for url in wanted.urls:
             address(url)
-        calls = [_Call(partial(edge.purge, keys, soft=soft), keys[0], len(keys)) for keys in batches(wanted.keys)]
+        calls = [_Call(partial(edge.purge, keys, soft=soft), keys[0], len(keys)) for keys in edge.batches(wanted.keys)]
         calls += [_Call(partial(_alone, edge.purge_url, url, soft=soft), url) for url in wanted.urls]
         if wanted.groups:
-            slices = [GROUPS[start : start + SLICE] for start in range(0, len(GROUPS), SLICE)]
-            calls += [_Call(partial(edge.purge, keys), keys[0], len(keys), gauged=True) for keys in slices]
+            calls += [_Call(partial(edge.purge, keys), keys[0], len(keys), gauged=True) for keys in edge.slices]
         if wanted.everything:
             calls.append(_Call(partial(_alone, edge.purge_everything), "everything", again_after=SECOND_PASS_OF_ALL))
         return calls
@@ -143,9 +138,8 @@ class Run:
                     self._ids += purged.ids
                 self._requests += 1
             except EdgeUnavailable as exc:
-                asked = exc.wait if isinstance(exc, Unavailable) else None
-                pause = wait if asked is None else max(asked, FIRST_WAIT)
-                if not (soft or isinstance(exc, NotDone)) or self._waited + pause > self._settings.patience:
+                pause = wait if exc.wait is None else max(exc.wait, FIRST_WAIT)
+                if not (soft or isinstance(exc, EdgeNotDone)) or self._waited + pause > self._settings.patience:
                     raise
                 self._told(f"{exc.message}; again in {pause:.0f} s")
                 self._sleep(pause)

@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from edgeguard.edge import marks
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.site.asking import ask
 from edgeguard.times import short
@@ -55,16 +56,16 @@ def ask_once(settings: EdgeSettings, release: str | None) -> float:
 
 def look(settings: EdgeSettings) -> Answer:
     """The answer, good or bad, at a URL that is a sure miss. Raises OriginsUnhealthy for no answer at all."""
-    return ask(sure_miss(settings), headers={"Edgeguard-Show": settings.status_name}, timeout=TIMEOUT)
+    return ask(sure_miss(settings), headers=marks.asking(settings.status_name), timeout=TIMEOUT)
 
 
 def judge(settings: EdgeSettings, answer: Answer, release: str | None = None) -> None:
     """Raise OriginsUnhealthy if an answer to `look` is not a healthy origin's (of this release)."""
     if answer.status != 200:  # noqa: PLR2004 (HTTP)
         raise OriginsUnhealthy(f"{settings.health_url} answers {answer.status} through the front door", _REMEDY)
-    if closure := answer.headers.get("edgeguard-closed"):
+    if closure := marks.closed(answer.headers):
         raise OriginsUnhealthy(f"{settings.health_url} is answered by a closed gate ({closure})", _REMEDY)
-    if "edgeguard-stale" in answer.headers:
+    if marks.stale(answer.headers) is not None:
         raise OriginsUnhealthy(f"{settings.health_url} is answered with a stale copy", _REMEDY)
     if release is not None and settings.release_header is not None:
         found = answer.headers.get(settings.release_header.lower())

@@ -6,7 +6,6 @@ reference/http/http-headers/Surrogate-Control). So the origin itself is asked, w
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,8 +17,7 @@ from edgeguard.site.asking import ask
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FRESHNESS = re.compile(r"\b(?:s-maxage|max-age)\s*=", re.IGNORECASE)
-_STALE = re.compile(r"\bstale-if-error\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
+    from edgeguard.edge import Freshness, VisibleEdge
 
 
 def revalidates(headers: Mapping[str, str]) -> bool:
@@ -28,9 +26,10 @@ def revalidates(headers: Mapping[str, str]) -> bool:
 
 
 def examine(
-    url: str, headers: Mapping[str, str], origin: str | None, *, needed: float, timeout: float
+    url: str, headers: Mapping[str, str], edge: VisibleEdge, origin: str | None, *, needed: float, timeout: float
 ) -> tuple[Finding, ...]:
-    """Ask the origin whether the page is still the same, and judge its 304. Returns () where all is well.
+    """Ask the origin whether the page is still the same, and judge its 304 as this edge reads it. Returns () where all
+    is well.
 
     `headers` are those of the edge's answer. `origin` is the beginning of a URL such as http://10.0.0.1:8080 (None: not
     known). `needed` is the least stale-if-error, in seconds, that the page has to keep.
@@ -50,18 +49,15 @@ def examine(
         return (_unknown(url, exc.message, "Is doctor.origin right, and may this machine ask it?"),)
     if answer.status != HTTPStatus.NOT_MODIFIED:
         return ()
-    return (*_loses(url, answer.headers, needed), *_keys(url, answer.headers))
+    said = edge.freshness(answer.headers)
+    return (*_loses(url, said, needed), *_keys(url, said))
 
 
-def _loses(url: str, headers: Mapping[str, str], needed: float) -> tuple[Finding, ...]:
+def _loses(url: str, said: Freshness, needed: float) -> tuple[Finding, ...]:
     """The finding that stale-if-error gets lost. A 304 that states no freshness renews all that was stored."""
-    surrogate, control = headers.get("surrogate-control", ""), headers.get("cache-control", "")
-    if not (_FRESHNESS.search(surrogate) or _FRESHNESS.search(control) or "expires" in headers):
+    if not said.stated or (said.promised is not None and said.promised >= needed):
         return ()
-    said = _STALE.search(surrogate) or _STALE.search(control)
-    if said and int(said[1]) >= needed:
-        return ()
-    left = f"stale-if-error={said[1]}" if said else "no stale-if-error"
+    left = "no stale-if-error" if said.promised is None else f"stale-if-error={said.promised}"
     return (
         Finding(
             "revalidates",
@@ -74,8 +70,8 @@ def _loses(url: str, headers: Mapping[str, str], needed: float) -> tuple[Finding
     )
 
 
-def _keys(url: str, headers: Mapping[str, str]) -> tuple[Finding, ...]:
-    if "surrogate-key" not in headers:
+def _keys(url: str, said: Freshness) -> tuple[Finding, ...]:
+    if not said.keyed:
         return ()
     return (
         Finding(

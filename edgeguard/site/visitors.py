@@ -14,8 +14,9 @@ import threading
 import time
 from itertools import cycle
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
+from edgeguard.edge import marks
 from edgeguard.site.samples import AUDIENCES
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ class Visitors:
             os.close(file)
 
     async def _audience(self, name: str, file: int) -> None:
-        pages = cycle(urljoin(self._edge.url, page) for page in getattr(self._settings, name))
-        headers = {"Edgeguard-Show": self._edge.status_name}
+        pages = cycle(self._edge.address(page) for page in getattr(self._settings, name))
+        headers = marks.asking(self._edge.status_name)
         if name == "authenticated":
             headers["Cookie"] = self._settings.cookie
         under_way: set[asyncio.Task[None]] = set()
@@ -76,7 +77,7 @@ class Visitors:
                 status, answer = await _get(url, headers)
         except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             status, answer = None, {}
-        stale, release = answer.get("edgeguard-stale", ""), answer.get("edgeguard-release", "")
+        stale, release = marks.stale(answer) or "", answer.get("edgeguard-release", "")
         line = json.dumps([at, audience, status, round(time.monotonic() - began, 6), stale, release]) + "\n"
         try:
             os.write(file, line.encode())

@@ -21,7 +21,7 @@ from urllib.parse import urlencode, urlsplit
 
 from edgeguard.edge.claim import FREE, SLOTS, Claim
 from edgeguard.edge.fastly import policy
-from edgeguard.edge.fastly.vcl import Fastly
+from edgeguard.edge.fastly.by_vcl import ByVcl
 from edgeguard.settings import EdgeSettings
 from edgeguard.site.asking import ask
 
@@ -207,8 +207,8 @@ class StandinEdge(Cache):
         )
 
     @cached_property
-    def edge(self) -> Fastly:
-        return Fastly(self.settings, TOKEN, ask)
+    def edge(self) -> ByVcl:
+        return ByVcl(self.settings, TOKEN, ask)
 
     def reset(self) -> None:
         """As at first, but for the clock, the installed policy, and pages that no test asks for again."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard.edge import Status
-from edgeguard.edge.fastly.vcl import Fastly
+from edgeguard.edge.fastly.by_vcl import ByVcl
 from edgeguard.errors import EdgeUnavailable, Interrupted, NotConfirmed
 from edgeguard.grace.confirm import Confirmed, confirm
 from edgeguard.site.asking import ask
@@ -28,7 +28,7 @@ class Nodes:
     ahead: float = 0.0
     asked: list[float] = field(default_factory=list)
 
-    def status(self) -> Status:
+    def status(self, *, timeout: float) -> Status:  # noqa: ARG002 (nothing waits here)
         self.asked.append(self.time)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, EdgeUnavailable):
@@ -119,7 +119,7 @@ def test_an_interruption_passes_through() -> None:
 
 def test_a_write_is_confirmed_at_a_real_edge_once_it_is_there(standin_edge: StandinEdge) -> None:
     standin_edge.install(standin_edge.policy())
-    edge = Fastly(standin_edge.settings, TOKEN, ask)
+    edge = ByVcl(standin_edge.settings, TOKEN, ask)
     standin_edge.control("POST", "/propagation", {"seconds": 0.4})
     standin_edge.write({})
     edge.write({"deploy0": "0:1"})

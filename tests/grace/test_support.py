@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard.edge.claim import SLOTS, SUPPORT_SLOTS, Claim
+from edgeguard.edge.fastly.by_vcl import ByVcl
 from edgeguard.edge.fastly.policy import Snippet
-from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.environment import EdgeSide, ServiceOnly
 from edgeguard.errors import EdgeError, EdgeUnauthorized, NotConfirmed, UsageError
 from edgeguard.grace import pipeline, show, support
@@ -166,9 +166,12 @@ class Overtaken:
             self._left = self._questions
             self._strike()
 
-    def status(self) -> Status:
+    def require_claims(self) -> None:
+        self._stage.edge.require_claims()
+
+    def status(self, *, timeout: float) -> Status:
         self._strike()
-        return self._stage.edge.status()
+        return self._stage.edge.status(timeout=timeout)
 
     def items(self) -> Mapping[str, str]:
         return self._stage.edge.items()
@@ -290,7 +293,7 @@ def test_show_says_what_it_can_where_the_edge_is_silent(standin_edge: StandinEdg
     claimed(standin_edge, support1=600)
     found = shown(
         edge_side(
-            standin_edge, Fastly(standin_edge.settings.model_copy(update={"status_name": "another-name"}), TOKEN, ask)
+            standin_edge, ByVcl(standin_edge.settings.model_copy(update={"status_name": "another-name"}), TOKEN, ask)
         )
     )
 

@@ -258,7 +258,7 @@ def test_a_softly_purged_page_has_an_unknown_runway(site: Site) -> None:
     found = site.ask("-c", "10")
 
     assert (found["runway"], found["unknown"]) == (None, ["runway"])
-    assert any("can't be told" in finding["text"] for finding in found["findings"])
+    assert any("the runway is unknown" in finding["text"] for finding in found["findings"])
     assert "runway=U;" in site.probe("--format", "nagios").out
 
 

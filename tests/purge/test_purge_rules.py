@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from edgeguard import patterns
 from edgeguard.purge import Changes, Purge, of_deploy
 from edgeguard.release import image
-from edgeguard.settings import EdgeOnlySettings, PurgeSettings
+from edgeguard.settings import PurgeSettings
 from tests.contracts.world import make_image
 
 if TYPE_CHECKING:
@@ -61,11 +61,10 @@ def test_rules_that_can_not_be_meant_are_refused(rule: dict[str, Any]) -> None:
 
 
 def decided(
-    *paths: str, given: tuple[str, ...] = (), unknown: str = "", mechanism: str = "vcl", **settings: object
+    *paths: str, given: tuple[str, ...] = (), unknown: str = "", grouped: bool = True, **settings: object
 ) -> Purge:
     changes = Changes(None, unknown) if unknown else Changes(paths)
-    edge = {"service": "s", "url": "http://h", "health_url": "http://h/", "mechanism": mechanism}
-    return of_deploy(EdgeOnlySettings.model_validate({"edge": edge, "purge": settings}), given, changes)
+    return of_deploy(PurgeSettings.model_validate(settings), given, changes, grouped=grouped)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +83,8 @@ def decided(
         (decided("tests/test.py", rules=[NEWS, TESTS]), (), False),
         (decided("content/news/two words.md", rules=[NEWS]), (), True),
         (decided(rules=[NEWS]), (), True),
-        (decided(mechanism="settings"), (), False),
-        (decided(mechanism="settings", given=("a",)), ("a",), False),
+        (decided(grouped=False), (), False),
+        (decided(grouped=False, given=("a",)), ("a",), False),
         (decided(rules=[NEWS], unknown="no image"), (), True),
     ],
 )

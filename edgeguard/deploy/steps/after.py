@@ -72,9 +72,9 @@ def commit(deployment: Deployment) -> None:
 
 def wanted(deployment: Deployment) -> Purging:
     """The purge of this deploy, with its reasons: keys that are named, keys that rules derive from changes, or all."""
-    settings = deployment.environment.settings
-    changes = _changes(deployment) if settings.purge.rules else Changes(None)
-    return of_deploy(settings, deployment.purge_keys, changes)
+    settings = deployment.environment.settings.purge
+    changes = _changes(deployment) if settings.rules else Changes(None)
+    return of_deploy(settings, deployment.purge_keys, changes, grouped=bool(deployment.environment.edge.slices))
 
 
 def purge(deployment: Deployment) -> Facts:

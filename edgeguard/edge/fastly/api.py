@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from edgeguard.edge.fastly.answers import SHAPES, flaw
-from edgeguard.errors import EdgeError, EdgeUnauthorized, EdgeUnavailable
+from edgeguard.errors import EdgeError, EdgeNotDone, EdgeUnauthorized, EdgeUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,19 +47,7 @@ class Missing(EdgeError):
     """404: what the call names does not exist."""
 
 
-class Unavailable(EdgeUnavailable):
-    """No answer, or none that tells whether it was done. `wait`: seconds after which to come back, if it said so."""
-
-    def __init__(self, message: str, remedy: str, wait: float | None = None) -> None:
-        super().__init__(message, remedy)
-        self.wait = wait
-
-
-class NotDone(Unavailable):
-    """The API was not reached: surely nothing was done."""
-
-
-class Throttled(NotDone):
+class Throttled(EdgeNotDone):
     """429: refused for now, surely not done."""
 
 
@@ -93,7 +81,7 @@ class Api:
         Raises:
             EdgeUnauthorized, EdgeUnavailable, Missing, EdgeError: see there. None of them shows the token.
         """
-        again = Unavailable if repeat else NotDone
+        again = EdgeUnavailable if repeat else EdgeNotDone
         return self._retried(lambda: self.once(operation, doing, arguments), again)
 
     def once(self, operation: str, doing: str, arguments: Mapping[str, object]) -> Any:  # noqa: ANN401 - as above
@@ -105,7 +93,7 @@ class Api:
             raw = getattr(api, method)(**arguments, _request_timeout=self._timeouts, _preload_content=False)
             answer = json.loads(raw.data)
         if wrong := flaw(SHAPES[operation], answer):
-            raise Unavailable(f"could not {doing}: the answer is not of the known shape ({wrong})", _REMEDY)
+            raise EdgeUnavailable(f"could not {doing}: the answer is not of the known shape ({wrong})", _REMEDY)
         return answer
 
     def post(self, target: str, doing: str, headers: Mapping[str, str], *, repeat: bool = False) -> Any:  # noqa: ANN401 - as above
@@ -114,7 +102,7 @@ class Api:
         For addresses of pages: the client (and urllib3 below it) rewrites what it is given. %c3 becomes %C3, which is
         another page to a cache, and with /../ a page's address becomes another call of the API.
         """
-        return self._retried(lambda: self._post(target, doing, headers), Unavailable if repeat else NotDone)
+        return self._retried(lambda: self._post(target, doing, headers), EdgeUnavailable if repeat else EdgeNotDone)
 
     def _post(self, target: str, doing: str, headers: Mapping[str, str]) -> Any:  # noqa: ANN401 - as above
         from urllib3 import connection as urllib3  # noqa: PLC0415 (heavy: 36 ms)
@@ -182,10 +170,10 @@ class Api:
         except urllib3.exceptions.HTTPError as exc:
             unreached = isinstance(exc, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError))
             said = f"could not {doing}: Fastly's API gives no answer ({self._shown(str(exc) or type(exc).__name__)})"
-            raise (NotDone if unreached else Unavailable)(said, _REMEDY) from exc
+            raise (EdgeNotDone if unreached else EdgeUnavailable)(said, _REMEDY) from exc
         except (OSError, urllib3.connection.HTTPException) as exc:  # of `post`
             said = f"could not {doing}: Fastly's API gives no answer ({self._shown(str(exc) or type(exc).__name__)})"
-            raise Unavailable(said, _REMEDY) from exc
+            raise EdgeUnavailable(said, _REMEDY) from exc
         except (AttributeError, ValueError, RecursionError) as exc:
             # The client stumbles over its own error where that has no body (TLS) or one that is not UTF-8.
             cause = exc.__context__
@@ -194,13 +182,13 @@ class Api:
             if isinstance(exc, AttributeError):
                 raise
             said = f"could not {doing}: the answer is not JSON ({type(exc).__name__})"
-            raise Unavailable(said, _REMEDY) from exc
+            raise EdgeUnavailable(said, _REMEDY) from exc
 
     def _from_client(self, doing: str, exc: Any) -> EdgeError:  # noqa: ANN401 - the client's ApiException has no types
         """Our error for one of the client's. It gives the lack of TLS the status 0."""
         if not exc.status:
             # It may also have failed after the request was sent.
-            return Unavailable(f"could not {doing}: no TLS ({self._shown(str(exc.reason))})", _REMEDY)
+            return EdgeUnavailable(f"could not {doing}: no TLS ({self._shown(str(exc.reason))})", _REMEDY)
         return self._refusal(doing, int(exc.status), exc.headers or {}, exc.body)
 
     def _refusal(self, doing: str, status: int, headers: Mapping[str, str], body: str | bytes) -> EdgeError:
@@ -216,7 +204,7 @@ class Api:
             wait = _wait(headers, throttled=status == HTTPStatus.TOO_MANY_REQUESTS)
             when = "later" if wait is None else f"in {wait:.0f} s"
             remedy = f"Try again {when}; fastlystatus.com tells of incidents."
-            return (Throttled if status == HTTPStatus.TOO_MANY_REQUESTS else Unavailable)(said, remedy, wait)
+            return (Throttled if status == HTTPStatus.TOO_MANY_REQUESTS else EdgeUnavailable)(said, remedy, wait=wait)
         return EdgeError(said, "If this is not plain, look at the service in Fastly's own control panel.")
 
     def _shown(self, text: str) -> str:
@@ -252,6 +240,6 @@ def _wait(headers: Mapping[str, str], *, throttled: bool) -> float | None:
 def _pause(state: tenacity.RetryCallState) -> float:
     """As long as the answer asked for, else twice as long each time, with jitter."""
     failure = state.outcome.exception() if state.outcome else None
-    if isinstance(failure, Unavailable) and failure.wait is not None:
+    if isinstance(failure, EdgeUnavailable) and failure.wait is not None:
         return failure.wait
     return FIRST_PAUSE * float(2 ** (state.attempt_number - 1)) * random.uniform(1.0, 1.5)  # noqa: S311 - jitter, no secret

@@ -1,9 +1,9 @@
-"""What in a service would fight the policy: facts of its active version in, findings out. Asks nobody anything.
+"""Everything in a service that would fight the policy: rows of its active version in, findings out. Pure.
 
-The names of findings are those that `edge install --accept` takes, but for `compute-service`, which nothing can mend.
-Where in the generated VCL things stand is Fastly's: recv, miss, pass, fetch and error snippets in their macros, by
-priority and then by name; cache settings after the fetch snippets; "serve stale" before them (Fastly:
-reference/api/vcl-services/snippet, guides/full-site-delivery/performance/serving-stale-content).
+The names of findings are CONFLICTS of edgeguard/edge, and `compute-service`, which nothing can mend. Fastly orders
+the generated VCL so: recv, miss, pass, fetch and error snippets in their macros, by priority and then by name; cache
+settings after the fetch snippets; "serve stale" before them (Fastly: reference/api/vcl-services/snippet,
+guides/full-site-delivery/performance/serving-stale-content).
 """
 
 from __future__ import annotations
@@ -15,21 +15,10 @@ from edgeguard.edge.fastly import policy
 from edgeguard.findings import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from edgeguard.edge import ActiveVersion
+    from edgeguard.edge.fastly.rows import Rows
     from edgeguard.settings import EdgeSettings
-
-ACCEPTABLE = (
-    "no-macros",
-    "serve-stale",
-    "cache-settings",
-    "request-settings",
-    "grace-in-vcl",
-    "early-return",
-    "shortens",
-)
-"""What a person may know better, by name."""
 
 _QUOTED_OR_COMMENT = re.compile(r'\{"[\s\S]*?"\}|"[^"\n]*"|#[^\n]*|//[^\n]*|/\*[\s\S]*?\*/')
 _SETS_GRACE = re.compile(r"\bset\s+(?:req\.max_stale_if_error|req\.grace|beresp\.stale_if_error|beresp\.grace)\b[^;]*")
@@ -37,56 +26,63 @@ _LEAVES = re.compile(r"\breturn\s*\(?\s*\w+\s*\)?|\berror\b|\brestart\b")
 _LEAVES_FETCH_KEPT = re.compile(r"\breturn\s*\(?\s*deliver\b")
 _MACRO = re.compile(r"^\s*#\s*FASTLY\s+([a-z]+)", re.MULTILINE | re.IGNORECASE)
 _BEFORE_MACRO = re.compile(r"sub\s+vcl_([a-z]+)\s*\{(.*?)#\s*FASTLY\s+\1\b", re.DOTALL | re.IGNORECASE)
-_PROMISE = re.compile(r"stale-if-error\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
 
 
-def find(version: ActiveVersion, settings: EdgeSettings) -> tuple[Finding, ...]:
+def with_policy(version: Rows, settings: EdgeSettings) -> tuple[Finding, ...]:
     """Everything in the active version that fights the policy of these settings; () where it stands alone."""
     if version.kind != "vcl":
-        return (
-            Finding(
-                "compute-service",
-                "critical",
-                f"the service {settings.service} is of the kind {version.kind!r}: it runs no VCL",
-                "Name a VCL (delivery) service in edge.service.",
-            ),
-        )
-    alike = (*_cache_settings(version), *_request_settings(version), *_grace_in_vcl(version))
-    if settings.mechanism == "settings":  # Fastly's own code stands in the macros, and does what these undo
-        return (*_macros(version, {"fetch", "error"}), *alike)
+        return (_compute(version, settings),)
     needed = {snippet.type for snippet in policy.render(settings)} - {"init"}
     return (
         *_macros(version, needed),
         *_serve_stale(version, settings),
-        *alike,
+        *_of_both(version),
         *_early_returns(version, settings),
     )
 
 
-def shortened(url: str, headers: Mapping[str, str], settings: EdgeSettings) -> Finding | None:
-    """What the origin promises now for a page, where the policy would keep it for less; header names in lower case.
+def with_setting(version: Rows, settings: EdgeSettings) -> tuple[Finding, ...]:
+    """The same for the service's own "serve stale": Fastly's code for it stands in the macros, and these undo it."""
+    if version.kind != "vcl":
+        return (_compute(version, settings),)
+    return (*_macros(version, {"fetch", "error"}), *_of_both(version))
 
-    Surrogate-Control counts before Cache-Control, as at Fastly. A promise of exactly the ceiling is what gates add for
-    the policy's sake.
+
+def _compute(version: Rows, settings: EdgeSettings) -> Finding:
+    return Finding(
+        "compute-service",
+        "critical",
+        f"the service {settings.service} is of the kind {version.kind!r}: it runs no VCL",
+        "Name a VCL (delivery) service in edge.service.",
+    )
+
+
+def _of_both(version: Rows) -> Iterator[Finding]:
+    """Conflicts with the policy and with the setting alike."""
+    yield from _cache_settings(version)
+    yield from _request_settings(version)
+    yield from _grace_in_vcl(version)
+
+
+def shortened(
+    url: str, promised: int | None, settings: EdgeSettings, *, kept: int, remedy: Callable[[int, EdgeSettings], str]
+) -> Finding | None:
+    """Find that the origin promises more for a page, `promised` seconds, than it would be `kept` without a claim.
+
+    A promise of exactly the ceiling is the one that gates add for the policy's sake.
     """
-    promised = 0
-    for name in ("surrogate-control", "cache-control"):
-        if found := _PROMISE.search(headers.get(name, "")):
-            promised = int(found[1])
-            break
-    kept = settings.ceiling if settings.mechanism == "settings" else settings.base_grace
-    if promised <= kept or promised == settings.ceiling:
+    if promised is None or promised <= kept or promised == settings.ceiling:
         return None
     return Finding(
         "shortens",
         "warning",
         f"{url} promises stale-if-error={promised}; from then on it would be {kept} s without a claim",
-        _raise_base(promised, settings),
+        remedy(promised, settings),
         url,
     )
 
 
-def _macros(version: ActiveVersion, needed: set[str]) -> Iterator[Finding]:
+def _macros(version: Rows, needed: set[str]) -> Iterator[Finding]:
     if not any(file.get("main") for file in version.files):
         return
     there = {found.lower() for file in version.files for found in _MACRO.findall(str(file.get("content") or ""))}
@@ -99,10 +95,10 @@ def _macros(version: ActiveVersion, needed: set[str]) -> Iterator[Finding]:
         )
 
 
-def _serve_stale(version: ActiveVersion, settings: EdgeSettings) -> Iterator[Finding]:
+def _serve_stale(version: Rows, settings: EdgeSettings) -> Iterator[Finding]:
     if _true(version.settings.get("general.stale_if_error")):
         promised = int(version.settings.get("general.stale_if_error_ttl") or 0)
-        also = f" {_raise_base(promised, settings)}" if promised > settings.base_grace else ""
+        also = f" {raise_base(promised, settings)}" if promised > settings.base_grace else ""
         yield Finding(
             "serve-stale",
             "warning",
@@ -111,7 +107,7 @@ def _serve_stale(version: ActiveVersion, settings: EdgeSettings) -> Iterator[Fin
         )
 
 
-def _cache_settings(version: ActiveVersion) -> Iterator[Finding]:
+def _cache_settings(version: Rows) -> Iterator[Finding]:
     for row in version.cache_settings:
         if _seconds(row, "stale_ttl"):
             yield Finding(
@@ -122,7 +118,7 @@ def _cache_settings(version: ActiveVersion) -> Iterator[Finding]:
             )
 
 
-def _request_settings(version: ActiveVersion) -> Iterator[Finding]:
+def _request_settings(version: Rows) -> Iterator[Finding]:
     for row in version.request_settings:
         if _seconds(row, "max_stale_age"):
             yield Finding(
@@ -133,7 +129,7 @@ def _request_settings(version: ActiveVersion) -> Iterator[Finding]:
             )
 
 
-def _grace_in_vcl(version: ActiveVersion) -> Iterator[Finding]:
+def _grace_in_vcl(version: Rows) -> Iterator[Finding]:
     """Statements of others that set what the policy sets. The generated VCL has those of ours, too, and those of
     settings that are told of elsewhere; of it counts what is left."""
     known = {_line(text) for row in version.snippets if _ours(row) for text in _statements(row.get("content"))}
@@ -156,7 +152,7 @@ def _grace_in_vcl(version: ActiveVersion) -> Iterator[Finding]:
         )
 
 
-def _early_returns(version: ActiveVersion, settings: EdgeSettings) -> Iterator[Finding]:
+def _early_returns(version: Rows, settings: EdgeSettings) -> Iterator[Finding]:
     ours = {(snippet.type, snippet.priority): snippet.name for snippet in policy.render(settings)}
     first = {kind: (priority, ours[kind, priority]) for kind, priority in sorted(ours, reverse=True)}
     last_fetch = max((priority, name) for (kind, priority), name in ours.items() if kind == "fetch")
@@ -181,7 +177,7 @@ def _early_returns(version: ActiveVersion, settings: EdgeSettings) -> Iterator[F
                 yield Finding("early-return", "critical", text, "Put it after the macro: the policy runs in there.")
 
 
-def _texts(version: ActiveVersion) -> Iterator[tuple[str, str]]:
+def _texts(version: Rows) -> Iterator[tuple[str, str]]:
     """All VCL that somebody else wrote, with where it stands."""
     for row in version.snippets:
         if not _ours(row):
@@ -217,8 +213,12 @@ def _true(value: object) -> bool:
     return str(value).lower() in ("1", "true")
 
 
-def _raise_base(promised: int, settings: EdgeSettings) -> str:
-    if settings.mechanism == "settings":
-        return f"To keep what is promised now: edge.ceiling = {promised}."
+def raise_ceiling(promised: int, _: EdgeSettings) -> str:
+    """How the setting keeps a promise."""
+    return f"To keep what is promised now: edge.ceiling = {promised}."
+
+
+def raise_base(promised: int, settings: EdgeSettings) -> str:
+    """How the policy keeps a promise."""
     also = f" and edge.ceiling = {promised}" if promised > settings.ceiling else ""
     return f"To keep what is promised now: edge.base_grace = {promised}{also}."

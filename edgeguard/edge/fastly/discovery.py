@@ -1,4 +1,4 @@
-"""What a Fastly service with the policy tells of itself, for whoever has its id and a token and no file of ours."""
+"""The settings of a service, read from the policy in it, for a person who has its id and a token, but no file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgeguard.edge.fastly.versions import Versions
 from edgeguard.errors import EdgeError, OriginsUnhealthy, UsageError
 
 if TYPE_CHECKING:
-    from edgeguard.edge.fastly.shown import Ask
+    from edgeguard.edge import Ask
     from edgeguard.settings import EdgeSettings
 
 DOMAINS = 10

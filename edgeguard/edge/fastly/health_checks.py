@@ -1,8 +1,8 @@
-"""What the edge's own health checks make of a closure. Pure: rows of the active version in, findings out.
+"""A closure in the eyes of the edge's own health checks. Pure: rows of the active version in, findings out.
 
 A check looks at the last `window` answers of its backend; with `threshold` good ones among them it is healthy (Fastly:
-guides/concepts/healthcheck). While it is sick nothing is asked of it: what has a copy is served stale, and all else is
-an error, also once the cluster is open again.
+guides/concepts/healthcheck). While it is sick nothing is asked of it: a page with a copy is served stale, and every
+other page is an error, also once the cluster is open again.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from edgeguard.findings import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from edgeguard.edge import ActiveVersion
+    from edgeguard.edge.fastly.rows import Rows
 
 
-def find(version: ActiveVersion, *, closure: float, green_path: str | None, patience: float) -> tuple[Finding, ...]:
-    """What would happen to each backend that has a check.
+def find(version: Rows, *, closure: float, green_path: str | None, patience: float) -> tuple[Finding, ...]:
+    """Findings on each backend that has a check.
 
     `closure`: how long one is expected to last; `patience`: how long a deploy waits for a healthy answer through the
     front door (both in seconds). `green_path` is answered while the cluster is closed.

@@ -1,40 +1,19 @@
-"""What the edge shows of itself: the answer to the policy's status request. It needs no token, and no API."""
+"""The answer to the policy's status request. It needs no token, and no API."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from edgeguard.edge.fastly import policy
 from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from edgeguard.edge import Status
+    from edgeguard.edge import Ask, Status
     from edgeguard.settings import EdgeSettings
 
 TIMEOUT = 5.0
 _REMEDY = "Is the policy installed (`edgeguard edge diff` tells), and edge.url the front door?"
-
-
-class Answer(Protocol):
-    """What an HTTP question brought."""
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-
-    @property
-    def body(self) -> bytes:
-        """The content, whole."""
-
-
-class Ask(Protocol):
-    """Ask a URL once, over a new connection. Raises OriginsUnhealthy where there is no HTTP answer in time."""
-
-    def __call__(self, url: str, *, headers: Mapping[str, str], timeout: float) -> Answer:
-        """`timeout` in seconds."""
 
 
 def status(settings: EdgeSettings, ask: Ask, *, timeout: float = TIMEOUT) -> Status:
@@ -43,7 +22,7 @@ def status(settings: EdgeSettings, ask: Ask, *, timeout: float = TIMEOUT) -> Sta
     Raises:
         EdgeUnavailable: there is no answer, or it isn't our policy's status.
     """
-    url = f"{settings.url.rstrip('/')}/{settings.status_name}"
+    url = settings.address(f"/{settings.status_name}")
     try:
         answer = ask(url, headers={}, timeout=timeout)
     except OriginsUnhealthy as exc:

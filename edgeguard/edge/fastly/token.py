@@ -1,4 +1,4 @@
-"""What a Fastly token may do, as it says itself, and what edgeguard needs of it.
+"""Whether a Fastly token may do all that edgeguard needs of it, by its own word.
 
 Fastly: reference/api/auth-tokens. Whether every kind of token may ask about itself is not documented.
 """

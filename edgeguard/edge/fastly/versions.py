@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge import ActiveVersion, Policy
+from edgeguard.edge import Policy
 from edgeguard.edge.fastly import policy, wanted
 from edgeguard.edge.fastly.api import Api, Missing
+from edgeguard.edge.fastly.rows import Rows
 from edgeguard.edge.fastly.wanted import Held, Wanted
 from edgeguard.errors import ActiveChanged, EdgeError, EdgeguardError, EdgeUnavailable
 
@@ -22,22 +23,22 @@ class Versions:
         self._settings = settings
         self._api = api
 
-    def policy(self) -> Policy:
-        """As in Edge."""
-        return self._compare(self.active(), wanted.installed(self._settings))
+    def policy(self, wish: Wanted) -> Policy:
+        """The policy in the active version, compared with this wish."""
+        return self._compare(self.active(), wish)
 
-    def look(self) -> ActiveVersion:
-        """As Edge.active_version. A few calls: the settings and the generated VCL are not in the service's details."""
+    def look(self) -> Rows:
+        """Everything in the active version. A few calls: the details lack the settings and the generated VCL."""
         details = self._details()
         active, kind = details.get("active_version"), str(details.get("type") or "vcl")
         if not active:
             raise _nothing_active()
         number = int(active["number"])
         if kind != "vcl":
-            return ActiveVersion(number, kind)
+            return Rows(number, kind)
         of = self._of(number)
         generated = self._api.call("vcl.get_custom_vcl_generated", "read the generated VCL", of, repeat=True)
-        return ActiveVersion(
+        return Rows(
             number,
             kind,
             settings=self._api.call("settings.get_service_settings", "read the settings", of, repeat=True),

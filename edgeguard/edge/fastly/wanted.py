@@ -1,4 +1,4 @@
-"""What of ours a version of the service is to hold, and how what it holds differs from that. Asks nobody anything."""
+"""What a version of the service has to hold of ours, and how another version differs from that. Pure."""
 
 from __future__ import annotations
 
@@ -41,15 +41,13 @@ class Held:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def installed(settings: EdgeSettings) -> Wanted:
-    """What `edge install` wants."""
-    if settings.mechanism == "settings":
-        return Wanted("settings", serve_stale=settings.ceiling)
+def policy_of(settings: EdgeSettings) -> Wanted:
+    """The policy of these settings, and its dictionary."""
     return Wanted(policy.revision(settings), policy.render(settings), dictionary=True)
 
 
 def removed(*, dictionary: bool) -> Wanted:
-    """What `edge remove` wants. The dictionary stays unless asked for: its items are claims and the audit."""
+    """No policy. The dictionary stays unless asked for: its items are claims and the audit."""
     return Wanted(None, dictionary=False if dictionary else None)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard.edge.fastly import conflicts
+from edgeguard.edge.fastly.active import ActiveVersion
 from tests.edge.standin_edge import CEILING, StandinEdge
 
 if TYPE_CHECKING:
@@ -33,10 +34,7 @@ def standin_edge(module_standin_edge: StandinEdge) -> Iterator[StandinEdge]:
 
 def planted(standin_edge: StandinEdge, **plant: object) -> list[tuple[str, str]]:
     standin_edge.control("POST", "/plants", plant)
-    return [
-        (found.name, found.severity)
-        for found in conflicts.find(standin_edge.edge.active_version(), standin_edge.settings)
-    ]
+    return [(found.name, found.severity) for found in standin_edge.edge.active_version().conflicts()]
 
 
 def snippet(kind: str, content: str, priority: int = 100, **more: object) -> dict[str, Any]:
@@ -90,7 +88,7 @@ def test_what_others_may_do_is_no_conflict(standin_edge: StandinEdge, add: dict[
 
 def test_a_finding_says_where_it_was_found(standin_edge: StandinEdge) -> None:
     planted(standin_edge, add=snippet("recv", "set req.max_stale_if_error = 60s;"))
-    [found] = conflicts.find(standin_edge.edge.active_version(), standin_edge.settings)
+    [found] = standin_edge.edge.active_version().conflicts()
     assert found.text == "the recv snippet 'theirs' has `set req.max_stale_if_error = 60s`"
     assert found.remedy
 
@@ -98,14 +96,16 @@ def test_a_finding_says_where_it_was_found(standin_edge: StandinEdge) -> None:
 @pytest.mark.parametrize("name", ["req.grace", "beresp.grace"])
 def test_the_other_names_of_the_grace_are_found_in_the_generated_vcl(standin_edge: StandinEdge, name: str) -> None:
     """Fastly's settings and headers put statements there that stand in no snippet."""
-    version = replace(standin_edge.edge.active_version(), generated=f"sub vcl_recv {{\n  set {name} = 60s;\n}}")
-    [found] = conflicts.find(version, standin_edge.settings)
+    active = standin_edge.edge.active_version()
+    assert isinstance(active, ActiveVersion)
+    version = replace(active.rows, generated=f"sub vcl_recv {{\n  set {name} = 60s;\n}}")
+    [found] = conflicts.with_policy(version, standin_edge.settings)
     assert found.text == f"the generated VCL has `set {name} = 60s`"
 
 
 def test_serve_stale_tells_the_base_grace_that_keeps_its_promise(standin_edge: StandinEdge) -> None:
     planted(standin_edge, settings={"general.stale_if_error": True, "general.stale_if_error_ttl": 43200})
-    [found] = conflicts.find(standin_edge.edge.active_version(), standin_edge.settings)
+    [found] = standin_edge.edge.active_version().conflicts()
     assert "edge.base_grace = 43200" in found.remedy
 
 
@@ -125,7 +125,7 @@ def test_a_promise_of_the_origin_is_shortened_when_it_is_longer_than_the_base(
     module_standin_edge: StandinEdge, headers: dict[str, str], promised: int | None
 ) -> None:
     """A promise of exactly the ceiling is what gates add for the policy's sake."""
-    found = conflicts.shortened("https://www.example.com/", headers, module_standin_edge.settings)
+    found = module_standin_edge.edge.shortened("https://www.example.com/", headers)
     assert (found is not None) is (promised is not None)
     if found and promised:
         assert f"edge.base_grace = {promised}" in found.remedy

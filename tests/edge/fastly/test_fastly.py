@@ -11,8 +11,8 @@ import pytest
 
 from edgeguard.edge.fastly import policy
 from edgeguard.edge.fastly.api import ATTEMPTS, PATIENCE, Api, Throttled
+from edgeguard.edge.fastly.by_vcl import ByVcl
 from edgeguard.edge.fastly.purges import PURGE_BYTES, PURGE_KEYS
-from edgeguard.edge.fastly.vcl import Fastly
 from edgeguard.errors import EdgeError, EdgeguardError, EdgeUnauthorized, EdgeUnavailable, UsageError
 from edgeguard.site.asking import ask
 from tests.edge.standin_edge import TOKEN, StandinEdge
@@ -32,14 +32,14 @@ def standin_edge(module_standin_edge: StandinEdge) -> StandinEdge:
 
 
 @pytest.fixture
-def edge(standin_edge: StandinEdge) -> Fastly:
-    edge = Fastly(standin_edge.settings, TOKEN, ask)
+def edge(standin_edge: StandinEdge) -> ByVcl:
+    edge = ByVcl(standin_edge.settings, TOKEN, ask)
     edge.install("the tests: a policy is needed")
     return edge
 
 
-def elsewhere(standin_edge: StandinEdge, token: str = TOKEN, **settings: str) -> Fastly:
-    return Fastly(standin_edge.settings.model_copy(update=settings), token, ask)
+def elsewhere(standin_edge: StandinEdge, token: str = TOKEN, **settings: str) -> ByVcl:
+    return ByVcl(standin_edge.settings.model_copy(update=settings), token, ask)
 
 
 def asked(standin_edge: StandinEdge, act: Callable[[], object]) -> list[str]:
@@ -58,7 +58,7 @@ def fail(standin_edge: StandinEdge, **fault: object) -> None:
 
 
 def test_install_is_idempotent_and_policy_tells_what_differs(standin_edge: StandinEdge) -> None:
-    edge = Fastly(standin_edge.settings, TOKEN, ask)
+    edge = ByVcl(standin_edge.settings, TOKEN, ask)
     before = edge.policy()
     assert before.revision is None
     assert "snippet edgeguard_init is missing" in before.differences
@@ -73,7 +73,7 @@ def test_install_is_idempotent_and_policy_tells_what_differs(standin_edge: Stand
 
 
 def test_installing_leaves_the_snippets_of_others_and_what_is_in_the_dictionary(
-    standin_edge: StandinEdge, edge: Fastly
+    standin_edge: StandinEdge, edge: ByVcl
 ) -> None:
     edge.write({"deploy0": "0:0"})
     draft = standin_edge.api("PUT", f"/version/{standin_edge.active()}/clone")["number"]
@@ -90,7 +90,7 @@ def test_installing_leaves_the_snippets_of_others_and_what_is_in_the_dictionary(
     assert edge.items()["deploy0"] == "0:0"
 
 
-def test_another_setting_is_another_revision(standin_edge: StandinEdge, edge: Fastly) -> None:
+def test_another_setting_is_another_revision(standin_edge: StandinEdge, edge: ByVcl) -> None:
     other = elsewhere(standin_edge, status_name="other-name")
     assert [line for line in other.policy().differences if "content" in line]
     assert other.install("other name").revision != policy.revision(standin_edge.settings)
@@ -110,12 +110,12 @@ def test_a_draft_that_fails_is_named_and_not_activated(standin_edge: StandinEdge
     versions = len(standin_edge.api("GET", "/version"))
     fail(standin_edge, status=400, match={"method": method, "path_prefix": _next(standin_edge, last)})
     with pytest.raises(EdgeError, match=f"draft {versions + 1} is left behind, not activated"):
-        Fastly(changed(standin_edge.settings), TOKEN, ask).install("will fail")
+        ByVcl(changed(standin_edge.settings), TOKEN, ask).install("will fail")
     assert standin_edge.active() == active
 
 
 def test_a_policy_that_does_not_compile_beside_the_services_own_vcl_is_told_in_fastlys_words(
-    standin_edge: StandinEdge, edge: Fastly
+    standin_edge: StandinEdge, edge: ByVcl
 ) -> None:
     draft = standin_edge.api("PUT", f"/version/{standin_edge.active()}/clone")["number"]
     for row in standin_edge.api("GET", f"/version/{draft}/snippet"):
@@ -131,9 +131,9 @@ def test_a_policy_that_does_not_compile_beside_the_services_own_vcl_is_told_in_f
     standin_edge.api("PUT", f"/version/{draft}/activate")
 
 
-def test_an_activation_whose_answer_is_lost_is_looked_up_not_repeated(standin_edge: StandinEdge, edge: Fastly) -> None:
+def test_an_activation_whose_answer_is_lost_is_looked_up_not_repeated(standin_edge: StandinEdge, edge: ByVcl) -> None:
     fail(standin_edge, drop="after", times=1, match={"method": "PUT", "path_prefix": _next(standin_edge, "activate")})
-    calls = asked(standin_edge, lambda: Fastly(changed(standin_edge.settings), TOKEN, ask).install("lost"))
+    calls = asked(standin_edge, lambda: ByVcl(changed(standin_edge.settings), TOKEN, ask).install("lost"))
     assert calls.count("PUT activate") == 1
     edge.install("back")
 
@@ -145,27 +145,27 @@ def _next(standin_edge: StandinEdge, last: str) -> str:
 # -- items -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_claim_is_one_write(standin_edge: StandinEdge, edge: Fastly) -> None:
+def test_a_claim_is_one_write(standin_edge: StandinEdge, edge: ByVcl) -> None:
     edge.items()
     assert asked(standin_edge, lambda: edge.write({"deploy0": "0:0", "support1": "0:0"})) == ["PATCH items"]
     assert asked(standin_edge, lambda: edge.write({})) == []
 
 
-def test_removing_is_harmless_twice(edge: Fastly) -> None:
+def test_removing_is_harmless_twice(edge: ByVcl) -> None:
     edge.write({"audit-1": "a", "audit-2": "b"})
     for _ in range(2):
         edge.write({"audit-1": None, "never-there": None, "audit-2": "c"})
         assert (edge.items().get("audit-1"), edge.items()["audit-2"]) == (None, "c")
 
 
-def test_a_write_whose_answer_is_lost_is_repeated(standin_edge: StandinEdge, edge: Fastly) -> None:
+def test_a_write_whose_answer_is_lost_is_repeated(standin_edge: StandinEdge, edge: ByVcl) -> None:
     edge.write({"gone": "x"})
     fail(standin_edge, drop="after", times=1, match={"method": "PATCH"})
     edge.write({"deploy0": "1:1", "gone": None})
     assert (edge.items()["deploy0"], "gone" in edge.items()) == ("1:1", False)
 
 
-def test_many_items_are_read_page_by_page(edge: Fastly) -> None:
+def test_many_items_are_read_page_by_page(edge: ByVcl) -> None:
     many = {f"many-{n}": "x" for n in range(900)}
     edge.write(many)
     edge.write({f"more-{n}": "x" for n in range(200)})
@@ -184,7 +184,7 @@ def test_items_need_the_policy(standin_edge: StandinEdge) -> None:
 # -- status ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_not_our_status_is_no_status(standin_edge: StandinEdge, edge: Fastly) -> None:
+def test_what_is_not_our_status_is_no_status(standin_edge: StandinEdge, edge: ByVcl) -> None:
     assert edge.status().revision == policy.revision(standin_edge.settings)
     for settings in (
         {"status_name": "nothing-there"},
@@ -214,7 +214,7 @@ def test_a_line_that_is_no_status_is_refused(line: str) -> None:
 # -- purges ----------------------------------------------------------------------------------------------------------
 
 
-def test_purges_go_in_calls_of_256_keys_and_softly(standin_edge: StandinEdge, edge: Fastly) -> None:
+def test_purges_go_in_calls_of_256_keys_and_softly(standin_edge: StandinEdge, edge: ByVcl) -> None:
     before = len(standin_edge.control("GET", "/history"))
     purged = edge.purge([f"key-{n}" for n in range(600)] + ["key-0"])
     assert [one.keys for one in purged] == [PURGE_KEYS, PURGE_KEYS, 88]
@@ -229,7 +229,7 @@ def test_purges_go_in_calls_of_256_keys_and_softly(standin_edge: StandinEdge, ed
     assert edge.purge([]) == ()
 
 
-def test_a_soft_purge_is_repeated_a_hard_one_is_not(standin_edge: StandinEdge, edge: Fastly) -> None:
+def test_a_soft_purge_is_repeated_a_hard_one_is_not(standin_edge: StandinEdge, edge: ByVcl) -> None:
     fail(standin_edge, drop="after", times=1)
     assert asked(standin_edge, lambda: edge.purge(["a"])) == ["POST purge"] * 2
     fail(standin_edge, drop="after", times=1)
@@ -239,7 +239,7 @@ def test_a_soft_purge_is_repeated_a_hard_one_is_not(standin_edge: StandinEdge, e
 
 @pytest.mark.parametrize("key", ["", "two keys", "a\nb", "\u00e4", "k" * 1025])
 def test_what_can_not_be_a_key_is_refused_before_anything_is_purged(
-    standin_edge: StandinEdge, edge: Fastly, key: str
+    standin_edge: StandinEdge, edge: ByVcl, key: str
 ) -> None:
     def act() -> None:
         with pytest.raises(UsageError):
@@ -265,7 +265,7 @@ def test_a_wrong_token_a_wrong_service_and_no_api_are_told_apart(standin_edge: S
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_what_may_pass_is_waited_for(standin_edge: StandinEdge, edge: Fastly, status: int) -> None:
+def test_what_may_pass_is_waited_for(standin_edge: StandinEdge, edge: ByVcl, status: int) -> None:
     fail(standin_edge, status=status, times=ATTEMPTS - 1)
     edge.write({"deploy1": "0:0"})
     fail(standin_edge, status=status, times=ATTEMPTS)
@@ -331,11 +331,12 @@ def test_a_token_that_can_not_be_one_is_refused_unseen(standin_edge: StandinEdge
 
 def test_importing_the_adapter_imports_no_client() -> None:
     heavy = "{'fastly', 'urllib3', 'tenacity', 'httpx'}"
-    code = f"import sys, edgeguard.edge.fastly; print(sorted({heavy} & set(sys.modules)))"
+    adapter = "edgeguard.edge.mechanisms, edgeguard.edge.fastly.service, edgeguard.edge.fastly.api"
+    code = f"import sys, {adapter}; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def test_several_threads_may_use_it_at_once(standin_edge: StandinEdge, edge: Fastly) -> None:
+def test_several_threads_may_use_it_at_once(standin_edge: StandinEdge, edge: ByVcl) -> None:
     results: list[object] = []
 
     def work(n: int) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from edgeguard.edge.fastly.api import ATTEMPTS, PATIENCE, Api
-from edgeguard.edge.fastly.vcl import Fastly
+from edgeguard.edge.fastly.by_vcl import ByVcl
 from edgeguard.errors import EdgeError, EdgeUnauthorized, EdgeUnavailable
 from edgeguard.site.asking import ask
 from tests.edge.fastly.test_fastly import api_that_answers
@@ -65,7 +65,7 @@ FAULTS: dict[str, tuple[Outcome, dict[str, Any]]] = {
 class Call:
     """What is done, the request that fails in it, and whether that may be done twice."""
 
-    act: Callable[[Fastly], object]
+    act: Callable[[ByVcl], object]
     method: str
     last: str
     twice: bool
@@ -99,10 +99,10 @@ def standin_edge(module_standin_edge: StandinEdge) -> StandinEdge:
     return module_standin_edge
 
 
-def adapter(standin_edge: StandinEdge, fault: dict[str, Any], naps: list[float]) -> Fastly:
+def adapter(standin_edge: StandinEdge, fault: dict[str, Any], naps: list[float]) -> ByVcl:
     """With the dictionary looked up already, so that a fault meets what it is for."""
     hasty = {"timeouts": BRIEF} if fault.get("delay") else {}
-    edge = Fastly(
+    edge = ByVcl(
         standin_edge.settings, TOKEN, ask, api=Api(standin_edge.settings.api_url, TOKEN, sleep=naps.append, **hasty)
     )
     edge.items()
@@ -224,12 +224,12 @@ def test_a_token_that_may_not_ask_about_itself_is_unknown_and_no_error(standin_e
     match = {"method": "GET", "path_prefix": "/tokens/self"}
     standin_edge.control("POST", "/faults", {"api": {**fault, "times": ATTEMPTS, "match": match}})
     if outcome == "unauthorized":
-        assert edge.token() is None
+        assert [finding.name for finding in edge.token_findings(now=0, lasting=1)] == ["token-unknown"]
     else:
         with pytest.raises(EdgeUnavailable) as caught:
-            edge.token()
+            edge.token_findings(now=0, lasting=1)
         told(caught.value)
-        assert (edge.token() or {})["scopes"] == ["global"]
+        assert edge.token_findings(now=0, lasting=1) == ()
 
 
 # -- the status, which is the edge's to answer and not the API's -------------------------------------------------------
@@ -254,7 +254,7 @@ LINE = b"node=a revision=b now=1 base=60 grace=60 hold=0"
 )
 def test_what_is_no_status_ends_in_our_error(standin_edge: StandinEdge, status: int, body: bytes) -> None:
     with api_that_answers(body, status) as url:
-        edge = Fastly(standin_edge.settings.model_copy(update={"url": url}), TOKEN, ask)
+        edge = ByVcl(standin_edge.settings.model_copy(update={"url": url}), TOKEN, ask)
         with pytest.raises(EdgeUnavailable) as caught:
             edge.status()
     assert "edge diff" in caught.value.remedy
@@ -274,10 +274,10 @@ STEPS = (
 SOME = ("throttled", "failed", "lost before it was done", "an object without its keys", "wrong token", "bad request")
 
 
-def other(standin_edge: StandinEdge) -> Fastly:
+def other(standin_edge: StandinEdge) -> ByVcl:
     """Settings under which the policy differs, so that there is something to install."""
     api = Api(standin_edge.settings.api_url, TOKEN, sleep=lambda _: None)
-    return Fastly(standin_edge.settings.model_copy(update={"status_name": "other"}), TOKEN, ask, api=api)
+    return ByVcl(standin_edge.settings.model_copy(update={"status_name": "other"}), TOKEN, ask, api=api)
 
 
 @pytest.mark.parametrize(("method", "last"), STEPS, ids=[f"{method} {last}" for method, last in STEPS])

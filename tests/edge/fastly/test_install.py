@@ -14,7 +14,7 @@ from edgeguard.cli import main
 from edgeguard.cluster.lock import SharedRecord
 from edgeguard.cluster.record import Unfinished
 from edgeguard.edge.fastly import policy
-from edgeguard.edge.fastly.vcl import Fastly
+from edgeguard.edge.fastly.by_vcl import ByVcl
 from edgeguard.environment import Environment
 from edgeguard.site.asking import ask
 from tests.edge.standin_edge import TOKEN, StandinEdge
@@ -116,7 +116,7 @@ def test_installing_shows_the_difference_and_says_who_and_why_in_the_version(ope
     assert comment.startswith(f"edgeguard policy {policy.revision(operator.standin_edge.settings)}: ticket 7 (")
     assert "@" in comment
     assert operator.snippets(active).keys() == {"theirs", *(one.name for one in operator.standin_edge.policy())}
-    assert Fastly(operator.standin_edge.settings, TOKEN, ask).status().base == operator.standin_edge.settings.base_grace
+    assert ByVcl(operator.standin_edge.settings, TOKEN, ask).status().base == operator.standin_edge.settings.base_grace
 
 
 def test_installing_again_writes_nothing_and_says_so(operator: Operator) -> None:
@@ -164,13 +164,13 @@ def test_what_was_changed_by_hand_is_drift_and_installing_mends_it(
 def test_an_older_policy_is_replaced_whole_and_its_claims_stay(operator: Operator) -> None:
     """Another revision under our prefix, with a snippet that this one doesn't have."""
     settings = operator.standin_edge.settings.model_copy(update={"status_name": "of-old"})
-    Fastly(settings, TOKEN, ask).install("long ago")
+    ByVcl(settings, TOKEN, ask).install("long ago")
     operator.plant(add={"snippet": [THEIRS | {"name": "edgeguard_of_old"}]})
     operator.standin_edge.edge.write({"support1": "0:0"})
     code, found = operator.json("install")
     assert (code, found["changed"]) == (0, True)
     assert operator.snippets(found["version"]).keys() == {one.name for one in operator.standin_edge.policy()}
-    assert Fastly(operator.standin_edge.settings, TOKEN, ask).items()["support1"] == "0:0"
+    assert ByVcl(operator.standin_edge.settings, TOKEN, ask).items()["support1"] == "0:0"
 
 
 def test_drafts_of_others_are_left_alone(operator: Operator) -> None:
@@ -265,7 +265,7 @@ def test_what_the_origin_promises_is_not_shortened_unasked(operator: Operator, h
 
 def test_a_deploys_claim_refuses_and_a_persons_does_so_for_removing_only(operator: Operator) -> None:
     operator.installed()
-    edge = Fastly(operator.standin_edge.settings, TOKEN, ask)
+    edge = ByVcl(operator.standin_edge.settings, TOKEN, ask)
     until = int(time.time()) + 600
     edge.write({"deploy0": f"{until}:900:{until}:abcd1234", "support1": f"{until}:900:abcd1234"})
     operator.plant(remove={"snippet": ["edgeguard_recv"]})

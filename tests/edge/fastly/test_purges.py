@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard.edge.fastly.api import TIMEOUTS, Api
+from edgeguard.edge.fastly.by_vcl import ByVcl
 from edgeguard.edge.fastly.policy import GROUPS
-from edgeguard.edge.fastly.purges import PURGE_KEYS, address
-from edgeguard.edge.fastly.vcl import Fastly
+from edgeguard.edge.fastly.purges import PURGE_KEYS
+from edgeguard.edge.purging import address
 from edgeguard.errors import EdgeUnavailable, OriginsUnhealthy, UsageError
 from edgeguard.purge import Purge
 from edgeguard.purge.run import Run
@@ -200,7 +201,7 @@ def test_a_throttled_list_is_purged_whole_and_no_key_twice(standin_edge: Standin
         }
     )
     told: list[str] = []
-    edge, settings = Fastly(standin_edge.settings, TOKEN, ask), PurgeSettings(pace=0.5)
+    edge, settings = ByVcl(standin_edge.settings, TOKEN, ask), PurgeSettings(pace=0.5)
     Run(edge, settings, standin_edge.settings, sleep=waits, told=told.append).purge(Purge(keys=KEYS, soft=SOFTLY))
     assert [key for row in purges(standin_edge, since) for key in row["keys"]] == list(KEYS)
     assert len([row for row in history(standin_edge)[since:] if row["status"] == 429]) == 8
@@ -267,7 +268,7 @@ def test_a_second_pass_can_be_asked_for_and_begins_while_the_first_goes_on(stand
 
 def test_a_token_for_purges_alone_will_do_and_purges_twice_to_be_sure(standin_edge: StandinEdge) -> None:
     standin_edge.control("POST", "/plants", {"tokens": {"only-purges": {"scopes": ["purge_select"]}}})
-    edge = Fastly(standin_edge.settings, "only-purges", ask)
+    edge = ByVcl(standin_edge.settings, "only-purges", ask)
     assert edge.shielded() is None
     done = Run(edge, PurgeSettings(), standin_edge.settings, sleep=lambda _: None).purge(Purge(keys=("news",)))
     assert (done["requests"], done["second_pass"]) == (2, True)

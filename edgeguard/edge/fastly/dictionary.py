@@ -1,0 +1,85 @@
+"""The dictionary of an edge: claims and the audit, read and written past all versions."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from edgeguard.edge.fastly.api import Missing
+from edgeguard.errors import EdgeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgeguard.edge.fastly.api import Api
+    from edgeguard.edge.fastly.versions import Versions
+    from edgeguard.settings import EdgeSettings
+
+PAGE = 1000
+"""How many of a dictionary's items one call reads."""
+
+
+class Dictionary:
+    """The items of one service's dictionary."""
+
+    def __init__(self, settings: EdgeSettings, api: Api, versions: Versions) -> None:
+        self._settings = settings
+        self._api = api
+        self._versions = versions
+        self._id: str | None = None
+
+    def forget(self) -> None:
+        """Look the dictionary up anew: another version may be active, with another dictionary."""
+        self._id = None
+
+    def items(self, name: str | None = None) -> Mapping[str, str]:
+        """As in Edge."""
+        arguments = self._items_of(name)
+        return self._api.repeated(lambda: self._read(arguments))
+
+    def write(self, items: Mapping[str, str | None]) -> None:
+        """As in Edge. To remove a missing item answers 404, so a write that removes first looks at what is there."""
+        if not items:
+            return
+        dictionary = self._items_of()
+        removals = None in items.values()
+
+        def write_once() -> None:
+            there = self._read(dictionary) if removals else {}
+            operations = [
+                {"op": "delete", "item_key": key}
+                if value is None
+                else {"op": "upsert", "item_key": key, "item_value": value}
+                for key, value in items.items()
+                if value is not None or key in there
+            ]
+            if operations:
+                self._api.change_items(dictionary, operations)
+
+        # Somebody else may remove the same item between the look and the write.
+        self._api.repeated(write_once, also=(Missing,) if removals else ())
+
+    def _read(self, dictionary: Mapping[str, object]) -> dict[str, str]:
+        items: dict[str, str] = {}
+        for page in itertools.count(1):
+            arguments = {**dictionary, "page": page, "per_page": PAGE}
+            rows = self._api.once("dictionary_item.list_dictionary_items", "read the dictionary", arguments)
+            items |= {row["item_key"]: row["item_value"] for row in rows}
+            if len(rows) < PAGE:
+                break
+        return items
+
+    def _items_of(self, name: str | None = None) -> dict[str, object]:
+        """Our dictionary keeps its id in all versions, so it is looked up once."""
+        found = self._id if name is None else None
+        if found is None:
+            version = self._versions.active()
+            found = self._versions.dictionary_in(version, name) if version is not None else None
+        if found is None:
+            raise EdgeError(
+                f"the service has no dictionary {name or self._settings.dictionary!r}",
+                "Install the policy first: edgeguard edge install.",
+            )
+        if name is None:
+            self._id = found
+        return {"service_id": self._settings.service, "dictionary_id": found}

@@ -1,0 +1,70 @@
+"""Surrogate keys and pages' addresses, as somebody names them to have them purged: checked, and nobody is asked."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from edgeguard.errors import UsageError
+from edgeguard.settings import SURROGATE_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SHOWN = 80
+"""Characters of what can't be a key that an error quotes."""
+_PORTS = {"http": 80, "https": 443}
+_PATH, _QUERY = "/:@!$&'()*+,;=~%[]|", "/?:@!$&()*+,;=~%[]|^`{}\\"
+"""The characters that a browser sends as they are in a path and in a query (url.spec.whatwg.org: the percent-encode
+sets)."""
+
+
+def check_keys(keys: Iterable[str]) -> None:
+    """Raise UsageError where one of these can't be a surrogate key."""
+    for key in keys:
+        if not re.fullmatch(SURROGATE_KEY, key):
+            shown = key if len(key) <= _SHOWN else f"{key[:_SHOWN]}…"
+            raise UsageError(f"{shown!r} is not a surrogate key", "Keys have 1 to 1024 visible ASCII characters.")
+
+
+def address(url: str) -> str:
+    """A page's address as its visitors' browsers send it, `host/path?query`: that is what a cache knows it by.
+
+    Encoded characters stay as they are, in lower or upper case. The characters that browsers encode are encoded. The
+    parts that browsers take out (`/../`, the fragment) are taken out.
+
+    Raises:
+        UsageError: it is no address of a page.
+    """
+    remedy = "Give it as https://www.example.com/path?query."
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+        name = host.encode("idna").decode() if not host.isascii() else host
+    except (ValueError, UnicodeError) as exc:
+        raise UsageError(f"{url!r} is not a URL", remedy) from exc
+    if parts.scheme not in _PORTS or parts.username is not None or re.search(r"[\x00-\x1f\x7f]", url):
+        raise UsageError(f"{url!r} is not a URL of a page", remedy)
+    if not re.fullmatch(r"[a-z0-9_.:-]+", name):
+        raise UsageError(f"{url!r} names no host", remedy)
+    place = f"[{name}]" if ":" in name else name
+    if port not in (None, _PORTS[parts.scheme]):
+        place += f":{port}"
+    query = f"?{quote(parts.query, _QUERY)}" if "?" in url.partition("#")[0] else ""
+    return place + _without_dots(quote(parts.path.replace("\\", "/"), _PATH) or "/") + query
+
+
+def _without_dots(path: str) -> str:
+    """The path without its . and .. (also where these are encoded): as it is sent, and so that it can't lead out."""
+    kept: list[str] = []
+    names = path.split("/")[1:]
+    for place, name in enumerate(names):
+        plain = re.sub("%2e", ".", name, flags=re.IGNORECASE)
+        if plain == ".." and kept:
+            kept.pop()
+        if plain not in (".", ".."):
+            kept.append(name)
+        elif place == len(names) - 1:
+            kept.append("")
+    return "/" + "/".join(kept)

@@ -1,0 +1,21 @@
+"""The whole health check: look at an environment as its visitors see it, and judge the answers."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from edgeguard.environment import visible_edge
+from edgeguard.monitor.judge import judge
+from edgeguard.monitor.look import BYTES, look
+from edgeguard.site.light import ask
+
+if TYPE_CHECKING:
+    from edgeguard.monitor import Health, Limits
+    from edgeguard.settings import EdgeOnlySettings
+
+
+def check(environment: str, settings: EdgeOnlySettings, limits: Limits) -> Health:
+    """Ask and judge, within about `limits.timeout` seconds. It needs no token."""
+    edge = visible_edge(settings.edge, partial(ask, at_most=BYTES))
+    return judge(environment, settings, edge, look(settings, edge, timeout=limits.timeout), limits)
