@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.local import hooks
+from edgeguard.cluster.host import hooks
 from tests.staying_rehearsal import StayingRehearsal
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeguard.cluster.local import LocalCluster, hooks
+from edgeguard.cluster.host import hooks
+from edgeguard.cluster.local import LocalCluster
 from edgeguard.deploy.lost_servers import as_it_is
 from edgeguard.environment import Environment
 from edgeguard.errors import Refused
