@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from typing_extensions import Self
 
 HEAD = 1 << 20
 """Bytes that are kept of the beginning."""
@@ -67,7 +66,7 @@ class Writer:
         self._file = -1
         return self._written
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Writer:  # noqa: PYI034 (Self is younger than Python 3.9)
         return self
 
     def __exit__(
