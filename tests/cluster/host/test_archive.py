@@ -22,7 +22,7 @@ NAMES = ("python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "p
 
 
 def pythons() -> dict[str, str]:
-    """By its version, every Python from 3.9 on that runs here. A version switcher's names are on PATH also where they don't work."""
+    """Every Python from 3.9 on that runs here, by its version. A version switcher has names on PATH that don't run."""
     switched = sorted(Path.home().glob(".pyenv/versions/3.9.*/bin/python"))
     candidates = [sys.executable, *map(str, switched), *filter(None, map(shutil.which, NAMES))]
     found: dict[str, str] = {}
@@ -87,7 +87,7 @@ def test_it_imports_the_standard_library_and_itself_alone() -> None:
 
 def test_it_needs_nothing_that_python_3_9_lacks() -> None:
     """By vermin, which knows since when each name of the standard library exists; ruff knows the syntax."""
-    vermin = [Path(sys.executable).with_name("vermin"), "--target=3.9-", "--no-tips", "--violations"]
+    vermin = [str(Path(sys.executable).with_name("vermin")), "--target=3.9-", "--no-tips", "--violations"]
     ran = subprocess.run([*vermin, str(FOLDER)], capture_output=True, text=True, check=False)
 
     assert ran.returncode == 0, ran.stdout
