@@ -123,6 +123,7 @@ class EdgeSettings(Table):
     confirm_timeout: Seconds = 60
     release_header: str | None = None
     healthy_rounds: int = Field(default=3, ge=1)
+    healthy_for: Seconds = 5
     healthy_timeout: Seconds = 60
 
     @model_validator(mode="after")

@@ -97,6 +97,14 @@ def texts_by_name(json: JSON, key: str) -> Mapping[str, str]:
     return values
 
 
+def numbers_by_name(json: JSON, key: str) -> Mapping[str, int]:
+    """The object of a key whose values are whole numbers; {} where there is no such key, or null."""
+    values = optional(json, key, dict, {})
+    if not all(type(value) is int for value in values.values()):
+        raise Nonsense(f"{key} has a value that is not a whole number")
+    return values
+
+
 def _within(key: str, kind: type[_Part], value: object) -> _Part:
     if not isinstance(value, dict):
         raise Nonsense(f"{key} has an entry that is not an object")

@@ -22,7 +22,17 @@ from enum import Enum
 from functools import total_ordering
 from typing import TYPE_CHECKING, Self
 
-from edgeguard.cluster.parts import Nonsense, Part, optional, part, parts, required, texts, texts_by_name
+from edgeguard.cluster.parts import (
+    Nonsense,
+    Part,
+    numbers_by_name,
+    optional,
+    part,
+    parts,
+    required,
+    texts,
+    texts_by_name,
+)
 from edgeguard.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -118,6 +128,7 @@ class Unfinished(Part):
     hook: StartedHook | None  # the start of its own hook
     after_hook: bool  # the hook of a deploy in whose place it came had begun
     was_open: bool  # the cluster, before this deploy or the first of those in whose place it came
+    pages: Mapping[str, int]  # the status of each page that was asked before the close
     held: bool  # it stays closed on purpose until a person decides
     without: tuple[str, ...]  # the servers that it leaves out
     superseded: Unfinished | None  # the unfinished deploy in whose place it came
@@ -137,6 +148,7 @@ class Unfinished(Part):
             hook=part(json, "hook", StartedHook),
             after_hook=optional(json, "after_hook", bool, False),
             was_open=optional(json, "was_open", bool, True),
+            pages=numbers_by_name(json, "pages"),
             held=optional(json, "held", bool, False),
             without=texts(json, "without"),
             superseded=part(json, "superseded", Unfinished),

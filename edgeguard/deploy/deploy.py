@@ -89,6 +89,9 @@ def finish(deployment: Deployment, log: Log) -> EdgeguardError | None:
             log.append("done", step=step.name, **step.do())
         except Fenced:
             return verdict.replaced(deployment)
+        except steps.OriginsSick as exc:
+            log.append("failed", step=step.name, error=exc.message)
+            return exc  # a person is needed; the record stays committed
         except EdgeguardError as exc:
             log.append("failed", step=step.name, error=exc.message)
             undone.append(f"{step.name}: {exc.message}")

@@ -13,7 +13,7 @@ from edgeguard.grace.deploy_claim import DeployClaim, NoClaim
 from edgeguard.machine.renewal import Renewal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from edgeguard.cluster import Cluster, Generation
     from edgeguard.cluster.lock import SharedRecord
@@ -53,12 +53,14 @@ class Deployment:
     changed: bool = False  # the image of this release is not as it was built, and a person has to have accepted that
     reached: Phase = Phase.LOCK  # the furthest phase that has begun
     was_open: bool = True  # the cluster, when this deploy began, or the one that it supersedes
+    pages: Mapping[str, int] = field(default_factory=dict)  # the status of each page, asked before the close
     hook_server: str | None = None  # where an earlier run of this deploy has started its hook
 
     # Facts that this process has found out.
     record: SharedRecord = field(init=False)
     release: Release | None = None
     generation: Generation | None = None
+    deaths: Mapping[str, int] = field(default_factory=dict)  # of each server's processes, when it was last healthy
     generations: set[str | None] = field(default_factory=set)  # that were current when this deploy began
     unsettled: bool = False  # only a person can know how the post-deploy hook ended
     proved: bool = False  # an unwinding has seen that the origins are healthy, so a claim may go
@@ -77,6 +79,7 @@ class Deployment:
         self.changed = left.changed
         self.reached = left.phase
         self.was_open = left.was_open
+        self.pages = left.pages
         self.hook_server = left.hook.server if left.hook else None
 
     def as_written(self, superseded: Unfinished | None) -> Unfinished:
@@ -181,6 +184,16 @@ class Deployment:
                 "Deploy a release that works.",
             )
         return found
+
+    def died(self) -> list[str]:
+        """The servers whose process has died since `deaths` was noted, a few words each. Raises ClusterError."""
+        now = {server.name: server.deaths for server in self.environment.cluster.state()}
+        more = {name: count - self.deaths.get(name, 0) for name, count in now.items()}
+        return [f"{name} ({count} times)" if count > 1 else name for name, count in more.items() if count > 0]
+
+    def note_deaths(self) -> None:
+        """Every server is healthy now: only deaths from here on count. Raises ClusterError."""
+        self.deaths = {server.name: server.deaths for server in self.environment.cluster.state()}
 
     def reach(self, phase: Phase) -> None:
         """A phase begins. A later one that an earlier run has reached stays: what may have happened counts."""

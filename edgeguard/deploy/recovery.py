@@ -51,6 +51,7 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
     def story(deployment: Deployment, log: Log) -> EdgeguardError | None:
         _take_over(deployment, log, "finish it")
         if deployment.reached is Phase.COMMITTED:
+            _serve(deployment, log)
             return deploy.finish(deployment, log)
         if deployment.reached is Phase.LOCK and deployment.generation is None:
             return _undo(deployment, log, _never_staged(deployment.under_way, environment.name))
@@ -96,6 +97,37 @@ def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], 
     else:
         resume(environment, wish, listen=listen)
     return attempt(environment, wish, earlier, command="rollback", of=None, listen=listen)
+
+
+def _serve(deployment: Deployment, log: Log) -> None:
+    """Let the release that has committed serve again on every server where it doesn't: a host may have been restarted
+    since, or its gate may have died. The hook has run, and does not run again.
+
+    Raises:
+        EdgeguardError: a server can't serve it. The cluster is closed then, behind a long claim.
+    """
+    if _serving(deployment):
+        return
+    text = "not every server serves the release that has committed: it is closed, started and opened once more"
+    deployment.say("warning", text=text)
+    _claim_again(deployment, log)
+    for phase in (steps.StopTasks, steps.Close, steps.Drain, steps.Swap, steps.Check, steps.Open):
+        step = phase(deployment)
+        log.append("begin", step=step.name, before={})
+        log.append("done", step=step.name, **step.do())
+
+
+def _serving(deployment: Deployment) -> bool:
+    """Whether every server is open and runs this deploy's release, and its gate and its supervisor are alive."""
+    target = deployment.target
+    return all(
+        server.open
+        and server.generation == target.name
+        and server.running == target.release
+        and server.gate is not False
+        and server.supervisor is not False
+        for server in deployment.environment.cluster.state()
+    )
 
 
 def _held_while_closed(story: Story) -> Story:
@@ -218,12 +250,7 @@ def _adopted(deployment: Deployment) -> tuple[str, ...]:
     always = ("build", "lock", "preflight", "stage", "claim", "proof")
     if not deployment.opened:
         return always
-    target = deployment.target
-    serving = all(
-        server.open and server.generation == target.name and server.running == target.release
-        for server in deployment.environment.cluster.state()
-    )
-    if not serving:
+    if not _serving(deployment):
         return always
     adopted = (*always, "stop-tasks", "close", "drain", "swap", "hook", "check")
     if deployment.environment.cluster.left_out:  # opening again takes a server that was lost since out of the gate

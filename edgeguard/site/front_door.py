@@ -12,25 +12,39 @@ from edgeguard.site.asking import ask
 from edgeguard.times import short
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from edgeguard.settings import EdgeSettings
     from edgeguard.site.asking import Answer
 
 TIMEOUT = 10.0
 PAUSE = 0.2
+_BROKEN = 500
 _REMEDY = "See the origin's log, and ask the origin without the edge."
 
 
 def wait_healthy(settings: EdgeSettings, release: str | None, *, sleep: Callable[[float], None]) -> None:
-    """Wait for `edge.healthy_rounds` good answers in a row (see ask_once). Errors of `sleep` pass through.
+    """Wait for `edge.healthy_rounds` good answers in a row (see ask_once), spread over `edge.healthy_for` seconds: a
+    release that answers once and then dies is not healthy. Errors of `sleep` pass through.
 
     Raises:
         OriginsUnhealthy: there were not enough within `edge.healthy_timeout`. It describes the last bad answer.
     """
+    pause = settings.healthy_for / max(1, settings.healthy_rounds - 1)
+    _wait_good(settings, release, settings.healthy_rounds, pause, sleep)
+
+
+def wait_good(settings: EdgeSettings, release: str | None, *, sleep: Callable[[float], None]) -> None:
+    """Wait for one good answer. Raises OriginsUnhealthy as wait_healthy does."""
+    _wait_good(settings, release, 1, 0, sleep)
+
+
+def _wait_good(
+    settings: EdgeSettings, release: str | None, rounds: int, pause: float, sleep: Callable[[float], None]
+) -> None:
     deadline = time.monotonic() + settings.healthy_timeout
     good = 0
-    while good < settings.healthy_rounds:
+    while good < rounds:
         try:
             ask_once(settings, release)
             good += 1
@@ -39,6 +53,9 @@ def wait_healthy(settings: EdgeSettings, release: str | None, *, sleep: Callable
                 raise
             good = 0
             sleep(PAUSE)
+        else:
+            if good < rounds:
+                sleep(pause)
 
 
 def ask_once(settings: EdgeSettings, release: str | None) -> float:
@@ -78,5 +95,31 @@ def judge(settings: EdgeSettings, answer: Answer, release: str | None = None) ->
 
 def sure_miss(settings: EdgeSettings) -> str:
     """The health page's address with a query that no cache has seen, so that the origin has to answer."""
-    separator = "&" if "?" in settings.health_url else "?"
-    return f"{settings.health_url}{separator}edgeguard={os.urandom(8).hex()}"
+    return unseen(settings.health_url)
+
+
+def unseen(url: str) -> str:
+    """A page's address with a query that no cache has seen, so that the origin has to answer."""
+    return f"{url}{'&' if '?' in url else '?'}edgeguard={os.urandom(8).hex()}"
+
+
+def statuses(settings: EdgeSettings, urls: Iterable[str]) -> dict[str, int]:
+    """The status with which the origin answers each of these pages; 0 for a page without an answer."""
+    found = {}
+    for url in urls:
+        try:
+            found[url] = ask(unseen(url), headers=marks.asking(settings.status_name), timeout=TIMEOUT).status
+        except OriginsUnhealthy:
+            found[url] = 0
+    return found
+
+
+def refuse_broken(before: Mapping[str, int], now: Mapping[str, int]) -> None:
+    """Raise OriginsUnhealthy if a page that answered below 500 `before` answers 5xx or not at all `now`."""
+    for url, status in now.items():
+        if 0 < before.get(url, 0) < _BROKEN and not 0 < status < _BROKEN:
+            said = f"answers {status}" if status else "gives no answer"
+            raise OriginsUnhealthy(
+                f"{url} {said} through the front door; before the close it answered {before[url]}",
+                "See the application's log for this page.",
+            )

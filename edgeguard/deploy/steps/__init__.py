@@ -5,7 +5,7 @@ In the order of their phases: before.py, claim.py, proof.py, closure.py, hook.py
 """
 
 from edgeguard.deploy.deployment import UNGUARDED, Deployment
-from edgeguard.deploy.steps.after import Finish, Healthy, Purge, commit, wanted
+from edgeguard.deploy.steps.after import Finish, Healthy, OriginsSick, Purge, commit, wanted
 from edgeguard.deploy.steps.before import ACCEPTABLE, Build, Earlier, Lock, Preflight, Stage
 from edgeguard.deploy.steps.claim import ClaimGrace, ReleaseClaim
 from edgeguard.deploy.steps.closure import Check, Close, Drain, Open, StopTasks, Swap
@@ -28,6 +28,7 @@ __all__ = [
     "Hook",
     "Lock",
     "Open",
+    "OriginsSick",
     "PostDeploy",
     "Preflight",
     "Proof",

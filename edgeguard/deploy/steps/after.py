@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgeguard.cluster.record import Opened, Phase
 from edgeguard.deploy.steps.step import Step
-from edgeguard.errors import UsageError
+from edgeguard.errors import Held, OriginsUnhealthy, Unhealthy, UsageError
 from edgeguard.purge import Changes, of_deploy
 from edgeguard.purge.run import Run
 from edgeguard.release import image
@@ -20,14 +20,45 @@ if TYPE_CHECKING:
 
 
 class Healthy(Step):
-    """Wait for good answers in a row through the front door, at a URL that no cache can answer."""
+    """Wait for good answers in a row through the front door, at a URL that no cache can answer. Meanwhile no process
+    may die, and no page that answered before the close may be broken."""
 
     name = "healthy"
 
     def do(self) -> Facts:
-        release = self.deployment.target.release
-        front_door.wait_healthy(self.environment.settings.edge, release, sleep=self.deployment.stop.sleep)
+        deployment, edge = self.deployment, self.environment.settings.edge
+        front_door.wait_healthy(edge, deployment.target.release, sleep=deployment.stop.sleep)
+        if died := deployment.died():
+            raise Unhealthy(
+                f"the application's process died since the cluster was opened: {', '.join(died)}",
+                "The application's output says why it ended.",
+            )
+        front_door.refuse_broken(deployment.pages, front_door.statuses(edge, deployment.pages))
         return {}
+
+
+class OriginsSick(Held):
+    """After the commit, the front door does not answer as the new release would: no claim may go."""
+
+
+def ask_again(deployment: Deployment) -> None:
+    """See a good answer of the new release through the front door. After the commit, too, nothing is believed unseen:
+    pages that are purged over a sick origin are gone, and so is a claim that is given back.
+
+    Raises:
+        OriginsSick: there was none. The claim is made long.
+    """
+    edge, name = deployment.environment.settings.edge, deployment.environment.name
+    try:
+        front_door.wait_good(edge, deployment.target.release, sleep=deployment.stop.sleep)
+    except OriginsUnhealthy as exc:
+        until = deployment.claim.lengthen()
+        raise OriginsSick(
+            f"{deployment.target.name} has committed, but {exc.message}; nothing is purged or given back any more"
+            + (f", and the edge serves the copies it has until {until}" if until else ""),
+            f"{exc.remedy} Then: edgeguard resume {name}, which starts what does not run, opens it, and finishes the "
+            f"clean-up; or bring a fix: edgeguard deploy {name} --supersede {deployment.id}",
+        ) from exc
 
 
 class Purge(Step):
@@ -37,6 +68,7 @@ class Purge(Step):
     left = "Purge by hand: edgeguard purge."
 
     def do(self) -> Facts:
+        ask_again(self.deployment)
         return purge(self.deployment)
 
 

@@ -113,6 +113,7 @@ class Preflight(Step):
         mended = None if now_open else self.deployment.under_way.superseded
         self._mends = mended is not None
         self.deployment.was_open = mended.was_open if mended else now_open
+        self.deployment.pages = mended.pages if mended else {}
         reasons = [*self._cluster(servers), *self._edge()]
         if not reasons and not self._mends and "origins-sick" not in self.deployment.accept:
             reasons += self._visitors()
@@ -180,6 +181,8 @@ class Preflight(Step):
             front_door.ask_once(self.environment.settings.edge, None)
         except OriginsUnhealthy as exc:
             return [("origins-sick", exc.message)]
+        pages = readiness.spread(readiness.urls(self.environment.settings), readiness.QUICK)
+        deployment.pages = front_door.statuses(self.environment.settings.edge, pages)
         if not deployment.guarded:
             return []
         reasons: dict[str, list[str]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeguard.deploy.deployment import UNGUARDED
+from edgeguard.deploy.steps.after import ask_again
 from edgeguard.deploy.steps.step import Step
 from edgeguard.errors import ClusterError
 
@@ -47,5 +48,6 @@ class ReleaseClaim(Step):
     left = "The claim ends by itself."
 
     def do(self) -> Facts:
+        ask_again(self.deployment)
         self.deployment.claim.drop()
         return {}

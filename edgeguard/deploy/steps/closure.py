@@ -40,7 +40,7 @@ class Close(Step):
             "what was closed is being put back; kill -9 now would leave it closed behind the claim, until somebody "
             f"calls edgeguard resume or rollback {self.environment.name}, from any machine"
         )
-        note = self.deployment.note_reached(was_open=self.deployment.was_open)
+        note = self.deployment.note_reached(was_open=self.deployment.was_open, pages=self.deployment.pages)
         self.environment.cluster.close(self.deployment.epoch, _closure(self.deployment), note=note)
         return {}
 
@@ -90,12 +90,7 @@ class Check(Step):
     name = "check"
 
     def do(self) -> Facts:
-        stop = self.deployment.stop
-        try:
-            self.environment.cluster.check(self.deployment.target, cancelled=stop.asked)
-        except Interrupted:
-            stop.check()  # says by what
-            raise
+        check(self.deployment)
         return {}
 
 
@@ -105,6 +100,8 @@ class Open(Step):
     name = "open"
 
     def do(self) -> Facts:
+        if self.deployment.deaths and self.deployment.died():  # between the check and now
+            check(self.deployment)
         self.deployment.reach(Phase.OPEN)
         note = self.deployment.note_reached()
         self.environment.cluster.open(self.deployment.epoch, self.deployment.target.name, note=note)
@@ -115,6 +112,22 @@ class Open(Step):
         self.deployment.claim.hold_again()
         self.environment.cluster.close(self.deployment.epoch, _closure(self.deployment))
         self.environment.cluster.drain(self.deployment.epoch, self.environment.settings.cluster.drain_timeout)
+
+
+def check(deployment: Deployment) -> None:
+    """Wait until every server is healthy on the new release, and note the deaths that came before.
+
+    Raises:
+        ClusterError: a server is not healthy in time, or keeps dying.
+        Interrupted: a signal came meanwhile.
+    """
+    stop = deployment.stop
+    try:
+        deployment.environment.cluster.check(deployment.target, cancelled=stop.asked)
+    except Interrupted:
+        stop.check()  # says which signal came
+        raise
+    deployment.note_deaths()
 
 
 def stay_closed(deployment: Deployment) -> None:
