@@ -45,6 +45,7 @@ FLOORS = (
     ("grace",),
     ("purge",),
     ("environment",),
+    ("testing",),
     ("cluster", "site"),
     ("edge", "release"),
     ("cluster.host", "machine", "settings", "standin"),
@@ -57,7 +58,8 @@ BORDERS = {
     "urllib3": ("edgeguard.edge.fastly.api",),
     "tenacity": ("edgeguard.edge.fastly.api",),
     "httpx": ("edgeguard.site.asking",),
-    "http.client": ("edgeguard.site.light", "edgeguard.cluster.local.health"),
+    "http.client": ("edgeguard.site.light", "edgeguard.cluster.host.health", "edgeguard.testing"),
+    "pytest": ("edgeguard.testing",),
     "typer": ("edgeguard.cli",),
     "yaml": ("edgeguard.release.application", "edgeguard.rehearsal.repository"),
 }
@@ -150,6 +152,7 @@ def circles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
 RECORD = ("lock", "parts", "record")  # beside the drivers: no driver reads what the record says
 
 MODULES = sorted(set(FILES) - {"edgeguard"})
+PROJECT = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 def test_arrows_between_wings_point_down() -> None:
@@ -170,10 +173,11 @@ def test_files_do_not_circle() -> None:
 
 
 def test_what_is_imported_is_declared() -> None:
-    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {re.split(r"[<>=]", need)[0].replace("-", "_") for need in project["dependencies"]}
+    """What is imported for type checking alone is not needed to run."""
+    needed = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["testing"]]
+    declared = {re.split(r"[<>=]", need)[0].replace("-", "_") for need in needed}
     own = {*sys.stdlib_module_names, "edgeguard"}
-    imported = {name.partition(".")[0] for module in MODULES for name in imports(module)} - own
+    imported = {name.partition(".")[0] for module in MODULES for name in imports(module, types=False)} - own
 
     assert {IMPORTED_AS.get(name, name) for name in imported} | RUN == declared
 
@@ -184,7 +188,7 @@ def test_the_engine_knows_nothing_of_deploys() -> None:
 
 
 def test_drivers_never_see_each_other() -> None:
-    drivers = {f"edgeguard.cluster.{path.stem}" for path in (PACKAGE / "cluster").iterdir() if path.stem != "__init__"}
+    drivers = {point.partition(":")[0] for point in PROJECT["entry-points"]["edgeguard.drivers"].values()}
     seen = [
         f"{module} → {name}"
         for driver in drivers - {f"edgeguard.cluster.{name}" for name in RECORD}
@@ -195,6 +199,11 @@ def test_drivers_never_see_each_other() -> None:
     ]
 
     assert seen == []
+
+
+def test_nothing_imports_the_contract_suite() -> None:
+    """It is for drivers' authors, and needs pytest."""
+    assert [module for module in MODULES if wing(module) != "testing" and "testing" in map(wing, ours(module))] == []
 
 
 def test_only_two_verbs_know_the_stand_in() -> None:

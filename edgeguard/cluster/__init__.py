@@ -49,9 +49,10 @@ class ServerState:
     whether the gate lets requests through to this server.
 
     `deaths` counts the ends of the current generation's web process that nobody asked for, since it was started there
-    by a swap. It never falls while that generation stays current. `gate` and `supervisor` say whether the gate, and the
-    program that starts a dead web process again, are alive (None where a driver can't tell): a closed gate refuses, a
-    dead one answers nothing.
+    by a swap. It never falls while that generation stays current, though the program that counts may die; a swap to
+    another generation begins anew, and what a swap ends is no death. `gate` and `supervisor` say whether the gate, and
+    the program that starts a dead web process again, are alive (None where a driver can't tell): a closed gate refuses,
+    a dead one answers nothing.
     """
 
     name: str
@@ -69,9 +70,9 @@ class HookResult:
     """How a hook ended.
 
     `code` is its exit code (None: it was ended at its limit, or on request). `output` has its last lines, standard
-    output and standard error in their order, at most 20 lines and 4000 characters. `log` names the place on `server`
-    where more of it lies (None where the driver keeps none). `strays` are the processes that left the hook's session
-    and still run; they don't count as the hook.
+    output and standard error in their order, at most 20 lines and 4000 characters. `log` is the path of a file on
+    `server` with more of it (None where the driver keeps none). `strays` are the processes that left the hook's session
+    and still run (empty where a driver can't tell); they don't count as the hook.
     """
 
     server: str
@@ -95,14 +96,16 @@ class Cluster(Protocol):
 
     **The note.** An act with `note` first writes this record on each server, as `write_record(epoch, note)` would,
     under the same lock if the driver can. A record never goes back: in one epoch a server keeps the record with the
-    higher `serial`, and passes over the other one without an error.
+    higher `serial`, and passes over the other one without an error; the act is done all the same. The note stays where
+    the act is then refused, since its caller learns that from the error. Fenced alone comes before the note.
 
     **Errors.** Whatever goes wrong is a ClusterError or one of its classes (edgeguard/errors.py), with `server` set to
-    the name of the server that it is about. Callers and the suite tell errors by class, never by their words. An act on
-    several servers goes on to its end on the others before it raises.
+    the name of the server that it is about. Callers and the suite tell errors by class, never by their words. An act
+    on several servers goes on to its end on the others before it raises. The values of a generation's variables are in
+    no error, no result and no explanation.
 
     **The caller's environment.** Processes and hooks of the application get their generation's variables, `PORT` and
-    `EDGEGUARD_SERVER`, and nothing of the environment of whoever calls: a token lies there.
+    `EDGEGUARD_SERVER` (the server's name), and nothing of the environment of whoever calls: a token lies there.
     """
 
     servers: tuple[str, ...]
@@ -149,7 +152,7 @@ class Cluster(Protocol):
 
     def state(self) -> tuple[ServerState, ...]:
         """Every server as it is now, in the order of `servers`. A server that was never used is closed and runs
-        nothing."""
+        nothing. Behind a dead gate no server is open."""
 
     def check(self, generation: Generation, *, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Wait, at most `start_timeout` seconds, until each server, asked behind the gate, answers `health_path` with
@@ -159,7 +162,8 @@ class Cluster(Protocol):
 
         Raises:
             Unhealthy: a server does not answer 200 in time (`message` says what it answered and what its process wrote
-                last), its process died three times before its first good answer, or something else runs there.
+                last), its process died three times before its first good answer (it will not be healthy later, and the
+                cluster is closed meanwhile), or something else runs there.
             Interrupted: `cancelled()` turned true while it still waits.
         """
 
@@ -169,7 +173,7 @@ class Cluster(Protocol):
 
     def generation(self, name: str) -> Generation | None:
         """The generation of this name as the servers hold it, without the variables' values; None where a server lacks
-        it, or where the servers differ."""
+        it, or where the servers differ. Its runs and users come back as they were staged."""
 
     def hook_result(
         self,
@@ -179,7 +183,8 @@ class Cluster(Protocol):
         cancelled: Callable[[], bool],
         output: Callable[[str], None] = lambda _line: None,
     ) -> HookResult | None:
-        """How a hook of this generation ended, on whatever server it ran; None if it was never started.
+        """How a hook of this generation ended, on whatever server it ran; None if it was never started. The answer
+        stays after another generation was made current: a rollback asks for it.
 
         Where the hook still runs, wait for its end and hand each line of its output to `output` as it comes, from the
         first line that the server still has.
@@ -196,11 +201,12 @@ class Cluster(Protocol):
         """Put the generation on every server, beside what runs, and make ready all that can be opened, copied or
         computed before the close. Visitors notice nothing.
 
-        With `whole` each server's image is compared with the manifest of its build, file by file.
+        With `whole` each server's image is compared with the manifest of its build, file by file. Without it, an image
+        that was changed on the server is staged as it is: it serves already, or a person accepts it.
 
         Raises:
             ImageChanged: an image is not as it was built.
-            HookRuns: a hook of another generation still runs there.
+            HookRuns: a deploy hook of another generation still runs there.
         """
 
     def stop_tasks(self, epoch: int) -> int:
@@ -209,7 +215,8 @@ class Cluster(Protocol):
 
     def close(self, epoch: int, closure: Closure, *, note: Mapping[str, Any] | None = None) -> None:
         """The gate refuses. When this returns, no request that comes later reaches a server, not even one that is left
-        out where one gate stands in front. A request that was let through before goes on: see `drain`."""
+        out where one gate stands in front. A request that was let through before goes on: see `drain`. A gate that is
+        dead is started, and one that is closed tells the new closure."""
 
     def drain(self, epoch: int, limit: float) -> int:
         """Wait until the requests that were let through before the close are answered; after `limit` seconds cut the
@@ -217,7 +224,9 @@ class Cluster(Protocol):
 
     def swap(self, epoch: int, generation: str | None, *, note: Mapping[str, Any] | None = None) -> None:
         """On every server: stop the old processes, make the staged generation current by one rename, start the new
-        processes. With None (what was there before a first deploy) nothing is current and nothing runs.
+        processes. With None (what was there before a first deploy) nothing is current and nothing runs. Whatever the
+        old web process started is stopped too, also in the background, and also what ignores SIGTERM: two releases must
+        not run beside each other. From then on a web process that dies is started again.
 
         A server that runs the generation already is left alone, open or closed: its process keeps its pid. Where the
         generation is current, and its process or supervisor is dead, they are started. A server that fails keeps what
@@ -226,7 +235,7 @@ class Cluster(Protocol):
         Raises:
             NotClosed: the gate lets requests through to a server that would have to change.
             NotStaged: the generation is not there.
-            HookRuns: a hook runs, whose image must not be taken away.
+            HookRuns: a deploy hook runs, whose image must not be taken away.
         """
 
     def run_hook(  # the one call that must not be repeated
@@ -247,31 +256,34 @@ class Cluster(Protocol):
         The hook runs in a session of its own, under a process that outlives the caller. That process durably writes
         *started* before the hook begins and *done*, with the code, after its end. The hook ends with its main process:
         what is left of its session then is ended, and so is all of it at `limit` seconds (SIGTERM, SIGKILL 2 s later).
-        A process that left the session doesn't count.
+        A process that left the session doesn't count, even if it has the hook's output open. A hook may write as much
+        as it likes, and may close its output: neither holds it up.
 
-        While a hook runs, nothing is staged, swapped or opened.
+        While a deploy hook runs, nothing is staged, swapped or opened, and no hook is started.
 
         Raises:
-            HookStarted: it was started before, on whatever server. With `again`, which only a person says, it is
-                started once more if it does not run.
+            HookStarted: it was started before, on whatever server (`server` names it). With `again`, which only a
+                person says, it is started once more if it does not run, and only its second end counts from then on.
             NotClosed: the deploy hook, while the gate is open.
             HookRuns, HookUnknown: as `hook_result`.
         """
 
     def open(self, epoch: int, generation: str, *, note: Mapping[str, Any] | None = None) -> None:
         """The gate lets requests through to `servers`, all of this generation, and to no other server. Either all open,
-        or none. Background tasks start last.
+        or none. When this returns, a request that comes later is let through; every server gets its share of them. A
+        gate that is dead is started. Background tasks start last.
 
         Raises:
             Unhealthy: a server does not run this generation, and nothing but it; all stay closed.
-            HookRuns: a hook still runs.
+            HookRuns: a deploy hook still runs.
         """
 
     def prune(self, epoch: int, keep: Collection[str]) -> None:
         """Remove generations that are not current and not in `keep`, and images that no generation uses."""
 
     def explain(self, phase: str, generation: Generation) -> Sequence[str]:
-        """For `plan`: what this phase would do, a line each, in the words of this driver."""
+        """For `plan`: what this phase would do, a line each, in the words of this driver; at least one line each for
+        stage, stop-tasks, close, drain, swap, hook, check and open."""
 
 
 def load(name: str) -> type[Cluster]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import signal
 import socket
 import threading
 import time
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.contracts.world import CLOSURE, SERVERS, LocalWorld, ask, deploy, free_port, lock, until
+from edgeguard.testing.acts import CLOSURE, deploy, lock
+from edgeguard.testing.local import World, free_port
+from edgeguard.testing.world import SERVERS, ask, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,19 +22,16 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWorld]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Three servers behind an open gate. A test that closes it opens it again."""
-    world = LocalWorld(tmp_path_factory.mktemp("site"))
-    try:
+    with World("local", tmp_path_factory.mktemp("site")) as world:
         lock(world)
         deploy(world, 1, world.generation("one"))
         yield world
-    finally:
-        world.end()
 
 
 @pytest.fixture
-def closed(site: LocalWorld) -> Iterator[LocalWorld]:
+def closed(site: World) -> Iterator[World]:
     site.cluster.close(1, CLOSURE)
     try:
         yield site
@@ -41,16 +39,16 @@ def closed(site: LocalWorld) -> Iterator[LocalWorld]:
         site.cluster.open(1, "one")
 
 
-def set_open(site: LocalWorld, *, opened: bool) -> None:
+def set_open(site: World, *, opened: bool) -> None:
     if opened:
         site.cluster.open(1, "one")
     else:
         site.cluster.close(1, CLOSURE)
 
 
-def raw(port: int, sent: bytes, *, end: bool = False) -> bytes:
+def raw(site: World, sent: bytes, *, end: bool = False) -> bytes:
     """Everything that comes back over one connection until the gate ends it."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(site.address, timeout=10) as connection:
         connection.sendall(sent)
         if end:
             connection.shutdown(socket.SHUT_WR)
@@ -67,14 +65,14 @@ def request(target: str = "/", *lines: str, method: str = "GET") -> bytes:
 CLOSE = "Connection: close"
 
 
-def test_the_servers_take_turns(site: LocalWorld) -> None:
-    answered = [ask(site.port)[1]["x-server"] for _ in range(9)]
+def test_the_servers_take_turns(site: World) -> None:
+    answered = [site.ask()[1]["x-server"] for _ in range(9)]
     assert dict.fromkeys(SERVERS, 3) == {server: answered.count(server) for server in SERVERS}
 
 
-def test_what_the_server_gets(site: LocalWorld) -> None:
+def test_what_the_server_gets(site: World) -> None:
     said = {"X-Forwarded-For": "192.0.2.1", "Via": "1.1 edge", "X-Other": "kept", "X-Mine": "no", "TE": "trailers"}
-    head = ask(site.port, "/headers?a=%20b", headers={**said, "Connection": "X-Mine", "Host": "www.example.org"})[2]
+    head = site.ask("/headers?a=%20b", headers={**said, "Connection": "X-Mine", "Host": "www.example.org"})[2]
     lines = head.split("\r\n")
     assert lines[0] == "GET /headers?a=%20b HTTP/1.1"
     assert {"Host: www.example.org", "X-Other: kept"} < set(lines)
@@ -82,58 +80,58 @@ def test_what_the_server_gets(site: LocalWorld) -> None:
     assert not {"te", "x-mine", "connection"} & {line.partition(":")[0].lower() for line in lines}
 
 
-def test_what_the_visitor_gets(site: LocalWorld) -> None:
+def test_what_the_visitor_gets(site: World) -> None:
     release = site.cluster.state()[0].release
-    _, headers, _ = ask(site.port)
+    _, headers, _ = site.ask()
     assert release == headers["edgeguard-release"]
-    assert raw(site.port, request("/", CLOSE)).lower().count(b"edgeguard-release:") == 1
+    assert raw(site, request("/", CLOSE)).lower().count(b"edgeguard-release:") == 1
 
 
 @pytest.mark.parametrize("status", [204, 301, 404, 500, 503])
-def test_the_application_s_own_statuses_pass(site: LocalWorld, status: int) -> None:
-    answered, headers, _ = ask(site.port, f"/status?{status}")
+def test_the_application_s_own_statuses_pass(site: World, status: int) -> None:
+    answered, headers, _ = site.ask(f"/status?{status}")
     assert status == answered
     assert "edgeguard-closed" not in headers
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 3_000_000])
-def test_bodies_pass_both_ways(site: LocalWorld, size: int) -> None:
+def test_bodies_pass_both_ways(site: World, size: int) -> None:
     body = os.urandom(size // 2).hex().encode().ljust(size, b".")
-    status, _, text = ask(site.port, "/echo", method="POST", body=body)
+    status, _, text = site.ask("/echo", method="POST", body=body)
     assert (200, body) == (status, text.encode())
 
 
-def test_bodies_in_chunks_pass_both_ways(site: LocalWorld) -> None:
+def test_bodies_in_chunks_pass_both_ways(site: World) -> None:
     head = request("/echo", "Transfer-Encoding: chunked", CLOSE, method="PUT")
-    answer = raw(site.port, head + b"3;ext=1\r\nabc\r\nA\r\n0123456789\r\n0\r\nTrailer: dropped\r\n\r\n")
+    answer = raw(site, head + b"3;ext=1\r\nabc\r\nA\r\n0123456789\r\n0\r\nTrailer: dropped\r\n\r\n")
     assert answer.endswith(b"\r\n\r\nabc0123456789")
-    answer = raw(site.port, request("/stream", CLOSE))
+    answer = raw(site, request("/stream", CLOSE))
     assert b"\r\nTransfer-Encoding: chunked\r\n" in answer
-    assert ask(site.port, "/stream")[2] == "onetwo"
+    assert site.ask("/stream")[2] == "onetwo"
 
 
-def test_a_body_without_a_length_ends_with_the_connection(site: LocalWorld) -> None:
-    assert ask(site.port, "/until-close")[2] == "until the end"
-    old = raw(site.port, b"GET /until-close HTTP/1.0\r\n\r\n")
+def test_a_body_without_a_length_ends_with_the_connection(site: World) -> None:
+    assert site.ask("/until-close")[2] == "until the end"
+    old = raw(site, b"GET /until-close HTTP/1.0\r\n\r\n")
     assert old.endswith(b"\r\n\r\nuntil the end")
     assert b"chunked" not in old
-    assert raw(site.port, b"GET /stream HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nonetwo")
+    assert raw(site, b"GET /stream HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nonetwo")
 
 
-def test_head_has_no_body_and_its_connection_goes_on(site: LocalWorld) -> None:
-    answers = raw(site.port, request(method="HEAD") + request("/", CLOSE))
+def test_head_has_no_body_and_its_connection_goes_on(site: World) -> None:
+    answers = raw(site, request(method="HEAD") + request("/", CLOSE))
     assert answers.count(b"HTTP/1.1 200") == 2
     assert answers.count(b"\r\n\r\none") == 1
 
 
-def test_requests_that_are_sent_ahead_are_answered_in_their_order(site: LocalWorld) -> None:
+def test_requests_that_are_sent_ahead_are_answered_in_their_order(site: World) -> None:
     ahead = b"".join(request(f"/status?{status}") for status in (201, 202, 404)) + request("/", CLOSE)
-    answers = raw(site.port, b"\r\n" + ahead)
+    answers = raw(site, b"\r\n" + ahead)
     assert [part[:3] for part in answers.split(b"HTTP/1.1 ")[1:]] == [b"201", b"202", b"404", b"200"]
 
 
-def test_expect_100_continue(site: LocalWorld) -> None:
-    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as connection:
+def test_expect_100_continue(site: World) -> None:
+    with socket.create_connection(site.address, timeout=10) as connection:
         connection.sendall(request("/echo", "Content-Length: 5", "Expect: 100-continue", CLOSE, method="POST"))
         assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
         connection.sendall(b"hello")
@@ -144,10 +142,8 @@ def test_expect_100_continue(site: LocalWorld) -> None:
     assert answer.endswith(b"hello")
 
 
-def test_absolute_targets_and_empty_lines_before_a_request(site: LocalWorld) -> None:
-    answer = raw(
-        site.port, b"\r\nGET http://example.org/headers?x HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n"
-    )
+def test_absolute_targets_and_empty_lines_before_a_request(site: World) -> None:
+    answer = raw(site, b"\r\nGET http://example.org/headers?x HTTP/1.1\r\nHost: other\r\nConnection: close\r\n\r\n")
     assert b"GET /headers?x HTTP/1.1\r\nHost: example.org\r\n" in answer
 
 
@@ -174,51 +170,62 @@ BAD: dict[str, tuple[bytes, int]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_not_a_request_is_refused_and_ends_the_connection(site: LocalWorld, name: str) -> None:
+def test_what_is_not_a_request_is_refused_and_ends_the_connection(site: World, name: str) -> None:
     sent, status = BAD[name]
-    answer = raw(site.port, sent + (b"" if name == "half a head" else request()), end=True)
+    answer = raw(site, sent + (b"" if name == "half a head" else request()), end=True)
     assert f"HTTP/1.1 {status} ".encode() == answer[:13]
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
-def test_a_server_that_drops_the_connection_is_a_502_that_nobody_keeps(site: LocalWorld) -> None:
-    status, headers, _ = ask(site.port, "/drop")
+def test_a_server_that_drops_the_connection_is_a_502_that_nobody_keeps(site: World) -> None:
+    status, headers, _ = site.ask("/drop")
     assert (status, headers["cache-control"]) == (502, "no-store")
-    status, _, _ = ask(site.port, "/drop", method="POST", body=b"x")
+    status, _, _ = site.ask("/drop", method="POST", body=b"x")
     assert status == 502
 
 
-def test_a_connection_that_a_server_lets_go_costs_no_visitor_an_error(site: LocalWorld) -> None:
+def test_a_connection_that_a_server_lets_go_costs_no_visitor_an_error(site: World) -> None:
     for path in ("/bye", "/") * 5:
-        assert [ask(site.port, path)[0] for _ in SERVERS] == [200] * 3
+        assert [site.ask(path)[0] for _ in SERVERS] == [200] * 3
 
 
-def test_what_can_t_be_repeated_is_never_sent_twice(site: LocalWorld, tmp_path: Path) -> None:
+def test_what_can_t_be_repeated_is_never_sent_twice(site: World, tmp_path: Path) -> None:
     for turn in range(3):
-        assert ask(site.port, "/bye")[0] == 200
-        assert ask(site.port, f"/drop?{tmp_path}/{turn}", method="POST", body=b"x")[0] == 502
+        assert site.ask("/bye")[0] == 200
+        assert site.ask(f"/drop?{tmp_path}/{turn}", method="POST", body=b"x")[0] == 502
         assert (tmp_path / str(turn)).read_text(encoding="ascii") == "asked "
 
 
-def test_half_an_answer_does_not_look_whole(site: LocalWorld) -> None:
+def test_half_an_answer_does_not_look_whole(site: World) -> None:
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
-        ask(site.port, "/short")
-    assert ask(site.port)[0] == 200
+        site.ask("/short")
+    assert site.ask()[0] == 200
 
 
-def test_a_visitor_who_leaves_while_sending_leaves_nothing_in_flight(site: LocalWorld) -> None:
-    with socket.create_connection(("127.0.0.1", site.port)) as connection:
+def test_a_visitor_who_leaves_while_sending_leaves_nothing_in_flight(site: World) -> None:
+    with socket.create_connection(site.address) as connection:
         connection.sendall(request("/echo", "Content-Length: 1000", method="POST") + b"half")
-    with socket.create_connection(("127.0.0.1", site.port)) as connection:
+    with socket.create_connection(site.address) as connection:
         connection.sendall(request("/echo", "Transfer-Encoding: chunked", method="POST") + b"5\r\nha")
     site.cluster.close(1, CLOSURE)
     assert site.cluster.drain(1, 5) == 0
     site.cluster.open(1, "one")
 
 
-def test_many_at_once(site: LocalWorld) -> None:
+def test_no_visitor_notices_one_dead_server_of_three(tmp_path: Path) -> None:
+    """While a server is down its turn goes to the next one."""
+    with World("local", tmp_path) as world:
+        lock(world)
+        deploy(world, 1, world.generation("one", start=f"[ -e {world.scratch}/gone ] && exit 1; {world.serve}"))
+        world.touch("gone")
+        world.end_web_process("web2")
+        until(lambda: world.cluster.state()[1].deaths > 0, "it is dead")
+        assert [world.ask()[0] for _ in range(30)] == [200] * 30
+
+
+def test_many_at_once(site: World) -> None:
     def visit(number: int) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+        connection = http.client.HTTPConnection(*site.address, timeout=20)
         try:
             for turn in range(20):
                 body = f"{number}-{turn}" * 50
@@ -236,11 +243,11 @@ def test_many_at_once(site: LocalWorld) -> None:
 # Closed
 
 
-def test_closed_keeps_connections_honest(closed: LocalWorld) -> None:
+def test_closed_keeps_connections_honest(closed: World) -> None:
     """The bodies of refused requests are not taken for requests."""
     smuggled = request("/smuggled")
     first = request("/", f"Content-Length: {len(smuggled)}", method="POST") + smuggled
-    answers = raw(closed.port, first + request(method="HEAD") + request("/", CLOSE))
+    answers = raw(closed, first + request(method="HEAD") + request("/", CLOSE))
     assert answers.count(b"HTTP/1.1 500 ") == 3
     assert answers.count(b"\r\n\r\nclosed\n") == 2
 
@@ -249,15 +256,15 @@ def test_closed_keeps_connections_honest(closed: LocalWorld) -> None:
     "lines",
     [("Content-Length: 50000000",), ("Transfer-Encoding: chunked",), ("Content-Length: 5", "Expect: 100-continue")],
 )
-def test_closed_answers_before_a_body_has_come_and_then_ends(closed: LocalWorld, lines: tuple[str, ...]) -> None:
-    answer = raw(closed.port, request("/", *lines, method="POST"), end=True)
+def test_closed_answers_before_a_body_has_come_and_then_ends(closed: World, lines: tuple[str, ...]) -> None:
+    answer = raw(closed, request("/", *lines, method="POST"), end=True)
     assert answer.startswith(b"HTTP/1.1 500 ")
     assert b"\r\nConnection: close\r\n" in answer
     assert b"100 Continue" not in answer
 
 
-def test_closed_is_seen_at_once_over_a_connection_kept_from_before(site: LocalWorld) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)
+def test_closed_is_seen_at_once_over_a_connection_kept_from_before(site: World) -> None:
+    connection = http.client.HTTPConnection(*site.address, timeout=10)
     seen = []
     try:
         for turn in range(3):
@@ -271,8 +278,8 @@ def test_closed_is_seen_at_once_over_a_connection_kept_from_before(site: LocalWo
     assert seen == [200, 500, 200]
 
 
-def test_a_request_whose_head_was_half_sent_before_the_close_is_refused(site: LocalWorld) -> None:
-    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as connection:
+def test_a_request_whose_head_was_half_sent_before_the_close_is_refused(site: World) -> None:
+    with socket.create_connection(site.address, timeout=10) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost:")
         time.sleep(0.05)
         site.cluster.close(1, CLOSURE)
@@ -282,9 +289,9 @@ def test_a_request_whose_head_was_half_sent_before_the_close_is_refused(site: Lo
     site.cluster.open(1, "one")
 
 
-def test_a_slow_reader_is_in_flight_until_it_has_everything(site: LocalWorld) -> None:
+def test_a_slow_reader_is_in_flight_until_it_has_everything(site: World) -> None:
     body = b"x" * 20_000_000
-    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as connection:
+    with socket.create_connection(site.address, timeout=10) as connection:
         sender = threading.Thread(
             target=connection.sendall,
             args=(request("/echo", f"Content-Length: {len(body)}", CLOSE, method="POST") + body,),
@@ -300,38 +307,31 @@ def test_a_slow_reader_is_in_flight_until_it_has_everything(site: LocalWorld) ->
 # The gate's own process
 
 
-def test_a_gate_that_was_killed_comes_back_as_it_was(site: LocalWorld) -> None:
-    gate = site.cluster._gate  # noqa: SLF001 (its process is what is killed)
+def test_a_gate_that_was_killed_comes_back_as_it_was(site: World) -> None:
     for opened, status in ((False, 500), (True, 200)):
         set_open(site, opened=opened)
-        pid = gate.pid()
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-        until(lambda: gate.pid() is None, "the gate is dead")
+        site.end_gate()
         assert [state.open for state in site.cluster.state()] == [False] * 3
         with pytest.raises(OSError, match=r"refused|reset"):
-            ask(site.port)
+            site.ask()
         site.cluster.stage(1, site.generation(f"after-{status}"))
-        assert status == ask(site.port)[0]
+        assert status == site.ask()[0]
 
 
 def test_a_gate_without_orders_is_closed(tmp_path: Path) -> None:
-    fresh = LocalWorld(tmp_path)
-    try:
+    with World("local", tmp_path) as fresh:
         lock(fresh)
         fresh.cluster.stage(1, fresh.generation("one"))
-        status, headers, _ = ask(fresh.port)
+        status, headers, _ = fresh.ask()
         assert (status, headers["edgeguard-closed"]) == (500, "none; until=1970-01-01T00:00:00Z")
-    finally:
-        fresh.end()
 
 
-def test_the_gate_moves_to_another_port(site: LocalWorld) -> None:
+def test_the_gate_moves_to_another_port(site: World) -> None:
     port = free_port()
-    moved = site.again(options={"gate_port": port})
+    moved = site.again(options={**site.settings()["options"], "gate_port": port})
     moved.open(1, "one")
-    assert ask(port)[0] == 200
+    assert ask(("127.0.0.1", port))[0] == 200
     with pytest.raises(OSError, match="refused"):
-        ask(site.port)
+        site.ask()
     site.cluster.open(1, "one")
-    assert ask(site.port)[0] == 200
+    assert site.ask()[0] == 200

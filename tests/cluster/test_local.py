@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -22,37 +21,32 @@ from edgeguard.cluster.host import fence, files, output, processes
 from edgeguard.cluster.local import LocalCluster
 from edgeguard.errors import ClusterError, UsageError
 from edgeguard.settings import ClusterSettings
-from tests.contracts.world import CLOSURE, SERVERS, START, LocalWorld, ask, deploy, free_port, lock, until
+from edgeguard.testing.acts import CLOSURE, deploy, lock
+from edgeguard.testing.local import World
+from edgeguard.testing.world import SERVERS, ask, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[LocalWorld]:
-    world = LocalWorld(tmp_path / "root")
-    try:
+def world(tmp_path: Path) -> Iterator[World]:
+    with World("local", tmp_path / "root") as world:
         yield world
-    finally:
-        world.end()
 
 
-def server(world: LocalWorld, name: str = "web1") -> Path:
+def server(world: World, name: str = "web1") -> Path:
     return world.root / "servers" / name
 
 
-def supervisor_pid(world: LocalWorld, name: str = "web1") -> int:
-    pid = world.cluster._server(name).supervisor.pid()  # noqa: SLF001 (its process is what is killed)
+def supervisor_pid(world: World, name: str = "web1") -> int:
+    pid = world.supervisor(name).pid()
     assert pid is not None
     return pid
 
 
-def running(world: LocalWorld, name: str = "web1") -> dict[int, Path | None]:
+def running(world: World, name: str = "web1") -> dict[int, Path | None]:
     return processes.running(server(world, name))
-
-
-def never() -> bool:
-    return False
 
 
 def test_driver_is_found_by_its_name() -> None:
@@ -86,7 +80,7 @@ with fence.fenced(Path(sys.argv[1]), fence.Caller(1)):
 
 
 @pytest.mark.skipif(not processes.VISIBLE, reason="only Linux tells who holds a file's lock")
-def test_who_sleeps_in_the_midst_of_an_act_keeps_nobody_out_for_good(world: LocalWorld) -> None:
+def test_who_sleeps_in_the_midst_of_an_act_keeps_nobody_out_for_good(world: World) -> None:
     world.cluster.write_record(1, {"version": 1, "lock": {"holder": "who sleeps"}}, expected=0)
     sleeper = subprocess.Popen([sys.executable, "-c", SLEEPER, str(server(world, "web2"))])
     try:
@@ -99,60 +93,60 @@ def test_who_sleeps_in_the_midst_of_an_act_keeps_nobody_out_for_good(world: Loca
     assert [record["epoch"] for record in world.cluster.read_record().values() if record] == [2, 2, 2]
 
 
-def test_looking_writes_nothing_and_starts_nothing(world: LocalWorld) -> None:
+def test_looking_writes_nothing_and_starts_nothing(world: World) -> None:
     world.cluster.state()
     world.cluster.read_record()
     assert not world.root.exists()
 
 
-def three_free_ports() -> int:
-    """The first of three neighbours that nobody listens on."""
-    while True:
-        first = free_port()
-        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
-            for port in range(first, first + 3):
-                held.enter_context(socket.create_server(("127.0.0.1", port)))
-            return first
+def listening(ports: Iterable[int]) -> list[str]:
+    """Which server answers on each of these ports."""
+    return [ask(("127.0.0.1", port))[1]["x-server"] for port in ports]
 
 
-def test_ports_may_be_named(world: LocalWorld) -> None:
-    first = three_free_ports()
-    cluster = world.again(options={"gate_port": world.port, "first_port": first})
+def test_ports_may_be_named(world: World) -> None:
     lock(world)
-    one = world.generation("one")
-    cluster.stage(1, one)
-    cluster.swap(1, "one")
-    cluster.check(one)
-    assert [ask(first + index)[1]["x-server"] for index in range(3)] == list(SERVERS)
+    deploy(world, 1, world.generation("one"))
+    assert listening(range(world.first_port, world.first_port + 3)) == list(SERVERS)
 
 
-def test_a_gate_port_in_use_is_named(world: LocalWorld) -> None:
+def test_ports_that_are_not_named_are_chosen_once_and_kept(world: World) -> None:
     lock(world)
-    stranger, said = socket.create_server(("127.0.0.1", world.port)), f"port {world.port} is in use"
+    cluster = world.again(options={"gate_port": world.address[1]})
+    deploy(world, 1, world.generation("one"), cluster)
+    chosen = [json.loads((server(world, name) / "port.json").read_text(encoding="utf-8"))["port"] for name in SERVERS]
+    assert listening(chosen) == list(SERVERS)
+    deploy(world, 1, world.generation("two"), world.again(options={"gate_port": world.address[1]}))
+    assert listening(chosen) == list(SERVERS)
+
+
+def test_a_gate_port_in_use_is_named(world: World) -> None:
+    lock(world)
+    stranger, said = socket.create_server(("127.0.0.1", world.address[1])), f"port {world.address[1]} is in use"
     with stranger, pytest.raises(ClusterError, match=said):
         world.cluster.stage(1, world.generation("one"))
-    assert world.cluster._gate.pid() is None  # noqa: SLF001 (no process is left that can't do its work)
+    assert world.gate.pid() is None  # no process is left that can't do its work
     world.cluster.close(1, CLOSURE)
-    assert ask(world.port)[0] == 500
+    assert world.ask()[0] == 500
 
 
-def test_a_server_port_in_use_is_named(world: LocalWorld) -> None:
+def test_a_server_port_in_use_is_named(world: World) -> None:
     lock(world)
     world.cluster.stage(1, world.generation("one"))
-    port = json.loads((server(world, "web2") / "port.json").read_text(encoding="utf-8"))["port"]
+    port = world.first_port + 1
     stranger, said = socket.create_server(("127.0.0.1", port)), f"web2: port {port} is in use"
     with stranger, pytest.raises(ClusterError, match=said):
         world.cluster.swap(1, "one")
     world.cluster.swap(1, "one")
-    world.cluster.check(world.again_generation("one"))
+    world.cluster.check(world.generation("one"))
 
 
 # Files
 
 
-def test_variables_can_be_read_by_their_owner_alone(world: LocalWorld) -> None:
+def test_variables_can_be_read_by_their_owner_alone(world: World) -> None:
     lock(world)
-    deploy(world, 1, world.generation("one", PASSWORD="sesame"))
+    deploy(world, 1, world.generation("one", variables={"PASSWORD": "sesame"}))
     for path in world.root.rglob("*"):
         if path.is_file() and b"sesame" in path.read_bytes():
             assert path.name == "variables.json"
@@ -161,7 +155,7 @@ def test_variables_can_be_read_by_their_owner_alone(world: LocalWorld) -> None:
 
 
 @pytest.mark.parametrize("content", ["", '{"epoch": 1', "[]", "null"])
-def test_a_torn_record_is_named(world: LocalWorld, content: str) -> None:
+def test_a_torn_record_is_named(world: World, content: str) -> None:
     lock(world)
     path = server(world, "web2") / "record.json"
     path.write_text(content, encoding="utf-8")
@@ -171,14 +165,14 @@ def test_a_torn_record_is_named(world: LocalWorld, content: str) -> None:
         world.cluster.close(1, CLOSURE)
 
 
-def test_a_link_that_a_crash_left_is_replaced(world: LocalWorld) -> None:
+def test_a_link_that_a_crash_left_is_replaced(world: World) -> None:
     lock(world)
     world.cluster.stage(1, world.generation("one"))
     (server(world) / "current.next").symlink_to("generations/never-staged")
-    deploy(world, 1, world.again_generation("one"))
+    deploy(world, 1, world.generation("one"))
 
 
-def test_what_a_crash_left_half_staged_is_staged_again(world: LocalWorld) -> None:
+def test_what_a_crash_left_half_staged_is_staged_again(world: World) -> None:
     lock(world)
     half = server(world) / "generations" / ".one.tmp"
     half.mkdir(parents=True)
@@ -186,14 +180,14 @@ def test_what_a_crash_left_half_staged_is_staged_again(world: LocalWorld) -> Non
     deploy(world, 1, world.generation("one"))
 
 
-def test_a_current_generation_can_t_be_staged_with_another_content(world: LocalWorld) -> None:
+def test_a_current_generation_can_t_be_staged_with_another_content(world: World) -> None:
     lock(world)
     deploy(world, 1, world.generation("one"))
     with pytest.raises(ClusterError, match="current"):
-        world.cluster.stage(1, world.again_generation("one", GREETING="hello"))
+        world.cluster.stage(1, world.generation("one", variables={"GREETING": "hello"}))
 
 
-def test_an_image_that_is_not_the_release_is_not_staged(world: LocalWorld, tmp_path: Path) -> None:
+def test_an_image_that_is_not_the_release_is_not_staged(world: World, tmp_path: Path) -> None:
     lock(world)
     one = world.generation("one")
     with pytest.raises(ClusterError, match="holds the release"):
@@ -202,7 +196,7 @@ def test_an_image_that_is_not_the_release_is_not_staged(world: LocalWorld, tmp_p
         world.cluster.stage(1, replace(one, image=tmp_path))
 
 
-def test_a_host_s_lock_that_another_holds_is_waited_for(world: LocalWorld) -> None:
+def test_a_host_s_lock_that_another_holds_is_waited_for(world: World) -> None:
     lock(world)
     with fence.locked(server(world, "web2")):
         thread = threading.Thread(target=world.cluster.stop_tasks, args=(1,))
@@ -216,7 +210,7 @@ def test_a_host_s_lock_that_another_holds_is_waited_for(world: LocalWorld) -> No
 # Processes
 
 
-def test_servers_outlive_the_command_in_sessions_of_their_own(world: LocalWorld) -> None:
+def test_servers_outlive_the_command_in_sessions_of_their_own(world: World) -> None:
     lock(world)
     deploy(world, 1, world.generation("one"))
     sessions = {os.getsid(supervisor_pid(world, name)) for name in SERVERS}
@@ -225,7 +219,7 @@ def test_servers_outlive_the_command_in_sessions_of_their_own(world: LocalWorld)
 
 
 @pytest.mark.skipif(not processes.VISIBLE, reason="only /proc shows processes that left their group")
-def test_a_swap_leaves_nothing_of_the_old_release(world: LocalWorld, tmp_path: Path) -> None:
+def test_a_swap_leaves_nothing_of_the_old_release(world: World, tmp_path: Path) -> None:
     """Neither what ignores SIGTERM, nor what made a session of its own, nor what emptied its environment."""
     lock(world)
     strays = [
@@ -233,7 +227,7 @@ def test_a_swap_leaves_nothing_of_the_old_release(world: LocalWorld, tmp_path: P
         f"setsid sh -c 'touch {tmp_path}/$EDGEGUARD_SERVER.2; sleep 100' &",
         f"(env -i setsid sh -c 'echo $$ > {tmp_path}/'$EDGEGUARD_SERVER'.3; exec sleep 101' &);",
     ]
-    one = world.generation("one", start=" ".join([*strays, f"exec {START}"]))
+    one = world.generation("one", start=" ".join([*strays, f"{world.serve}"]))
     deploy(world, 1, one)
     until(lambda: len(list(tmp_path.glob("web?.?"))) == 9, "the strays run")
     orphan = tmp_path / "web1.3"
@@ -250,7 +244,7 @@ def test_a_swap_leaves_nothing_of_the_old_release(world: LocalWorld, tmp_path: P
 
 
 @pytest.mark.skipif(not processes.VISIBLE, reason="only /proc shows whose processes these are")
-def test_check_and_open_notice_a_process_of_another_release(world: LocalWorld) -> None:
+def test_check_and_open_notice_a_process_of_another_release(world: World) -> None:
     lock(world)
     one, two = world.generation("one"), world.generation("two")
     deploy(world, 1, one)
@@ -295,22 +289,22 @@ def test_a_session_that_began_outside_the_namespace_neither_hides_a_process_nor_
     assert json.loads(ran.stdout) == {"session": 0, "only": True}, ran.stderr
 
 
-def test_a_killed_supervisor_s_application_serves_on_until_the_next_call(world: LocalWorld) -> None:
+def test_a_killed_supervisor_s_application_serves_on_until_the_next_call(world: World) -> None:
     lock(world)
     one = world.generation("one")
     deploy(world, 1, one)
     before = set(running(world))
     os.kill(supervisor_pid(world), signal.SIGKILL)
-    until(lambda: world.cluster._server("web1").supervisor.pid() is None, "it is dead")  # noqa: SLF001
-    assert {ask(world.port)[0] for _ in range(6)} == {200}
+    until(lambda: world.supervisor("web1").pid() is None, "it is dead")
+    assert {world.ask()[0] for _ in range(6)} == {200}
     assert [state.running for state in world.cluster.state()] == [one.release] * 3
     world.cluster.stage(1, one)
     world.cluster.check(one)
     assert not before & set(running(world))
-    assert {ask(world.port)[0] for _ in range(6)} == {200}
+    assert {world.ask()[0] for _ in range(6)} == {200}
 
 
-def test_a_swap_ends_what_a_killed_supervisor_left(world: LocalWorld) -> None:
+def test_a_swap_ends_what_a_killed_supervisor_left(world: World) -> None:
     lock(world)
     deploy(world, 1, world.generation("one"))
     world.cluster.close(1, CLOSURE)
@@ -323,10 +317,10 @@ def test_a_swap_ends_what_a_killed_supervisor_left(world: LocalWorld) -> None:
     world.cluster.check(two)
     world.cluster.open(1, "two")
     assert not before & set(running(world))
-    assert {ask(world.port)[2] for _ in range(6)} == {"two"}
+    assert {world.ask()[2] for _ in range(6)} == {"two"}
 
 
-def test_nothing_stays_nothing_when_a_killed_supervisor_left_something(world: LocalWorld) -> None:
+def test_nothing_stays_nothing_when_a_killed_supervisor_left_something(world: World) -> None:
     lock(world)
     deploy(world, 1, world.generation("one"))
     world.cluster.close(1, CLOSURE)
@@ -335,7 +329,7 @@ def test_nothing_stays_nothing_when_a_killed_supervisor_left_something(world: Lo
     assert not any(running(world, name) for name in SERVERS)
 
 
-def test_a_killed_application_is_started_again(world: LocalWorld) -> None:
+def test_a_killed_application_is_started_again(world: World) -> None:
     lock(world)
     one = world.generation("one")
     deploy(world, 1, one)
@@ -345,7 +339,7 @@ def test_a_killed_application_is_started_again(world: LocalWorld) -> None:
     world.cluster.check(one)
 
 
-def test_everything_killed_and_deployed_again(world: LocalWorld) -> None:
+def test_everything_killed_and_deployed_again(world: World) -> None:
     """As after a restart of the machine: the files are there, no process is."""
     lock(world)
     one = world.generation("one")
@@ -356,10 +350,10 @@ def test_everything_killed_and_deployed_again(world: LocalWorld) -> None:
     ] * 3
     assert not any(running(world, name) for name in SERVERS)
     deploy(world, 1, one)
-    assert ask(world.port)[2] == "one"
+    assert world.ask()[2] == "one"
 
 
-def test_a_process_id_that_was_reused_is_not_signalled(world: LocalWorld) -> None:
+def test_a_process_id_that_was_reused_is_not_signalled(world: World) -> None:
     """Nobody holds the lock of a dead daemon, so the number in its file counts for nothing."""
     lock(world)
     deploy(world, 1, world.generation("one"))
@@ -368,16 +362,16 @@ def test_a_process_id_that_was_reused_is_not_signalled(world: LocalWorld) -> Non
         try:
             for path in world.root.rglob("daemon.lock"):
                 path.write_text(str(bystander.pid), encoding="ascii")
-            deploy(world, 1, world.again_generation("one"))
+            deploy(world, 1, world.generation("one"))
             world.end()
             assert bystander.poll() is None
         finally:
             bystander.kill()
 
 
-def test_the_application_s_log_is_bounded(world: LocalWorld) -> None:
+def test_the_application_s_log_is_bounded(world: World) -> None:
     lock(world)
-    start = f"head -c {output.LOG_BYTES * 3} /dev/zero | tr '\\0' x; echo the end; exec {START}"
+    start = f"head -c {output.LOG_BYTES * 3} /dev/zero | tr '\\0' x; echo the end; {world.serve}"
     deploy(world, 1, world.generation("one", start=start))
     log = server(world) / "app.log"
     until(lambda: log.stat().st_size <= output.LOG_BYTES, "it was trimmed")
@@ -391,11 +385,11 @@ def test_the_application_s_log_is_bounded(world: LocalWorld) -> None:
     [("exit 4", "the start command ended with code 4, 3 times", 11), ("sleep 60", "not healthy after 0.5 s", 11)],
 )
 def test_a_failed_start_shows_the_end_of_its_own_output_and_of_one_server(
-    world: LocalWorld, start: str, trouble: str, first: int
+    world: World, start: str, trouble: str, first: int
 ) -> None:
     """Not that of the release before, whose log is the same file."""
     lock(world)
-    before = world.generation("one", start=f"echo started by the release before; exec {START}")
+    before = world.generation("one", start=f"echo started by the release before; {world.serve}")
     deploy(world, 1, before)
     cluster = world.again(start_timeout=0.5 if start == "sleep 60" else 10)
     fails = world.generation("two", start=f'for i in $(seq 20); do echo "$EDGEGUARD_SERVER says $i"; done; {start}')
@@ -408,7 +402,7 @@ def test_a_failed_start_shows_the_end_of_its_own_output_and_of_one_server(
     assert failed.value.remedy.endswith("web1/app.log.")
 
 
-def test_servers_that_fail_otherwise_are_named_by_themselves(world: LocalWorld) -> None:
+def test_servers_that_fail_otherwise_are_named_by_themselves(world: World) -> None:
     lock(world)
     fails = world.generation("one", start="echo no licence; if [ $EDGEGUARD_SERVER = web2 ]; then exit 5; fi; exit 4")
     said = (
@@ -419,7 +413,7 @@ def test_servers_that_fail_otherwise_are_named_by_themselves(world: LocalWorld) 
     assert failed.value.message.splitlines() == [said, "  web1 wrote:", "  | no licence"]
 
 
-def test_a_start_that_floods_the_log_still_shows_its_end(world: LocalWorld) -> None:
+def test_a_start_that_floods_the_log_still_shows_its_end(world: World) -> None:
     lock(world)
     flood = f"head -c {output.LOG_BYTES * 2} /dev/zero | tr '\\0' x"
     with pytest.raises(ClusterError, match=r"wrote:\n  \| no licence$"):
@@ -462,51 +456,10 @@ def test_the_end_of_a_log_does_not_begin_in_the_midst_of_a_word(tmp_path: Path) 
     assert files.tail(tmp_path / "nothing") == ""
 
 
-def test_a_hook_outlives_the_command_that_started_it(world: LocalWorld, tmp_path: Path) -> None:
-    lock(world)
-    hook = f"touch {tmp_path}/begun; while [ ! -e {tmp_path}/go ]; do sleep 0.01; done; exit 5"
-    one = world.generation("one", hooks={"deploy": hook})
-    world.cluster.stage(1, one)
-    world.cluster.swap(1, "one")
-    command = (
-        "import sys; from pathlib import Path; from tests.contracts.world import LocalWorld;"
-        "world = LocalWorld(Path(sys.argv[1])).cluster;"
-        "world.run_hook(1, 'deploy', 'web2', limit=60, cancelled=lambda: False)"
-    )
-    here = Path(__file__).parents[2]
-    with subprocess.Popen([sys.executable, "-c", command, str(world.root)], cwd=here) as process:
-        until((tmp_path / "begun").exists, "the hook runs")
-        process.kill()
-    ledger = server(world, "web2") / "generations" / "one" / "hook-deploy.json"
-    assert json.loads(ledger.read_text(encoding="utf-8"))["done"] is False
-    with pytest.raises(ClusterError, match="still runs"):
-        world.cluster.run_hook(1, "deploy", "web1", limit=5, cancelled=never)
-    (tmp_path / "go").touch()
-    until(lambda: json.loads(ledger.read_text(encoding="utf-8"))["done"], "its end is written down")
-    assert json.loads(ledger.read_text(encoding="utf-8"))["code"] == 5
-
-
-def test_a_hook_whose_runner_was_killed_has_no_known_end(world: LocalWorld, tmp_path: Path) -> None:
-    lock(world)
-    hook = f"echo $PPID > {tmp_path}/runner.new; mv {tmp_path}/runner.new {tmp_path}/runner; sleep 0.5"
-    world.cluster.stage(1, world.generation("one", hooks={"deploy": hook}))
-    world.cluster.swap(1, "one")
-
-    def kill() -> None:
-        until((tmp_path / "runner").exists, "the hook runs")
-        os.kill(int((tmp_path / "runner").read_text(encoding="ascii")), signal.SIGKILL)
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    with pytest.raises(ClusterError, match="not known"):
-        world.cluster.run_hook(1, "deploy", "web1", limit=10, cancelled=never)
-    thread.join()
-
-
 def test_the_processes_that_stay_import_nothing_heavy() -> None:
-    for program in ("supervisor", "gate", "hook"):
+    for program in ("local.supervisor", "local.gate", "host.wrapper"):
         said = subprocess.run(
-            [sys.executable, "-c", f"import sys, edgeguard.cluster.local.{program}; print(*sys.modules)"],
+            [sys.executable, "-c", f"import sys, edgeguard.cluster.{program}; print(*sys.modules)"],
             capture_output=True,
             text=True,
             check=True,
@@ -514,13 +467,13 @@ def test_the_processes_that_stay_import_nothing_heavy() -> None:
         assert not {"pydantic", "httpx", "yaml", "typer", "fastly"} & set(said.stdout.split())
 
 
-def test_nothing_is_left_after_dismantling(world: LocalWorld) -> None:
+def test_nothing_is_left_after_dismantling(world: World) -> None:
     lock(world)
     deploy(world, 1, world.generation("one"))
     world.end()
     world.end()
     for name in SERVERS:
         assert not running(world, name)
-        assert world.cluster._server(name).supervisor.pid() is None  # noqa: SLF001 (its process is what has ended)
+        assert world.supervisor(name).pid() is None
     with pytest.raises(OSError, match="refused"):
-        ask(world.port)
+        world.ask()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,8 +11,9 @@ from pydantic import ValidationError
 from edgeguard import patterns
 from edgeguard.purge import Changes, Purge, of_deploy
 from edgeguard.release import image
+from edgeguard.release.application import Application
 from edgeguard.settings import PurgeSettings
-from tests.contracts.world import make_image
+from edgeguard.testing import images
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +124,7 @@ def test_what_changed_is_seen_in_the_images_of_two_releases(tmp_path: Path) -> N
         (app / "same").chmod(0o600 if name == "one" else 0o644)
         (app / f"only-{name}").write_text("")
         (app / "link").symlink_to(name)
-        make_image(folder, name)
+        images.make(folder, name, facts={"application": asdict(Application(name="a", type="plain", start="true"))})
     one, two = (image.load(tmp_path / "releases" / name) for name in ("one", "two"))
     assert image.changed(one, two) == ["link", "only-one", "only-two", "release"]
     assert image.changed(one, one) == []

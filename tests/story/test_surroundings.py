@@ -16,7 +16,9 @@ from edgeguard.rehearsal import repository as repositories
 from edgeguard.rehearsal.scene import Scene
 from edgeguard.rehearsal.world import World
 from edgeguard.release.application import FILE
-from tests.contracts.world import SERVERS, LocalWorld, deploy, lock
+from edgeguard.testing import local
+from edgeguard.testing.acts import deploy, lock
+from edgeguard.testing.world import SERVERS
 from tests.staying_rehearsal import PATIENCE
 from tests.story.rehearsal import Rehearsal, processes, rehearsing
 
@@ -72,21 +74,16 @@ def test_a_repository_in_git_s_own_variables_stays_as_it_is(found: Found) -> Non
 
 def test_an_end_is_the_end_of_what_is_in_the_world_s_own_folder(tmp_path: Path) -> None:
     """All of it, also a server that its settings know nothing of; and nothing else, whatever they say."""
-    live = LocalWorld(tmp_path / "live")
     ours = World(Scene(), lambda _: None)
-    lost = LocalWorld(ours.folder / "cluster")
-    try:
+    with local.World("local", tmp_path / "live") as live, local.World("local", ours.folder / "cluster") as lost:
         for cluster in (live, lost):
             deploy(cluster, lock(cluster), cluster.generation("one"))
         ours.environment = opened(tmp_path, live)
         ours.end()
 
         assert [state.open for state in live.cluster.state()] == [True] * 3
-        assert [lost.cluster._server(name).supervisor.pid() for name in SERVERS] == [None] * 3  # noqa: SLF001 (no other way)
+        assert [lost.supervisor(name).pid() for name in SERVERS] == [None] * 3
         assert not ours.folder.exists()
-    finally:
-        live.end()
-        lost.end()
 
 
 def terminal_goes_away(rehearsal: Rehearsal) -> None:
@@ -145,7 +142,7 @@ def plain(tmp_path: Path) -> Path:
     return repository
 
 
-def opened(folder: Path, live: LocalWorld) -> Environment:
+def opened(folder: Path, live: local.World) -> Environment:
     """An environment whose cluster is a live one, and names a single one of its servers."""
     token = folder / "token"
     token.touch(mode=0o600)
@@ -157,7 +154,7 @@ def opened(folder: Path, live: LocalWorld) -> Environment:
         [cluster]
         root = "{live.root}"
         servers = ["web1"]
-        options = {{ gate_port = {live.port} }}
+        options = {{ gate_port = {live.address[1]} }}
         [edge]
         service = "a"
         url = "http://127.0.0.1:1"

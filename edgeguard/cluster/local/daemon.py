@@ -60,11 +60,13 @@ class Daemon:
     def actual(self) -> dict[str, Any] | None:
         """The actual state that the living process wrote; None if there is none, or it has written nothing yet."""
         pid = self.pid()
-        if pid is None:
-            return None
-        with on(self.name):
-            actual = files.read(self.folder / "actual.json")
+        actual = None if pid is None else self.last()
         return actual if actual is not None and actual["pid"] == pid else None
+
+    def last(self) -> dict[str, Any] | None:
+        """The actual state that a process wrote last, be it alive or dead; None if none ever did."""
+        with on(self.name):
+            return files.read(self.folder / "actual.json")
 
     def order(self, wanted: Mapping[str, Any], *, limit: float = START_SECONDS) -> dict[str, Any]:
         """Set the desired state, and wait until it is the actual state. Returns the actual state.

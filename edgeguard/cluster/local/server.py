@@ -51,16 +51,16 @@ class Server:
         """The server as it is now. `opened`: the gate lets requests through to it; `gate`: the gate is alive."""
         with on(self.name):
             name = generations.current(self.folder)
-            actual = self.supervisor.actual()
+            last = self.supervisor.last() or {}
             return ServerState(
                 name=self.name,
                 generation=name,
                 release=None if name is None else generations.read(self.folder, name).release,
                 running=self._running(),
                 open=opened,
-                deaths=actual["died"] if actual is not None and actual["generation"] == name else 0,
+                deaths=int(last.get("died", 0)) if last.get("generation") == name else 0,
                 gate=gate,
-                supervisor=actual is not None,
+                supervisor=self.supervisor.actual() is not None,
             )
 
     def supervised(self) -> Supervised | None:
@@ -95,7 +95,8 @@ class Server:
             self.supervisor.order({"server": self.name, "generation": wanted, "port": port})
 
     def swap(self, generation: str | None, port: int) -> None:
-        """End the processes, make the generation current by a rename, and start its processes; None starts none."""
+        """End the processes, make the generation current by a rename, and start its processes; None starts none. Where
+        the generation is current already, what is missing is started, and the deaths so far still count."""
         order = {"server": self.name, "port": port}
         with on(self.name):
             changes = generations.current(self.folder) != generation
@@ -103,7 +104,8 @@ class Server:
                 generations.read(self.folder, generation)
                 if changes:
                     generations.prepare_link(self.folder, generation)
-            self.supervisor.order({**order, "generation": None}, limit=SWAP_SECONDS)
+            if changes or generation is None:
+                self.supervisor.order({**order, "generation": None}, limit=SWAP_SECONDS)
             if changes:
                 generations.make_current(self.folder, generation)
             if generation is not None:

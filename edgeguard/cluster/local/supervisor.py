@@ -85,9 +85,10 @@ class Supervisor:
             return
         if desired.get("generation") != self._generation or desired.get("port") != self._desired.get("port"):
             self._stop()
-            self._deaths, self._exit, self._again = 0, None, 0.0
+            self._exit = None
             self._died = self._died_before(desired.get("generation"))
             self._output.forget()
+        self._deaths, self._again = 0, 0.0  # also where the order is the same: its process is started at once
         self._desired, self._generation, self._error = desired, desired.get("generation"), {}
 
     def _look(self) -> None:

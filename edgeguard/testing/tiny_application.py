@@ -1,9 +1,10 @@
 """The application of the tests: threads and sockets only, so that it starts in milliseconds.
 
 / says its release, and so does any other path; /slow?0.5&file answers after so many seconds, and makes file.begun and
-file.done; /echo sends the body back; /env?NAME says a variable; /status?404 has this status; /pid; /headers sends the
-request's head back; /exit ends the process; /drop?file notes the request in the file, and drops the connection; /bye
-drops it under the next request; /short, /stream and /until-close have bodies of their own kinds.
+file.done; /wait?file makes file.begun and answers once there is file.go; /echo sends the body back; /env?NAME says a
+variable, /environ all of them; /status?404 has this status; /pid; /headers sends the request's head back; /exit ends
+the process; /drop?file notes the request in the file, and drops the connection; /bye drops it under the next request;
+/short, /stream and /until-close have bodies of their own kinds.
 """
 
 import contextlib
@@ -49,19 +50,23 @@ def answer(path: str, query: str, head: bytes, body: bytes) -> tuple[int, bytes]
         touch(f"{file}.begun")
         time.sleep(float(seconds))
         touch(f"{file}.done")
+    if path == "/wait":
+        touch(f"{query}.begun")
+        while not os.path.exists(f"{query}.go"):  # noqa: PTH110 (pathlib takes milliseconds)
+            time.sleep(0.01)
     if path == "/exit":
         os._exit(int(query or 3))
-    if path == "/echo":
-        return 200, body
-    if path == "/env":
-        return 200, os.environ.get(query, "").encode()
-    if path == "/pid":
-        return 200, str(os.getpid()).encode()
-    if path == "/headers":
-        return 200, head
     if path == "/status":
         return int(query), b"as asked"
-    return 200, RELEASE.encode()
+    environ = "\0".join(f"{name}={value}" for name, value in os.environ.items())
+    said = {
+        "/echo": body,
+        "/env": os.environ.get(query, "").encode(),
+        "/environ": environ.encode(),
+        "/pid": str(os.getpid()).encode(),
+        "/headers": head,
+    }
+    return 200, said.get(path, RELEASE.encode())
 
 
 def serve(connection: socket.socket) -> None:
