@@ -60,6 +60,7 @@ def _tables(folder: Path, scene: Scene, standin: StandIn, gate_port: int) -> dic
             "base_grace": 1,  # shorter than the closure, so that visitors notice a claim that has no effect
             "propagation": 1,
             "confirm_timeout": 20,
+            "healthy_for": 0.3,
             "healthy_timeout": 10,
             "release_header": "Edgeguard-Release",
         },

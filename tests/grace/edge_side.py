@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def edge_side(standin_edge: StandinEdge, edge: Edge | None = None, **settings: object) -> EdgeSide:
     """The environment whose edge is this stand-in. Settings are `table__name`."""
-    tables: dict[str, Any] = {"edge": {**standin_edge.settings.model_dump(), "propagation": 0.05, "confirm_timeout": 5}}
+    tables: dict[str, Any] = {
+        "edge": {**standin_edge.settings.model_dump(), "propagation": 0.05, "confirm_timeout": 5, "healthy_for": 0}
+    }
     for name, value in settings.items():
         table, _, key = name.partition("__")
         tables.setdefault(table, {})[key] = value
