@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -26,7 +26,7 @@ SAMPLES = Path(__file__).parent.parent / "cluster" / "samples"
 def deployment(servers: Servers, name: str = "d1") -> Deployment:
     """One that sees these servers' record, and nothing else of an environment."""
     record = SharedRecord(cast("Cluster", servers), "rehearsal", lease=0.01)
-    environment = cast("Environment", SimpleNamespace(record=lambda: record))
+    environment = cast("Environment", SimpleNamespace(record=lambda: record, cluster=servers))
     return Deployment(id=name, environment=environment, stop=Stop(), say=lambda *_, **__: None)
 
 
@@ -38,6 +38,12 @@ def locked(deploying: Deployment) -> Deployment:
     deploying.generation = Generation(deploying.id, "abc", Path("/image"), RUNS)
     deploying.record.take(deploying.as_written(None))
     return deploying
+
+
+def note(deploying: Deployment, **facts: Any) -> None:  # noqa: ANN401 (whatever JSON can say)
+    """An act of the phase that is reached takes the record along to every server."""
+    taken_along = deploying.note_reached(**facts)
+    deploying.environment.cluster.write_record(deploying.epoch, taken_along)
 
 
 def heir(servers: Servers) -> Deployment:
@@ -54,9 +60,9 @@ def test_another_process_knows_what_the_record_has() -> None:
     first.ref, first.purge_keys, first.accept, first.changed = "v2", ("news", "sport"), (UNGUARDED,), True
     locked(first)
     first.reach(Phase.CLOSE)
-    first.note_reached(was_open=False)
+    note(first, was_open=False)
     first.reach(Phase.HOOK)
-    first.note_reached(hook=StartedHook.new(server="web2"))
+    note(first, hook=StartedHook.new(server="web2"))
 
     second = heir(servers)
 
@@ -69,11 +75,11 @@ def test_a_phase_that_an_earlier_run_has_reached_stays() -> None:
     servers = Servers()
     first = locked(deployment(servers))
     first.reach(Phase.OPEN)
-    first.note_reached()
+    note(first)
 
     second = heir(servers)
     second.reach(Phase.CLOSE)
-    second.note_reached(was_open=True)
+    note(second, was_open=True)
 
     assert second.opened
     assert second.under_way.phase is Phase.OPEN
@@ -99,7 +105,7 @@ def test_the_hook_of_a_superseded_deploy_counts_as_begun() -> None:
     servers = Servers()
     first = locked(deployment(servers))
     first.reach(Phase.HOOK)
-    first.note_reached(hook=StartedHook.new(server="web1"))
+    note(first, hook=StartedHook.new(server="web1"))
     first.record.release()
 
     fix = deployment(servers, "d2")

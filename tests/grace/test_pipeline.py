@@ -331,7 +331,8 @@ def config(module_standin_edge: StandinEdge, tmp_path_factory: pytest.TempPathFa
     (folder / "site.toml").write_text(
         f'[edge]\nservice = "{ready["service_id"]}"\nurl = "{ready["edge_url"]}"\nhealth_url = "{ready["edge_url"]}/"\n'
         f'api_url = "{ready["api_url"]}"\nbase_grace = {BASE}\nceiling = {CEILING}\npropagation = 0.05\n'
-        f"confirm_timeout = 5\nhealthy_rounds = 1\nhealthy_for = 0\nhealthy_timeout = 0.3\n[claim]\nduration = 600\nhold = 3\n"
+        f"confirm_timeout = 5\nhealthy_rounds = 1\nhealthy_for = 0\nhealthy_timeout = 0.3\n"
+        f"[claim]\nduration = 600\nhold = 3\n"
         '[purge]\ndefault = "none"\n'
     )
     return folder
