@@ -10,7 +10,6 @@ What the driver itself needs lies below `cluster.root` on this machine:
 from __future__ import annotations
 
 import copy
-import re
 import time
 from dataclasses import replace
 from functools import partial
@@ -25,7 +24,7 @@ from edgeguard.cluster.commands.hook import Hooks
 from edgeguard.cluster.commands.records import ByCommands, InFolder
 from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import fence, images
-from edgeguard.errors import ClusterError, HookUnknown, Interrupted, NotClosed, NotStaged, Unhealthy, first_line
+from edgeguard.errors import ClusterError, HookUnknown, Interrupted, NotClosed, Unhealthy, first_line
 from edgeguard.machine import process
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 
 _HOPELESS = 3  # deaths during a check, after which nobody waits any longer
 _POLL = 0.2  # seconds between two checks of a server that is not well yet
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LAST_WORDS = 2.0  # seconds in which a check may still say what is wrong, when its caller is told to stop
 
 
 class CommandsCluster:
@@ -80,7 +79,7 @@ class CommandsCluster:
 
     def state(self) -> tuple[ServerState, ...]:
         """What `observe` prints."""
-        return tuple(_state(name, server) for name, server in self._observe().items())
+        return tuple(server.state(name) for name, server in self._observe().items())
 
     def check(self, generation: Generation, *, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Run `check` again and again until it exits 0; then look at what runs."""
@@ -110,7 +109,7 @@ class CommandsCluster:
         """As `observe` hands back its description."""
         found = [server.staged.get(name) for server in self._observe().values()]
         first = found[0]
-        return None if first is None or any(one != first for one in found) else first.generation(name)
+        return None if first is None or any(one != first for one in found) else first.described(name)
 
     def hook_result(
         self,
@@ -153,7 +152,7 @@ class CommandsCluster:
             self._run("stage", {**facts.of(generation), **files, **told})
         for name, server in self._observe().items():
             there = server.staged.get(generation.name)
-            if there is None or there.generation(generation.name) != _without_values(generation):
+            if there is None or there.described(generation.name) != _without_values(generation):
                 raise ClusterError(
                     f"{name}: `stage` ended well, but `observe` does not show {generation.name} as it was described",
                     "Let `stage` keep the file EDGEGUARD_DESCRIPTION, and `observe` print it below `staged`.",
@@ -208,7 +207,7 @@ class CommandsCluster:
             wanted = {"GENERATION": ""}
             for name in servers:
                 if generation is not None:
-                    wanted |= facts.of(_staged(name, due[name], generation))
+                    wanted |= facts.of(due[name].find(name, generation))
             one = servers[0] if self._commands.per_server("swap") else None
             self._commands.run("swap", {**wanted, **told}, servers, server=one)
 
@@ -235,7 +234,7 @@ class CommandsCluster:
         name = seen[server].generation
         if name is None:
             raise ClusterError(f"{server}: nothing is current, so there is no {hook} hook to run", server=server)
-        generation = _staged(server, seen[server], name)
+        generation = seen[server].find(server, name)
         if not generation.has_hook(hook):
             return HookResult(server, 0, "no hook", 0.0)
         if hook == "deploy":
@@ -262,7 +261,7 @@ class CommandsCluster:
                     server=name,
                 )
         first = self.servers[0]
-        wanted = facts.of(_staged(first, seen[first], generation))
+        wanted = facts.of(seen[first].find(first, generation))
         self._run("open", {**wanted, "CEILING": str(self._ceiling), **told})
         for name, server in self._observe().items():
             if not server.open:
@@ -284,11 +283,9 @@ class CommandsCluster:
 
     def explain(self, phase: str, generation: Generation) -> Sequence[str]:
         """The command of the phase, and where it runs."""
-        steps: dict[str, Step] = {"stop-tasks": "stop_tasks", "stage": "stage", "close": "close", "drain": "drain"}
-        steps |= {"swap": "swap", "hook": "hook", "check": "check", "open": "open"}
-        if phase not in steps:
+        step = _PHASES.get(phase)
+        if step is None:
             return []
-        step = steps[phase]
         command = self._options.command(step)
         if step == "hook" and "deploy" not in generation.runs.hooks:
             return ["the application has no deploy hook"]
@@ -319,8 +316,8 @@ class CommandsCluster:
                     fence.check(record, epoch, None)
         return {"EPOCH": str(epoch)}
 
-    def _run(self, step: Step, facts: Mapping[str, str], **limits: float) -> list[Printed]:
-        return self._commands.each(step, facts, self.servers, **limits)
+    def _run(self, step: Step, told: Mapping[str, str], **limits: float) -> list[Printed]:
+        return self._commands.each(step, told, self.servers, **limits)
 
     def _observe(self) -> dict[str, Server]:
         """Every server as it is now, in the order of `servers`."""
@@ -336,16 +333,24 @@ class CommandsCluster:
         told = {**facts.of(generation), "HEALTH_PATH": self._settings.health_path}
         deadline = time.monotonic() + self._settings.start_timeout
         while True:
-            left = max(0.05, min(deadline - time.monotonic(), self._options.limit("check")))
+            began = time.monotonic()
+            left = max(0.05, min(deadline - began, self._options.limit("check")))
             try:
-                self._commands.run("check", told, self.servers, server=server, limit=left, cancelled=cancelled)
+                self._commands.run(
+                    "check",
+                    told,
+                    self.servers,
+                    server=server,
+                    limit=left,
+                    cancelled=lambda began=began: time.monotonic() > began + _LAST_WORDS and cancelled(),
+                )
             except process.Cancelled as exc:
                 raise Interrupted(f"{server or 'check'}: told to stop while it is not healthy") from exc
             except ClusterError as exc:
                 if cancelled():
                     raise Interrupted(f"told to stop while {first_line(exc.message)}") from exc
                 if time.monotonic() > deadline:
-                    raise Unhealthy(f"{exc.message}", exc.remedy, server=server) from exc
+                    raise Unhealthy(exc.message, exc.remedy, server=server) from exc
                 for name, seen in self._observe().items():
                     if server in (None, name) and seen.deaths - deaths[name] >= _HOPELESS:
                         raise Unhealthy(
@@ -363,34 +368,20 @@ class CommandsCluster:
                 raise kind(f"{name}: `{act}` ended well, but `observe` says that the gate is open", server=name)
 
 
+_PHASES: dict[str, Step] = {
+    "stage": "stage",
+    "stop-tasks": "stop_tasks",
+    "close": "close",
+    "drain": "drain",
+    "swap": "swap",
+    "hook": "hook",
+    "check": "check",
+    "open": "open",
+}
 _MISSING: dict[Step, str] = {
     "stop_tasks": "no command: the servers have no background tasks",
     "drain": "no command: nobody waits for the answers to requests that were let through before",
 }
-
-
-def _state(name: str, server: Server) -> ServerState:
-    release = {generation: staged.release for generation, staged in server.staged.items()}
-    return ServerState(
-        name=name,
-        generation=server.generation,
-        release=release.get(server.generation or ""),
-        running=release.get(server.running or ""),
-        open=server.open,
-        deaths=server.deaths,
-        gate=server.gate,
-        supervisor=server.supervisor,
-    )
-
-
-def _staged(name: str, server: Server, generation: str) -> Generation:
-    if generation not in server.staged:
-        raise NotStaged(
-            f"{name}: {generation} is not on this server: it was never staged, or was pruned",
-            "Deploy again.",
-            server=name,
-        )
-    return server.staged[generation].generation(generation)
 
 
 def _without_values(generation: Generation) -> Generation:

@@ -13,8 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edgeguard.cluster import ServerState
 from edgeguard.cluster.host import generations
-from edgeguard.errors import ClusterError
+from edgeguard.errors import ClusterError, NotStaged
 
 SCHEMA = Path(__file__).with_name("observe.schema.json")
 _REMEDY = "Run the command by hand, and compare what it prints with the schema in docs/scripts.md."
@@ -43,7 +44,7 @@ class Staged(_Told):
     folders: list[str] = Field(description="Folders that outlive releases and exist before anything starts.")
     users: list[Person] = Field(default=[], description="People who may log in on the servers.")
 
-    def generation(self, name: str) -> generations.Generation:
+    def described(self, name: str) -> generations.Generation:
         """The generation of this name that is staged so."""
         return generations.described(name, Path(self.image), self.model_dump())
 
@@ -65,6 +66,31 @@ class Server(_Told):
     supervisor: bool | None = Field(
         default=None, description="Whether the program is alive that starts a dead web process again (null: unknown)."
     )
+
+
+    def state(self, name: str) -> ServerState:
+        """What the Protocol calls the state of the server with this name."""
+        release = {generation: staged.release for generation, staged in self.staged.items()}
+        return ServerState(
+            name=name,
+            generation=self.generation,
+            release=release.get(self.generation or ""),
+            running=release.get(self.running or ""),
+            open=self.open,
+            deaths=self.deaths,
+            gate=self.gate,
+            supervisor=self.supervisor,
+        )
+
+    def find(self, name: str, generation: str) -> generations.Generation:
+        """A generation that is staged on the server with this name. Raises NotStaged."""
+        if generation not in self.staged:
+            raise NotStaged(
+                f"{name}: {generation} is not on this server: it was never staged, or was pruned",
+                "Deploy again.",
+                server=name,
+            )
+        return self.staged[generation].described(generation)
 
 
 class Observed(_Told):

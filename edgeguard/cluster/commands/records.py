@@ -82,11 +82,12 @@ class ByCommands:
         return found
 
     def write(self, servers: Sequence[str], epoch: int, record: Mapping[str, Any], expected: int | None) -> None:
-        """Run `record_write`, which reads the record from the file EDGEGUARD_RECORD."""
+        """Run `record_write`, which reads the record from the file EDGEGUARD_RECORD: one line that begins with
+        {"epoch": 7, so that a script can tell the epoch without reading JSON."""
         per_server = self.commands.per_server("record_write")
         with self._one_at_a_time, TemporaryDirectory(prefix="edgeguard-") as folder:
             file = Path(folder, "record.json")
-            file.write_text(json.dumps({**record, "epoch": epoch}), encoding="utf-8")
+            file.write_text(json.dumps({"epoch": epoch, **{name: record[name] for name in record if name != "epoch"}}), encoding="utf-8")
             facts = {"RECORD": str(file), "EPOCH": str(epoch), "EXPECTED": str(epoch if expected is None else expected)}
             for server, held in self.read(servers).items():
                 with on(server):
