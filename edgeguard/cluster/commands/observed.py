@@ -67,7 +67,6 @@ class Server(_Told):
         default=None, description="Whether the program is alive that starts a dead web process again (null: unknown)."
     )
 
-
     def state(self, name: str) -> ServerState:
         """What the Protocol calls the state of the server with this name."""
         release = {generation: staged.release for generation, staged in self.staged.items()}

@@ -87,7 +87,10 @@ class ByCommands:
         per_server = self.commands.per_server("record_write")
         with self._one_at_a_time, TemporaryDirectory(prefix="edgeguard-") as folder:
             file = Path(folder, "record.json")
-            file.write_text(json.dumps({"epoch": epoch, **{name: record[name] for name in record if name != "epoch"}}), encoding="utf-8")
+            file.write_text(
+                json.dumps({"epoch": epoch, **{name: record[name] for name in record if name != "epoch"}}),
+                encoding="utf-8",
+            )
             facts = {"RECORD": str(file), "EPOCH": str(epoch), "EXPECTED": str(epoch if expected is None else expected)}
             for server, held in self.read(servers).items():
                 with on(server):
