@@ -1,4 +1,4 @@
-"""The world of the driver `commands`: the sample scripts of config/commands, with real servers behind a real HAProxy."""
+"""The world of the driver `commands`: the sample scripts of config/commands, real servers behind a real HAProxy."""
 
 from __future__ import annotations
 

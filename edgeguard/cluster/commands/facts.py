@@ -37,7 +37,7 @@ def of(generation: Generation) -> dict[str, str]:
 
 @contextmanager
 def private(root: Path, generation: Generation) -> Iterator[dict[str, str]]:
-    """The facts DESCRIPTION and VARIABLES: files in a folder that only this user can read. They go when the step ends."""
+    """The facts DESCRIPTION and VARIABLES: files that only this user can read, and that are gone after the step."""
     root.mkdir(parents=True, exist_ok=True)
     for left in root.glob(".stage-*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)

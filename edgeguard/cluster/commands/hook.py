@@ -1,6 +1,7 @@
-"""Hooks on this machine: each runs the command `hook` under the wrapper of edgeguard/cluster/host, with its ledger here.
+"""Hooks on this machine: each runs the command `hook` under the wrapper of edgeguard/cluster/host.
 
-The wrapper outlives edgeguard, and so does the command: whoever comes back to this machine learns how the hook ended.
+The wrapper and the command outlive edgeguard. They write a ledger here, so that edgeguard learns later, on this machine
+and on no other, how the hook ended.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ class Records(Protocol):
 
 @dataclass(frozen=True)
 class InFolder:
-    """A record for each server in a folder of this machine, `folders`/SERVER. Only this machine can finish a deploy then."""
+    """A record for each server in a folder of this machine, `folders`/SERVER. Then no other machine can finish a
+    deploy."""
 
     folders: Path
     shared = False
@@ -91,7 +92,8 @@ class ByCommands:
                 json.dumps({"epoch": epoch, **{name: record[name] for name in record if name != "epoch"}}),
                 encoding="utf-8",
             )
-            facts = {"RECORD": str(file), "EPOCH": str(epoch), "EXPECTED": str(epoch if expected is None else expected)}
+            after = epoch if expected is None else min(epoch, expected)
+            facts = {"RECORD": str(file), "EPOCH": str(epoch), "EXPECTED": str(after)}
             for server, held in self.read(servers).items():
                 with on(server):
                     fence.check(held, epoch, expected)

@@ -85,7 +85,11 @@ def find(server: Path, name: str) -> Generation | None:
 
 
 def described(name: str, image: Path, said: Mapping[str, Any]) -> Generation:
-    """The generation of which `description` said this. Raises KeyError, TypeError or AttributeError for anything else."""
+    """The generation that `description` described so.
+
+    Raises:
+        KeyError, TypeError, AttributeError: no `description` said that.
+    """
     return Generation(
         name=name,
         release=str(said["release"]),
