@@ -1,5 +1,5 @@
-"""The driver `commands`: how it runs commands, and what it makes of their answers. Here each command is a line of shell;
-the contract suite runs over the scripts of config/commands (tests/contracts/test_contract_of_commands.py)."""
+"""The driver `commands`: how it runs commands, and what it makes of their answers. Here a command is a line of shell;
+the contract suite runs over the scripts of config/commands (tests/contracts)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SERVERS = ("web1", "web2")
 CLOSURE = Closure("d-42", 1_800_000_000)
-NOTHING = {"generation": None, "running": None, "open": False, "staged": {}}
+NOTHING: dict[str, Any] = {"generation": None, "running": None, "open": False, "staged": {}}
 
 
 class Fleet:
@@ -38,7 +38,7 @@ class Fleet:
     def now(self, **servers: object) -> None:
         (self.folder / "now.json").write_text(json.dumps({"servers": servers}), encoding="utf-8")
 
-    def cluster(self, machine: str = "runner", **options: object) -> CommandsCluster:
+    def cluster(self, machine: str = "runner", **options: Any) -> CommandsCluster:  # noqa: ANN401 (as in a file)
         """The driver as it is on this machine."""
         note = 'env >"{step}.all"'
         steps: dict[str, Any] = {step: note.format(step=step) for step in ("stage", "close", "swap", "check", "open")}
@@ -51,7 +51,7 @@ class Fleet:
         )
         return CommandsCluster("shop", settings, ceiling=600)
 
-    def taken(self, **options: object) -> CommandsCluster:
+    def taken(self, **options: Any) -> CommandsCluster:  # noqa: ANN401 (as in a file)
         """The driver, once it holds the lock under epoch 1."""
         cluster = self.cluster(**options)
         cluster.write_record(1, {"version": 1}, expected=0)
@@ -405,6 +405,6 @@ def test_nothing_is_staged_on_this_machine_while_its_hook_runs(fleet: Fleet) -> 
         ({"environment": ["EDGEGUARD_EPOCH"]}, "EDGEGUARD_EPOCH"),
     ],
 )
-def test_options_that_can_t_be_used_are_named(fleet: Fleet, options: dict[str, object], said: str) -> None:
+def test_options_that_can_t_be_used_are_named(fleet: Fleet, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=re.escape(said)):
         fleet.cluster(**options)

@@ -333,17 +333,8 @@ class CommandsCluster:
         told = {**facts.of(generation), "HEALTH_PATH": self._settings.health_path}
         deadline = time.monotonic() + self._settings.start_timeout
         while True:
-            began = time.monotonic()
-            left = max(0.05, min(deadline - began, self._options.limit("check")))
             try:
-                self._commands.run(
-                    "check",
-                    told,
-                    self.servers,
-                    server=server,
-                    limit=left,
-                    cancelled=lambda began=began: time.monotonic() > began + _LAST_WORDS and cancelled(),
-                )
+                self._ask(told, server, deadline, cancelled)
             except process.Cancelled as exc:
                 raise Interrupted(f"{server or 'check'}: told to stop while it is not healthy") from exc
             except ClusterError as exc:
@@ -359,6 +350,18 @@ class CommandsCluster:
             else:
                 return
             time.sleep(_POLL)
+
+    def _ask(self, told: Mapping[str, str], server: str | None, deadline: float, cancelled: Callable[[], bool]) -> None:
+        """Run `check` once."""
+        began = time.monotonic()
+        self._commands.run(
+            "check",
+            told,
+            self.servers,
+            server=server,
+            limit=max(0.05, min(deadline - began, self._options.limit("check"))),
+            cancelled=lambda: time.monotonic() > began + _LAST_WORDS and cancelled(),
+        )
 
     def _refuse_while_open(self, act: str, kind: type[ClusterError] = NotClosed) -> None:
         for name, server in self._observe().items():
