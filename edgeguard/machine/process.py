@@ -76,8 +76,8 @@ def run(
 ) -> int:
     """Run a program to its end and return its exit code (negative: the signal that ended it).
 
-    The output of the program and its children goes to `output` line by line; so do its errors, unless `errors` is given,
-    which gets them then. At `limit` seconds, or when `cancelled()` turns true, or when `output` or `errors` raises, the
+    The output of the program and its children goes to `output` line by line, errors included, unless `errors` gets
+    those. At `limit` seconds, or when `cancelled()` turns true, or when `output` or `errors` raises, the
     program is ended: SIGTERM, and SIGKILL to what still runs 2 s later. When this returns or raises, no process of its
     session runs any more, also after a normal end. The program inherits the descriptors in `inherit`.
 

@@ -275,7 +275,7 @@ class CommandsCluster:
             self._run("prune", {"KEEP": " ".join(sorted({*keep, *current})), **told})
         seen = self._observe()
         used = {Path(staged.image) for server in seen.values() for staged in server.staged.values()}
-        for image in images.names(self._root / "releases"):
+        for image in images.finished(self._root / "releases"):
             if image not in used:
                 images.remove(image)
         for name, server in seen.items():
