@@ -26,7 +26,8 @@ STEPS = tomllib.loads((SCRIPTS / "site.toml").read_text(encoding="utf-8"))["clus
 _ENDING = """
 . ./site
 for name in web1 web2 web3; do
-    while runs "$SITE/$name"; do kill "$(cat "$SITE/$name/run/pid")" || true; sleep 0.05; done
+    ! runs "$SITE/$name" || kill "$(cat "$SITE/$name/run/pid")"
+    while runs "$SITE/$name"; do sleep 0.05; done
     end_session "$SITE/$name/run/session"
 done
 [ ! -e "$SITE/gate/pid" ] || kill -9 $(cat "$SITE/gate/pid") || true
