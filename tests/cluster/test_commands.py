@@ -15,7 +15,7 @@ import pytest
 from edgeguard.cluster import Closure, Generation, Runs
 from edgeguard.cluster.commands import CommandsCluster, observed
 from edgeguard.cluster.host import processes
-from edgeguard.errors import ClusterError, Fenced, HookRuns, HookStarted, HookUnknown, UsageError
+from edgeguard.errors import ClusterError, Fenced, HookRuns, HookStarted, HookUnknown, Unhealthy, UsageError
 from edgeguard.settings import ClusterSettings
 from edgeguard.testing import images
 
@@ -316,6 +316,28 @@ def test_record_write_is_told_the_greatest_epoch_that_it_may_replace(
     cluster.write_record(epoch, {"version": 2}, expected=expected)
     assert (fleet.folder / "expected").read_text(encoding="utf-8").strip() == told
     assert (fleet.folder / "web1.json").read_text(encoding="utf-8").startswith(f'{{"epoch": {epoch}, ')
+
+
+@pytest.mark.parametrize(("epoch", "expected"), [(1, None), (3, None), (3, 1)])
+def test_a_record_of_another_epoch_is_refused_also_where_record_write_would_take_it(
+    fleet: Fleet, epoch: int, expected: int | None
+) -> None:
+    """The command compares one number. The driver knows that the lock is taken with `expected` alone."""
+    cluster = fleet.cluster(**RECORDS)
+    cluster.write_record(2, {"version": 1}, expected=0)
+    with pytest.raises(Fenced) as raised:
+        cluster.write_record(epoch, {"version": 1}, expected=expected)
+    assert raised.value.server == "web1"
+    assert {2} == {(record or {})["epoch"] for record in cluster.read_record().values()}
+
+
+def test_an_unhealthy_server_is_told_with_what_its_check_said(fleet: Fleet) -> None:
+    generation = fleet.generation()
+    fleet.runs(generation)
+    cluster = fleet.taken(check='[ $EDGEGUARD_SERVER = web1 ] || { echo "it answers 404"; exit 1; }')
+    with pytest.raises(Unhealthy, match="it answers 404") as raised:
+        cluster.check(generation)
+    assert raised.value.server == "web2"
 
 
 def test_another_holder_who_writes_in_between_is_seen_by_record_write_alone(fleet: Fleet) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _HOPELESS = 3  # deaths during a check, after which nobody waits any longer
 _POLL = 0.2  # seconds between two checks of a server that is not well yet
+_SHORTEST = 1.0  # seconds that a check may take at least, also where less is left
 _LAST_WORDS = 2.0  # seconds in which a check may still say what is wrong, when its caller is told to stop
 
 
@@ -332,6 +333,7 @@ class CommandsCluster:
         """Ask until `check` exits 0, at most start_timeout seconds."""
         told = {**facts.of(generation), "HEALTH_PATH": self._settings.health_path}
         deadline = time.monotonic() + self._settings.start_timeout
+        told_last: ClusterError | None = None
         while True:
             try:
                 self._ask(told, server, deadline, cancelled)
@@ -340,8 +342,10 @@ class CommandsCluster:
             except ClusterError as exc:
                 if cancelled():
                     raise Interrupted(f"told to stop while {first_line(exc.message)}") from exc
-                if time.monotonic() > deadline:
-                    raise Unhealthy(exc.message, exc.remedy, server=server) from exc
+                if time.monotonic() > deadline:  # the last attempt may have been cut short: the one before says more
+                    said = told_last or exc
+                    raise Unhealthy(said.message, said.remedy, server=server) from exc
+                told_last = exc
                 for name, seen in self._observe().items():
                     if server in (None, name) and seen.deaths - deaths[name] >= _HOPELESS:
                         raise Unhealthy(
@@ -359,7 +363,7 @@ class CommandsCluster:
             told,
             self.servers,
             server=server,
-            limit=max(0.05, min(deadline - began, self._options.limit("check"))),
+            limit=max(_SHORTEST, min(deadline - began, self._options.limit("check"))),
             cancelled=lambda: time.monotonic() > began + _LAST_WORDS and cancelled(),
         )
 
