@@ -6,7 +6,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 import typer.core
@@ -16,6 +16,8 @@ from pydantic_core import PydanticUndefined
 import edgeguard
 from edgeguard import errors, settings
 from edgeguard.cli.app import app, import_families
+from edgeguard.cluster.commands.options import Options as CommandsOptions
+from edgeguard.cluster.commands.options import Step
 from edgeguard.cluster.local.ports import Options as LocalOptions
 from edgeguard.deploy.steps import ACCEPTABLE
 from edgeguard.doctor import installation
@@ -113,11 +115,31 @@ def test_the_reference_has_no_setting_that_is_not_there() -> None:
     assert said == there
 
 
-@pytest.mark.parametrize("name", LocalOptions.model_fields)
-def test_every_option_of_the_local_driver_is_in_the_reference(name: str) -> None:
+@pytest.mark.parametrize("name", [*LocalOptions.model_fields, *CommandsOptions.model_fields])
+def test_every_option_of_a_driver_is_in_the_reference(name: str) -> None:
     options = tables(REFERENCE)["cluster"]["options"]
     assert isinstance(options, dict)
     assert name in options
+
+
+def test_the_example_of_a_folder_of_scripts_loads_and_its_scripts_are_there() -> None:
+    folder = ROOT / "config" / "commands"
+    options = CommandsOptions.model_validate(settings.load("site", folder).cluster.options)
+
+    assert options.folder == folder.relative_to(ROOT)
+    for step in get_args(Step):
+        if command := options.command(step):
+            script = command.removeprefix("exec ").split()[0]
+            assert os.access(folder / script, os.X_OK), command
+
+
+def test_every_fact_that_a_command_is_told_is_in_the_manual() -> None:
+    manual = (ROOT / "docs" / "scripts.md").read_text(encoding="utf-8")
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "edgeguard" / "cluster" / "commands").glob("*.py"))
+    facts = set(re.findall(r'"([A-Z_]{4,})": ', "".join(sources)))
+
+    assert {"EPOCH", "UNTIL", "EXPECTED", "COMMAND", "VARIABLES", "SERVERS"} <= facts
+    assert [fact for fact in sorted(facts) if not re.search(rf"`(EDGEGUARD_)?{fact}`", manual)] == []
 
 
 def test_commented_lines_show_the_defaults() -> None:

@@ -71,8 +71,9 @@ class HookResult:
 
     `code` is its exit code (None: it was ended at its limit, or on request). `output` has its last lines, standard
     output and standard error in their order, at most 20 lines and 4000 characters. `log` is the path of a file on
-    `server` with more of it (None where the driver keeps none). `strays` are the processes that left the hook's session
-    and still run (empty where a driver can't tell); they don't count as the hook.
+    `server` with more of it (None where the driver keeps none; `commands` keeps it on the machine that deploys).
+    `strays` are the processes that left the hook's session and still run (empty where a driver can't tell); they don't
+    count as the hook.
     """
 
     server: str

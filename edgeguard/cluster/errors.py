@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _CLASSES = (Fenced, NotClosed, NotStaged, ImageChanged, Unhealthy, HookStarted, HookRuns, HookUnknown)
 BY_CODE: dict[str, type[ClusterError]] = {kind.code: kind for kind in _CLASSES}
-"""The class for each code that a server, or a command of the driver `commands`, may tell."""
+"""The class for each code that a server may tell."""
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import selectors
 import signal
 import subprocess
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -71,22 +71,31 @@ def run(
     limit: float,
     cancelled: Callable[[], bool],
     output: Callable[[str], None],
+    errors: Callable[[str], None] | None = None,
     inherit: Sequence[int] = (),
 ) -> int:
     """Run a program to its end and return its exit code (negative: the signal that ended it).
 
-    The output of the program and its children, errors included, goes to `output` line by line. At `limit` seconds, or
-    when `cancelled()` turns true, the program is ended: SIGTERM, and SIGKILL to what still runs 2 s later. When this
-    returns or raises, no process of its session runs any more, also after a normal end. The program inherits the
-    descriptors in `inherit`.
+    The output of the program and its children goes to `output` line by line, errors included, unless `errors` gets
+    those. At `limit` seconds, or when `cancelled()` turns true, or when `output` or `errors` raises, the
+    program is ended: SIGTERM, and SIGKILL to what still runs 2 s later. When this returns or raises, no process of its
+    session runs any more, also after a normal end. The program inherits the descriptors in `inherit`.
 
     Raises:
         TimedOut, Cancelled: the program was ended.
         UsageError: there is no such program.
     """
-    with _started(argv, cwd, env, inherit) as (process, pipe), selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        lines = _Lines(output)
+    with (
+        _started(argv, cwd, env, inherit, apart=errors is not None) as process,
+        selectors.DefaultSelector() as selector,
+    ):
+        pipes = [
+            _Lines(pipe, to)
+            for pipe, to in ((process.stdout, output), (process.stderr, errors))
+            if pipe is not None and to is not None
+        ]
+        for lines in pipes:
+            selector.register(lines.pipe, selectors.EVENT_READ, lines)
         deadline = time.monotonic() + limit
         try:
             while process.poll() is None:
@@ -94,20 +103,23 @@ def run(
                     raise Cancelled
                 if time.monotonic() > deadline:
                     raise TimedOut
-                if selector.select(_POLL):
-                    lines.read(pipe)
+                for key, _ in selector.select(_POLL):
+                    if not key.data.read():  # this end was closed
+                        selector.unregister(key.fileobj)
         finally:
             end_session(process)
-            while lines.read(pipe):
-                pass
-            lines.close()
+            for lines in pipes:
+                while lines.read():
+                    pass
+                lines.close()
         return process.returncode
 
 
 @contextmanager
 def _started(
-    argv: Sequence[str], cwd: Path, env: Mapping[str, str], inherit: Sequence[int]
-) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    argv: Sequence[str], cwd: Path, env: Mapping[str, str], inherit: Sequence[int], *, apart: bool
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The program, with its output in a pipe that is read without waiting; `apart`: its errors in another."""
     try:
         process = subprocess.Popen(
             argv,
@@ -115,7 +127,7 @@ def _started(
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE if apart else subprocess.STDOUT,
             start_new_session=True,
             pass_fds=tuple(inherit),
             umask=0o022,  # an image must not depend on the user who builds it
@@ -124,25 +136,24 @@ def _started(
         if not cwd.is_dir():
             raise
         raise UsageError(f"{argv[0]} can't be run here: {exc.strerror}", f"Install {Path(argv[0]).name}.") from exc
-    pipe = process.stdout
-    if pipe is None:
-        raise AssertionError("stdout=PIPE gives a pipe")
-    with pipe:
-        os.set_blocking(pipe.fileno(), False)
-        yield process, pipe
+    with ExitStack() as stack:
+        for pipe in filter(None, (process.stdout, process.stderr)):
+            os.set_blocking(stack.enter_context(pipe).fileno(), False)
+        yield process
 
 
 class _Lines:
     """Hands the bytes of a pipe on as lines of text. A very long line comes in pieces."""
 
-    def __init__(self, output: Callable[[str], None]) -> None:
+    def __init__(self, pipe: IO[bytes], output: Callable[[str], None]) -> None:
+        self.pipe = pipe
         self._output = output
         self._rest = b""
 
-    def read(self, pipe: IO[bytes]) -> bool:
+    def read(self) -> bool:
         """Take the bytes that are there now. False: there are none, or the pipe has ended."""
         try:
-            said = os.read(pipe.fileno(), _LONGEST_LINE)
+            said = os.read(self.pipe.fileno(), _LONGEST_LINE)
         except BlockingIOError:
             return False
         *whole, self._rest = (self._rest + said).split(b"\n")
@@ -153,6 +164,7 @@ class _Lines:
         return bool(said)
 
     def close(self) -> None:
+        """Hand on the last line, which no newline ends."""
         if self._rest:
             self._output(self._rest.decode(errors="replace"))
 

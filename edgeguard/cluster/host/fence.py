@@ -96,16 +96,22 @@ def fenced(folder: Path, caller: Caller, *, after: int | None = None) -> Iterato
     # A caller who takes the lock over from a holder that the record still names has seen that its lease has run out.
     known_dead = after is not None and bool((files.read(folder / "record.json") or {}).get("lock"))
     with locked(folder, evict=known_dead):
-        held = epoch_of(files.read(folder / "record.json"))
-        if held != epoch if after is None else held > min(after, epoch):
-            raise HostError(
-                f"epoch {held} is in force here, the caller holds {epoch if after is None else after}",
-                "A newer holder of the lock is at work. Leave it alone, and see `edgeguard status`.",
-                code=FENCED,
-            )
+        check(files.read(folder / "record.json"), epoch, after)
         if caller.session:
             _in_order(folder, caller)
         yield
+
+
+def check(record: Mapping[str, Any] | None, epoch: int, after: int | None) -> None:
+    """Raise HostError (FENCED) unless whoever holds this epoch, or takes the lock `after` another one, may act on a
+    server that has this record."""
+    held = epoch_of(record)
+    if held != epoch if after is None else held > min(after, epoch):
+        raise HostError(
+            f"epoch {held} is in force here, the caller holds {epoch if after is None else after}",
+            "A newer holder of the lock is at work. Leave it alone, and see `edgeguard status`.",
+            code=FENCED,
+        )
 
 
 def new_session(folder: Path) -> int:
@@ -131,11 +137,14 @@ def _in_order(folder: Path, caller: Caller) -> None:
 
 def write_record(folder: Path, epoch: int, record: Mapping[str, Any]) -> None:
     """Write the record; the caller is inside of `fenced`. In one epoch a record with a lower serial is passed over."""
-    held = files.read(folder / "record.json") or {}
-    serial, there = record.get("serial", 0), held.get("serial", 0)
-    if epoch_of(held) == epoch and isinstance(there, int) and isinstance(serial, int) and serial < there:
-        return
-    files.write(folder / "record.json", {**record, "epoch": epoch})
+    if not older(record, epoch, files.read(folder / "record.json")):
+        files.write(folder / "record.json", {**record, "epoch": epoch})
+
+
+def older(record: Mapping[str, Any], epoch: int, held: Mapping[str, Any] | None) -> bool:
+    """Whether a record that is about to be written in this epoch is older than the one that is held."""
+    serial, there = record.get("serial", 0), (held or {}).get("serial", 0)
+    return epoch_of(held) == epoch and isinstance(there, int) and isinstance(serial, int) and serial < there
 
 
 def epoch_of(record: Mapping[str, Any] | None) -> int:

@@ -77,22 +77,45 @@ def find(server: Path, name: str) -> Generation | None:
     if said is None:
         return None
     try:
-        return Generation(
-            name=name,
-            release=str(said["release"]),
-            image=(folder / "image").readlink(),
-            runs=Runs(
-                folder=Path(said["cwd"]),
-                start=tuple(said["start"]),
-                hooks={hook: tuple(argv) for hook, argv in said["hooks"].items()},
-                folders=tuple(map(Path, said.get("folders", ()))),
-            ),
-            users=tuple(User(user["name"], tuple(user["keys"]), user["role"]) for user in said.get("users", ())),
-        )
+        return described(name, (folder / "image").readlink(), said)
     except (KeyError, TypeError, AttributeError, OSError) as exc:
         raise HostError(
             f"{folder} is damaged: {type(exc).__name__}", "Deploy again; the new generation is whole.", code=DAMAGED
         ) from exc
+
+
+def described(name: str, image: Path, said: Mapping[str, Any]) -> Generation:
+    """The generation that `description` described so.
+
+    Raises:
+        KeyError, TypeError, AttributeError: no `description` said that.
+    """
+    return Generation(
+        name=name,
+        release=str(said["release"]),
+        image=image,
+        runs=Runs(
+            folder=Path(said["cwd"]),
+            start=tuple(said["start"]),
+            hooks={hook: tuple(argv) for hook, argv in said["hooks"].items()},
+            folders=tuple(map(Path, said.get("folders", ()))),
+        ),
+        users=tuple(User(user["name"], tuple(user["keys"]), user["role"]) for user in said.get("users", ())),
+    )
+
+
+def description(generation: Generation) -> dict[str, Any]:
+    """All of a generation but its name, its image and its variables, as JSON has it."""
+    said: dict[str, Any] = {
+        "release": generation.release,
+        "cwd": str(generation.runs.folder),
+        "start": list(generation.runs.start),
+        "hooks": {hook: list(argv) for hook, argv in generation.runs.hooks.items()},
+        "folders": [str(folder) for folder in generation.runs.folders],
+    }
+    if generation.users:
+        said["users"] = [{**asdict(user), "keys": list(user.keys)} for user in generation.users]
+    return said
 
 
 def read(server: Path, name: str) -> Generation:
@@ -129,7 +152,7 @@ def put(server: Path, generation: Generation) -> None:
     if not _NAME.fullmatch(generation.name):
         raise HostError(f"{generation.name!r} can't name a generation", "Use letters, digits, - and _.")
     folder = server / "generations" / generation.name
-    said = _said(generation)
+    said = description(generation)
     if files.read(folder / "generation.json") == said and variables(server, generation.name) == generation.variables:
         return
     if current(server) == generation.name:
@@ -188,16 +211,3 @@ def remove(server: Path, name: str) -> None:
         shutil.rmtree(gone)
     folder.rename(gone)
     shutil.rmtree(gone)
-
-
-def _said(generation: Generation) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "release": generation.release,
-        "cwd": str(generation.runs.folder),
-        "start": list(generation.runs.start),
-        "hooks": {hook: list(argv) for hook, argv in generation.runs.hooks.items()},
-        "folders": [str(folder) for folder in generation.runs.folders],
-    }
-    if generation.users:
-        said["users"] = [{**asdict(user), "keys": list(user.keys)} for user in generation.users]
-    return said

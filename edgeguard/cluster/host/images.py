@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster.host import files, manifest
-from edgeguard.cluster.host.errors import HostError
+from edgeguard.cluster.host.errors import IMAGE_CHANGED, HostError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,19 @@ def verify(folder: Path) -> list[str]:
         return manifest.compare(then, folder, [part for part in FROZEN if (folder / part).exists()])
     except OSError as exc:
         return [f"{exc.filename or folder} can't be read: {exc.strerror}"]
+
+
+def refuse_other(folder: Path, release: str, *, whole: bool) -> None:
+    """Raise HostError (IMAGE_CHANGED) where the image is not this release's, or (`whole`) not as it was built."""
+    found = digest(folder)
+    if found != release:
+        raise HostError(f"{folder} holds the release {found}, not {release}", code=IMAGE_CHANGED)
+    if whole and (differs := verify(folder)):
+        raise HostError(
+            f"the image {folder} is not what was built: {in_short(differs)}",
+            "Find out what writes there. A deploy builds it anew as soon as no server uses it.",
+            code=IMAGE_CHANGED,
+        )
 
 
 def in_short(differs: Sequence[str]) -> str:

@@ -22,14 +22,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from edgeguard.cluster import Closure, Generation, HookResult, ServerState, archive
+from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import fence, generations, health, hooks, images
 from edgeguard.cluster.local import ports
-from edgeguard.cluster.local.at_once import at_once
 from edgeguard.cluster.local.daemon import Daemon
 from edgeguard.cluster.local.explain import explain
 from edgeguard.cluster.local.server import Server
-from edgeguard.errors import ClusterError, ImageChanged, NotClosed, Unhealthy
+from edgeguard.errors import ClusterError, NotClosed, Unhealthy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -146,7 +146,8 @@ class LocalCluster:
     def stage(self, epoch: int, generation: Generation, *, whole: bool = True) -> None:
         """Write the generation on every server. The gate and the supervisors are started where they don't run."""
         self._refuse_while_a_hook_runs()
-        self._refuse_other_image(generation, whole=whole)
+        with on(self.servers[0]):
+            images.refuse_other(generation.image, generation.release, whole=whole)
         for folder in generation.runs.folders:
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -327,18 +328,6 @@ class LocalCluster:
         """There is one ledger at a time: the ledger of an earlier start, on whatever server, goes."""
         for server in self.servers:
             hooks.forget(self._folder(server), generation, hook)
-
-    def _refuse_other_image(self, generation: Generation, *, whole: bool) -> None:
-        """Refuse an image that is not the release's, or (`whole`) not as it was built."""
-        with on(self.servers[0]):
-            found = images.digest(generation.image)
-        if found != generation.release:
-            raise ImageChanged(f"{generation.image} holds the release {found}, not {generation.release}")
-        if whole and (differs := images.verify(generation.image)):
-            raise ImageChanged(
-                f"the image {generation.image} is not what was built: {images.in_short(differs)}",
-                "Find out what writes there. A deploy builds it anew as soon as no server uses it.",
-            )
 
     def _closed(self, closure: Closure) -> dict[str, Any]:
         """The gate's desired state while it is closed. Raises ClusterError for a name that no header can hold."""
