@@ -130,7 +130,7 @@ def result(server: Path, generation: str, hook: str) -> Result | None:
     said = files.read(path) or said  # it may have ended just now
     if not said.get("done"):
         raise HostError(
-            f"nothing says how the {hook} hook of {generation} ended: the program that watched it was killed",
+            f"it is not known how the {hook} hook of {generation} ended; its runner was killed",
             f"Its output is in {path.with_suffix('.log')}.",
             code=HOOK_UNKNOWN,
         )
