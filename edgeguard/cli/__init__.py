@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edgeguard.cli.app import app, import_families
@@ -27,12 +28,18 @@ def main(arguments: Sequence[str]) -> int:
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else 1
     except EdgeguardError as exc:
-        sys.stderr.write(redacted(f"edgeguard: {exc.message}\n" + (f"  {exc.remedy}\n" if exc.remedy else "")))
+        _say(f"edgeguard: {exc.message}\n" + (f"  {exc.remedy}\n" if exc.remedy else ""))
         return exc.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("edgeguard: interrupted\n")
+        _say("edgeguard: interrupted\n")
         return Interrupted.exit_code
     except Exception:  # noqa: BLE001 (a bug, whatever it is; its message may have anything in it)
-        sys.stderr.write(redacted(traceback.format_exc()))
+        _say(traceback.format_exc())
         return EdgeguardError.exit_code
     return 0
+
+
+def _say(text: str) -> None:
+    """The last words, on stderr. Whether anybody reads them changes nothing."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(redacted(text))

@@ -54,7 +54,7 @@ def deploy(
     from edgeguard.deploy.steps import ACCEPTABLE
 
     environment = lost_servers.whole(options.environment(name), without=without or (), fenced=fenced or ())
-    wish = Wish(ref, tuple(purge_key or ()), accepted(accept, ACCEPTABLE), supersede, wait=wait)
+    wish = Wish(ref, tuple(purge_key or ()), accepted(accept, ACCEPTABLE), supersede, wait=wait, last=True)
     options.end(run(environment, wish, listen=options.events()))
 
 
@@ -72,7 +72,7 @@ def resume(
     from edgeguard.deploy.attempt import Wish
 
     environment = lost_servers.as_it_is(options.environment(name), without=without or (), fenced=fenced or ())
-    report = recovery.resume(environment, Wish(hook=hook, wait=wait), listen=options.events())
+    report = recovery.resume(environment, Wish(hook=hook, wait=wait, last=True), listen=options.events())
     if report is not None:
         options.end(report)
     options.answer({"environment": name, "unfinished": None}, f"nothing is unfinished in {name}")
@@ -88,7 +88,7 @@ def rollback(
     from edgeguard.deploy.steps import ACCEPTABLE
 
     environment = lost_servers.as_it_is(options.environment(name), without=without or (), fenced=fenced or ())
-    wish = Wish(accept=accepted(accept, ACCEPTABLE))
+    wish = Wish(accept=accepted(accept, ACCEPTABLE), last=True)
     options.end(recovery.rollback(environment, wish, listen=options.events()))
 
 

@@ -30,7 +30,7 @@ def pre(
     from edgeguard.grace.pipeline import pre as claim
     from edgeguard.machine.signals import Stop
 
-    environment, stop = options.edge_side(name), Stop()
+    environment, stop = options.edge_side(name), Stop(last=True)
     seconds = None if lasting is None else whole_seconds(lasting)
     with stop.listening():
         made = claim(environment, stop=stop, lasting=seconds, renews=renews, why=reason).json()
@@ -55,7 +55,7 @@ def post(
 
     if failed and purge_key:
         raise typer.BadParameter("nothing is purged after a deploy that failed; leave --purge-key out")
-    environment, stop = options.edge_side(name), Stop()
+    environment, stop = options.edge_side(name), Stop(last=True)
     with stop.listening():
         if failed:
             done = pipeline.post_failed(environment, claim_id)

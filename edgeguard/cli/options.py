@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -108,6 +109,10 @@ class Folders:
         return as_far_as_it_goes(name, config=self.config, state=self.state)
 
 
+LAST_WORDS = 5.0
+"""Seconds for a slow reader of a deploy's last words."""
+
+
 @dataclass(frozen=True)
 class Voice:
     """How a command speaks: with --json to programs, else to people."""
@@ -126,6 +131,11 @@ class Voice:
 
     def end(self, report: dict[str, Any]) -> NoReturn:
         """End a deploy's command with its report, its error and its exit code."""
+        self._listener.close(LAST_WORDS)
+        output.in_time(lambda: self._report(report), LAST_WORDS)
+        raise typer.Exit(report["exit_code"])
+
+    def _report(self, report: dict[str, Any]) -> None:
         from edgeguard.deploy.report.text import render
 
         if not self.as_json:
@@ -134,15 +144,18 @@ class Voice:
             output.print_json({"event": "report", **report})
             if report["error"]:
                 output.print_text(f"edgeguard: {report['error']}\n  {report['remedy'] or ''}".rstrip(), err=True)
-        raise typer.Exit(report["exit_code"])
+
+    @cached_property
+    def _listener(self) -> output.Listener:
+        return output.Listener(output.hearing(as_json=self.as_json, quiet=self.quiet, verbose=self.verbose))
 
     def events(self) -> Callable[[Entry], None]:
         """The listener of a command whose events are its result: with --json each is a line on stdout."""
-        return output.listener(as_json=self.as_json, quiet=self.quiet, verbose=self.verbose)
+        return self._listener
 
     def progress(self) -> Callable[[Entry], None]:
         """The listener of a command with one result at its end: people see events meanwhile, programs don't."""
-        return output.listener(as_json=False, quiet=self.quiet or self.as_json, verbose=self.verbose)
+        return output.hearing(as_json=False, quiet=self.quiet or self.as_json, verbose=self.verbose)
 
     def teller(self) -> Callable[[str], None]:
         """The listener of sentences, on stderr also with --json. None with --quiet."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
@@ -12,20 +16,40 @@ import typer
 from edgeguard.machine.redaction import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from edgeguard.deploy.journal import Entry
+
+MOST_WAITING = 10_000
+"""Events that may wait to be told."""
 
 
 def print_json(content: object, *, secrets: bool = False) -> None:
     """One object, on one line of stdout. With `secrets`, those in it are shown: the caller's reader needs them."""
-    sys.stdout.write(json.dumps(content if secrets else redacted(content), ensure_ascii=False) + "\n")
-    sys.stdout.flush()
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    text = json.dumps(content if secrets else redacted(content), ensure_ascii=plain)
+    with _whether_read_or_not(sys.stdout):
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
 
 
 def print_text(text: str, *, err: bool = False, secrets: bool = False) -> None:
     """Text for people, on stdout (or stderr), and a new line. `secrets` as for print_json."""
-    typer.echo(text if secrets else redacted(text), err=err)
+    with _whether_read_or_not(sys.stderr if err else sys.stdout):
+        typer.echo(text if secrets else redacted(text), err=err)
+
+
+@contextmanager
+def _whether_read_or_not(stream: TextIO) -> Iterator[None]:
+    """Once nobody reads a stream any more, or its disk is full, what is written to it goes nowhere: what a command has
+    done does not depend on its reader."""
+    try:
+        yield
+    except (OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        with suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def teller(*, quiet: bool) -> Callable[[str], None]:
@@ -33,36 +57,72 @@ def teller(*, quiet: bool) -> Callable[[str], None]:
 
     def say(text: str) -> None:
         if not quiet:
-            sys.stderr.write(redacted(f"edgeguard: {text}\n"))
-            sys.stderr.flush()
+            with _whether_read_or_not(sys.stderr):
+                sys.stderr.write(redacted(f"edgeguard: {text}\n"))
+                sys.stderr.flush()
 
     return say
 
 
-def listener(*, as_json: bool, quiet: bool, verbose: bool) -> Callable[[Entry], None]:
-    """The listener of a long work's events. It never fails: a closed pipe or a lost terminal must not end a deploy."""
+class Listener:
+    """Hears a long work's events, and tells them from a thread of its own. It never fails, and never waits: a reader
+    that is slow or gone must not hold up a deploy. What can't be told in time is counted."""
+
+    def __init__(self, hear: Callable[[Entry], None]) -> None:
+        self._hear = hear
+        self._events: queue.Queue[Entry | None] = queue.Queue(MOST_WAITING)
+        self._dropped = 0
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, entry: Entry) -> None:
+        """Take an event. Returns at once."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._tell, name="listener", daemon=True)
+            self._thread.start()
+        try:
+            self._events.put_nowait(entry)
+        except queue.Full:
+            self._dropped += 1
+
+    def close(self, limit: float) -> None:
+        """Wait until everything is told, at most `limit` seconds, and say how many events were not."""
+        if self._thread is None:
+            return
+        try:
+            self._events.put(None, timeout=limit)
+        except queue.Full:
+            return
+        self._thread.join(limit)
+        if self._dropped and not self._thread.is_alive():
+            self._hear({"event": "warning", "at": time.time(), "text": f"{self._dropped} events could not be told"})
+
+    def _tell(self) -> None:
+        while (entry := self._events.get()) is not None:
+            self._hear(entry)
+
+
+def hearing(*, as_json: bool, quiet: bool, verbose: bool) -> Callable[[Entry], None]:
+    """Tells events as they come: with `as_json` each is a line on stdout, else people read them on stderr."""
     if as_json:
-        return _unbreakable(lambda entry: print_json(_public(entry)), sys.stdout)
+        return lambda entry: print_json(_public(entry))
     if quiet:
         return lambda _: None
     from edgeguard.cli.say.progress import Progress
 
     progress = Progress(sys.stderr, verbose=verbose)
-    return _unbreakable(lambda entry: progress.hear(redacted(entry)), sys.stderr)
+
+    def hear(entry: Entry) -> None:
+        with _whether_read_or_not(sys.stderr):
+            progress.hear(redacted(entry))
+
+    return hear
 
 
-def _unbreakable(hear: Callable[[Entry], None], stream: TextIO) -> Callable[[Entry], None]:
-    """Once nobody reads the stream any more, writes to it go nowhere."""
-
-    def listen(entry: Entry) -> None:
-        try:
-            hear(entry)
-        except OSError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
-
-    return listen
+def in_time(act: Callable[[], None], limit: float) -> None:
+    """Say something, for at most `limit` seconds: a reader that is slow or gone does not change how a deploy ended."""
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    thread.join(limit)
 
 
 def _public(entry: Entry) -> dict[str, Any]:

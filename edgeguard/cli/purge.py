@@ -45,7 +45,7 @@ def purge(
     passed_over = accepted(accept, ACCEPTABLE)
     asked = wanted(keys=key or (), urls=url or (), file=file, every=every, hard=hard)
     environment, cluster = options.as_far_as_it_goes(name)
-    stop, hear = Stop(), options.progress()
+    stop, hear = Stop(last=True), options.progress()
 
     def told(text: str) -> None:
         hear({"event": "progress", "at": time.time(), "step": "purge", "text": text})

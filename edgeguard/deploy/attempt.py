@@ -37,6 +37,7 @@ class Wish:
     supersede: str | None = None
     hook: Literal["again", "skip"] | None = None
     wait: bool = False
+    last: bool = False  # this process ends with its verdict, and no signal after it changes the exit code
 
 
 def new_id() -> str:
@@ -56,7 +57,7 @@ def attempt(
 
     name = new_id()
     folder = environment.state / name
-    stop = Stop()
+    stop = Stop(last=wish.last)
     with stop.listening(), Journal(folder / "journal.jsonl", listen=listen) as journal:
         deployment = Deployment(
             id=of or name,

@@ -88,7 +88,7 @@ def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[st
 @contextmanager
 def _locked(environment: Environment, say: Callable[..., None], *, closed: bool = False) -> Iterator[steps.Deployment]:
     """Hold the environment's lock for one act by hand."""
-    stop = Stop()
+    stop = Stop(last=True)
     deployment = steps.Deployment(id=new_id(), environment=environment, stop=stop, say=say)
     with stop.listening():
         record = deployment.record

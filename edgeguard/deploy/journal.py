@@ -59,7 +59,7 @@ class Journal:
         line = json.dumps(entry, separators=(",", ":"), ensure_ascii=False) + "\n"
         with self._mutex:
             try:
-                _write_all(self._file, line.encode())
+                _write_all(self._file, line.encode(errors="backslashreplace"))  # a file's name may be no UTF-8
                 os.fsync(self._file)
             except OSError as exc:
                 raise UsageError(*_unwritable(self.path, exc)) from exc

@@ -25,10 +25,22 @@ def heeded() -> tuple[signal.Signals, ...]:
     return tuple(number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN)
 
 
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing. Unlike SIG_IGN it is not inherited, and a later `listening` still hears the signal."""
+
+
+def ignore_all() -> None:
+    """Ignore the three signals from now on: the process has done its work, and is about to end with its code."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 class Stop:
     """Whether somebody asked this process to stop. Waiting and checking go through it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, last: bool = False) -> None:
+        """`last`: this process ends when it stops listening. Its exit code is known then, and no signal changes it."""
+        self._last = last
         self._asked = False  # no Event: its lock may be held by the very thread in which the signal's handler runs
         self._shielded = False
         self._signal = ""
@@ -73,7 +85,7 @@ class Stop:
             yield
         finally:
             for number, action in old.items():
-                signal.signal(number, action)
+                signal.signal(number, _ignore if self._last else action)
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
         if self._asked:  # not print: the signal may have interrupted a print

@@ -90,6 +90,7 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
+        start_new_session=True,  # a signal to the terminal's group is this process's to hear, not Git's
     )
 
 

@@ -11,8 +11,8 @@ from edgeguard import __version__
 
 SPEAKS = """
 import sys
-from edgeguard.cli.output import listener
-hear = listener(as_json={as_json}, quiet=False, verbose=True)
+from edgeguard.cli.output import hearing
+hear = hearing(as_json={as_json}, quiet=False, verbose=True)
 sys.stdin.read()
 for _ in range(3):
     hear({{"event": "warning", "at": 0.0, "text": "said"}})
