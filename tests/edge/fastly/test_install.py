@@ -342,7 +342,7 @@ def test_an_activation_that_can_not_be_looked_up_is_not_called_undone(operator: 
     blinding.join()
     operator.standin_edge.control("DELETE", "/faults")
     assert code == 5
-    assert f"whether version {active + 1} is active now can't be told" in err
+    assert f"whether version {active + 1} is active now is unknown" in err
     assert "not activated" not in err
 
 
