@@ -318,7 +318,7 @@ def test_a_clone_whose_answer_is_lost_is_made_again_and_the_stray_is_named(opera
     stray = active + 1
     assert (code, found["version"]) == (0, active + 2)
     [note] = found["notes"]
-    assert f"draft {stray} is probably left" in note
+    assert f"draft {stray} is probably from a clone" in note
     assert operator.snippets(stray) == {}
 
 
