@@ -1,4 +1,4 @@
-"""An environment that has an edge and no cluster, and what tests of claims look at on its running stand-in."""
+"""An environment with an edge and no cluster, and the questions of the claims' tests to its running stand-in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def edge_side(standin_edge: StandinEdge, edge: Edge | None = None, **settings: object) -> EdgeSide:
-    """The environment whose edge is this stand-in. Settings are `table__name`."""
+    """The environment whose edge is this stand-in. Settings are named `table__name`."""
     tables: dict[str, Any] = {"edge": {**standin_edge.settings.model_dump(), "propagation": 0.05, "confirm_timeout": 5}}
     for name, value in settings.items():
         table, _, key = name.partition("__")
@@ -38,7 +38,7 @@ def in_force(standin_edge: StandinEdge) -> int:
 
 
 def claimed(standin_edge: StandinEdge, **lasting: int) -> None:
-    """Claims that are there already, by slot, and how many seconds they last."""
+    """Write claims that are there before a test: for each slot, the seconds that its claim lasts."""
     standin_edge.write(
         {slot: Claim(slot, standin_edge.now() + s, BASE + s, "abcd1234").value() for slot, s in lasting.items()}
     )
