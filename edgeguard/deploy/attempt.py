@@ -58,17 +58,7 @@ def attempt(
     folder = environment.state / name
     stop = Stop()
     with stop.listening(), Journal(folder / "journal.jsonl", listen=listen) as journal:
-        deployment = Deployment(
-            id=of or name,
-            environment=environment,
-            stop=stop,
-            say=lambda event, **facts: listen(redacted({"event": event, "at": time.time(), **facts})),
-            ref=wish.ref,
-            purge_keys=wish.purge_keys,
-            accept=wish.accept,
-            supersede=wish.supersede,
-            hook=wish.hook,
-        )
+        deployment = _deployment(environment, wish, of or name, stop=stop, listen=listen)
         log = Log(journal, deployment)
         without = {"without": list(environment.cluster.left_out)} if environment.cluster.left_out else {}
         log.append(
@@ -85,7 +75,7 @@ def attempt(
         visitors.start()
         try:
             failure = story(deployment, log)
-        except EdgeguardError as exc:  # the story had not begun its first step
+        except EdgeguardError as exc:  # raised before the saga began
             log.append("failed", step=None, error=exc.message)
             failure = exc
         except BaseException:
@@ -102,8 +92,24 @@ def attempt(
     return report.fold(log.entries, samples.read(folder / "samples.jsonl"))
 
 
+def _deployment(
+    environment: Environment, wish: Wish, deploy: str, *, stop: Stop, listen: Callable[[Entry], None]
+) -> Deployment:
+    return Deployment(
+        id=deploy,
+        environment=environment,
+        stop=stop,
+        say=lambda event, **facts: listen(redacted({"event": event, "at": time.time(), **facts})),
+        ref=wish.ref,
+        purge_keys=wish.purge_keys,
+        accept=wish.accept,
+        supersede=wish.supersede,
+        hook=wish.hook,
+    )
+
+
 def _grace(environment: Environment) -> dict[str, Any]:
-    """The grace that is in force whether or not anything is claimed, in seconds."""
+    """The grace that is in force without a claim, in seconds, and the mechanism if it takes no claims."""
     edge = environment.edge
     unclaimed = {} if edge.claims else {"mechanism": environment.settings.edge.mechanism}
     return {"base": edge.base, **unclaimed}

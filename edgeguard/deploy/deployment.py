@@ -36,7 +36,7 @@ class Deployment:
     anew, or does without. Here a fact may be ahead of the record: `reached` is set before it is written down.
     """
 
-    # What a person asks of this process.
+    # The wishes of the person who called this process.
     id: str
     environment: Environment
     stop: Stop

@@ -204,7 +204,7 @@ class Edge(VisibleEdge, Protocol):
     All calls raise EdgeUnauthorized, EdgeUnavailable or EdgeError.
     """
 
-    # -- what is in the service ----------------------------------------------------------------------------------
+    # -- the service ---------------------------------------------------------------------------------------------
 
     def policy(self) -> Policy:
         """The policy in the service's active version, compared with the one that `install` would put there."""

@@ -1,4 +1,4 @@
-"""The class of which each step of a deploy is made."""
+"""The base of every step of a deploy."""
 
 from __future__ import annotations
 

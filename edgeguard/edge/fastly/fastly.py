@@ -43,7 +43,7 @@ class Fastly(ABC):
     def _wanted(self) -> Wanted:
         """The state that `install` brings the service to."""
 
-    # -- as anybody sees it --------------------------------------------------------------------------------------
+    # -- without a token -----------------------------------------------------------------------------------------
 
     @property
     def asking(self) -> Mapping[str, str]:
@@ -66,7 +66,7 @@ class Fastly(ABC):
         """As in Edge."""
         return status in fastly_headers.KEPT
 
-    # -- what is in the service ----------------------------------------------------------------------------------
+    # -- the service ---------------------------------------------------------------------------------------------
 
     def policy(self) -> Policy:
         """As in Edge."""
