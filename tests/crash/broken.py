@@ -38,7 +38,7 @@ def _ahead() -> None:
 
 
 def _fencing() -> None:
-    """An old holder of the lock may act on the servers, as the new one does."""
+    """An old holder of the lock may act on the servers like the new one."""
     from edgeguard.cluster.local import host  # noqa: PLC0415
 
     def locked(folder: Path, server: str, _epoch: int, *, after: int | None = None) -> object:  # noqa: ARG001

@@ -31,7 +31,7 @@ def deployment(servers: Servers, name: str = "d1") -> Deployment:
 
 
 def locked(deploying: Deployment) -> Deployment:
-    """A deployment that holds the lock."""
+    """The same, once it holds the lock."""
     deploying.generation = Generation(deploying.id, "abc", Path("/image"))
     deploying.record.take(deploying.as_written(None))
     return deploying

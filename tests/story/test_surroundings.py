@@ -71,7 +71,7 @@ def test_a_repository_in_git_s_own_variables_stays_as_it_is(found: Found) -> Non
 
 
 def test_an_end_is_the_end_of_what_is_in_the_world_s_own_folder(tmp_path: Path) -> None:
-    """It ends all of it, also a server that its settings don't name, and nothing else, even if its settings name it."""
+    """All of it, also a server that its settings know nothing of; and nothing else, whatever they say."""
     live = LocalWorld(tmp_path / "live")
     ours = World(Scene(), lambda _: None)
     lost = LocalWorld(ours.folder / "cluster")
