@@ -1,6 +1,6 @@
-"""The composition root: from an environment's name to its cluster, its edge, and where its state is kept.
+"""The composition root: it makes an environment's cluster and edge, and finds its state folder, from its name.
 
-A part is imported when an environment has it, so that a command pays only for the parts that it works on.
+A part is only imported if the environment has it and the command needs it, so that commands start fast.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def config_folder(given: Path | None) -> Path:
-    """Where environments' files are: --config, $EDGEGUARD_CONFIG, ./config."""
+    """The folder of the environments' files: --config, else $EDGEGUARD_CONFIG, else ./config."""
     return given or Path(os.environ.get("EDGEGUARD_CONFIG") or "config")
 
 
 def state_folder(given: Path | None) -> Path:
-    """Where this machine's journals are: --state, $EDGEGUARD_STATE, the platform's state folder."""
+    """The folder of this machine's journals: --state, else $EDGEGUARD_STATE, else the platform's state folder."""
     if given is not None:
         return given
     if named := os.environ.get("EDGEGUARD_STATE"):
@@ -40,7 +40,7 @@ def state_folder(given: Path | None) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeSide:
-    """An environment as far as its edge goes, ready to be worked on. Making it asks nobody anything."""
+    """The edge of an environment, with its settings. Making this sends no request."""
 
     name: str
     settings: EdgeOnlySettings
@@ -49,7 +49,7 @@ class EdgeSide:
 
     @property
     def argument(self) -> str:
-        """What names it on a command line."""
+        """The argument that names this environment on a command line."""
         return self.name
 
     @classmethod
@@ -72,11 +72,11 @@ class EdgeSide:
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceOnly(EdgeSide):
-    """A Fastly service in which the policy is installed, without any file of ours."""
+    """A Fastly service with the policy in it, but without a file for it here."""
 
     @property
     def argument(self) -> str:
-        """What names it on a command line."""
+        """The option that names this service on a command line."""
         return f"--service {self.name}"
 
     @classmethod
@@ -84,8 +84,8 @@ class ServiceOnly(EdgeSide):
         """Read everything from the service: base, ceiling and names from its policy, the front door from its domains.
 
         Raises:
-            UsageError: that is no service's id, there is no token, or the service has no policy.
-            EdgeError: it can't be read, or none of its domains shows the policy.
+            UsageError: this can't be a service's id, there is no token, or the service has no policy.
+            EdgeError: the service can't be read, or none of its domains shows the policy.
         """
         from edgeguard.edge.fastly.discovery import discover  # noqa: PLC0415 (only with --service)
         from edgeguard.site.light import ask  # noqa: PLC0415
@@ -104,14 +104,14 @@ class ServiceOnly(EdgeSide):
 
 @dataclass(frozen=True, kw_only=True)
 class Environment(EdgeSide):
-    """One environment, whole."""
+    """One environment with its edge and its cluster."""
 
     settings: Settings
     cluster: Cluster
 
     @classmethod
     def open(cls, name: str, *, config: Path | None = None, state: Path | None = None) -> Environment:
-        """Read the environment's file and connect the parts that it names.
+        """Read the environment's file and make the parts that it names.
 
         Raises:
             UsageError: the file can't be used, there is no such driver, or there is no token.
@@ -137,7 +137,7 @@ class Environment(EdgeSide):
 
 
 def as_far_as_it_goes(name: str, *, config: Path | None, state: Path | None) -> tuple[EdgeSide, Cluster | None]:
-    """An environment, with its cluster if its file has one. Raises UsageError, as `open` does."""
+    """An environment, and its cluster if its file has one. Raises UsageError, as `open` does."""
     edge_side = EdgeSide.open(name, config=config, state=state)
     if edge_side.settings.cluster is None or edge_side.settings.application is None:
         return edge_side, None
@@ -146,13 +146,13 @@ def as_far_as_it_goes(name: str, *, config: Path | None, state: Path | None) -> 
 
 
 def _token(settings: EdgeSettings) -> str:
-    """The token. From here on, no other process of this user may look into this one."""
+    """The Fastly token. From here on, other processes of this user can't read this one's environment."""
     seclusion.hide()
     return files.token(settings)
 
 
 def visible_edge(settings: EdgeSettings, ask: Ask) -> VisibleEdge:
-    """The edge as anybody sees it, asked by `ask`. It needs no token, and imports no API."""
+    """The edge without a token, asked by `ask`. This imports no API."""
     from edgeguard.edge.mechanisms import MECHANISMS  # noqa: PLC0415 (not every command has an edge)
 
     return MECHANISMS[settings.mechanism](settings, None, ask)
@@ -166,9 +166,9 @@ def _edge(settings: EdgeSettings, token: str) -> Edge:
 
 
 def _hide(name: str, settings: EdgeOnlySettings, token: str) -> None:
-    """Nothing that this process says has the token in it, or a value of the application's, or the visitors' cookie.
+    """Hide the token, the values of the application's variables, and the visitors' cookie in this process's output.
 
-    What the file says in the clear, too, is no secret: an environment's name is many a variable's value.
+    Words that the file also has in the clear are not hidden: many variables have the environment's name as value.
     """
     application, cookie = settings.application, settings.visitors.cookie
     secrets = [token]

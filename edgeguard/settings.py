@@ -1,7 +1,7 @@
-"""An environment's settings: `config/<environment>.toml`, and above it the environment variables `EDGEGUARD_…`.
+"""An environment's settings: the file `config/<environment>.toml`, and the variables `EDGEGUARD_…`, which win over it.
 
-Unknown keys are errors, named with their path. Durations are written as "90s", "4h", "7d" or a number of seconds,
-and are seconds here. Secrets are never settings: a file may only name where a secret is kept.
+Unknown keys are errors, which name the key's path. A duration is written as "90s", "4h", "7d" or a number of seconds,
+and is in seconds here. The Fastly token is never in the file, which only names the place where the token is kept.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SURROGATE_KEY = r"[\x21-\x7e]{1,1024}"
-"""What can be one: keys are separated by spaces, and have at most 1 KB (Fastly: reference/vcl/…/constraints)."""
+"""The pattern of a surrogate key: keys are separated by spaces, and have at most 1 KB (Fastly:
+reference/vcl/…/constraints)."""
 
 Mechanism = Literal["vcl", "settings"]
-"""What carries the grace: the policy, or the service's own stale-if-error."""
+"""The mechanism that gives the grace: the policy, or the service's own stale-if-error."""
 
 _PREFIX = "EDGEGUARD_"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -36,7 +37,7 @@ def seconds(value: object) -> float:
     """Seconds from "90s", "5m", "4h", "7d" or a number.
 
     Raises:
-        ValueError: it is none of these, negative, or without end.
+        ValueError: the value is none of these, negative, or infinite.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not 0 <= value < math.inf:
@@ -59,7 +60,7 @@ class Table(BaseModel):
 
 
 class ApplicationSettings(Table):
-    """Where the application comes from, and what its processes are told."""
+    """The application: its repository, its build, and its variables."""
 
     repository: str
     branch: str
@@ -70,7 +71,7 @@ class ApplicationSettings(Table):
 
 
 class ClusterSettings(Table):
-    """The servers, their gate, and what a driver needs to know of them."""
+    """The servers, their gate, and the options of their driver."""
 
     driver: str = "local"
     servers: tuple[str, ...] = ("web1", "web2", "web3")
@@ -89,7 +90,7 @@ class ClusterSettings(Table):
     options: dict[str, Any] = Field(default_factory=dict)
 
     def hook_on(self, servers: Sequence[str]) -> str:
-        """On which of these servers hooks run: on `hook_server`, and where that one is left out, on the first."""
+        """The one of these servers on which hooks run: `hook_server`, or the first if that one is not among them."""
         return self.hook_server if self.hook_server is not None and self.hook_server in servers else servers[0]
 
     @model_validator(mode="after")
@@ -138,12 +139,12 @@ class EdgeSettings(Table):
         return self
 
     def address(self, page: str) -> str:
-        """The whole address of a page that is named by its path; one that is whole already stays as it is."""
+        """The complete address of a page that is named by its path. A complete address stays as it is."""
         return urljoin(self.url, page)
 
 
 class ClaimSettings(Table):
-    """Claims on the grace: a deploy's own, and what is asked of support's."""
+    """The lengths of a deploy's claims on the grace, and the rule for support's reasons."""
 
     duration: WholeSeconds = 4 * 3600
     hold: WholeSeconds = Field(default=120, le=1800)
@@ -152,7 +153,7 @@ class ClaimSettings(Table):
 
 
 class PurgeRule(Table):
-    """Which keys are to be purged when a file of the application changed."""
+    """The surrogate keys that a deploy purges when a file of the application has changed."""
 
     path: str
     keys: tuple[str, ...]
@@ -169,7 +170,7 @@ class PurgeRule(Table):
 
 
 class PurgeSettings(Table):
-    """What a deploy purges, softly, once the new release is healthy; and how fast anything is purged."""
+    """The pages that a deploy purges, softly, when the new release is healthy; and the pace of every purge."""
 
     release_key: str | None = Field(default=None, pattern=f"^{SURROGATE_KEY}$")
     default: Literal["paced", "none"] = "paced"
@@ -180,7 +181,7 @@ class PurgeSettings(Table):
 
 
 class VisitorsSettings(Table):
-    """Who is watched during a deploy: pages asked at a steady rate, as visitors would."""
+    """The sampling during a deploy: these pages are requested at a steady rate, as visitors would."""
 
     anonymous: tuple[str, ...] = ()
     authenticated: tuple[str, ...] = ()
@@ -191,7 +192,7 @@ class VisitorsSettings(Table):
 
 
 class DoctorSettings(Table):
-    """Which pages are looked at before a deploy, beside those of anonymous visitors."""
+    """The pages that `doctor` and preflight look at, besides those of anonymous visitors."""
 
     urls: tuple[str, ...] = ()
     sitemap: str | None = None
@@ -201,7 +202,7 @@ class DoctorSettings(Table):
 
 
 class EdgeOnlySettings(Table):
-    """One environment, as far as what stands on the edge alone needs it: the cluster may be missing."""
+    """One environment for commands that need the edge alone. The application and the cluster may be missing."""
 
     application: ApplicationSettings | None = None
     cluster: ClusterSettings | None = None
@@ -213,9 +214,8 @@ class EdgeOnlySettings(Table):
 
     @model_validator(mode="after")
     def _agree(self) -> EdgeOnlySettings:
-        longest = max(
-            self.edge.ceiling, 86_400
-        )  # later ends than a day beyond the ceiling count for nothing at the edge
+        # The edge ignores a claim that ends later than the ceiling and a day from now.
+        longest = max(self.edge.ceiling, 86_400)
         for name in ("duration", "held"):
             if getattr(self.claim, name) > longest:
                 raise ValueError(f"claim.{name}: no claim lasts longer than edge.ceiling, or a day: {longest} s")
@@ -241,13 +241,13 @@ def load(name: str, folder: Path) -> Settings:
     """The settings of the environment `name`, from `folder/<name>.toml`. `edge.closed_page` is relative to `folder`.
 
     Raises:
-        UsageError: no such file, not TOML, unknown keys or unusable values (each named with its path).
+        UsageError: there is no such file, it is not TOML, or it has unknown keys or unusable values (all are named).
     """
     return _load(name, folder, Settings)
 
 
 def load_edge_only(name: str, folder: Path) -> EdgeOnlySettings:
-    """As load, for what needs no [cluster] and no [application] in the file."""
+    """As `load`, for commands that need no [cluster] and no [application] in the file."""
     return _load(name, folder, EdgeOnlySettings)
 
 
@@ -269,10 +269,10 @@ def _load(name: str, folder: Path, kind: type[_Settings]) -> _Settings:
 
 
 def for_service(service: str, **found: Any) -> EdgeOnlySettings:  # noqa: ANN401 (as in a file)
-    """The settings of a service without a file: `found` are those of its [edge]. Variables win, as over a file.
+    """The settings of a service without a file. `found` are the keys of its [edge]. Variables win, as over a file.
 
     Raises:
-        UsageError: that is no service's id, or a variable can't be used.
+        UsageError: this can't be a service's id, or a variable can't be used.
     """
     if not re.fullmatch(r"[A-Za-z0-9]{1,64}", service):
         raise UsageError(f"{service!r} is not the id of a Fastly service", "It has letters and digits only.")
@@ -284,7 +284,7 @@ def for_service(service: str, **found: Any) -> EdgeOnlySettings:  # noqa: ANN401
 
 
 def _checked(kind: type[_Settings], content: dict[str, Any], source: str) -> _Settings:
-    """The settings from a file's content (of `source`, as errors call it) and from variables."""
+    """The settings from a file's content and from variables. Errors name `source`."""
     try:
         return kind(**_merged(content, _variables(kind)))
     except ValidationError as exc:
@@ -292,20 +292,20 @@ def _checked(kind: type[_Settings], content: dict[str, Any], source: str) -> _Se
 
 
 def _variables(kind: type[_Settings]) -> dict[str, Any]:
-    """What the environment variables EDGEGUARD_<table>__<key> say. Others have a meaning of their own."""
+    """The settings in the environment variables EDGEGUARD_<table>__<key>. Other variables are not settings."""
     names = [name.upper() for name in os.environ if name.upper().startswith(_PREFIX)]
     tables = {name: name.removeprefix(_PREFIX).partition("__")[0].lower() for name in names}
     if unknown := [name for name, table in tables.items() if "__" in name and table not in kind.model_fields]:
         raise UsageError(f"{unknown[0]}: unknown key", f"Settings are in {', '.join(kind.model_fields)}.")
     if not any(table in kind.model_fields for table in tables.values()):
         return {}
-    # Heavy, and mostly there are no such variables: a health check that runs each minute does not pay for them.
+    # This import is slow, and mostly there are no such variables: a check that runs each minute does without it.
     from pydantic_settings import EnvSettingsSource, SettingsError  # noqa: PLC0415
 
     try:
-        # It reads a class's fields and nothing else of it, so any model will do.
+        # The source only reads the class's fields, so any model will do.
         return EnvSettingsSource(kind, env_prefix=_PREFIX, env_nested_delimiter="__")()  # type: ignore[arg-type]
-    except SettingsError as exc:  # says only to which table the variable belongs
+    except SettingsError as exc:  # it names the variable's table only
         table = next((field for field in kind.model_fields if f'"{field}"' in str(exc)), "")
         said = " or ".join(sorted(name for name, of_table in tables.items() if of_table == table))
         raise UsageError(
@@ -314,7 +314,7 @@ def _variables(kind: type[_Settings]) -> dict[str, Any]:
 
 
 def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, table by table; `upper` wins where both say something."""
+    """Both, table by table. `upper` wins if both have a key."""
     both = dict(lower)
     for key, value in upper.items():
         there = both.get(key)
@@ -323,7 +323,7 @@ def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any
 
 
 def _beside(settings: _Settings, folder: Path) -> _Settings:
-    """The page for a closed site is part of the configuration, and lies beside it."""
+    """The settings with `edge.closed_page` as a path in the folder of the environment's file."""
     if settings.edge.closed_page is None:
         return settings
     page = folder / settings.edge.closed_page.expanduser()
@@ -344,7 +344,7 @@ def token(settings: EdgeSettings) -> str:
     """The Fastly API token, from FASTLY_API_TOKEN, FASTLY_KEY, or the file that `edge.token_file` names.
 
     Raises:
-        UsageError: there is none, it is no token, or the file can be read by others.
+        UsageError: there is no token, it can't be one, or others can read its file.
     """
     for variable in ("FASTLY_API_TOKEN", "FASTLY_KEY"):
         if value := os.environ.get(variable, "").strip():

@@ -1,8 +1,8 @@
-"""The record as a process reads and writes it on the servers, under the environment's lock.
+"""The record on an environment's servers, and the lock under which a process writes it.
 
-The lock is a lease with an epoch. Its holder counts up while it lives; a process that wants to know whether a holder is
-alive watches the counter, on its own clock. The epoch goes with every changing command, so a holder that was replaced
-can do nothing more.
+The lock is a lease with an epoch. Its holder counts up while it lives. A process that wants to know whether a holder is
+alive watches that counter, by its own clock. The epoch goes with every changing command, and servers refuse an older
+one. So a holder that was replaced can't change anything.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from edgeguard.cluster.parts import JSON
 
 LEASE = 15.0
-"""Seconds without a renewal after which a holder is dead, where the environment says nothing else."""
+"""Seconds without a renewal after which a holder counts as dead, unless the environment's file says otherwise."""
 HISTORY = 50
-"""How many runs the record remembers."""
+"""The number of runs that the record keeps."""
 RENEWALS = 3
-"""How often a lease is renewed within its length."""
+"""The number of renewals in the length of a lease."""
 _GLANCE = 1.0  # seconds between two looks at a lease that may be dead
 
 
 class SharedRecord:
-    """The record that an environment's servers share, as this process reads and writes it. Threads may share one.
+    """The record that an environment's servers share, as this process reads and writes it. Threads may share it.
 
-    Each server holds a copy. The newest copy counts; a write goes to all of them.
+    Each server holds a copy. The newest copy counts, and a write goes to all servers.
     """
 
     def __init__(self, cluster: Cluster, environment: str, *, lease: float = LEASE) -> None:
-        """`lease` in seconds: a holder that has not renewed it for that long is dead."""
+        """`lease` is in seconds. A holder that has not renewed its lock for so long counts as dead."""
         self._cluster = cluster
         self._environment = environment
         self._lease = lease
@@ -54,12 +54,12 @@ class SharedRecord:
 
     @property
     def held(self) -> bool:
-        """Whether this process took the lock and has not let go of it."""
+        """Whether this process has taken the lock and has not freed it."""
         return self._content.lock is not None
 
     @property
     def lost(self) -> bool:
-        """Whether somebody else took the lock since; False too where the servers can't be asked."""
+        """Whether another process has taken the lock since. False also if the servers can't be asked."""
         try:
             return self.look().epoch not in (self.epoch, 0)
         except ClusterError:
@@ -72,7 +72,7 @@ class SharedRecord:
 
     @property
     def opened(self) -> Opened | None:
-        """The generation that was opened last; None before the first."""
+        """The generation that was opened last; None if none was ever opened."""
         return self._content.opened
 
     @property
@@ -82,21 +82,21 @@ class SharedRecord:
 
     @property
     def beneath(self) -> Mapping[str, str]:
-        """The pipelines' claims over which a deploy wrote its own, and that come back with its end: slot and value."""
+        """The pipelines' claims over which a deploy wrote its own, by slot. The end of the deploy puts them back."""
         return self._content.beneath
 
     @property
     def renewal(self) -> float:
-        """Seconds between two renewals."""
+        """The interval of renewals, in seconds."""
         return self._lease / RENEWALS
 
     @property
     def without(self) -> tuple[str, ...]:
-        """The servers that were left out when `opened` was opened: nobody knows what is on them."""
+        """The servers that were left out when `opened` was opened. Their state is unknown."""
         return self._content.without
 
     def look(self) -> Record:
-        """The newest record on the servers. A server that it leaves out need not answer.
+        """The newest record on the servers. The servers that it leaves out need not answer.
 
         Raises:
             ClusterError: another server's record can't be read, or is damaged.
@@ -106,10 +106,10 @@ class SharedRecord:
         return newest
 
     def read(self) -> tuple[Record, dict[str, ClusterError]]:
-        """The newest record on the servers that can be read, and what was wrong with each of the others.
+        """The newest record on the servers that can be read, and the error of each other server.
 
         Raises:
-            ClusterError: a record is another environment's, or of another version.
+            ClusterError: a record belongs to another environment, or is of another version.
         """
         found: dict[str, dict[str, Any] | None] = {}
         unreadable: dict[str, ClusterError] = {}
@@ -138,12 +138,14 @@ class SharedRecord:
         instead_of: str | None = None,
         closed_by_hand: bool = False,
     ) -> None:
-        """Take the lock on all servers, in their order, and write down which deploy is under way, or (None) which act
-        `by_hand`: its id.
+        """Take the lock on all servers, in their order, and write the `deploy` into the record.
+
+        For an act by hand, `deploy` is None and `by_hand` is the act's id.
 
         Raises:
-            Locked: somebody holds it, or took it at the same moment; or an unfinished deploy is in the way that isn't
-                the one to be superseded (`instead_of`); or the cluster was closed by hand, and that isn't accepted.
+            Locked: another process holds the lock, or took it at the same moment; or a deploy is unfinished, and it is
+                not the one to be superseded (`instead_of`); or the cluster was closed by hand, and `closed_by_hand` is
+                not set.
         """
         newest = self._everywhere()
         if newest.lock:
@@ -152,10 +154,10 @@ class SharedRecord:
         self._write_lock(newest, deploy, by_hand)
 
     def take_over(self, *, wait: Callable[[float], None], say: Callable[[str], None]) -> None:
-        """Take the lock from a holder that is dead, or that let go of it, and keep what it left unfinished.
+        """Take the lock if its holder is dead, or if it is free. An unfinished deploy stays in the record.
 
         Raises:
-            Locked: its holder lives, or somebody else was quicker.
+            Locked: the holder lives, or another process was quicker.
         """
         newest = self._everywhere()
         if lock := newest.lock:
@@ -164,7 +166,7 @@ class SharedRecord:
         self._write_lock(newest, newest.deploy, lock.deploy if lock and lock.by_hand else None)
 
     def note(self, **facts: Any) -> None:  # noqa: ANN401 (whatever JSON can say)
-        """Write these facts down on every server, beside those that are there: keys of Record."""
+        """Write these facts (keys of Record) into the record on every server. Other facts stay."""
         with self._mutex:
             self._write(self._content.also(**facts))
 
@@ -186,7 +188,7 @@ class SharedRecord:
             return self._content.json
 
     def renew(self) -> None:
-        """Show that this holder lives."""
+        """Renew the lock: show that its holder lives."""
         with self._mutex:
             lock = self._content.lock
             if lock is None:
@@ -194,16 +196,18 @@ class SharedRecord:
             self._write(self._content.also(lock=lock.also(counter=lock.counter + 1)))
 
     def release(self, ended: Ended | None = None) -> None:
-        """Let go of the lock; add how a run `ended` to the history. The epoch stays, so that nothing of ours can act
-        later."""
+        """Free the lock, and add `ended`, the end of a run, to the history.
+
+        The epoch stays as it is, so the next holder gets a higher one, and late acts of this process are refused.
+        """
         history = [*self._content.history, *([Ended.of(redacted(ended.json))] if ended else [])]
         self.note(lock=None, history=history[-HISTORY:])
 
     def unlock(self, deploy: str, *, wait: Callable[[float], None], say: Callable[[str], None]) -> Lock:
-        """Free the lock of a holder that is dead, and shut that holder out. Returns the lock that was there.
+        """Free the lock of a dead holder, under a higher epoch, so that the old holder is refused. Returns that lock.
 
         Raises:
-            Locked: it is somebody else's, or its holder lives.
+            Locked: the lock is another deploy's, or its holder lives.
         """
         found = self.look()
         if (lock := found.lock) is None:
@@ -220,9 +224,9 @@ class SharedRecord:
         return lock
 
     def _watch(self, found: Record, lock: Lock, wait: Callable[[float], None]) -> None:
-        """Look at a record for as long as its lock's lease lasts, on this machine's own clock: servers' may be wrong.
+        """Watch a record for the length of its lock's lease, by this machine's own clock: the servers' may be wrong.
 
-        A write in the meantime shows that its holder lives. So the record is still as it was found when this returns.
+        A write in that time shows that the holder lives: Locked. When this returns, the record is as it was `found`.
         """
         began = time.monotonic()
         while True:
@@ -237,7 +241,7 @@ class SharedRecord:
                 return
 
     def _everywhere(self) -> Record:
-        """The newest record, for a process that is about to write one on every server."""
+        """The newest record. All servers must answer, since the caller will write to all of them."""
         newest, unreadable = self.read()
         self._refuse_unreadable(unreadable)
         return newest
@@ -282,7 +286,7 @@ class SharedRecord:
         except Fenced as exc:
             unknown = Lock.new(deploy="another deploy", holder="somebody", since="just now", counter=0)
             raise self._locked(self.look().lock or unknown) from exc
-        except ClusterError:  # where it was taken it is given back, so that one full disk keeps nobody waiting
+        except ClusterError:  # free it where it was taken, so that one full disk does not lock the environment
             freed = content.also(deploy=newest.deploy, serial=content.serial + 1, lock=None)
             with suppress(ClusterError):
                 self._cluster.write_record(freed.epoch, freed.json)

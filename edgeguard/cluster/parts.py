@@ -1,4 +1,4 @@
-"""JSON objects with typed attributes: each is parsed once, and written back with every key that it was read with."""
+"""JSON objects with typed attributes. An object is parsed once, and written back with all keys that it had."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Part:
     """A JSON object, parsed. A subclass has an attribute for each key that it knows."""
 
     json: JSON = field(repr=False)
-    """The object itself, with the keys that nobody here knows."""
+    """The object itself, with its unknown keys."""
 
     @classmethod
     def of(cls, json: JSON) -> Self:
@@ -43,7 +43,7 @@ class Part:
         return cls.of(_plain(keys))
 
     def also(self, **keys: Any) -> Self:  # noqa: ANN401 (as `new`)
-        """The same object, in which these keys have these values."""
+        """A copy in which these keys have these values."""
         return self.of({**self.json, **_plain(keys)})
 
 
@@ -51,7 +51,7 @@ _Part = TypeVar("_Part", bound=Part)
 
 
 def required(json: JSON, key: str, kind: type[_Value]) -> _Value:
-    """The value of a key that has always been there."""
+    """The value of a key that every record has had from the start."""
     value = optional(json, key, kind, None)
     if value is None:
         raise Nonsense(f"{key} is missing")
@@ -59,7 +59,7 @@ def required(json: JSON, key: str, kind: type[_Value]) -> _Value:
 
 
 def optional(json: JSON, key: str, kind: type[_Value], absent: _Absent) -> _Value | _Absent:
-    """The value of a key; `absent` where there is no such key, or null."""
+    """The value of a key; `absent` if there is no such key, or null."""
     value = json.get(key)
     if value is None:
         return absent
@@ -71,18 +71,18 @@ def optional(json: JSON, key: str, kind: type[_Value], absent: _Absent) -> _Valu
 
 
 def part(json: JSON, key: str, kind: type[_Part]) -> _Part | None:
-    """The object of a key; None where there is no such key, or null, or an empty object."""
+    """The object of a key; None if there is no such key, or null, or an empty object."""
     value = optional(json, key, dict, None)
     return _within(key, kind, value) if value else None
 
 
 def parts(json: JSON, key: str, kind: type[_Part]) -> tuple[_Part, ...]:
-    """The objects in the list of a key; () where there is no such key, or null."""
+    """The objects in the list of a key; () if there is no such key, or null."""
     return tuple(_within(key, kind, value) for value in optional(json, key, list, []))
 
 
 def texts(json: JSON, key: str) -> tuple[str, ...]:
-    """The texts in the list of a key; () where there is no such key, or null."""
+    """The texts in the list of a key; () if there is no such key, or null."""
     values = optional(json, key, list, [])
     if not all(isinstance(value, str) for value in values):
         raise Nonsense(f"{key} is not a list of texts")
@@ -90,7 +90,7 @@ def texts(json: JSON, key: str) -> tuple[str, ...]:
 
 
 def texts_by_name(json: JSON, key: str) -> Mapping[str, str]:
-    """The object of a key whose values are texts; {} where there is no such key, or null."""
+    """The object of a key whose values are texts; {} if there is no such key, or null."""
     values = optional(json, key, dict, {})
     if not all(isinstance(value, str) for value in values.values()):
         raise Nonsense(f"{key} has a value that is not a text")
@@ -115,7 +115,7 @@ def _within(key: str, kind: type[_Part], value: object) -> _Part:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (whatever JSON can say)
-    """The same, as JSON says it."""
+    """The value in JSON's own types."""
     if isinstance(value, Part):
         return value.json
     if isinstance(value, Enum):

@@ -1,16 +1,15 @@
-"""The types of the record: the small truth about an environment, one JSON object that each of its servers holds.
+"""The types of the record. It is a JSON object with the truth about an environment, and each server holds a copy.
 
-Each type is parsed once from its JSON object and keeps that object. `json` is what the servers hold, and the other
-attributes say what it means. `also` makes a changed one from the changed object. So a write changes the keys that it
-names, and no other.
+Each type is parsed once from its JSON object and keeps that object as `json`. The other attributes are its parsed
+values. `also` makes a changed copy. So a write changes only the keys that it names.
 
 The rule for the records of older and newer edgeguards: within one `version`, a record only gains optional keys.
 
-- A key that is absent, or null, means what an edgeguard did that did not know the key. The parsing below states that
-  meaning beside each key. The key stays absent until somebody changes it.
-- A key that this edgeguard does not know is kept, in each object, and written back as it was.
-- An older edgeguard may write in between, as it keeps the keys of this one. The record with the highest epoch, and
-  within it the highest serial, is believed, whichever edgeguard wrote it.
+- An absent key, or null, has the meaning that it had for edgeguards that did not know the key yet. The parsing below
+  states that meaning beside each key. The key stays absent until a process changes it.
+- A key that this edgeguard does not know is kept in each object, and written back as it was.
+- An older edgeguard may write in between, since it keeps this one's keys, too. The record with the highest epoch
+  counts, and within it the highest serial, whichever edgeguard wrote it.
 - A record of another `version` is refused.
 """
 
@@ -45,9 +44,10 @@ VERSION = 1
 
 @total_ordering
 class Phase(Enum):
-    """How far a deploy has got, in the order of its story. A phase is reached before its first act."""
+    """The phases of a deploy that matter to another process, in the order of its story. A phase is reached before its
+    first act."""
 
-    LOCK = "lock"  # nothing that a visitor could notice has begun
+    LOCK = "lock"  # no visitor can notice anything yet
     CLOSE = "close"
     HOOK = "hook"
     OPEN = "open"
@@ -67,9 +67,9 @@ class Phase(Enum):
 
 
 class Damaged(ClusterError):
-    """A server's record is no JSON object, or one of its keys has a value that makes no sense.
+    """A server's record is not a JSON object, or one of its keys has a value that makes no sense.
 
-    The message names the key, not the value, and not the server: whoever read it knows the server.
+    The message names the key, but not the value, and not the server: the caller adds the server's name.
     """
 
     def __init__(self, what: str) -> None:
@@ -84,14 +84,14 @@ class Lock(Part):
     """The lock, as its holder wrote it."""
 
     deploy: str  # the id of the deploy, or of the act by hand
-    by_hand: bool  # it was taken by `cluster close` or `cluster open`
+    by_hand: bool  # `cluster close` or `cluster open` took it
     holder: str  # user, machine and process, for people
     since: str  # RFC 3339, for people
-    counter: int  # its holder counts up while it lives
+    counter: int  # the holder counts it up while it lives
 
     @classmethod
     def of(cls, json: JSON) -> Self:
-        """As Part."""
+        """As Part.of."""
         return cls(
             json,
             deploy=required(json, "deploy", str),
@@ -104,19 +104,19 @@ class Lock(Part):
 
 @dataclass(frozen=True)
 class StartedHook(Part):
-    """The claim on the one start of a deploy hook, written on every server before the hook starts."""
+    """The claim on the one start of a deploy hook. It is on every server before the hook starts."""
 
-    server: str  # where it starts
+    server: str  # the server on which it starts
 
     @classmethod
     def of(cls, json: JSON) -> Self:
-        """As Part."""
+        """As Part.of."""
         return cls(json, server=required(json, "server", str))
 
 
 @dataclass(frozen=True)
 class Unfinished(Part):
-    """A deploy that is under way, or that was left unfinished: all that another machine needs to go on with it."""
+    """A deploy that is under way or was left unfinished, with all facts that another machine needs to go on with it."""
 
     id: str
     phase: Phase
@@ -126,16 +126,16 @@ class Unfinished(Part):
     purge_keys: tuple[str, ...]
     changed: bool  # a person has accepted that its image is not as it was built
     hook: StartedHook | None  # the start of its own hook
-    after_hook: bool  # the hook of a deploy in whose place it came had begun
-    was_open: bool  # the cluster, before this deploy or the first of those in whose place it came
+    after_hook: bool  # the hook of a deploy that it supersedes had begun
+    was_open: bool  # whether the cluster was open before this deploy, or before the first one that it supersedes
     pages: Mapping[str, int]  # the status of each page that was asked before the close
-    held: bool  # it stays closed on purpose until a person decides
+    held: bool  # the cluster stays closed on purpose until a person decides
     without: tuple[str, ...]  # the servers that it leaves out
-    superseded: Unfinished | None  # the unfinished deploy in whose place it came
+    superseded: Unfinished | None  # the unfinished deploy that it supersedes
 
     @classmethod
     def of(cls, json: JSON) -> Self:
-        """As Part."""
+        """As Part.of."""
         return cls(
             json,
             id=required(json, "id", str),
@@ -156,7 +156,7 @@ class Unfinished(Part):
 
     @property
     def hook_begun(self) -> bool:
-        """Whether the hook of this deploy has begun, or that of one in whose place it came."""
+        """Whether the hook of this deploy, or of one that it supersedes, has begun."""
         return self.hook is not None or self.after_hook
 
 
@@ -169,13 +169,13 @@ class Opened(Part):
 
     @classmethod
     def of(cls, json: JSON) -> Self:
-        """As Part."""
+        """As Part.of."""
         return cls(json, generation=required(json, "generation", str), release=required(json, "release", str))
 
 
 @dataclass(frozen=True)
 class ClosedByHand(Part):
-    """Who closed the cluster by hand, why, and until when that was planned."""
+    """A closure by hand: the person, the reason, and the planned end."""
 
     id: str
     who: str
@@ -184,7 +184,7 @@ class ClosedByHand(Part):
 
     @classmethod
     def of(cls, json: JSON) -> Self:
-        """As Part."""
+        """As Part.of."""
         return cls(
             json,
             id=required(json, "id", str),
@@ -196,7 +196,7 @@ class ClosedByHand(Part):
 
 @dataclass(frozen=True)
 class Ended(Part):
-    """How a run of `deploy`, `resume` or `rollback` ended: a line of the history."""
+    """The end of a run of `deploy`, `resume` or `rollback`: a line of the history."""
 
     id: str
     command: str
@@ -209,7 +209,7 @@ class Ended(Part):
 
     @classmethod
     def of(cls, json: JSON) -> Self:
-        """As Part."""
+        """As Part.of."""
         return cls(
             json,
             id=optional(json, "id", str, ""),
@@ -225,10 +225,10 @@ class Ended(Part):
 
 @dataclass(frozen=True)
 class Record(Part):
-    """The whole record. `Record.new()`, of epoch 0, stands for none: so it is before the first deploy."""
+    """The whole record. Before the first deploy there is none, which is `Record.new()`, with epoch 0."""
 
     epoch: int  # counts the holders of the lock
-    serial: int  # counts the writes: it says which of two copies is the newer
+    serial: int  # counts the writes: of two copies with one epoch, the higher serial is the newer
     lock: Lock | None
     deploy: Unfinished | None
     closure: ClosedByHand | None
@@ -243,7 +243,7 @@ class Record(Part):
         """Parse a record.
 
         Raises:
-            Damaged: it is no JSON object, or a key makes no sense.
+            Damaged: it is not a JSON object, or a key's value makes no sense.
         """
         _refuse_other_than_json(json)
         try:
@@ -271,7 +271,7 @@ class Record(Part):
 
         Raises:
             Damaged: as `of`.
-            ClusterError: it has another version, or is of another environment.
+            ClusterError: it is of another version, or of another environment.
         """
         _refuse_other_than_json(json)
         if (version := json.get("version")) != VERSION:
@@ -288,7 +288,7 @@ class Record(Part):
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """The servers without which things go on: the deploy that is under way says so, else what was opened last."""
+        """The servers that are left out: by the deploy that is under way, else since the last opening."""
         return (self.deploy or self).without
 
     def taken(self, environment: str, lock: Lock, deploy: Unfinished | None) -> Record:

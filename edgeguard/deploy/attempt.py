@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wish:
-    """What somebody asks of a deploy, of a resume or of a rollback."""
+    """The options with which a person calls deploy, resume or rollback."""
 
     ref: str | None = None
     purge_keys: tuple[str, ...] = ()
@@ -41,17 +41,17 @@ class Wish:
 
 
 def new_id() -> str:
-    """A deploy's name: when it began, and something that no other has."""
+    """A name for a deploy: the time at which it began, and four random hex digits that keep names apart."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def attempt(
     environment: Environment, wish: Wish, story: Story, *, command: str, of: str | None, listen: Callable[[Entry], None]
 ) -> dict[str, Any]:
-    """Run a story. Returns the report, whose `exit_code` says how it ended; `error` is there when it failed.
+    """Run a story. Returns the report: its `exit_code` says how the run ended, and `error` why it failed, if it did.
 
-    `of` is the deploy that an earlier run left unfinished (None: this is a new one). `listen` hears every entry of the
-    journal, and lines of output, as they come.
+    `of` is the deploy that an earlier run left unfinished (None: this is a new one). `listen` is called with every
+    entry of the journal, and with each line of output, as they come.
     """
     from edgeguard.site.visitors import Visitors  # noqa: PLC0415 (asyncio: 20 ms, which `plan` saves)
 
@@ -59,17 +59,7 @@ def attempt(
     folder = environment.state / name
     stop = Stop(last=wish.last)
     with stop.listening(), Journal(folder / "journal.jsonl", listen=listen) as journal:
-        deployment = Deployment(
-            id=of or name,
-            environment=environment,
-            stop=stop,
-            say=lambda event, **facts: listen(redacted({"event": event, "at": time.time(), **facts})),
-            ref=wish.ref,
-            purge_keys=wish.purge_keys,
-            accept=wish.accept,
-            supersede=wish.supersede,
-            hook=wish.hook,
-        )
+        deployment = _deployment(environment, wish, of or name, stop=stop, listen=listen)
         log = Log(journal, deployment)
         without = {"without": list(environment.cluster.left_out)} if environment.cluster.left_out else {}
         log.append(
@@ -86,7 +76,7 @@ def attempt(
         visitors.start()
         try:
             failure = story(deployment, log)
-        except EdgeguardError as exc:  # before anything of the story was done
+        except EdgeguardError as exc:  # raised before the saga began
             log.append("failed", step=None, error=exc.message)
             failure = exc
         except BaseException:
@@ -95,7 +85,7 @@ def attempt(
         finally:
             visitors.stop()
         if visitors.lost:
-            deployment.say("warning", text=f"not all visitors' samples could be written down: {visitors.lost}")
+            deployment.say("warning", text=f"some samples of the visitors could not be written down: {visitors.lost}")
         _end(deployment, log, failure)
         deployment.let_go(_in_short(log, failure, id=deployment.id, command=command))
         for act in deployment.afterwards:
@@ -103,15 +93,31 @@ def attempt(
     return report.fold(log.entries, samples.read(folder / "samples.jsonl"))
 
 
+def _deployment(
+    environment: Environment, wish: Wish, deploy: str, *, stop: Stop, listen: Callable[[Entry], None]
+) -> Deployment:
+    return Deployment(
+        id=deploy,
+        environment=environment,
+        stop=stop,
+        say=lambda event, **facts: listen(redacted({"event": event, "at": time.time(), **facts})),
+        ref=wish.ref,
+        purge_keys=wish.purge_keys,
+        accept=wish.accept,
+        supersede=wish.supersede,
+        hook=wish.hook,
+    )
+
+
 def _grace(environment: Environment) -> dict[str, Any]:
-    """The grace that is in force whether or not anything is claimed, in seconds."""
+    """The grace that is in force without a claim, in seconds, and the mechanism if it takes no claims."""
     edge = environment.edge
     unclaimed = {} if edge.claims else {"mechanism": environment.settings.edge.mechanism}
     return {"base": edge.base, **unclaimed}
 
 
 def _in_short(log: Log, failure: EdgeguardError | None, **named: str) -> Ended:
-    """A run as a line of the history, which people on other machines read."""
+    """A run as a line of the history in the record, for people on other machines."""
     found = report.fold(log.entries, ())
     kept = ("release", "ref", "outcome", "exit_code", "started", "ended", "closed_seconds")
     error = failure.message if failure else None
@@ -135,9 +141,11 @@ def _end(deployment: Deployment, journal: Log, failure: EdgeguardError | None) -
 
 
 class Log:
-    """The journal of a run. Once something has failed, and after the commit, there is no way but on: signals wait,
-    and a journal that can't be written any more is told instead of raised. So it is once the cluster has been opened:
-    to close it again for that would help nobody. The servers are the truth.
+    """The journal of a run, as its story writes it.
+
+    After a failure, and after the commit, the run must go on to its end. From then on signals wait, and a journal that
+    can't be written is a warning, not an error. It is a warning also from the opening on: closing the cluster again
+    would help nobody. The servers hold the truth.
     """
 
     def __init__(self, journal: Journal, deployment: Deployment) -> None:
@@ -148,7 +156,7 @@ class Log:
         self.entries: list[Entry] = []
 
     def append(self, event: str, **facts: Any) -> None:  # noqa: ANN401 (as Journal)
-        """As Journal."""
+        """As Journal.append."""
         if event in ("failed", "committed", "undoing"):
             self._only_on = True
             self._deployment.stop.shield()

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def close(environment: Environment, *, lasting: int, reason: str, say: Callable[..., None]) -> dict[str, Any]:
-    """Claim the grace, see it confirmed at the edge, close, and drain. Nobody deploys until the cluster is opened.
+    """Claim the grace, wait until the edge confirms it, close, and drain. Nobody can deploy until it is opened again.
 
-    A closed gate tells that it is planned for `lasting` seconds; the claim lasts longer (claim.held).
+    The closed gate answers that the closure is planned for `lasting` seconds. The claim lasts at least `claim.held`.
 
     Raises:
         UsageError: no claim can last for so long.
-        Locked: somebody is at work, or the cluster is closed already.
+        Locked: somebody else holds the lock, or the cluster is closed already.
         EdgeError, NotConfirmed: the grace could not be claimed; nothing was closed.
     """
     if environment.edge.claims:
@@ -47,7 +47,7 @@ def close(environment: Environment, *, lasting: int, reason: str, say: Callable[
             deployment.claim.undo(proved=False)
             raise
         closure = ClosedByHand.new(id=deployment.id, who=this_holder(), why=reason, until=rfc3339(until))
-        record.note(closure=closure)  # before the act, so that others know why it is closed, and `open` takes it back
+        record.note(closure=closure)  # before the act: others learn why the cluster is closed, and `open` can undo it
         cluster.close(deployment.epoch, Closure(deployment.id, until))
         cut = cluster.drain(deployment.epoch, environment.settings.cluster.drain_timeout)
     ends = {"until": rfc3339(claimed["until"])} if "until" in claimed else {}
@@ -55,14 +55,15 @@ def close(environment: Environment, *, lasting: int, reason: str, say: Callable[
 
 
 def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[str, Any]:
-    """Open the release that was open last, see it healthy through the front door, and give the claim back.
+    """Open the release that was open last, wait until the front door answers well, and give the claim back.
 
-    If its image was changed meanwhile, that is told: it is what served before, and nothing else could be opened.
+    If the release's image was changed meanwhile, this only warns: the image served before the closure, too, and there
+    is no other release to open.
 
     Raises:
-        Locked: somebody is at work, or a deploy is unfinished: that one is resumed or rolled back.
+        Locked: somebody else holds the lock, or a deploy is unfinished and has to be resumed or rolled back.
         ClusterError: a server does not run that release, or is not healthy; the cluster stays closed.
-        OriginsUnhealthy: it is open, but the front door does not answer well; the grace stays long.
+        OriginsUnhealthy: the cluster is open, but the front door does not answer well; the grace stays long.
     """
     with _locked(environment, say, closed=True) as deployment:
         record, cluster = deployment.record, environment.cluster
@@ -78,7 +79,7 @@ def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[st
         except OriginsUnhealthy as exc:
             raise OriginsUnhealthy(
                 f"the cluster is open, but {exc.message}; the grace stays long",
-                f"{exc.remedy} Once it is well: edgeguard cluster open {environment.name} gives the grace back.",
+                f"{exc.remedy} When it answers well: edgeguard cluster open {environment.name} gives the grace back.",
             ) from exc
         deployment.claim.drop()
         without = {"without": list(cluster.left_out)}
@@ -93,7 +94,7 @@ def _locked(environment: Environment, say: Callable[..., None], *, closed: bool 
     with stop.listening():
         record = deployment.record
         lock = record.look().lock
-        if closed and lock and lock.by_hand:  # the process that closed or opened it died doing so
+        if closed and lock and lock.by_hand:  # an earlier process died while it closed or opened the cluster
             record.take_over(wait=stop.sleep, say=lambda text: say("warning", text=text))
         else:
             record.take(None, by_hand=deployment.id, closed_by_hand=closed)

@@ -1,7 +1,7 @@
 """The story of a deploy, in its order: the phases, the commit, the finish.
 
-Each step is in steps/; saga.py unwinds them when one fails; verdict.py has the errors in which a run ends; attempt.py
-has what surrounds a run; recovery.py finishes or undoes what an earlier run left unfinished.
+The steps are in steps/, and saga.py takes them back when one fails. verdict.py has the errors with which a run ends.
+attempt.py gives a run its journal, its visitors and its report. recovery.py finishes or undoes an unfinished deploy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgeguard.deploy.journal import Entry
     from edgeguard.environment import Environment
 
-UNTIL_COMMITTED: tuple[type[steps.Step], ...] = (  # when one fails, all that began are taken back, the last one first
+UNTIL_COMMITTED: tuple[type[steps.Step], ...] = (  # when one fails, all that have begun are taken back, last one first
     steps.Build,
     steps.Lock,
     steps.Preflight,
@@ -45,7 +45,7 @@ COMMITTED: tuple[type[steps.Step], ...] = (  # only forward: nothing is taken ba
 
 
 def deploy(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None] = lambda _: None) -> dict[str, Any]:
-    """Deploy, guarded. Returns the report, as attempt does."""
+    """Deploy behind the grace. Returns the report, as `attempt` does."""
 
     def story(deployment: Deployment, log: Log) -> EdgeguardError | None:
         return run(deployment, log, wait=wish.wait)
@@ -61,7 +61,10 @@ def run(
     adopted: tuple[str, ...] = (),
     wait: bool = False,
 ) -> EdgeguardError | None:
-    """The story forward: everything is done and committed, or taken back as far as it goes."""
+    """Run the story forward: do every phase and commit, or take back as much as can be taken back.
+
+    Returns the error with which the run ends; None when all went well.
+    """
     try:
         saga.run([phase(deployment) for phase in phases], log, interrupt=deployment.stop.check, adopted=adopted)
     except saga.Halt as exc:
@@ -80,7 +83,7 @@ def run(
 
 
 def finish(deployment: Deployment, log: Log) -> EdgeguardError | None:
-    """The story after the commit: each step is tried, and the steps that failed are left to do."""
+    """Run the story after the commit: try each step, and list the failed ones in the error that this returns."""
     undone, remedies = [], []
     for phase in COMMITTED:
         step = phase(deployment)

@@ -1,4 +1,4 @@
-"""A deploy under way, and what its steps are made of."""
+"""A deploy under way: the facts and acts that its steps share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgeguard.release.image import Release
 
 UNGUARDED = "unguarded"
-"""What a person accepts who deploys without a claim."""
+"""The name under which a person accepts (--accept) to deploy without a claim."""
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Deployment:
     anew, or does without. Here a fact may be ahead of the record: `reached` is set before it is written down.
     """
 
-    # What a person asks of this process.
+    # The wishes of the person who called this process.
     id: str
     environment: Environment
     stop: Stop
@@ -49,10 +49,10 @@ class Deployment:
     # Facts that are in the record.
     ref: str | None = None
     purge_keys: tuple[str, ...] = ()
-    accept: Collection[str] = ()  # of these, whether UNGUARDED is among them
-    changed: bool = False  # the image of this release is not as it was built, and a person has to have accepted that
+    accept: Collection[str] = ()  # the record only has whether UNGUARDED is among them
+    changed: bool = False  # the image of this release is not as it was built; a person has to accept that
     reached: Phase = Phase.LOCK  # the furthest phase that has begun
-    was_open: bool = True  # the cluster, when this deploy began, or the one that it supersedes
+    was_open: bool = True  # whether the cluster was open when this deploy, or the one that it supersedes, began
     pages: Mapping[str, int] = field(default_factory=dict)  # the status of each page, asked before the close
     hook_server: str | None = None  # where an earlier run of this deploy has started its hook
 
@@ -61,18 +61,18 @@ class Deployment:
     release: Release | None = None
     generation: Generation | None = None
     deaths: Mapping[str, int] = field(default_factory=dict)  # of each server's processes, when it was last healthy
-    generations: set[str | None] = field(default_factory=set)  # that were current when this deploy began
+    generations: set[str | None] = field(default_factory=set)  # the current ones when this deploy began
     unsettled: bool = False  # only a person can know how the post-deploy hook ended
-    proved: bool = False  # an unwinding has seen that the origins are healthy, so a claim may go
+    proved: bool = False  # an unwinding has seen that the origins are healthy, so the claim may be given back
     sick: bool = False  # the origins were not healthy when an unwinding looked, and nothing had been closed
     renewals: list[Renewal] = field(default_factory=list)
-    afterwards: list[Callable[[], None]] = field(default_factory=list)  # acts that follow when all is written down
+    afterwards: list[Callable[[], None]] = field(default_factory=list)  # acts for the run's end, after the last write
 
     def __post_init__(self) -> None:
         self.record = self.environment.record()
 
     def continue_from(self, left: Unfinished) -> None:
-        """Read what the record has of this deploy, which another process left unfinished. Only this reads it."""
+        """Take over the record's facts about this deploy, which another process left unfinished."""
         self.ref = left.ref
         self.purge_keys = left.purge_keys
         self.accept = () if left.guarded else (UNGUARDED,)
@@ -83,7 +83,7 @@ class Deployment:
         self.hook_server = left.hook.server if left.hook else None
 
     def as_written(self, superseded: Unfinished | None) -> Unfinished:
-        """This deploy as the record has it from the lock on, in the place of one that is unfinished, or of none."""
+        """This deploy as the record holds it from the lock on. It supersedes the unfinished deploy `superseded`."""
         return Unfinished.new(
             id=self.id,
             ref=self.ref,
@@ -99,7 +99,7 @@ class Deployment:
 
     @property
     def hook_begun(self) -> bool:
-        """Whether the hook of this deploy has begun, or that of one in whose place it came: the record says so."""
+        """Whether the record says that the hook of this deploy, or of a deploy that it supersedes, has begun."""
         return self.under_way.hook_begun
 
     @property
@@ -124,7 +124,7 @@ class Deployment:
 
     @property
     def guarded(self) -> bool:
-        """Whether the edge has to cover the closure; a person can accept to go without."""
+        """Whether the edge has to cover the closure. It need not if a person accepted that (UNGUARDED)."""
         return UNGUARDED not in self.accept
 
     @property
@@ -134,26 +134,29 @@ class Deployment:
 
     @cached_property
     def claim(self) -> DeployClaim | NoClaim:
-        """This deploy's claim on the grace, the same one from the first step to the last. What it is depends on
-        `accept`, so that has to be known when it is first asked for."""
+        """This deploy's claim on the grace, the same object from the first step to the last. Its class depends on
+        `accept`, so `accept` must not change after the first use."""
         if not self.claims:
             return NoClaim(self.environment, stop=self.stop, say=self.say)
         return DeployClaim(self.environment, self.record, self.id, stop=self.stop, say=self.say, renew=self.renew)
 
     @property
     def serving(self) -> Cluster:
-        """The servers that `previous` was opened on, and that are there: those that it can be opened on again."""
+        """The present servers on which `previous` was opened. It can be opened again on these."""
         return self.environment.cluster.without(self.record.without)
 
     @property
     def back_again(self) -> Cluster:
-        """The servers that come back with this deploy: what is on them is of another time."""
+        """The servers that come back with this deploy. They still hold an older state."""
         return self.environment.cluster.without(self.serving.servers)
 
     @property
     def without(self) -> list[str]:
-        """The servers that this deploy leaves out, and those that were left out before: the gate knows none of them
-        from the close on, and those that come back not until they are opened."""
+        """The servers that this deploy leaves out, and those that were left out before it.
+
+        From the close on, the gate sends no request to any of them. Servers that come back get requests again when
+        they are opened.
+        """
         return sorted({*self.record.without, *self.environment.cluster.left_out})
 
     @property
@@ -196,7 +199,8 @@ class Deployment:
         self.deaths = {server.name: server.deaths for server in self.environment.cluster.state()}
 
     def reach(self, phase: Phase) -> None:
-        """A phase begins. A later one that an earlier run has reached stays: what may have happened counts."""
+        """Note here that a phase begins. If an earlier run reached a later phase, that one stays: its acts may have
+        happened."""
         self.reached = max(self.reached, phase)
 
     def note_reached(self, **facts: Any) -> JSON:  # noqa: ANN401 (whatever JSON can say)
@@ -205,7 +209,7 @@ class Deployment:
         return self.record.taken_along({"phase": self.reached, **facts}, without=self.without)
 
     def tell_differences(self, generation: Generation) -> None:
-        """Warn if the image that serves again is not as it was built. Nothing depends on it any more: never raises."""
+        """Warn if the image that serves again is not as it was built. This never raises: it is only information."""
         try:
             differs = self.serving.differences(generation)
         except ClusterError as exc:
@@ -218,18 +222,20 @@ class Deployment:
             )
 
     def let_go(self, ended: Ended | None = None) -> None:
-        """End every renewal, and free the lock if this process still has it. An unfinished deploy stays written down;
-        how this run `ended` is added to the history."""
+        """End every renewal, and free the lock if this process still has it.
+
+        `ended`, the end of this run, is added to the history. An unfinished deploy stays in the record.
+        """
         for renewal in self.renewals:
             renewal.stop()
         if self.record.held:
             try:
                 self.record.release(ended)
-            except ClusterError as exc:  # somebody else has it, or it dies by itself
+            except ClusterError as exc:  # another process has taken the lock, or it will count as dead after its lease
                 self.say("warning", text=f"the lock could not be freed: {exc.message}")
 
     def renew(self, name: str, interval: float, act: Callable[[], None]) -> Renewal:
-        """Begin to renew something until the deploy ends; a renewal that fails is only told."""
+        """Begin to renew something until the deploy ends. A failed renewal is only a warning."""
         renewal = Renewal(name, interval, act, failed=self._renewal_failed).start()
         self.renewals.append(renewal)
         return renewal

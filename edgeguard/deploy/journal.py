@@ -1,7 +1,7 @@
-"""The journal of one deploy: what was meant and what came of it, a JSON object a line, on disk before anything acts.
+"""The journal of one run: each intent and each result, one JSON object a line. An intent is on disk before the act.
 
-It is a convenience for the machine that runs the deploy, and the source of its report; the truth about the environment
-is what the servers and the edge hold.
+The journal is the source of the report, on the machine that runs the deploy. The truth about the environment is on the
+servers and at the edge.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 Entry = dict[str, Any]
 VERSION = 1
-"""Of what entries mean. It stands in the first one; where none does, the journal is of version 1."""
+"""The version of the entries' meaning. The first entry states it; a journal that states none has version 1."""
 
 
 class Journal:
     """An append-only file. `append` returns only when the line is durable; threads may share one journal."""
 
     def __init__(self, path: Path, *, listen: Callable[[Entry], None] = lambda _: None) -> None:
-        """Create the file (its folder too). `listen` hears each entry after it is durable.
+        """Create the file and its folder. `listen` is called with each entry after it is durable.
 
         Raises:
-            UsageError: it can't be made there.
+            UsageError: the file can't be made there.
         """
         self.path = path
         self._listen = listen
@@ -53,7 +53,7 @@ class Journal:
         """Write one entry durably, without any secret. `at` (Unix time, seconds) is added.
 
         Raises:
-            UsageError: the disk is full or gone; nothing may be done then that isn't written down.
+            UsageError: the disk is full or gone. Then the caller must not act: every act is written down before it.
         """
         entry: Entry = redacted({"event": event, "at": time.time(), **facts})
         line = json.dumps(entry, separators=(",", ":"), ensure_ascii=False) + "\n"
@@ -67,7 +67,7 @@ class Journal:
         return entry
 
     def close(self) -> None:
-        """Close the file; the journal can't be appended to after that."""
+        """Close the file. Nothing can be appended after that."""
         os.close(self._file)
 
     def __enter__(self) -> Self:
@@ -88,10 +88,10 @@ def alive(path: Path) -> bool:
 
 
 def read(path: Path) -> list[Entry]:
-    """All whole entries. A torn last line, left by a machine that died while it wrote, is passed over.
+    """All whole entries. A torn last line is passed over: the machine died while it wrote that line.
 
     Raises:
-        UsageError: there is none, it can't be read, or a newer edgeguard wrote it.
+        UsageError: the file is not there, can't be read, has no whole entry, or was written by a newer edgeguard.
     """
     entries: list[Entry] = []
     try:
@@ -106,7 +106,9 @@ def read(path: Path) -> list[Entry]:
         if line.endswith(b"\n") and isinstance(entry, dict) and isinstance(entry.get("event"), str):
             entries.append(entry)
     if not entries:
-        raise UsageError(f"the journal {path} has no whole entry", "What died then had done nothing yet; remove it.")
+        raise UsageError(
+            f"the journal {path} has no whole entry", "The process died before it had done anything. Remove it."
+        )
     if (version := entries[0].get("version", VERSION)) != VERSION:
         raise UsageError(
             f"the journal {path} is of version {version!r}, this edgeguard knows {VERSION}",

@@ -1,4 +1,4 @@
-"""Going on without a server that was lost, because a person says so; and only where nobody can reach it meanwhile."""
+"""Going on without a lost server: only if a person says so, and only if the lost server can do no harm meanwhile."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def as_it_is(environment: Environment, *, without: Collection[str] = (), fenced: Collection[str] = ()) -> Environment:
-    """The environment without the servers that its record leaves out, and those that a person says are lost.
+    """The environment without the servers that its record leaves out, and `without` those that a person says are lost.
 
-    `fenced`: those of which the same person says that nobody can reach them, and that nothing runs there any more.
+    `fenced` are the lost servers of which the person says that nobody can reach them and that nothing runs there.
 
     Raises:
-        UsageError: that is no server, or none would be left.
-        Refused: a server's own gate, or a hook that may still run there, could do harm as long as it is not fenced.
+        UsageError: a name is no server's, or no server would be left.
+        Refused: a lost server is not fenced, and its own gate, or a hook that may still run there, could do harm.
         ClusterError: another server can't be read.
     """
     found = _judged(environment, without, fenced)
@@ -32,15 +32,21 @@ def as_it_is(environment: Environment, *, without: Collection[str] = (), fenced:
 
 
 def whole(environment: Environment, *, without: Collection[str] = (), fenced: Collection[str] = ()) -> Environment:
-    """The environment with all servers, those too that its record leaves out, but for those that a person says are
-    lost. So a deploy brings back who is back. Raises as `as_it_is`, and ClusterError where one is still away."""
+    """The environment with all servers except `without`, those that a person says are lost.
+
+    The servers that its record leaves out are there, so that a deploy brings them back.
+
+    Raises:
+        UsageError, Refused: as in `as_it_is`.
+        ClusterError: a server that is not in `without` can't be read.
+    """
     if without or fenced:
         _judged(environment, without, fenced)
     return replace(environment, cluster=environment.cluster.without(without))
 
 
 def _judged(environment: Environment, without: Collection[str], fenced: Collection[str]) -> Record:
-    """The record, if it is safe to go on without these servers."""
+    """The record. Raises if it is not safe to go on without these servers."""
     cluster = environment.cluster
     _refuse_nonsense(cluster, without, fenced)
     found = SharedRecord(cluster.without(without), environment.name).look()
@@ -51,7 +57,7 @@ def _judged(environment: Environment, without: Collection[str], fenced: Collecti
             _fence(refused),
         )
     deploy = found.deploy
-    while deploy:  # and the one in whose place it came, whose hook may run as well
+    while deploy:  # and then the deploys that it supersedes: their hooks may run, too
         hook = deploy.hook
         if deploy.phase is Phase.HOOK and hook is not None and hook.server in set(without) - set(fenced):
             text = f"{hook.server}: the deploy hook of {deploy.id} was started there, and may still run"
@@ -64,7 +70,7 @@ def _refuse_nonsense(cluster: Cluster, without: Collection[str], fenced: Collect
     for option, names in (("--without", without), ("--i-have-fenced", fenced)):
         if unknown := sorted(set(names) - {*cluster.servers, *cluster.left_out}):
             raise UsageError(
-                f"{option} {unknown[0]}: no server has this name", f"They are {', '.join(cluster.servers)}."
+                f"{option} {unknown[0]}: no server has this name", f"The servers are {', '.join(cluster.servers)}."
             )
     if alone := sorted(set(fenced) - set(without)):
         raise UsageError(f"--i-have-fenced {alone[0]} says nothing alone", f"Add --without {alone[0]}.")

@@ -1,4 +1,4 @@
-"""A deploy's phases and the acts in each, in the words of the driver and of the edge. Nothing is done."""
+"""The plan of a deploy: its phases and the acts in each, as the driver and the edge describe them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def plan(
     environment: Environment, ref: str | None, *, purge_keys: tuple[str, ...] = (), listen: Callable[[Entry], None]
 ) -> list[dict[str, Any]]:
-    """Each phase with what it would do, a line each. Builds the image (or finds it); touches nothing else.
+    """Each phase's name, with a line for each of its acts. This builds the image, or finds it, and does nothing else.
 
     Raises:
         UsageError, BuildFailed: as a deploy would.
@@ -71,14 +71,14 @@ def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
 
 
 def _confirmed(edge: EdgeSettings, claim: ClaimSettings) -> Iterator[str]:
-    """What follows the write of a claim."""
+    """The acts that follow the write of a claim, a line each."""
     shows = edge.address(f"/{edge.status_name}")
     yield f"wait {edge.propagation:.0f} s, and for {ANSWERS} answers of {shows} that show it"
     yield f"renew it every {claim.hold / 3:.0f} s until the cluster is open"
 
 
 def _purge(deployment: steps.Deployment, calls: Sequence[str]) -> Iterator[str]:
-    """The reasons, then each purge by one of the edge's `calls`."""
+    """The reasons for the purge, and then the purges. `calls` are the edge's words for its calls."""
     edge, wanted = deployment.environment.edge, steps.wanted(deployment)
     yield from wanted.reasons
     for call in calls:

@@ -1,7 +1,7 @@
-"""Finish or undo a deploy that was left unfinished, from any machine: the servers and the edge say how things are.
+"""Finish or undo a deploy that was left unfinished, from any machine.
 
-The record on the servers tells which deploy it was and how far it had got; the servers tell what is current, what runs,
-what is open, and how the hook ended. The journal of the machine that died is not needed.
+The record on the servers says which deploy it was and which phase it had reached. The servers say which generation is
+current, what runs, what is open, and how the hook ended. The journal of the machine that died is not needed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
     """Finish the deploy that was left unfinished. Returns its report; None if there is nothing to finish.
 
     Raises:
-        Locked: somebody is at work.
+        Locked: another process holds the lock.
         Held: only a person can say whether the hook may start again.
     """
     left = unfinished(environment)
@@ -65,11 +65,13 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
 
 
 def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None]) -> dict[str, Any]:
-    """Undo the deploy that was left unfinished, and the deploy in whose place it came. If there is none, or it had
-    committed, deploy the release before.
+    """Undo the unfinished deploy, and the unfinished deploys that it supersedes. Returns the last run's report.
+
+    If nothing is unfinished, deploy the release before. If the unfinished deploy has committed, finish it first, and
+    then deploy the release before.
 
     Raises:
-        Locked: somebody is at work, or has closed the cluster by hand.
+        Locked: another process holds the lock, or somebody has closed the cluster by hand.
     """
 
     def undo(deployment: Deployment, log: Log) -> EdgeguardError | None:
@@ -131,7 +133,7 @@ def _serving(deployment: Deployment) -> bool:
 
 
 def _held_while_closed(story: Story) -> Story:
-    """A story that ends with Held, and the ways on, whatever ends it while the cluster is still closed."""
+    """The same story, but if it fails while the cluster is still closed, it ends with Held and the ways on."""
 
     def told(deployment: Deployment, log: Log) -> EdgeguardError | None:
         try:
@@ -157,13 +159,18 @@ def _open(deployment: Deployment) -> bool:
 
 
 def _free_dead_lock(environment: Environment, listen: Callable[[Entry], None], *, refuse_by_hand: bool = False) -> None:
-    """Free the lock of a process that died before anything was under way, or after it was over: it left only its lock.
-    A process that closed or opened the cluster by hand may have left more than that."""
+    """Free the lock of a dead process that left nothing else: it died before its deploy began, or after it was over.
+
+    A process that closed or opened the cluster by hand may have left more. With `refuse_by_hand` its lock stays.
+
+    Raises:
+        Locked: the lock's holder lives, or `refuse_by_hand` forbids it.
+    """
     record = environment.record()
     if lock := record.look().lock:
         if refuse_by_hand and lock.by_hand:
             raise Locked(
-                f"{lock.holder} closes or opens the cluster by hand, or died doing so",
+                f"{lock.holder} closes or opens the cluster by hand, or died while it did so",
                 f"If its process is gone: edgeguard cluster open {environment.name}",
             )
         record.take_over(
@@ -173,11 +180,12 @@ def _free_dead_lock(environment: Environment, listen: Callable[[Entry], None], *
 
 
 def unfinished(environment: Environment) -> Unfinished | None:
-    """The deploy that is under way or was left unfinished, as the servers have it; None if there is none."""
+    """The deploy in the servers' record: under way, or left unfinished. None if there is none."""
     return environment.record().look().deploy
 
 
 def _never_staged(left: Unfinished, environment: str) -> EdgeguardError:
+    """The error for a deploy whose image is not on every server: it can't be finished."""
     died = "this deploy died before its image was on the servers"
     if (before := left.superseded) is None:
         return RolledBack(f"{died}: nothing was closed, and the previous release serves", "Deploy again.")
@@ -189,7 +197,10 @@ def _never_staged(left: Unfinished, environment: str) -> EdgeguardError:
 
 
 def _undo(deployment: Deployment, log: Log, failure: EdgeguardError | None) -> EdgeguardError | None:
-    """The story backward, as far as it had got: the previous release serves when this ends well."""
+    """Run the story backward from the phase that it had reached. When this succeeds, the previous release serves.
+
+    Returns `failure`, or the error of an undo that failed.
+    """
     begun = ["lock", "claim", "proof"]
     if deployment.closed:
         begun += ["close", "swap"]
@@ -205,7 +216,7 @@ def _undo(deployment: Deployment, log: Log, failure: EdgeguardError | None) -> E
 
 
 def _take_over(deployment: Deployment, log: Log, will: str) -> None:
-    """Take the lock of the unfinished deploy, learn from the record what its process knew, and log what is there."""
+    """Take the lock of the unfinished deploy, read its facts from the record, and log the servers' state."""
     record = deployment.record
     record.take_over(wait=deployment.stop.sleep, say=lambda text: deployment.say("warning", text=text))
     deployment.renew("lock", record.renewal, record.renew)
@@ -230,8 +241,11 @@ def _take_over(deployment: Deployment, log: Log, will: str) -> None:
 
 
 def _claim_again(deployment: Deployment, log: Log) -> None:
-    """Claim before anything else, since nobody renewed the claim meanwhile. If the cluster is closed, going on is
-    better than waiting for the edge. If nothing was closed, a rollback needs no claim."""
+    """Claim before anything else, since nobody renewed the claim meanwhile.
+
+    A rollback needs no claim if nothing was closed. If the cluster is closed and the claim fails, this only warns:
+    going on ends the closure sooner than waiting for the edge.
+    """
     if deployment.by_hand and not deployment.closed:
         return
     claim = steps.ClaimGrace(deployment)
@@ -245,15 +259,18 @@ def _claim_again(deployment: Deployment, log: Log) -> None:
 
 
 def _adopted(deployment: Deployment) -> tuple[str, ...]:
-    """The steps that need not be done again. `claim` was just done anew, and `proof` has nothing to do: both are here
-    so that an unwinding can't drop the claim over a closed cluster, from the first moment on."""
+    """The steps that an earlier run has done. They are not done again, but an unwinding takes them back.
+
+    `claim` was just done anew, and `proof` has nothing to do. They are named so that no unwinding, however early, drops
+    the claim of a closed cluster without the proof.
+    """
     always = ("build", "lock", "preflight", "stage", "claim", "proof")
     if not deployment.opened:
         return always
     if not _serving(deployment):
         return always
     adopted = (*always, "stop-tasks", "close", "drain", "swap", "hook", "check")
-    if deployment.environment.cluster.left_out:  # opening again takes a server that was lost since out of the gate
+    if deployment.environment.cluster.left_out:  # opening again removes a server that was lost since from the gate
         return adopted
     return (*adopted, "open")
 
@@ -268,7 +285,7 @@ def _wait_for_the_hook(deployment: Deployment) -> None:
 
 
 def _refuse_guess(environment: Environment, left: Unfinished, wish: Wish) -> None:
-    """Raise Held where only a person can know whether the hook may start again, and has not said."""
+    """Raise Held if only a person can know whether the hook may start again, and --hook does not say."""
     if left.hook is None or left.phase >= Phase.OPEN or wish.hook is not None:
         return
     try:

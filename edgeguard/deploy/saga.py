@@ -1,8 +1,12 @@
-"""Run steps in order; when one fails, take back those that began, the last one first.
+"""Run steps in order; when one fails, take back those that have begun, the last one first.
 
-This engine knows nothing of deploys. Three rules make it safe, and order is all of them: what will be done, and what
-was there before, is written down before it is done; *undoing* is written ahead too; and if an undo fails everything
-stops there, so that what comes before it in the order stays in force. An undo may also decide that it ends here: Halt.
+This engine knows nothing of deploys. Three rules about order make it safe:
+
+- Before a step is done, the intent and the state before it are written down.
+- *undoing* is written down before an undo, too.
+- If an undo fails, everything stops there, so that the earlier steps stay in force.
+
+An undo may also raise Halt: the unwinding ends at that step on purpose.
 """
 
 from __future__ import annotations
@@ -18,34 +22,34 @@ Facts = dict[str, Any]
 
 
 class Step(Protocol):
-    """One step. `do` makes a state true and may be repeated; `undo` restores what `before` saw, also after a `do`
-    that failed half-way, and also if `do` was never reached."""
+    """One step. `do` makes a state true and may be repeated. `undo` restores the state that `before` saw, also after a
+    `do` that failed half-way, and also if `do` was never reached."""
 
     name: str
 
     def before(self) -> Facts:
-        """What is there now, as absolute facts that JSON can hold. Changes nothing."""
+        """The state now, as absolute facts that JSON can hold. Changes nothing."""
 
     def do(self) -> Facts:
-        """Do it. Returns what is worth reporting."""
+        """Do it. Returns facts for the report."""
 
     def undo(self, before: Facts) -> None:
-        """Restore what `before` saw."""
+        """Restore the state that `before` saw."""
 
 
 class Log(Protocol):
-    """Where intents and results are written down, durably, before `append` returns: a journal."""
+    """A journal of intents and results. An entry is durable when `append` returns."""
 
     def append(self, event: str, **facts: Any) -> object:  # noqa: ANN401 (whatever JSON can say)
         """Write one entry."""
 
 
 class Halt(EdgeguardError):
-    """Raised by an undo: what was done up to this step is meant to stay. The unwinding ends, and this is raised."""
+    """Raised by an undo if this step and the earlier ones are meant to stay. It ends the unwinding and is raised on."""
 
 
 class UndoFailed(EdgeguardError):
-    """An undo failed, and the unwinding stopped there. `failure` is what had made it necessary."""
+    """An undo failed, and the unwinding stopped there. `failure` is the error for which the unwinding began."""
 
     def __init__(self, step: str, failure: BaseException, undo_failure: Exception) -> None:
         super().__init__(f"taking back {step} failed: {_said(undo_failure)}", getattr(undo_failure, "remedy", ""))
@@ -62,9 +66,9 @@ def run(
 ) -> None:
     """Do all steps, or none of them.
 
-    `interrupt` is called before each step and may raise to stop the run. Whatever is raised by it or by a step is
-    raised again when everything that began has been taken back. Steps named in `adopted` were done by an earlier run:
-    they are not done again, and are taken back like the others.
+    `interrupt` is called before each step and may raise to stop the run. An error of `interrupt` or of a step is raised
+    again when all steps that have begun are taken back. Steps named in `adopted` were done by an earlier run: they are
+    not done again, and are taken back like the others.
 
     Raises:
         UndoFailed: the unwinding stopped half-way.
@@ -89,7 +93,7 @@ def run(
 
 
 def unwind(begun: Sequence[tuple[Step, Facts]], journal: Log, failure: BaseException) -> None:
-    """Take back what began, the last one first. `failure` is what made it necessary.
+    """Take back the steps that have begun, the last one first. `failure` is the error that made it necessary.
 
     Raises:
         UndoFailed, Halt: as in run.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgeguard.environment import Environment
 
 _PATIENCE = 5.0
-"""Seconds for all pages together."""
+"""Seconds that asking for all pages may take together."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Status:
 
     environment: str
     record: Record
-    servers: tuple[ServerState, ...]  # those that are driven and can be read
-    unreadable: Mapping[str, str]  # those that can't be read, each with its error; none of those that are left out
+    servers: tuple[ServerState, ...]  # the servers that can be read and are not left out
+    unreadable: Mapping[str, str]  # each server that can't be read and is not left out, with its error
     grace: dict[str, Any]  # as grace.show.grace
-    runway: float | None  # seconds; told while something is unfinished or closed
+    runway: float | None  # seconds; None unless something is unfinished or closed
 
     def json(self) -> dict[str, Any]:
         """The answer of `status --json`."""
@@ -70,7 +70,8 @@ def status(environment: Environment, *, now: float) -> Status:
 
 
 def _runway(environment: Environment) -> float | None:
-    """For how many seconds the edge could serve the pages of visitors.anonymous alone, judged as `probe` does."""
+    """For how many seconds the edge could serve the pages of visitors.anonymous without the origin, judged as `probe`
+    does."""
     # Only when something is unfinished or closed:
     from edgeguard.monitor import Limits  # noqa: PLC0415
     from edgeguard.monitor.check import check  # noqa: PLC0415
@@ -89,12 +90,13 @@ def text(found: Status) -> str:
     lines.append(f"  lock       {lock.deploy} ({lock.holder}, since {lock.since})" if lock else "  lock       free")
     lines.append(show.text(found.grace))
     if found.runway is not None:
-        lines.append(f"  runway     {duration(round(found.runway))}: so long the edge could serve its copies alone")
+        runway = duration(round(found.runway))
+        lines.append(f"  runway     {runway}: for so long the edge could serve its copies without the origin")
     return "\n".join([*lines, *_to_do(found.environment, found.record)])
 
 
 def _to_do(name: str, record: Record) -> list[str]:
-    """Lines about what is unfinished or closed, with the commands that go on from there."""
+    """Lines about an unfinished deploy or a closed cluster, with the commands that go on from there."""
     deploy, closure = record.deploy, record.closure
     lines = []
     if closure:

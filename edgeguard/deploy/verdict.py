@@ -1,4 +1,4 @@
-"""The errors in which a run ends: each says what serves now, and what a person can do."""
+"""The errors with which a run ends. Each says which release serves now, and what a person can do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def taken_back(deployment: Deployment, failure: EdgeguardError) -> EdgeguardError:
-    """Everything was taken back. If nothing had been closed, the failure itself says all there is to say."""
+    """Everything was taken back. If nothing had been closed, the failure itself is enough."""
     if not deployment.closed:
         return failure
     left = "nothing serves, as before" if deployment.first else "the previous release serves again"
@@ -23,8 +23,11 @@ def taken_back(deployment: Deployment, failure: EdgeguardError) -> EdgeguardErro
 
 
 def held(deployment: Deployment, halt: saga.Halt, *, wait: bool) -> Held:
-    """The cluster stays closed, and a person is needed. With `wait`, this process stays when all is written down, and
-    renews the claim until somebody else takes over or a signal comes."""
+    """The cluster stays closed, and a person has to decide.
+
+    With `wait`, this process stays after the report is written, and renews the claim until another process takes over
+    or a signal comes.
+    """
 
     def stay() -> None:
         deployment.stop.unshield()
@@ -40,10 +43,10 @@ def held(deployment: Deployment, halt: saga.Halt, *, wait: bool) -> Held:
 
 
 def stuck(deployment: Deployment, stopped: saga.UndoFailed) -> EdgeguardError:
-    """The unwinding stopped half-way. If the cluster may be closed, make one long claim, and ask for a person."""
+    """The unwinding stopped half-way. If the cluster may be closed, make one long claim; a person has to go on."""
     if isinstance(stopped.__cause__, Fenced):
         return replaced(deployment)
-    if not deployment.closed and isinstance(stopped.failure, EdgeguardError):  # nobody notices
+    if not deployment.closed and isinstance(stopped.failure, EdgeguardError):  # no visitor notices
         return stopped.failure.with_more(f"and {stopped.message}")
     name = deployment.environment.name
     until = None
@@ -64,7 +67,7 @@ def stuck(deployment: Deployment, stopped: saga.UndoFailed) -> EdgeguardError:
 
 
 def uncommitted(deployment: Deployment, failure: EdgeguardError) -> EdgeguardError:
-    """The new release is open and healthy, but not every server could write that down. Nothing is taken back."""
+    """The new release is open and healthy, but not every server's record says so. Nothing is taken back."""
     if isinstance(failure, Fenced):
         return replaced(deployment)
     return CleanupUnfinished(
@@ -74,13 +77,13 @@ def uncommitted(deployment: Deployment, failure: EdgeguardError) -> EdgeguardErr
 
 
 def left_to_do(undone: Sequence[str], remedies: Sequence[str]) -> CleanupUnfinished:
-    """The deploy has committed, and some of the steps that follow failed."""
+    """The deploy has committed, and some of the steps after the commit failed."""
     left = f"deployed, but left to do: {joined(*undone)}"
     return CleanupUnfinished(left, " ".join(dict.fromkeys(filter(None, remedies))))
 
 
 def replaced(deployment: Deployment) -> Locked:
-    """Somebody else took the lock meanwhile, and finishes or undoes what is unfinished."""
+    """Another process took the lock meanwhile, and finishes or undoes the deploy."""
     name = deployment.environment.name
     return Locked(
         f"somebody else took over {deployment.id} while this process did not show that it lived",

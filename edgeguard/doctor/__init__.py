@@ -1,7 +1,7 @@
-"""Would an anonymous visitor notice a deploy now? Every reason why, with its evidence and what to do about it.
+"""Would an anonymous visitor notice a deploy now? Each reason is a finding, with its evidence and a remedy.
 
-It only reads. But to ask for a page is to have the edge fetch it, where the edge has no copy. A part that can't be read
-(the token may not read it, the cluster doesn't answer) is a finding of its own, and the rest goes on.
+This only reads. But asking for a page has an effect: where the edge had no copy, it has one afterwards. A part that
+can't be read (the token may not read it, the cluster doesn't answer) is a finding, too, and the other parts are read.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from edgeguard.site.pages import Page, Yardstick
 
 STATUS_ANSWERS = 10
-"""Each over a new connection, so that more than one node may answer."""
+"""The number of status questions. Each has a new connection, so that more than one node may answer."""
 NONE = ""
-"""In place of a revision: no policy is installed."""
+"""This stands in place of a revision if no policy is installed."""
 TOKEN_DAYS = 7
-"""A token that ends sooner is worth a word."""
+"""A token that ends sooner is a finding."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found. `expected` and its source `known_from`: how long a closure will last (seconds), and why so."""
+    """The findings. A closure is expected to last `expected` seconds; `known_from` says where that number is from."""
 
     environment: str
     expected: float
@@ -51,7 +51,7 @@ class Diagnosis:
         return any(finding.severity == "critical" for finding in self.findings)
 
     def json(self) -> dict[str, Any]:
-        """As `doctor --json` has it. Durations are seconds."""
+        """The answer of `doctor --json`. Durations are in seconds."""
         return {
             "environment": self.environment,
             "would_notice": self.would_notice,
@@ -68,10 +68,10 @@ def examine(
     warm: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Diagnosis:
-    """Look at everything. With `warm`, a page that had to be fetched just now is looked at once more.
+    """Look at everything. With `warm`, a page that the edge had to fetch just now is looked at once more.
 
-    `cluster` is asked only who holds the lock, and how long past closures lasted. Requests for pages keep to
-    `doctor.rate`, and each waits for as long as the one before it took, so that a slow origin is asked less.
+    The cluster is only asked who holds the lock, and how long past closures lasted. Requests for pages keep to
+    `doctor.rate`, and each waits for as long as the previous one took, so that a slow origin is asked less often.
     """
     found: list[Finding] = []
     edge, clock = environment.edge, Clock()
@@ -100,11 +100,12 @@ def examine(
     return Diagnosis(environment.name, expected, known_from, findings, pages)
 
 
-# -- the service, as its API and its nodes have it ---------------------------------------------------------------
+# -- the service, as its API and its nodes show it ---------------------------------------------------------------
 
 
 def _status_answers(edge: Edge, clock: Clock) -> tuple[list[Status], str]:
-    """The nodes' answers, from which the clock learns, and the error of the one that didn't answer."""
+    """The answers of the nodes, and the error of the question that got none ("": all did). The clock learns from each
+    answer."""
     answers: list[Status] = []
     for _ in range(STATUS_ANSWERS):
         try:
@@ -117,8 +118,10 @@ def _status_answers(edge: Edge, clock: Clock) -> tuple[list[Status], str]:
 def _service(
     environment: EdgeSide, cluster: Cluster | None, closure: float, *, now: float
 ) -> tuple[str | None, list[Finding]]:
-    """The revision of the installed policy (NONE: none; None: it can't be told), and findings from the API.
-    `closure` is how long one is expected to last; `now` is the edge's clock: by it claims end."""
+    """The revision of the installed policy (NONE: no policy; None: unknown), and the API's findings.
+
+    A closure is expected to last `closure` seconds. `now` is Unix time by the edge's clock, by which claims end.
+    """
     found: list[Finding] = []
     revision: str | None = None
     try:
@@ -134,7 +137,7 @@ def _service(
         if revision != NONE and environment.edge.claims:
             found += _claims(environment, cluster, environment.edge.items(), now)
     except EdgeError as exc:
-        text = f"Fastly's API doesn't tell all that is needed: {exc.message}"
+        text = f"Fastly's API does not give all that is needed: {exc.message}"
         found.append(Finding("api-unknown", "warning", text, exc.remedy))
     return revision, found
 
@@ -145,19 +148,19 @@ def _policy(installed: Policy) -> Finding:
         return Finding("policy-missing", "critical", f"{where} has no policy of edgeguard", remedy)
     if installed.differences:
         text = f"{where} doesn't hold what would be installed: {', '.join(installed.differences)}"
-        return Finding("policy-changed", "critical", text, f"edgeguard edge diff ENV shows it; {remedy} mends it.")
+        return Finding("policy-changed", "critical", text, f"edgeguard edge diff ENV shows it; {remedy} repairs it.")
     return Finding("policy", "ok", f"{where} holds what was installed, unchanged", "")
 
 
 def _nodes(answers: Sequence[Status], trouble: str, expected: str) -> Iterator[Finding]:
     if trouble:
-        remedy = "Is edge.url the front door of this service, and the policy active since a minute?"
+        remedy = "Is edge.url the front door of this service, and has the policy been active for a minute?"
         yield Finding("no-status", "critical", f"the edge does not tell its status: {trouble}", remedy)
         return
     behind = {answer.node: answer.revision for answer in answers if answer.revision != expected}
     for node, revision in sorted(behind.items()):
         text = f"the node {node} runs revision {revision} of the policy, not {expected}"
-        remedy = "If a version was activated in the last minutes, look again; else it is another service's node."
+        remedy = "If a version was activated in the last minutes, look again; else the node is another service's."
         yield Finding("node-behind", "critical", text, remedy)
     if not behind:
         names = sorted({answer.node for answer in answers})
@@ -186,14 +189,14 @@ def _claims(environment: EdgeSide, cluster: Cluster | None, items: Mapping[str, 
 
 
 def _deploys_claim(environment: EdgeSide, cluster: Cluster | None, said: str) -> Finding:
-    """A deploy's claim belongs to who holds the lock; without a [cluster] there is no lock to be asked."""
+    """The finding about a deploy's claim, which belongs to the lock's holder. Without a [cluster] there is no lock."""
     settings = environment.settings.cluster
     if cluster is None or settings is None:
         return Finding("deploy-claim", "note", f"{said}: a deploy is under way, or left it", "It ends by itself.")
     try:
         lock = SharedRecord(cluster, environment.name, lease=settings.lease).look().lock
     except ClusterError as exc:
-        return Finding("deploy-claim", "note", f"{said}; whose it is can't be told: {exc.message}", exc.remedy)
+        return Finding("deploy-claim", "note", f"{said}; its owner is unknown: {exc.message}", exc.remedy)
     if lock:
         return Finding("deploy-claim", "note", f"{said}, for {lock.deploy} ({lock.holder})", "Wait for it.")
     return Finding(
@@ -209,14 +212,15 @@ def _token(environment: EdgeSide) -> tuple[Finding, ...]:
         found = readiness.token_findings(environment, lasting=TOKEN_DAYS * 86_400)
     except EdgeError as exc:
         return (Finding("token-unknown", "note", exc.message, exc.remedy),)
-    return found or (Finding("token", "ok", "it may do what a deploy needs, and lasts for a week at least", ""),)
+    return found or (Finding("token", "ok", "it may do all that a deploy needs, and lasts at least a week", ""),)
 
 
 # -- the pages ---------------------------------------------------------------------------------------------------
 
 
 def _names(environment: EdgeSide) -> tuple[tuple[str, ...], tuple[Finding, ...]]:
-    """The pages to look at: those that the settings name, and as many of the sitemap's as may be."""
+    """The pages to look at: the pages that the settings name, and pages of the sitemap, at most doctor.pages together.
+    And the findings about pages that can't be named."""
     settings = environment.settings
     named = readiness.urls(settings)[: settings.doctor.pages]
     unread: tuple[Finding, ...] = ()
@@ -230,12 +234,12 @@ def _names(environment: EdgeSide) -> tuple[tuple[str, ...], tuple[Finding, ...]]
         named += readiness.spread(more, settings.doctor.pages - len(named))
     if not named:
         remedy = "Name some in visitors.anonymous, doctor.urls or doctor.sitemap."
-        unread += (Finding("no-pages", "warning", "no page is named that could be looked at", remedy),)
+        unread += (Finding("no-pages", "warning", "no pages are named, so none was looked at", remedy),)
     return named, unread
 
 
 def _coverage(pages: Sequence[Page], measure: Yardstick) -> Iterator[Finding]:
-    """The pages as a whole."""
+    """The findings about all pages together."""
     if not pages:
         return
     unknown = [page for page in pages if page.cached and page.runway is None and not page.why]
@@ -243,7 +247,7 @@ def _coverage(pages: Sequence[Page], measure: Yardstick) -> Iterator[Finding]:
         yield Finding(
             "runway-unknown",
             "note",
-            f"of {len(unknown)} pages the edge doesn't tell how long they last, such as {unknown[0].url}",
+            f"the edge does not tell how long {len(unknown)} pages last, such as {unknown[0].url}",
             "Ask again: only the node that holds a page tells it. If it never does, something strips Fastly-Debug-TTL.",
         )
     good = [page for page in pages if page.cached and not page.why]

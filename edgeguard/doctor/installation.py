@@ -1,4 +1,4 @@
-"""Put the policy into a service, or take it out: look first, refuse where it would do harm, then do it."""
+"""Put the policy into a service, or take it out. Look first, and refuse if it would do harm."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ if TYPE_CHECKING:
 ACCEPTABLE = (*CONFLICTS, SHORTENS, "deploy-under-way", "claims-in-force")
 """Refusals that a person may accept by name."""
 ATTEMPTS = 3
-"""How often to start over when somebody else activates another version meanwhile."""
+"""The number of attempts when somebody else activates another version meanwhile."""
 SAMPLES = 20
-"""Pages that are asked for what their origin promises now."""
+"""The most pages that are asked for, to see how long their origin lets them be served stale."""
 TIMEOUT = 10.0
-_WAIT = "Wait until it has ended; if its process is gone for good, pass over it."
+"""Seconds, for each page."""
+_WAIT = "Wait until it has ended; if its process is gone for good, accept this."
 
 
 class NotDone(Refused):
-    """Refused. `findings` has the reasons, and what else was found."""
+    """The change was refused. `findings` has all findings, the reasons for the refusal among them."""
 
     def __init__(self, findings: Sequence[Finding], refused: Sequence[Finding]) -> None:
         remedy = "\n  ".join(dict.fromkeys(each.remedy for each in refused if each.remedy))
@@ -50,13 +51,14 @@ def install(
     accept: Collection[str] = (),
     show: Callable[[Policy], None] = lambda _: None,
 ) -> tuple[Policy, tuple[Finding, ...]]:
-    """Put the policy into the service, or what `edge.mechanism` has in its place. With nothing to do, nothing is
-    looked at further. `show` gets what would change before it is changed.
+    """Put the policy into the service, or the setting that `edge.mechanism` uses in its place.
 
-    Returns the policy as it is then (`diff` is what was changed, "" for nothing), and what was found on the way.
+    If the service has it already, nothing else is looked at. `show` is called with the differences before the change.
+
+    Returns the policy after the change (its `diff` is the change, "" for none), and the findings.
 
     Raises:
-        NotDone: there are reasons against it which are not in `accept`.
+        NotDone: there are reasons against it that are not in `accept`.
         EdgeError: see Edge.
     """
 
@@ -75,7 +77,7 @@ def install(
 def remove(
     environment: EdgeSide, cluster: Cluster | None, *, reason: str, dictionary: bool, accept: Collection[str] = ()
 ) -> tuple[Policy, tuple[Finding, ...]]:
-    """Take the policy out of the service, with its dictionary only if asked to. As install."""
+    """Take the policy out of the service; with `dictionary`, its dictionary too. Returns and raises as `install`."""
 
     def act() -> tuple[Policy, tuple[Finding, ...]]:
         active = environment.edge.active_version()
@@ -87,7 +89,7 @@ def remove(
 
 
 def against_installing(environment: EdgeSide, cluster: Cluster | None) -> Iterator[Finding]:
-    """Everything that speaks against installing now."""
+    """Everything that is a reason not to install now."""
     active = environment.edge.active_version()
     yield from active.conflicts()
     if active.fit:
@@ -97,7 +99,7 @@ def against_installing(environment: EdgeSide, cluster: Cluster | None) -> Iterat
 
 
 def _start_over(act: Callable[[], tuple[Policy, tuple[Finding, ...]]]) -> tuple[Policy, tuple[Finding, ...]]:
-    """Everything that was looked at may have changed with the version, so all of it is looked at again."""
+    """Act, and start over if the active version has changed meanwhile: each finding may have changed with it."""
     for _ in range(ATTEMPTS - 1):
         try:
             return act()
@@ -113,14 +115,15 @@ def _refuse(findings: Sequence[Finding], accept: Collection[str]) -> None:
 
 
 def _promises(environment: EdgeSide) -> Iterator[Finding]:
-    """Ask for the pages that the environment's file names: their origin may promise them more than they would keep."""
+    """Ask for the pages that the environment's file names. The policy may shorten the stale-if-error that their origin
+    gives them."""
     edge, settings = environment.edge, environment.settings
     pages = readiness.urls(settings) or (settings.edge.url,)
     for url in readiness.spread(pages, SAMPLES):
         try:
             answer = ask(url, headers=edge.asking, timeout=TIMEOUT)
         except OriginsUnhealthy as exc:
-            text = f"what is promised for {url} now can't be told: {exc.message}"
+            text = f"the stale-if-error that {url} has now is unknown: {exc.message}"
             yield Finding("not-sampled", "note", text, "", url)
             continue
         if found := edge.shortened(url, answer.headers):
@@ -130,8 +133,11 @@ def _promises(environment: EdgeSide) -> Iterator[Finding]:
 def _at_work(
     environment: EdgeSide, active: ActiveVersion, cluster: Cluster | None, *, claims: bool
 ) -> Iterator[Finding]:
-    """A deploy under way, by what the servers hold or its claim at the edge; and claims of people that would be lost,
-    or with `claims` all of them. They are where the installed policy looks for them, and end by the edge's clock."""
+    """A deploy under way, found in the servers' record or by its claim at the edge; and support's claims that would be
+    lost (with `claims`: all of them).
+
+    Claims are read where the installed policy looks for them, and end by the edge's clock.
+    """
     if cluster is not None:
         yield from _on_the_servers(environment.name, cluster)
     wanted = environment.settings.edge
@@ -151,7 +157,7 @@ def _at_work(
 
 
 def _shortened(environment: EdgeSide, active: ActiveVersion) -> Iterator[Finding]:
-    """Find that the installed policy grants more than the one of these settings would."""
+    """The finding that the installed policy grants more than the policy of these settings would."""
     wanted, was = environment.settings.edge, active.granted()
     if was.base > wanted.base_grace or was.ceiling > wanted.ceiling:
         yield Finding(
@@ -167,7 +173,7 @@ def _on_the_servers(name: str, cluster: Cluster) -> Iterator[Finding]:
     try:
         record = SharedRecord(cluster, name).look()
     except ClusterError as exc:
-        text, remedy = f"whether a deploy is under way can't be told: {exc.message}", "Bring the server back."
+        text, remedy = f"the servers can't tell whether a deploy is under way: {exc.message}", "Bring the server back."
         yield Finding("deploy-under-way", "warning", text, remedy)
         return
     if lock := record.lock:

@@ -27,27 +27,29 @@ if TYPE_CHECKING:
     from edgeguard.site.pages import Page, Yardstick
 
 OF_SERVICE = (*CONFLICTS, "backend-stays-sick")
-"""Findings about the service with which a deploy does not begin where they are critical."""
+"""Findings about the service. If one is critical, a deploy does not begin."""
 REFUSED = (
     *("page-error", "not-kept", "set-cookie", "private", "no-store", "no-ttl", "passed", "vary", "short-runway"),
     *("revalidates", "token-scope", "token-expires"),
     *OF_SERVICE,
 )
-"""Findings with which a deploy does not begin, unless a person accepts them by name. What was cold is not among them:
-preflight has fetched it."""
+"""Findings with which a deploy does not begin, unless a person accepts them by name. "cold" is not among them: the edge
+has fetched the page for preflight, and has a copy now."""
 LAST = 5
-"""Deploys of the past that say how long the next closure will last."""
+"""The number of past deploys from which the length of the next closure is expected."""
 QUICK = 8
-"""Pages that preflight looks at."""
+"""The most pages that preflight looks at."""
 PLANNED_CLOSURE = ClusterSettings.model_fields["planned_closure"].default
-"""Seconds, where neither a history nor a [cluster] says more."""
+"""Seconds that a closure is assumed to last if there is neither a history nor a [cluster]."""
 
 
 def expected_closure(environment: EdgeSide, past: Sequence[Ended]) -> tuple[float, str]:
-    """How long a closure will last, in seconds, and how that is known. `past`: the history that the servers keep."""
+    """How long a closure will last, in seconds, and where that is known from. `past` is the servers' history."""
     closures = [run.closed_seconds for run in past if run.outcome == "deployed" and run.closed_seconds]
     cluster = environment.settings.cluster
-    said = cluster is not None and "planned_closure" in cluster.model_fields_set  # by who knows what is to come
+    said = (
+        cluster is not None and "planned_closure" in cluster.model_fields_set
+    )  # a person may know better than the past
     planned = cluster.planned_closure if cluster is not None and said else 0
     if (closures := closures[-LAST:]) and max(closures) > planned:
         return max(closures), f"the longest of the last {len(closures)} deploys"
@@ -57,7 +59,7 @@ def expected_closure(environment: EdgeSide, past: Sequence[Ended]) -> tuple[floa
 
 
 def history(environment: EdgeSide, cluster: Cluster | None) -> tuple[Ended, ...]:
-    """The past runs that the servers remember; () where there are no servers, or they can't be read."""
+    """The past runs in the servers' record; () if there are no servers, or they can't be read."""
     try:
         return SharedRecord(cluster, environment.name).look().history if cluster is not None else ()
     except ClusterError:
@@ -65,7 +67,10 @@ def history(environment: EdgeSide, cluster: Cluster | None) -> tuple[Ended, ...]
 
 
 def yardstick(environment: EdgeSide, closure: float, *, claims: Iterable[Claim] = (), now: float = 0.0) -> Yardstick:
-    """`closure`: for how long it has to last; `claims` are in force `now` (the edge's clock), where that is known."""
+    """The yardstick for runways that have to last `closure` seconds.
+
+    `claims` are the known claims, and `now` is Unix time by the edge's clock: those in force then count.
+    """
     base, ceiling = environment.edge.base, environment.settings.edge.ceiling
     alive = live(claims, now=now, ceiling=ceiling)
     lasting = [each.grace for each in alive if each.until > now + closure]
@@ -74,13 +79,13 @@ def yardstick(environment: EdgeSide, closure: float, *, claims: Iterable[Claim] 
 
 
 def urls(settings: EdgeOnlySettings) -> tuple[str, ...]:
-    """The pages that the settings name, as whole URLs, each once."""
+    """The pages that the settings name, as complete URLs, without repetition."""
     named = (*settings.visitors.anonymous, *settings.doctor.urls)
     return tuple(dict.fromkeys(settings.edge.address(page) for page in named))
 
 
 def spread(names: Sequence[str], most: int) -> tuple[str, ...]:
-    """At most so many of them, from the whole length of the list."""
+    """At most `most` of the names, evenly from the whole list."""
     if len(names) <= most:
         return tuple(names)
     return tuple(names[number * len(names) // most] for number in range(most))
@@ -95,9 +100,9 @@ def look(
     ahead: float = 0.0,
     pause: Callable[[float], None] | None = None,
 ) -> Iterator[tuple[Page, tuple[Finding, ...]]]:
-    """Each page with what was found out about it; `ahead` and `pause` are as in pages.look.
+    """Each page with the findings about it. `ahead` and `pause` are as in pages.look.
 
-    With `warm` a page that was cold is looked at once more: to ask for it was to have it fetched.
+    With `warm`, a page that was cold is looked at once more: the edge has fetched it for the first question.
     """
     edge, origin, timeout = environment.edge, _origin(environment.settings), environment.settings.visitors.timeout
     for url in names:
@@ -110,7 +115,7 @@ def look(
                 url, page.answer.headers, edge, origin, needed=measure.closure, timeout=timeout
             )
         cause = next((each for each in found if each.name == "revalidates"), None)
-        if cause and page.why == "short-runway":  # it has been renewed so; to purge it would not help for long
+        if cause and page.why == "short-runway":  # a 304 has shortened it; after a purge, the next 304 would again
             page = replace(page, why=cause.name, finding=cause)
         elif page.finding:
             found = (page.finding, *found)
@@ -118,7 +123,7 @@ def look(
 
 
 def before_a_deploy(environment: EdgeSide, cluster: Cluster) -> Iterator[Finding]:
-    """The quick part, for preflight: the service, the token, and a few of the pages. Raises EdgeError."""
+    """The findings of the quick part, for preflight: the service, the token, and a few pages. Raises EdgeError."""
     settings = environment.settings
     closure, _ = expected_closure(environment, history(environment, cluster))
     version = environment.edge.active_version()
@@ -137,12 +142,12 @@ def health_checks_of(environment: EdgeSide, version: ActiveVersion, closure: flo
 
 
 def token_findings(environment: EdgeSide, *, lasting: float) -> tuple[Finding, ...]:
-    """Whether the token will do for `lasting` more seconds. Raises EdgeError where that can't be asked."""
+    """The findings about a token that has to last for `lasting` more seconds. Raises EdgeError if it can't be asked."""
     return environment.edge.token_findings(now=time.time(), lasting=lasting)
 
 
 def _origin(settings: EdgeOnlySettings) -> str | None:
-    """Where the origin is, as far as the settings tell: doctor.origin, or the beginning of visitors.origin's URLs."""
+    """The origin's address, if the settings have it: doctor.origin, or the beginning of the first visitors.origin."""
     if settings.doctor.origin:
         return settings.doctor.origin
     parts = urlsplit(settings.visitors.origin[0]) if settings.visitors.origin else None

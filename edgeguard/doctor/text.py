@@ -1,4 +1,4 @@
-"""A diagnosis for people: the answer, then the findings by their weight, pages with one trouble together."""
+"""A diagnosis as text for people: the answer, then the findings by severity, with similar ones together."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from edgeguard.site.pages import Page
 
 HEADINGS = {
-    "critical": "what a visitor would notice",
-    "warning": "what else to mend",
-    "note": "to know",
+    "critical": "a visitor would notice",
+    "warning": "should be repaired, too",
+    "note": "good to know",
     "ok": "as it should be",
 }
 SHOWN = 3
-"""Of findings of one name and remedy; the others are counted."""
+"""The number of findings with one name and remedy that are shown; the others are counted."""
 UNSEEN = ("api-unknown", "no-pages")
-"""Findings that leave the answer open."""
+"""Findings after which the answer is not sure."""
 _INDENT, _WIDTH = 22, 118
 
 
 def render(found: Diagnosis, *, quiet: bool = False, verbose: bool = False) -> str:
-    """The whole answer; `quiet` leaves out what needs nobody's attention, `verbose` adds a line for each page."""
+    """The whole answer. `quiet` leaves out notes and good findings; `verbose` adds a line for each page."""
     verdict = "an anonymous visitor would notice a deploy now"
     if not found.would_notice:
         blind = any(finding.name in UNSEEN for finding in found.findings)

@@ -1,7 +1,7 @@
-"""What an edge is: it keeps pages, serves them stale within the grace in force, and can be told of claims.
+"""The edge keeps copies of pages, serves them stale within the grace in force, and takes claims that raise the grace.
 
-`Edge` is all that the rest of edgeguard knows of it; `VisibleEdge` is the part that needs no token. An edge's headers,
-limits, calls and errors are known to its classes alone: those of Fastly are in `edge/fastly`.
+`Edge` is all that the rest of edgeguard knows of it. `VisibleEdge` is the part that needs no token. Only the classes
+behind these protocols know an edge's headers, limits, calls and errors: those for Fastly are in `edge/fastly`.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ CONFLICTS = (
     "grace-in-vcl",
     "early-return",
 )
-"""Names of findings of `ActiveVersion.conflicts` that a person may accept. "compute-service" is one more that nobody
-can: such a service carries nothing of edgeguard's."""
+"""Names of findings of `ActiveVersion.conflicts` that a person may accept. The finding "compute-service" is not among
+them: such a service can't carry the policy."""
 SHORTENS = "shortens"
-"""The name of what `Edge.shortened` finds, which a person may accept too."""
+"""The name of the finding of `Edge.shortened`. A person may accept it, too."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """One edge node's answer to the policy's status request. Durations in seconds.
+    """One edge node's answer to the policy's status request. Durations are in seconds.
 
-    `slots` holds every slot exactly as the node sees it ("" where the item does not exist); `now` is the node's clock
-    (Unix time); `grace` and `hold` are what is in force on that node at that moment.
+    `slots` has the value of every slot exactly as the node sees it ("" if the item does not exist). `now` is the node's
+    clock (Unix time). `grace` and `hold` are in force on that node at that moment.
     """
 
     node: str
@@ -48,12 +48,12 @@ class Status:
 
 @dataclass(frozen=True)
 class Copy:
-    """What a page's answer says of the edge's copy of it. Seconds; None where it says nothing.
+    """The facts in a page's answer about the edge's copy of the page. Times are in seconds; None is unknown.
 
-    `hit`: the answer came from a copy. `told`: a node has told of its copy; `node` is its name, and `ttl` (what is left
-    of it) and `stale_if_error` are the copy's, if this node holds it. `stale`: why the copy is a stale one ("hold",
-    "error"). `existed`: there was a copy, fresh or stale, when this answer was fetched, which was at `fetched_at` (Unix
-    time, the edge's clock).
+    `hit`: the answer came from a copy. `told`: a node has reported on its copy. `node` is that node's name; `ttl` (the
+    remaining one) and `stale_if_error` are the copy's, if this node holds the copy. `stale`: the reason why the answer
+    is a stale copy ("hold", "error"). `existed`: there was a copy, fresh or stale, when this answer was fetched, at
+    `fetched_at` (Unix time, the edge's clock).
     """
 
     hit: bool
@@ -68,11 +68,11 @@ class Copy:
 
 @dataclass(frozen=True)
 class Freshness:
-    """What an answer's headers ask of this edge. Seconds; None where they don't say.
+    """The wishes in an answer's headers about its copy at this edge. Times are in seconds; None is not said.
 
-    `refusal`: why the answer can't be a copy for others (a finding's name, and the evidence; never a cookie's value).
-    `lifetime`: its TTL. `promised`: its own stale-if-error. `stated`: the headers say anything of a TTL, so an answer
-    304 with them renews what was stored. `keyed`: they name surrogate keys.
+    `refusal`: the reason why the answer can't be a copy for others (a finding's name, and the evidence without a
+    cookie's value). `lifetime`: its TTL. `promised`: its own stale-if-error. `stated`: the headers state a TTL or an
+    expiry, so a 304 with them sets the copy's times anew. `keyed`: the headers name surrogate keys.
     """
 
     refusal: tuple[str, str] | None
@@ -84,11 +84,11 @@ class Freshness:
 
 @dataclass(frozen=True)
 class Policy:
-    """The policy in the active version: its revision (None: not installed), and what differs from what is wanted.
+    """The policy in the active version: its revision (None: not installed), and its differences from the wanted one.
 
-    `differences` are a few words each, `diff` is all of them as a unified diff, from the active version to what is
-    wanted. After a change `diff` is what was changed, `notes` what else there is to know, such as drafts left behind.
-    Where `edge.mechanism` is "settings", `revision` is that word.
+    `differences` has a few words for each. `diff` has all of them as a unified diff, from the active version to the
+    wanted state. After a change, `diff` is the change, and `notes` are remarks, such as on drafts left behind. If
+    `edge.mechanism` is "settings", `revision` is that word.
     """
 
     version: int | None
@@ -100,8 +100,9 @@ class Policy:
 
 @dataclass(frozen=True)
 class Granted:
-    """What the installed policy grants, in seconds, and the dictionary in which it looks for claims (None: the active
-    version has no such dictionary). Where no policy is installed, these are the values of the environment's file."""
+    """The base grace and the ceiling of the installed policy, in seconds, and the dictionary with its claims (None: the
+    active version has no such dictionary). If no policy is installed, these are the values of the environment's file.
+    """
 
     base: int
     ceiling: int
@@ -110,7 +111,8 @@ class Granted:
 
 @dataclass(frozen=True)
 class Purged:
-    """One purge call that was answered: how many keys it carried, and the edge's ids, which its support asks for."""
+    """One purge call that was answered: the number of its keys, and the edge's ids for it. Fastly's support asks for
+    these ids."""
 
     keys: int
     ids: tuple[str, ...]
@@ -129,14 +131,14 @@ class Answer(Protocol):
 
 
 class Ask(Protocol):
-    """Ask a URL once, over a new connection. Raises OriginsUnhealthy where there is no HTTP answer in time."""
+    """Ask a URL once, over a new connection. Raises OriginsUnhealthy if there is no HTTP answer in time."""
 
     def __call__(self, url: str, *, headers: Mapping[str, str], timeout: float) -> Answer:
         """`timeout` in seconds."""
 
 
 class ActiveVersion(Protocol):
-    """The service's active version, as it was at one look. It answers several questions and asks nobody anything."""
+    """The service's active version, as it was at one reading. It answers questions without any further request."""
 
     @property
     def number(self) -> int:
@@ -144,27 +146,28 @@ class ActiveVersion(Protocol):
 
     @property
     def fit(self) -> bool:
-        """Whether the service is of a kind that can carry the policy."""
+        """Whether this kind of service can carry the policy."""
 
     def conflicts(self) -> tuple[Finding, ...]:
-        """Everything in it that fights what `install` puts there; () where there is nothing. For names: CONFLICTS."""
+        """Everything in it that works against the policy (or the setting) of `install`; () if nothing does. The names
+        are in CONFLICTS."""
 
     def health_checks(self, *, closure: float, green_path: str | None, patience: float) -> tuple[Finding, ...]:
-        """What the edge's own health checks would make of a closure of `closure` seconds.
+        """The findings on how the edge's own health checks would judge a closure of `closure` seconds.
 
-        `green_path` is answered while the cluster is closed; a deploy waits `patience` seconds for a healthy answer.
+        `green_path` is answered while the cluster is closed. A deploy waits `patience` seconds for a healthy answer.
         """
 
     def granted(self) -> Granted:
-        """What the policy in it grants."""
+        """The grace that the policy in it grants, and the place of its claims."""
 
 
 class VisibleEdge(Protocol):
-    """An edge as anybody sees it: for a monitor, which has no token."""
+    """An edge as anybody can see it without a token. A monitor has none."""
 
     @property
     def claims(self) -> bool:
-        """Whether the grace can be raised by claims, which the edge then shows."""
+        """Whether claims can raise the grace. Then the edge shows them."""
 
     @property
     def base(self) -> int:
@@ -172,105 +175,114 @@ class VisibleEdge(Protocol):
 
     @property
     def revision(self) -> str:
-        """The revision of what `install` puts into the service; `Status.revision` and `Policy.revision` tell it."""
+        """The revision that `install` would put into the service, to compare with `Status.revision` and
+        `Policy.revision`."""
 
     @property
     def asking(self) -> Mapping[str, str]:
-        """The headers with which a page is asked for, so that its answer tells of the copy."""
+        """The headers for a request for a page, with which the answer tells about the edge's copy."""
 
     def status(self, *, timeout: float = 5.0) -> Status:
         """Ask the status request once, over a new connection, through the front door. `timeout` in seconds.
 
-        Raises EdgeUnavailable also when what answers isn't our policy's status.
+        Raises EdgeUnavailable, also if the answer is not a status of our policy.
         """
 
     def copy(self, headers: Mapping[str, str]) -> Copy:
-        """Read what an answer to `asking` says of the copy. Names of headers are in lower case."""
+        """Read the facts about the copy in an answer to `asking`. Names of headers are in lower case."""
 
     def freshness(self, headers: Mapping[str, str]) -> Freshness:
-        """Read what an answer, of the edge or of an origin, says of its freshness. Names are in lower case."""
+        """Read the freshness in the headers of an answer of the edge or of an origin. Names are in lower case."""
 
     def keeps(self, status: int) -> bool:
         """Whether pages with this HTTP status are kept for long."""
 
 
 class Edge(VisibleEdge, Protocol):
-    """An edge service. Every call is bounded in time and, where repeating is harmless, repeated a few times.
+    """An edge service. Every call is bounded in time. It is repeated a few times if repeating is harmless.
 
     All calls raise EdgeUnauthorized, EdgeUnavailable or EdgeError.
     """
 
-    # -- what is in the service ----------------------------------------------------------------------------------
+    # -- the service ---------------------------------------------------------------------------------------------
 
     def policy(self) -> Policy:
-        """The policy in the service's active version, compared with what `install` would put there."""
+        """The policy in the service's active version, compared with the one that `install` would put there."""
 
     def active_version(self) -> ActiveVersion:
-        """Everything in the service's active version that may concern the policy. EdgeError where none is active."""
+        """Everything in the service's active version that may concern the policy. EdgeError if no version is active."""
 
     def install(self, reason: str, *, expecting: int | None = None) -> Policy:
-        """Clone the active version, put the policy and its dictionary there, validate, activate. Idempotent: with
-        no difference nothing is written. ActiveChanged where another version than `expecting` is, or gets, active."""
+        """Clone the active version, put the policy and its dictionary there, validate, activate.
+
+        Idempotent: without a difference nothing is written. Raises ActiveChanged if another version than `expecting`
+        is active, or becomes active meanwhile.
+        """
 
     def remove(self, reason: str, *, dictionary: bool = False, expecting: int | None = None) -> Policy:
-        """The same way, take the policy out; its dictionary, which holds claims and the audit, only if asked to."""
+        """Take the policy out in the same way. Its dictionary with the claims and the audit stays, unless `dictionary`
+        is true."""
 
     def shortened(self, url: str, headers: Mapping[str, str]) -> Finding | None:
-        """Find that a page is promised a longer stale-if-error now than it would have once the policy is installed.
+        """The finding that a page's own stale-if-error is longer than the one that it would have under the policy.
 
-        `headers` are those of the page's answer, their names in lower case. None where nothing is shortened.
+        `headers` are those of the page's answer, with names in lower case. None: nothing would be shortened.
         """
 
     def token_findings(self, *, now: float, lasting: float) -> tuple[Finding, ...]:
-        """What is wrong with the token, if it is to be used for `lasting` more seconds; () where it is fit."""
+        """The findings on a token that has to last for `lasting` more seconds; () if it is fit."""
 
     def shielded(self) -> bool | None:
-        """Whether nodes of this service may fetch from each other (None: the token may not know)."""
+        """Whether nodes of this service may fetch from each other (None: the token may not read that)."""
 
     # -- claims --------------------------------------------------------------------------------------------------
 
     def require_claims(self) -> None:
-        """Raise UsageError, which says why, where nothing can be claimed."""
+        """Raise UsageError with the reason if this edge takes no claims."""
 
     def items(self, dictionary: str | None = None) -> Mapping[str, str]:
-        """The dictionary as the API holds it: slots and audit lines. With a name, that one's of the active version."""
+        """The dictionary's items as the API has them: slots and audit lines. With a name, the items of the active
+        version's dictionary of that name."""
 
     def write(self, items: Mapping[str, str | None]) -> None:
-        """Set these items (None: remove it if it is there) in one versionless write. Repeating it is harmless."""
+        """Set these items in one versionless write (None: remove the item if it is there). Repeating is harmless."""
 
     # -- purges --------------------------------------------------------------------------------------------------
 
     @property
     def slices(self) -> tuple[tuple[str, ...], ...]:
-        """Every page, slice by slice: the keys of one call each. () where pages have no groups."""
+        """All pages in slices: each slice has the keys of one purge call. () if pages have no groups."""
 
     def batches(self, keys: Sequence[str]) -> Iterator[Sequence[str]]:
-        """The keys, each once, in as few calls as the limits allow.
+        """The keys without repetition, in batches for as few calls as the limits allow.
 
-        Raises UsageError where one can't be a surrogate key, before the first batch is given.
+        Raises UsageError before the first batch if one can't be a surrogate key.
         """
 
     def purge(self, keys: Sequence[str], *, soft: bool = True) -> tuple[Purged, ...]:
-        """Purge by surrogate key, in `batches`. A soft purge is repeated where its answer was lost, a hard one is not:
-        it would take away what was fetched since."""
+        """Purge by surrogate key, in `batches`.
+
+        A soft purge is repeated if its answer was lost. A hard one is not: it would remove pages that were fetched
+        since.
+        """
 
     def purge_url(self, url: str, *, soft: bool = True) -> Purged:
-        """Purge one page by its address, as its visitors give it to their browsers. Repeated likewise."""
+        """Purge one page by its address, as visitors type it into a browser. Repeated as `purge` is."""
 
     def purge_everything(self) -> Purged:
-        """Purge all there is, at once. Fastly can't do this softly: no page can be served stale afterwards."""
+        """Purge all pages at once. Fastly can't do this softly: no page can be served stale afterwards."""
 
     # -- in words ------------------------------------------------------------------------------------------------
 
     def in_words(self, policy: Policy) -> str:
-        """The thing that is installed, for people: "policy 0123456789ab", "no policy"."""
+        """The installed policy in words for people: "policy 0123456789ab", "no policy"."""
 
     @property
     def left_by_remove(self) -> str:
-        """What `remove` leaves as it is, a sentence for people; "" where it leaves nothing."""
+        """A sentence for people on what `remove` does not undo; "" if it undoes everything."""
 
     def explain(self, phase: str, *, slot: str, claim: ClaimSettings) -> tuple[str, ...]:
-        """The calls that a phase of a deploy makes, a line each, for `plan`; () where it makes none.
+        """The calls to the edge in a phase of a deploy, a line each, for `plan`; () if there are none.
 
         `slot` is the slot of the deploy's claim.
         """

@@ -1,7 +1,7 @@
 """Claims on the grace, as pure data: the value of a slot, and the grace that is in force at a moment.
 
-All times are Unix seconds, all durations seconds. There is no compare-and-set on an edge dictionary, so each claim
-has a slot of its own and the grace in force is a maximum: the order in which writes arrive can't matter.
+All times are Unix times and all durations seconds. There is no compare-and-set on an edge dictionary. So each claim has
+a slot of its own, and the grace in force is the maximum of the claims: the order in which writes arrive can't matter.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ FREE = "0:0"
 """The value of a released slot. Deleting the item instead would answer 404 the second time."""
 
 HOOK, KEPT = "h", "k"
-"""The first letters of nonces. HOOK: a pipeline's hook has made the claim, and a hook may give it back. KEPT: the claim
-was kept when that deploy had failed, and the next one may take it over."""
+"""The first letter of a pipeline's nonce. HOOK: `hook pre` or `wrap` has made the claim, and `hook post` may give it
+back. KEPT: the claim was kept when its deploy had failed, and the next deploy may take it over."""
 DAY = 86_400
 LONGEST_HOLD = 3600
-"""Seconds. A longer hold is a mistake and counts for nothing: nobody would ask the origin for so long."""
+"""Seconds. A longer hold is a mistake and does not count: for so long, no request would reach the origin."""
 _VALUE = re.compile(r"([0-9]{10}):([0-9]{1,7})(?::([0-9]{10}))?:([a-z0-9]{4,12})")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A temporary raise of the grace: how stale (`grace`), and how long in force (`until`).
+    """A temporary raise of the grace. Until `until`, pages may be served `grace` seconds stale.
 
-    `hold_until` is a deploy's only: until then the edge serves a stale copy at once, without asking the origin (0: it
-    asks). `nonce` tells two writers of one slot apart.
+    Only a deploy's claim has `hold_until`: until then the edge serves a stale copy at once, without asking the origin
+    (0: it asks). `nonce` tells two writers of one slot apart.
     """
 
     slot: str
@@ -54,17 +54,17 @@ class Claim:
 
     @property
     def of_pipeline(self) -> bool:
-        """Whether `hook` or `wrap` made it, for a deploy by other means, and gives it back."""
+        """Whether `hook pre` or `wrap` made this claim, for a deploy by other means."""
         return self.nonce.startswith((HOOK, KEPT))
 
 
 def new_nonce(owner: str = "") -> str:
-    """Eight random characters of [a-f0-9], after the owner's letter (which is none of these)."""
+    """The owner's letter (none of [a-f0-9]), and eight random characters of [a-f0-9]."""
     return owner + secrets.token_hex(4)
 
 
 def parse(slot: str, value: str) -> Claim | None:
-    """The claim in a slot; None where it is free, or garbage (the policy treats that alike: the base is in force)."""
+    """The claim in a slot; None if the slot is free or its value is garbage. The policy ignores both alike."""
     found = _VALUE.fullmatch(value)
     if found is None or (found[3] is not None) != (slot in DEPLOY_SLOTS):
         return None
@@ -84,7 +84,7 @@ def live(claims: Iterable[Claim], *, now: float, ceiling: int) -> tuple[Claim, .
 
 @dataclass(frozen=True)
 class Grace:
-    """What is in force at a moment: how stale a page may be served, and whether the origin is asked first."""
+    """The grace in force at a moment: pages may be `seconds` stale. With `hold`, the origin is not asked first."""
 
     seconds: int
     hold: bool

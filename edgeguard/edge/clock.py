@@ -1,4 +1,4 @@
-"""The edge's clock, by which claims end, as this machine learns it from status answers."""
+"""The edge's clock, by which claims end. This machine learns it from status answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """How far the edge's clock is ahead of this machine's. Every answer narrows it down."""
+    """The difference between the edge's clock and this machine's. Every status answer narrows it down."""
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
@@ -32,14 +32,15 @@ class Clock:
 
     @property
     def ahead(self) -> float:
-        """Seconds, to within a second or so; 0 before any answer came."""
+        """Seconds by which the edge's clock is ahead, to within a second or so; 0 before the first answer."""
         return (self._least + self._most) / 2 if self._most < float("inf") else 0.0
 
 
 def edge_clock(edge: VisibleEdge) -> Callable[[], float]:
-    """The edge's time from now on (Unix time). One status question; where it isn't answered, the clocks agree.
+    """A function that tells the edge's Unix time from now on.
 
-    It does not follow this machine's wall clock: one that jumps must not end a claim, or let it last for days.
+    This asks for the status once. Without an answer, the two clocks are taken to agree. Later jumps of this machine's
+    wall clock don't count: they must not end a claim, or let it last for days.
     """
     clock = Clock()
     with suppress(EdgeUnavailable):
@@ -49,5 +50,5 @@ def edge_clock(edge: VisibleEdge) -> Callable[[], float]:
 
 
 def _steady() -> float:
-    """Seconds on a clock that nobody sets; where there is one that goes on while the machine sleeps, on that."""
+    """Seconds on a clock that nobody can set. If the system has one that goes on while the machine sleeps, on that."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

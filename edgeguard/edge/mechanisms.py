@@ -1,4 +1,4 @@
-"""The classes that implement Edge, by the name that `edge.mechanism` has for them."""
+"""The classes that implement Edge, by their names in `edge.mechanism`."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ MECHANISMS: Mapping[Mechanism, Callable[[EdgeSettings, str | None, Ask], Edge]] 
     "vcl": ByVcl,
     "settings": BySettings,
 }
-"""Each takes the settings, the token (None: the edge is only looked at) and a way to ask a URL."""
+"""Each takes the settings, the token (None: the edge is only a VisibleEdge) and a function that asks a URL."""

@@ -1,4 +1,4 @@
-"""Surrogate keys and pages' addresses, as somebody names them to have them purged: checked, and nobody is asked."""
+"""Surrogate keys and pages' addresses that a person wants purged. They are checked here, without any request."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SHOWN = 80
-"""Characters of what can't be a key that an error quotes."""
+"""The most characters of a wrong key that an error quotes."""
 _PORTS = {"http": 80, "https": 443}
 _PATH, _QUERY = "/:@!$&'()*+,;=~%[]|", "/?:@!$&()*+,;=~%[]|^`{}\\"
 """The characters that a browser sends as they are in a path and in a query (url.spec.whatwg.org: the percent-encode
@@ -21,7 +21,7 @@ sets)."""
 
 
 def check_keys(keys: Iterable[str]) -> None:
-    """Raise UsageError where one of these can't be a surrogate key."""
+    """Raise UsageError if one of these can't be a surrogate key."""
     for key in keys:
         if not re.fullmatch(SURROGATE_KEY, key):
             shown = key if len(key) <= _SHOWN else f"{key[:_SHOWN]}…"
@@ -29,13 +29,13 @@ def check_keys(keys: Iterable[str]) -> None:
 
 
 def address(url: str) -> str:
-    """A page's address as its visitors' browsers send it, `host/path?query`: that is what a cache knows it by.
+    """A page's address as browsers send it, `host/path?query`. A cache knows the page by this address.
 
-    Encoded characters stay as they are, in lower or upper case. The characters that browsers encode are encoded. The
-    parts that browsers take out (`/../`, the fragment) are taken out.
+    Encoded characters stay as they are, in lower or upper case. Characters that browsers encode are encoded. Parts that
+    browsers remove (`/../`, the fragment) are removed.
 
     Raises:
-        UsageError: it is no address of a page.
+        UsageError: this is not the address of a page.
     """
     remedy = "Give it as https://www.example.com/path?query."
     try:
@@ -56,7 +56,7 @@ def address(url: str) -> str:
 
 
 def _without_dots(path: str) -> str:
-    """The path without its . and .. (also where these are encoded): as it is sent, and so that it can't lead out."""
+    """The path as browsers send it, without . and .. (encoded ones, too). So it can't lead out of its root."""
     kept: list[str] = []
     names = path.split("/")[1:]
     for place, name in enumerate(names):

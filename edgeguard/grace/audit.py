@@ -1,7 +1,7 @@
-"""Who changed the grace, when and why: items of their own in the dictionary, beside the slots.
+"""The audit: lines that say who changed the grace, when and why. They are items of the dictionary, beside the slots.
 
-A line's key is `audit-<Unix milliseconds>-<nonce>`, its value a JSON object. The newest LINES are kept: whoever adds
-one removes what is older, in the same write.
+A line's key is `audit-<Unix milliseconds>-<nonce>`, and its value is a JSON object. The newest LINES lines are kept:
+the write that adds a line also removes older ones.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 LINES = 200
 _AT_ONCE = 500
-"""Of old lines removed in one write, whose limit is 1000 operations (Fastly: reference/api/dictionaries)."""
+"""The most old lines that one write removes. A write may have 1000 operations (Fastly: reference/api/dictionaries)."""
 _WORDS = 500
-"""Characters of a reason; an item's value holds 8000."""
+"""Characters of a reason that are kept. An item's value holds 8000."""
 _KEY = re.compile(r"audit-([0-9]{13})-[a-z0-9]+")
 _APART = 5_000
-"""Milliseconds by which clocks that follow the edge's may differ: lines that close keep the order of writing."""
+"""Milliseconds by which clocks that follow the edge's may differ. Lines so close together keep the order of writing."""
 
 
 def line(
     items: Mapping[str, str], *, at: float, did: str, why: str, slot: str, claim: Claim | None = None
 ) -> dict[str, str | None]:
-    """What to write, beside the slot, for one more line: the line itself, and None for each that is too old.
+    """The items to write for one more line: the line itself, and None for each old line that is removed.
 
-    `items` are the dictionary's, `at` is Unix time; `did` is the command, `claim` what is in the slot afterwards.
+    `items` are the dictionary's, `at` is Unix time, `did` is the command, and `claim` is in the slot afterwards.
     """
     said: dict[str, object] = {"did": did, "id": slot, "who": this_holder(), "why": why[:_WORDS]}
     if claim is not None:
@@ -44,7 +44,7 @@ def line(
 
 
 def lines(items: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The lines, newest first: what `line` wrote, with `at` (Unix time). What can't be read is left out."""
+    """The lines as `line` wrote them, the newest first, with `at` (Unix time). Unreadable lines are left out."""
     found = []
     for key in sorted(items, reverse=True):
         if matched := _KEY.fullmatch(key):
@@ -58,5 +58,5 @@ def lines(items: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def of_claim(claim: Claim, audit: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The line that tells of this claim; empty where there is none."""
+    """The line about this claim; empty if there is none."""
     return next((said for said in audit if said.get("nonce") == claim.nonce and said.get("id") == claim.slot), {})

@@ -1,8 +1,8 @@
-"""Claims on the grace: look at them, take one, renew it, give it back. Support, pipelines and deploys all do it here.
+"""Claims on the grace: read them, take one, renew it, give it back. Support, pipelines and deploys all use this.
 
 There is no compare-and-set on an edge dictionary, so two people who write at the same moment may choose the same free
-slot, and the last write wins. Every claim carries a nonce. A writer who finds another nonce in the slot, in the
-dictionary or at the edge, has lost the slot and is told. The slot is watched until the claim is confirmed, not after.
+slot, and the last write wins. Every claim has a nonce. A writer that finds another nonce in its slot, in the dictionary
+or at the edge, has lost the slot: LostSlot. It watches the slot until the claim is confirmed, not after that.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Seen:
 
     @property
     def now(self) -> float:
-        """The edge's Unix time, by which a claim ends."""
+        """Unix time by the edge's clock. Claims end by this clock."""
         return self.clock()
 
     def claim(self, slot: str) -> Claim | None:
@@ -50,10 +50,10 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """The claim that somebody wants: it lasts `lasting` seconds, a page may be `stale` seconds old, hold lasts `hold`.
+    """A wish for a claim that lasts `lasting` seconds, lets pages be `stale` seconds old, and holds for `hold` seconds.
 
-    `did` and `why` are for the audit line; `owner` is the nonce's first letter; `over` is the claim that this one takes
-    over, if there is one.
+    `did` and `why` are for the audit line. `owner` is the nonce's first letter. `over` is the claim that the new one
+    takes over, if there is one.
     """
 
     lasting: int
@@ -70,7 +70,7 @@ class Wish:
         return FREE if self.over is None else self.over.value()
 
     def claim(self, slot: str, now: float) -> Claim:
-        """The claim, from this moment of the edge's clock on."""
+        """The claim that begins `now` (Unix time, the edge's clock)."""
         begins = math.ceil(now)
         hold_until = begins + self.hold if self.hold else 0
         claim = Claim(slot, begins + self.lasting, self.stale, new_nonce(self.owner), hold_until)
@@ -79,15 +79,15 @@ class Wish:
 
 @dataclass(frozen=True)
 class Made:
-    """A claim that is in force, as the edge has shown."""
+    """A claim that the edge has shown to be in force."""
 
     claim: Claim
     confirmed: Confirmed
     before: str = FREE
-    """The value that the slot held before: the claim that was taken over, or FREE."""
+    """The slot's value before: the claim that was taken over, or FREE."""
 
     def json(self) -> dict[str, Any]:
-        """For people and machines; `id` is the name by which it is given back."""
+        """The claim as `--json` shows it. `id` is the slot, by which it is given back."""
         return {
             "id": self.claim.slot,
             "grace": self.claim.grace,
@@ -99,14 +99,14 @@ class Made:
 
 
 class LostSlot(Locked):
-    """Somebody else wrote to the same slot at the same moment, and later: the claim is not there any more."""
+    """Somebody else wrote to the same slot at almost the same moment, but later: our claim is not there any more."""
 
 
 def no_shorter(claim: Claim, *, than: Claim | None) -> Claim:
-    """A claim never gets shorter: this claim, but it ends no sooner and grants no less than the one it replaces.
+    """This claim, but it ends no sooner, and grants no less, than the claim that it replaces.
 
-    The rule holds whoever writes: a site may depend on the copies that the earlier claim promised. Only giving a claim
-    back ends it before its time. Hold is not part of the rule: it is short on purpose, and let go of early.
+    The rule holds for every writer: a site may depend on the copies that the earlier claim promised. Only giving a
+    claim back ends it before its time. The rule leaves out hold, which is short on purpose and often ended early.
     """
     if than is None:
         return claim
@@ -114,10 +114,10 @@ def no_shorter(claim: Claim, *, than: Claim | None) -> Claim:
 
 
 def look(environment: EdgeSide) -> Seen:
-    """The claims of now, by one status question and one reading of the dictionary.
+    """Read the present claims with one status question and one reading of the dictionary.
 
     Raises:
-        UsageError: there can be no claims here.
+        UsageError: this edge takes no claims.
         EdgeError: see Edge.items.
     """
     environment.edge.require_claims()
@@ -126,10 +126,10 @@ def look(environment: EdgeSide) -> Seen:
 
 
 def within_limits(environment: EdgeSide, lasting: int, stale: int) -> None:
-    """Refuse a claim that can't be granted, or would end before it is confirmed.
+    """Refuse a claim that can't be granted, or that would end before it is confirmed.
 
     Raises:
-        UsageError: with the most that can be asked for.
+        UsageError: the claim is refused. The error says what the limit is.
     """
     environment.edge.require_claims()
     settings = environment.settings.edge
@@ -170,10 +170,10 @@ def take(environment: EdgeSide, seen: Seen, slot: str, wish: Wish, *, sleep: Cal
 
 
 def renew(environment: EdgeSide, claim: Claim, *, now: float, lasting: int, hold: int) -> None:
-    """Write a claim of ours once more, with its end `lasting` seconds from now, and hold for `hold` seconds.
+    """Write a claim of ours once more: it ends `lasting` seconds from `now`, and its hold `hold` seconds from `now`.
 
     Raises:
-        EdgeError: another claim is in force in its slot; or it could not be written.
+        EdgeError: another claim is in force in its slot, or the claim could not be written.
     """
     there = parse(claim.slot, environment.edge.items().get(claim.slot, ""))
     if there is not None and there.nonce != claim.nonce and there.until > now:

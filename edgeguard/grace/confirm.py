@@ -1,4 +1,4 @@
-"""Is what was written in force at the edge? Time and sight together: neither proves it alone."""
+"""Confirm that a write is in force at the edge. That takes time and observation: neither alone proves it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from edgeguard.edge import Edge, Status
 
 ANSWERS = 10
-"""In a row, which have to show what was written."""
+"""The number of status answers in a row that have to show the write."""
 LONGEST_PAUSE, SHORTEST_PAUSE = 0.5, 0.05
 
 
 @dataclass(frozen=True)
 class Confirmed:
-    """The edge shows what was written.
+    """The edge shows the write.
 
-    `seconds` since then; the `nodes` that answered (the others are covered by time alone); how far the edge's clock is
-    ahead of this machine's, in seconds, to within a second or so.
+    `seconds` is the time since the write. `nodes` are the nodes that answered; for the others, only the time counts.
+    `clock_difference` is by how many seconds the edge's clock is ahead of this machine's, to within a second or so.
     """
 
     seconds: float
@@ -44,14 +44,16 @@ def confirm(
     wall: Callable[[], float] = time.time,
     see: Callable[[Status], None] = lambda _: None,
 ) -> Confirmed:
-    """Called when the write has been answered. Wait until `propagation` seconds have passed since then, and the last
-    ANSWERS status answers in a row, each over a new connection, show every slot in `expected` exactly so.
+    """Wait until the edge surely has a write. Call this as soon as the API has answered the write.
 
-    At least `grace` seconds have to be in force then. `timeout` counts from this call, too. `see` is shown every
-    answer. What it raises, and what `sleep` raises (an interruption), passes through.
+    The write is confirmed when `propagation` seconds have passed since this call, and the last ANSWERS status answers
+    in a row, each over a new connection, show every slot of `expected` with exactly its value. At least `grace` seconds
+    must be in force then. `timeout` counts from this call, too. `see` is called with every answer. Errors of `see`, and
+    of `sleep` (an interruption), pass through.
 
     Raises:
-        NotConfirmed: not so within `timeout`, with what the edge showed last; or the edge grants less.
+        NotConfirmed: the write is not confirmed within `timeout` (the error says what the edge showed last), or the
+            edge grants less than `grace`.
     """
     began = clock()
     pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, propagation / 20))
@@ -87,7 +89,7 @@ def confirm(
 
 
 def _ask(edge: Edge, clock: Clock) -> Status | str:
-    """One answer, or why there is none."""
+    """One status answer, or the reason why there is none."""
     try:
         return clock.ask(edge)
     except EdgeUnavailable as exc:
@@ -95,7 +97,7 @@ def _ask(edge: Edge, clock: Clock) -> Status | str:
 
 
 def _difference(expected: Mapping[str, str], seen: Status) -> str:
-    """What a node shows instead of what was written; empty where it shows that."""
+    """How a node's answer differs from the write, in words; empty if it does not differ."""
     wrong = [
         f"{slot} is {seen.slots.get(slot, '')!r} instead of {value!r}"
         for slot, value in expected.items()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgeguard.machine.signals import Stop
 
     Renew = Callable[[str, float, Callable[[], None]], Renewal]
-    """Begin to call something every so many seconds, under a name, until the deploy ends."""
+    """A function that calls an act at an interval in seconds, under a name, until the deploy ends."""
 
 
 class DeployClaim:
@@ -41,7 +41,7 @@ class DeployClaim:
         say: Callable[..., None],
         renew: Renew,
     ) -> None:
-        """`deploy` is the deploy's id, for the audit; `say` is told warnings, as `say("warning", text=…)`."""
+        """`deploy` is the deploy's id, for the audit. Warnings go to `say`, as `say("warning", text=…)`."""
         self._environment = environment
         self._edge = environment.edge
         self._settings = environment.settings
@@ -65,8 +65,8 @@ class DeployClaim:
     def take(self, *, lasting: int | None = None) -> dict[str, Any]:
         """Raise the grace and set hold in one write, wait until the edge shows it, and renew both from then on.
 
-        The claim lasts `lasting` seconds if nobody renews it (claim.duration by default). Returns what the report says
-        of it; durations are in seconds, `until` is the edge's Unix time.
+        The claim lasts `lasting` seconds if nobody renews it (claim.duration by default). Returns the report's facts
+        about it: durations in seconds, `until` as Unix time of the edge's clock.
 
         Raises:
             EdgeError: the claim could not be written.
@@ -81,7 +81,7 @@ class DeployClaim:
         claim = self._from_now()
         claims.write(self._environment, seen, self.slot, claim, did="deploy", why=self._deploy)
         confirmed = claims.wait_until_shown(self._environment, self.slot, claim, sleep=self._stop.sleep)
-        self._write()  # confirming has taken part of the hold's life
+        self._write()  # part of the hold's time has passed while the claim was confirmed
         self._hold()
         return {
             "base": self._settings.edge.base_grace,
@@ -92,7 +92,7 @@ class DeployClaim:
         }
 
     def hold_again(self) -> None:
-        """Set hold at once and renew it, before a cluster that was opened is closed again. A failure is only told."""
+        """Set hold at once and renew it, before a cluster that was opened is closed again. A failure is a warning."""
         try:
             self._write()
         except EdgeError as exc:  # the claim is in force all the same
@@ -108,11 +108,12 @@ class DeployClaim:
             self._say("warning", text=f"hold stays for at most {self._settings.claim.hold} s: {exc.message}")
 
     def lengthen(self) -> str | None:
-        """Make one long claim (claim.held) instead of the renewed one, since a person is needed. Returns its end (RFC
-        3339); None if it could not be written, and the claim is as it was.
+        """Make one long claim (claim.held) in place of the renewed one, since a person has to decide.
 
-        Nobody will be there to renew it. So it is written to both slots, but over no pipeline's claim: a process that
-        lost the lock may still write to one of them.
+        It is written to both slots, since a process that lost the lock may still write to one of them, and nobody will
+        renew this claim. A slot with a pipeline's claim is left alone, unless it is this deploy's own slot.
+
+        Returns its end (RFC 3339). None: it could not be written, and the claim is as it was.
         """
         self._end_renewal()
         try:
@@ -127,7 +128,7 @@ class DeployClaim:
         return rfc3339(claim.until)
 
     def keep(self, *, until: Callable[[], bool], every: float) -> None:
-        """Renew the long claim well before its end, until `until()` is true; it is asked `every` so many seconds.
+        """Renew the long claim well before its end, until `until()` is true. `until` is called every `every` seconds.
 
         Raises:
             Interrupted: a signal came.
@@ -142,8 +143,8 @@ class DeployClaim:
     def drop(self) -> None:
         """Give back this deploy's claim, and the deploys' claims that it found: a deploy that died may have left one.
 
-        A claim that was written since then belongs to a successor, and stays. A pipeline's claim is given back by its
-        own `hook post`; where this deploy wrote over one, that one is put back.
+        A claim that was written since then belongs to a successor, and stays. A pipeline's claim stays, too: its own
+        `hook post` gives it back. If this deploy wrote over one, it puts that one back.
 
         Raises:
             EdgeError: the claim could not be given back, and ends by itself.
@@ -165,9 +166,9 @@ class DeployClaim:
             self._record.note(beneath={})
 
     def undo(self, *, proved: bool) -> None:
-        """Take the claim back. A failure is only told, since a claim that stays does no harm: it ends by itself.
+        """Take the claim back. A failure is a warning: a claim that stays does no harm, and ends by itself.
 
-        `proved`: the origins were seen to be healthy, so that the claims that were found may go as well.
+        `proved` says that the origins were seen healthy. Then the deploys' claims that were found are given back, too.
 
         Raises:
             Fenced: somebody else took the lock.
@@ -187,7 +188,7 @@ class DeployClaim:
         self._say("warning", text=f"{why}: the claim stays, for at most {self._settings.claim.duration} s")
 
     def _restore(self) -> None:
-        """Let the slot hold again what was found there, without its hold; free it if that has ended meanwhile."""
+        """Write the claim that was found in the slot back, without its hold. Free the slot if that claim has ended."""
         self._end_renewal()
         if self._found:
             self._refuse_if_replaced()
@@ -196,8 +197,8 @@ class DeployClaim:
             self._edge.write({self.slot: before.without_hold().value() if before and alive else FREE})
 
     def _remember(self, items: Mapping[str, str]) -> None:
-        """Remember what the deploys' slots hold, the first time only: no more than that is given back later. If a
-        pipeline's claim will be written over, it goes into the record."""
+        """Remember the values of the deploys' slots at the first call: only these claims are given back later. A
+        pipeline's claim in this deploy's slot, which will be written over, goes into the record."""
         if self._found:
             return
         self._found = {slot: items.get(slot, "") for slot in DEPLOY_SLOTS}
@@ -216,7 +217,8 @@ class DeployClaim:
             self._renewal.stop()
 
     def _from_now(self, lasting: int | None = None) -> Claim:
-        """The claim from this moment on, held; no shorter than the one that it replaces, if that is in force."""
+        """The claim that begins now, with its hold. It is no shorter than the claim that it replaces, if that is in
+        force."""
         edge, now = self._settings.edge, int(self._now())
         lasting = lasting or self._lasting
         grace = min(edge.ceiling, edge.base_grace + lasting)
@@ -225,14 +227,14 @@ class DeployClaim:
         return claims.no_shorter(claim, than=in_force[0] if in_force else None)
 
     def _write(self, claim: Claim | None = None, *slots: str) -> None:
-        """Write a claim of this deploy (by default one from now on) to these slots, or to its own."""
+        """Write a claim of this deploy (by default one that begins now) to these slots (by default its own)."""
         self._refuse_if_replaced()
         claim = self._least = claim or self._from_now()
         self._edge.write({slot: replace(claim, slot=slot).value() for slot in slots or (self.slot,)})
 
     def _refuse_if_replaced(self) -> None:
-        """Raise Fenced if somebody else took the lock. The edge is theirs too, and a claim of this deploy would stay in
-        force after they have given theirs back."""
+        """Raise Fenced if another process took the lock. Then the edge is its business, too: a claim that this deploy
+        wrote now would stay in force after that process has given its own back."""
         if self._record.lost:
             raise Fenced("a newer holder of the lock is at work: the claim is theirs", "Leave it to them.")
 
@@ -240,7 +242,7 @@ class DeployClaim:
 class NoClaim:
     """A deploy without a claim of its own, because a person accepted that, or because the edge takes no claims.
 
-    It answers as DeployClaim does, and there is nothing to hold, to renew or to give back.
+    It has the methods of DeployClaim, and there is nothing to hold, to renew or to give back.
     """
 
     def __init__(self, environment: EdgeSide, *, stop: Stop, say: Callable[..., None]) -> None:
@@ -249,10 +251,10 @@ class NoClaim:
         self._say = say
 
     def take(self, *, lasting: int | None = None) -> dict[str, Any]:  # noqa: ARG002 (as DeployClaim)
-        """Check that the service's own grace is as it has to be, and say what visitors can expect.
+        """Check that the service's own setting gives the wanted grace, and warn what visitors can expect.
 
         Raises:
-            EdgeError: it is not; nothing can be confirmed.
+            EdgeError: the setting is another one.
         """
         edge, mechanism = self._environment.edge, self._environment.settings.edge.mechanism
         if wrong := edge.policy().differences:

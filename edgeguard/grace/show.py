@@ -1,4 +1,4 @@
-"""The grace of an environment as it is now: what the dictionary holds, what follows from it, what the edge shows."""
+"""The present grace of an environment: the dictionary's claims, the grace in force by them, and what a node shows."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def grace(environment: EdgeSide, *, now: float, audit_lines: int = 0) -> dict[str, Any]:
     """The grace in force and its claims, as the dictionary has them and one edge node shows them. Durations in seconds.
 
-    A claim's end is judged by the edge's clock. `now` is this machine's, and counts if the edge does not answer. If
-    nothing can be asked, the answer is {"error": …, "remedy": …}; if only the edge does not answer, its part is that.
-    `audit` has the newest lines first.
+    A claim's end is judged by the edge's clock. `now` is this machine's time, and counts if the edge does not answer.
+    If the API does not answer, the result is {"error": …, "remedy": …}. If only the edge does not answer, the part
+    "edge" is that. `audit` has the newest lines first.
     """
     if not environment.edge.claims:
         return _by_setting(environment)
@@ -70,7 +70,7 @@ def _readable(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _by_setting(environment: EdgeSide) -> dict[str, Any]:
-    """The answer of `grace` where the service's own setting carries it; `in_force` is None if that is not as wanted."""
+    """The answer of `grace` if the service's own setting gives the grace. `in_force` is None if it is not as wanted."""
     base, ceiling = environment.edge.base, environment.settings.edge.ceiling
     try:
         policy = environment.edge.policy()
@@ -117,5 +117,5 @@ def text(found: dict[str, Any]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Words that others wrote, without the characters that a terminal would obey."""
+    """Text that others wrote, without the characters that control a terminal."""
     return "".join(character if character.isprintable() else "�" for character in text)

@@ -28,7 +28,7 @@ def extend(
     """Claim a support slot for `lasting` seconds; pages may then be `stale` seconds old (default: base + lasting).
 
     Raises:
-        UsageError: it would be beyond the ceiling, a reason is missing, or all slots are taken.
+        UsageError: the claim would go beyond the ceiling, its reason is missing, or all slots are taken.
         NotConfirmed: it is written, but the edge does not show it.
     """
     settings = environment.settings
@@ -69,7 +69,7 @@ def _told_how_to_go_on(environment: EdgeSide, slot: str) -> Iterator[None]:
         raise NotConfirmed(f"{slot}: {exc.message}", remedy) from exc
     except EdgeUnauthorized:  # nothing was written
         raise
-    except EdgeError as exc:  # also where no answer came to the write: it may have been done
+    except EdgeError as exc:  # among others a write without an answer, which may have happened
         said = f"{exc.message}; {slot} may have been written all the same"
         raise type(exc)(said, f"{exc.remedy} {remedy}".lstrip()) from exc
     except Interrupted as exc:
@@ -88,8 +88,9 @@ def _free_slot(environment: EdgeSide, seen: Seen) -> str:
 
 
 def release(environment: EdgeSide, slot: str, *, reason: str) -> dict[str, Any]:
-    """Give one support claim back before its time, in one write. Other claims stay as they are. If the claim is not
-    there any more, that is no error: nothing is written, and `released` is False.
+    """Give one support claim back before its time, in one write. Other claims stay as they are.
+
+    If the claim is not in force any more, nothing is written, and `released` is False. That is no error.
 
     Raises:
         UsageError: there is no such slot, or it belongs to a deploy.

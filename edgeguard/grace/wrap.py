@@ -1,4 +1,4 @@
-"""Somebody else's deploy command, with the grace claimed before, renewed meanwhile, and given back after it."""
+"""Run somebody else's deploy command behind a claim: claimed before it, renewed while it runs, given back after it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from edgeguard.grace.claims import Made
 
 NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128
-"""The exit codes that shells give to a command that can't be found, can't be run, or was ended by a signal (its number
-is added)."""
+"""The exit codes of shells for a command that can't be found, that can't be run, or that a signal ended (the signal's
+number is added)."""
 NOTHING = {"id": None, "outcome": None}
-"""The result if the command could not be run, and so nothing is claimed."""
+"""The part of the result about the claim, if the command could not be run: nothing is claimed then."""
 
 
 def wrap(
@@ -42,14 +42,14 @@ def wrap(
     purge_keys: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """`hook pre`, the command, `hook post`; claim and hold are renewed while the command runs.
+    """Do `hook pre`, run the command, do `hook post`. Claim and hold are renewed while the command runs.
 
-    The command has this process's input and output; signals are passed on to it. If it fails, the claim is kept.
-    Returns `command_exit_code`, and `id`, `outcome` and so on as pipeline.post or pipeline.post_failed does (None if
+    The command has this process's input and output, and gets this process's signals. If it fails, the claim is kept.
+    Returns `command_exit_code`, and the result of pipeline.post or pipeline.post_failed (`id` and `outcome` are None if
     the command could not be run).
 
     Raises:
-        The errors of pipeline.pre and, after a command that succeeded, those of pipeline.post.
+        The errors of pipeline.pre and, after a command that succeeded, the errors of pipeline.post.
     """
     if code := _not_runnable(command[0]):
         say(f"{command[0]}: {'not found' if code == NOT_FOUND else 'not executable'}; nothing was claimed")
@@ -63,7 +63,7 @@ def wrap(
         try:
             with _renewed(environment, made, lasting, say):
                 code = _run(command, stop)
-        except OSError as exc:  # it looked runnable and is not: nothing has begun
+        except OSError as exc:  # the command looked runnable and is not: nothing has begun
             say(f"{command[0]}: {exc.strerror}. {_taken_back(environment, made, lasting)}")
             return {"command_exit_code": NOT_FOUND if isinstance(exc, FileNotFoundError) else NOT_EXECUTABLE, **NOTHING}
         except EdgeguardError as exc:  # a signal, before the command was started
@@ -82,7 +82,7 @@ def wrap(
 
 @contextmanager
 def _renewed(environment: EdgeSide, made: Made, lasting: int | None, say: Callable[[str], None]) -> Iterator[None]:
-    """Renew the claim and its hold while the block runs. A renewal that fails is only told, and tried again."""
+    """Renew the claim and its hold while the block runs. If a renewal fails, it is reported, and tried again."""
     settings = environment.settings.claim
     seconds = settings.duration if lasting is None else lasting
     clock = edge_clock(environment.edge)
@@ -94,7 +94,7 @@ def _renewed(environment: EdgeSide, made: Made, lasting: int | None, say: Callab
         say(f"renewing the {name} failed, and is tried again: {failure.message}")
 
     try:
-        renew()  # confirming has taken part of the hold's life
+        renew()  # part of the hold's time has passed while the claim was confirmed
     except EdgeError as exc:
         failed("claim", exc)
     renewal = Renewal("claim", settings.hold / 3, renew, failed=failed).start()
@@ -105,14 +105,14 @@ def _renewed(environment: EdgeSide, made: Made, lasting: int | None, say: Callab
 
 
 def _taken_back(environment: EdgeSide, made: Made, lasting: int | None) -> str:
-    """Undo the claim of a command that was not started. Returns a sentence on what is left."""
+    """Undo the claim of a command that was not started. Returns the outcome as a sentence for people."""
     seconds = environment.settings.claim.duration if lasting is None else lasting
     ends = max(made.claim.until, int(time.time() + made.confirmed.clock_difference) + seconds)
     return pipeline.take_back(environment, made.claim.slot, made.before, ends=ends, nonce=made.claim.nonce)
 
 
 def _not_runnable(program: str) -> int | None:
-    """A shell's exit code for a command that can't be run; None if it seems that it can be."""
+    """A shell's exit code for a command that can't be run; None if the command seems to be runnable."""
     if shutil.which(program) is not None:
         return None
     there = os.sep in program and Path(program).exists()
@@ -134,10 +134,10 @@ def _run(command: Sequence[str], stop: Stop) -> int:
 
 @contextmanager
 def _passed_on(process: subprocess.Popen[bytes], stop: Stop) -> Iterator[None]:
-    """Send signals on to the process, also a signal that came just before it started.
+    """Send this process's signals on to the command, also a signal that came just before the command started.
 
-    A SIGINT that comes from the keyboard is not sent on: the terminal sends it to the whole foreground group, and many
-    programs take a second one for "at once".
+    A SIGINT from the keyboard is not sent on. The terminal sends it to the whole foreground group, so the command has
+    it already, and many programs take a second one for "at once".
     """
 
     def send(number: int, _frame: FrameType | None) -> None:
@@ -163,7 +163,7 @@ def _in_foreground() -> bool:
 
 
 def _kept(environment: EdgeSide, made: Made, say: Callable[[str], None]) -> dict[str, Any]:
-    """Keep the claim of a command that failed. If the edge can't be asked then, that is only told."""
+    """Keep the claim of a command that failed. If the edge's API fails then, that is only reported."""
     slot = made.claim.slot
     try:
         kept = pipeline.post_failed(environment, slot, nonce=made.claim.nonce, did="wrap")

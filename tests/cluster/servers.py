@@ -15,7 +15,7 @@ SERVERS = ("web1", "web2", "web3")
 
 
 class Servers:
-    """Three servers that hold a record each, and nothing else. Some may be unreadable, or full."""
+    """Three servers, each of which holds a record and nothing else. Some may be unreadable, or full."""
 
     def __init__(self) -> None:
         self.servers: tuple[str, ...] = SERVERS

@@ -231,7 +231,7 @@ def test_a_server_that_cannot_be_read_is_named_with_what_to_do() -> None:
 
 
 def test_a_lock_that_could_not_be_taken_everywhere_is_given_back() -> None:
-    """A full disk on one server leaves nobody waiting for a lock that nobody has."""
+    """After a full disk on one server, nobody has to wait for a lock without a holder."""
     servers = Servers()
     first = record(servers)
     first.take(under_way("d1"))
@@ -270,7 +270,7 @@ def test_a_server_that_is_left_out_is_written_down_and_not_asked() -> None:
 
 
 def test_a_wall_clock_that_jumps_kills_no_lease() -> None:
-    """Times in a record are for people. Whether its holder lives is seen on the reader's own monotonic clock."""
+    """Times in a record are for people. A reader judges by its own monotonic clock whether the holder lives."""
     servers = Servers()
     record(servers).take(under_way("d1"))
 
@@ -292,7 +292,7 @@ def test_a_wall_clock_that_jumps_kills_no_lease() -> None:
 
 
 def test_whatever_is_written_while_a_lock_is_watched_shows_that_its_holder_lives() -> None:
-    """Else what it wrote last, after its last renewal, would be written over by what was read before the watch."""
+    """Otherwise its last write, after its last renewal, would be lost under the record from before the watch."""
     servers = Servers()
     holder = record(servers)
     holder.take(under_way("d1"))

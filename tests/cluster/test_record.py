@@ -1,6 +1,6 @@
 """The record's types: records of older and newer edgeguards, and records that make no sense.
 
-samples/ has records as edgeguards wrote them: of the past, and one with keys that no edgeguard knows yet.
+samples/ has records that edgeguards of the past wrote, and one with keys that no edgeguard knows yet.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def deep(levels: int) -> dict[str, Any]:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_damaged_record_names_its_server_and_what_to_do(change: dict[str, Any], part: str) -> None:
-    """And nothing is written, there or elsewhere."""
+    """Nothing is written, neither to that server nor to another one."""
     servers = holding(sample(FUTURE))
     whole = servers.records["web1"]
     damaged = {**sample(FUTURE), **change}

@@ -1,4 +1,4 @@
-"""What the local gate says to the edge about answers that may be kept."""
+"""The headers of the local gate that tell the edge how long to keep an answer."""
 
 from __future__ import annotations
 

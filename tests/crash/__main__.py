@@ -1,9 +1,9 @@
 """Kill a deploy at every moment there is: `scripts/crash`, or `python -m tests.crash`.
 
-First each kind of deploy lives, so that its moments are known. Then it dies at each of them, twice: once `resume`
-follows and once `rollback`. With --again what follows dies too, at a moment of its own, and is called once more; with
---faults the edge's API fails meanwhile. What was played is in the results file and is not played again: a run that was
-broken off goes on where it was. Ends with a summary, and with 1 if anything was not as it must always be.
+First, each kind of deploy runs to its end, so that its moments are known. Then it dies at each moment twice: once
+`resume` follows, and once `rollback`. With --again, the second command dies too, at a moment of its own, and is called
+once more. With --faults, the edge's API fails meanwhile. Scenarios in the results file are not played again, so a run
+that was broken off goes on from there. The end is a summary, and exit code 1 if any law was broken.
 """
 
 # ruff: noqa: T201 (a program that prints)
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Play all scenarios that are wanted, in as many rehearsals at a time as are wanted."""
+    """Play the wanted scenarios, in as many rehearsals at a time as the options say."""
     parser = argparse.ArgumentParser(prog="scripts/crash", description="Kill a deploy at every moment there is.")
     parser.add_argument("--every", type=int, default=1, help="only every N-th moment")
     parser.add_argument("--kind", choices=KINDS, action="append", help="only these deploys")
@@ -65,7 +65,7 @@ def main() -> None:
 def _lived(
     folder: Path, kinds: tuple[str, ...], known: dict[str, Any], results: Path
 ) -> dict[tuple[str, str], list[str]]:
-    """Each kind of deploy lives once: its moments."""
+    """Run each kind of deploy once to its end. Returns its moments."""
     lived = {(each["kind"], each["policy"]): each["moments"] for each in known.values() if "moments" in each}
     missing = [pair for pair in product(kinds, POLICIES) if pair not in lived]
     if not missing:
@@ -95,7 +95,7 @@ def _wanted(said: argparse.Namespace, lived: dict[tuple[str, str], list[str]]) -
 
 
 def _play(folder: Path, wanted: Queue[Scenario], results: Path, mutex: threading.Lock) -> None:
-    """In one rehearsal, until nothing is left. A rehearsal that a scenario has not left whole is replaced."""
+    """Play scenarios in one rehearsal until none is left. A rehearsal that a scenario has broken is replaced."""
     for number in count():
         if wanted.empty():
             return
@@ -126,7 +126,7 @@ def _write(results: Path, line: dict[str, Any]) -> None:
 
 
 def _known(results: Path) -> dict[str, Any]:
-    """What was played, by its name; the last time counts."""
+    """The results so far, by the scenario's name. The last result of a name counts."""
     if not results.exists():
         return {}
     lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
@@ -134,7 +134,7 @@ def _known(results: Path) -> dict[str, Any]:
 
 
 def _summary(played: list[dict[str, Any]]) -> int:
-    """Print it. Returns the exit code."""
+    """Print the summary. Returns the exit code."""
     died = [each for each in played if each["moment"]]
     bad = [each for each in played if each["wrong"]]
     points = {(each["scenario"]["kind"], each["scenario"]["policy"], each["scenario"]["at"]) for each in died}

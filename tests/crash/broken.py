@@ -1,4 +1,4 @@
-"""edgeguard with one of the things missing that make it safe: the proof has to see what follows from each."""
+"""edgeguard without one of its safety measures. The laws must notice the loss of each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _proof() -> None:
 
 
 def _ahead() -> None:
-    """That the close begins is written down after it, not before."""
+    """The beginning of the close is written down after the close, not before it."""
     from edgeguard.cluster.record import Phase  # noqa: PLC0415
     from edgeguard.deploy.steps import Close, closure  # noqa: PLC0415
 
@@ -48,7 +48,7 @@ def _fencing() -> None:
 
 
 def _stay_closed() -> None:
-    """After the hook has begun everything is taken back, whatever the environment says."""
+    """After the hook has begun, everything is taken back, even if the environment's file forbids it."""
     from edgeguard.deploy.steps import closure  # noqa: PLC0415
 
     _instead(closure, "stay_closed", lambda _deployment: None)
@@ -67,7 +67,7 @@ def _adoption() -> None:
 
 
 def _ledger() -> None:
-    """What the ledger says of an earlier start of the hook counts for nothing."""
+    """The ledger's entry on an earlier start of the hook is ignored."""
     from edgeguard.cluster.local import LocalCluster  # noqa: PLC0415
 
     _instead(LocalCluster, "hook_result", lambda *_arguments, **_named: None)
@@ -75,14 +75,14 @@ def _ledger() -> None:
 
 
 def _claim() -> None:
-    """A claim is made and confirmed, and gives nothing."""
+    """A claim is made and confirmed, but grants no grace."""
     from edgeguard.deploy.steps import ClaimGrace  # noqa: PLC0415
 
     _instead(ClaimGrace, "do", lambda _self: {})
 
 
 def _forward() -> None:
-    """Who is to finish a deploy undoes it."""
+    """A resume undoes the deploy that it should finish."""
     from edgeguard.deploy import recovery  # noqa: PLC0415
 
     _instead(recovery, "resume", recovery.rollback)

@@ -1,4 +1,4 @@
-"""Which moments a deploy dies at: some that are known to be delicate, or all of them."""
+"""The moments at which a deploy dies: some that are known to be delicate, or all."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
 DELICATE: tuple[tuple[str, str, str, int, Literal["resume", "rollback"]], ...] = (
-    # kind, phase, the act's beginning, which of them, and what follows
+    # the kind, the phase, the beginning of the act's name, which of these acts, and the next command
     ("good", "lock", "rename web1/", 1, "resume"),  # the lock is on one server only
     ("good", "claim", 'ask {"items"', 1, "resume"),
     ("good", "close", "rename gate/", 1, "rollback"),  # the close is written down, and not done
-    ("good", "close", "kill ", 1, "resume"),  # the gate has its order, and has not heard of it
+    ("good", "close", "kill ", 1, "resume"),  # the gate's order is written, and the gate has not read it
     ("good", "swap", "rename web2/current.next", 1, "rollback"),  # one server is swapped, or two
     ("good", "hook", "start ", 1, "resume"),  # "started" is written down, and nothing started
     ("good", "open", "rename gate/", 1, "resume"),
@@ -27,7 +27,7 @@ DELICATE: tuple[tuple[str, str, str, int, Literal["resume", "rollback"]], ...] =
 
 
 def delicate() -> Iterator[Scenario]:
-    """A scenario for each; those that are unwound die under the policy under which they are."""
+    """A scenario for each delicate moment. A deploy that is unwound dies under the policy that unwinds it."""
     for kind, phase, act, which, then in DELICATE:
         policy = "rollback" if phase.startswith("undoing") and kind != "hook" else "stay-closed"
         yield Scenario(kind, policy, f"{phase}|{act}|{which}", then)
@@ -36,7 +36,7 @@ def delicate() -> Iterator[Scenario]:
 
 MORE = (
     Scenario(at="purge|answer unread|1", fault="down", lasting=10),  # 12: a claim is left, and ends by itself
-    Scenario(paused="swap|rename web2/current.next|1"),  # asleep, with that server's lock in its hand
+    Scenario(paused="swap|rename web2/current.next|1"),  # asleep while it holds that server's own lock
 )
 
 

@@ -1,4 +1,4 @@
-"""One rehearsal, and visitors in it, for everything in this folder that dies."""
+"""One rehearsal, and visitors in it, for all deploys that die in this folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a scenario has to end: what serves, and that nothing is under way or left behind."""
+"""The end that a scenario must have: the right release serves, and nothing is under way or left behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TAKEN_BACK, HELD, LEFT_OVER = 10, 11, 12
 
 
 def due(rehearsal: Rehearsal, outcome: Outcome, command: str, code: int, found: Mapping[str, Any]) -> str:
-    """What has to serve after a command that ended well, by its name; empty where that can't be told. `found`: the
+    """The name of the release that must serve after a command that ended well; empty if it is unknown. `found`: the
     newest record on the servers when it was called."""
     left = found.get("deploy")
     if code == TAKEN_BACK:
@@ -35,7 +35,7 @@ def due(rehearsal: Rehearsal, outcome: Outcome, command: str, code: int, found: 
 
 
 def settled(rehearsal: Rehearsal, outcome: Outcome) -> Iterator[str]:
-    """At the end: one release everywhere and open, the one that is due; nobody's lock, nothing unfinished, the base
+    """The end is whole: the due release is open on every server; there is no lock, nothing unfinished, and the base
     grace."""
     newest = rehearsal.newest()
     for key in ("lock", "deploy", "closure"):
@@ -56,7 +56,7 @@ def settled(rehearsal: Rehearsal, outcome: Outcome) -> Iterator[str]:
 
 
 def _over(rehearsal: Rehearsal, outcome: Outcome) -> Iterator[str]:
-    """A claim that nobody gave back ends by itself, and nobody renews it."""
+    """The claims that would not end by themselves, in words. A claim may be left at the end, but nobody renews it."""
     lasting = outcome.scenario.lasting or CLAIM
     if any(code == HELD for _, code in outcome.commands):
         lasting = HELD_CLAIM

@@ -1,4 +1,4 @@
-"""What is played: a deploy of some kind, the moment at which it dies, and what follows; and what came of it."""
+"""A scenario: a kind of deploy, the moment at which it dies, and the command that follows. And its outcome."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAULTS = ("503", "lost", "down")
 
 @dataclass(frozen=True)
 class Scenario:
-    """What dies when, and what follows."""
+    """A kind of deploy, its moment of death, and the command that follows."""
 
     kind: str = "good"
     policy: str = "stay-closed"
@@ -44,7 +44,7 @@ class Scenario:
 
 @dataclass
 class Outcome:
-    """What came of it."""
+    """The outcome of a scenario."""
 
     scenario: Scenario
     new: str = ""
@@ -89,7 +89,7 @@ class Outcome:
 
 
 def by_itself(scenario: Scenario) -> int:
-    """How a deploy of this kind ends if it lives."""
+    """The exit code of a deploy of this kind that does not die."""
     after_the_hook = 11 if scenario.policy == "stay-closed" else 10
     return {"good": 0, "fix": 0, "swap": 10}.get(scenario.kind, after_the_hook)
 

@@ -1,5 +1,5 @@
-"""What must always have been true, whatever failed and whenever a machine died, for what was seen. Nothing here is
-edgeguard's."""
+"""The laws: statements that must be true of everything that was seen, at whatever moment a machine died. No code of
+edgeguard's is used here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOLERANCE = 2  # seconds by which two readings of the edge's clock may differ
 
 @dataclass(frozen=True)
 class HookRun:
-    """From when to when a deploy hook ran (Unix time), where, and for which tree."""
+    """A run of a deploy hook: its beginning and end (Unix time), its server, and its tree."""
 
     server: str
     tree: str
@@ -37,7 +37,7 @@ class HookRun:
 
 @dataclass(frozen=True)
 class Seen:
-    """What was seen of one scenario."""
+    """The observations of one scenario."""
 
     gates: tuple[list[Answer], ...]
     anonymous: list[Answer]
@@ -47,7 +47,7 @@ class Seen:
 
     @property
     def closures(self) -> list[tuple[float, float]]:
-        """From the first refusal that was received to the last one that was asked for, and so surely closed."""
+        """The times when the gate was surely closed: each from the first refusal received to the last one asked for."""
         return [
             (answers[0].ended, answers[-1].began)
             for gate in self.gates
@@ -62,7 +62,7 @@ class Seen:
         return max((run[-1].ended - run[0].began for run in runs), default=0.0)
 
     def broken_laws(self, *, sick: bool = False, unchanged: bool = False) -> Iterator[str]:
-        """What was not as it must always be. `sick`: the origin was made so, and answers errors while it is open.
+        """The broken laws, in words. `sick`: the origin was made sick, and answers errors while it is open.
         `unchanged`: the release that was deployed may be the one that was there."""
         yield from self._mixed()
         yield from self._open_over_a_hook()
@@ -110,7 +110,7 @@ class Seen:
 
     @property
     def hook_runs(self) -> list[HookRun]:
-        """Each run of a deploy hook, in the order in which they started. One whose end nobody noted still runs."""
+        """The runs of deploy hooks, in the order of their starts. A run without a noted end still runs."""
         runs: list[HookRun] = []
         for at, what, _, server, _, tree in self.hooks:
             when = datetime.fromisoformat(at).timestamp()
@@ -162,7 +162,7 @@ class Seen:
                 return
 
     def _shortened(self) -> Iterator[str]:
-        """While it is closed a deploy's claim may get longer. Nothing but its own end makes it shorter."""
+        """While the cluster is closed, a deploy's claim may get longer. Only its own end makes it shorter."""
         for began, ended in self.closures:
             claims = [
                 (answer, claimed(answer.words))

@@ -2,15 +2,15 @@
 
     [--die N | --pause N] [--acts FILE] [--api PORT] [--break NAME] -- ARGUMENTS OF EDGEGUARD
 
-What it does to the outside is counted, by the interpreter's own audit events and around the calls that have none: files
-that are made, renamed and removed, processes that are started and signalled, bytes written to files, fsync, and what is
-said to the edge's API. Each is a moment before an act and after the one before it. A write of bytes has one in its
-midst too (half a line in the journal), and so has a request to the API: half asked; asked, and the answer there but
-unread.
+Its acts on the outside are counted, by the interpreter's own audit events, and around the calls that have none. The
+acts are making, renaming and removing files, starting and signalling processes, writing bytes to files, fsync, and
+requests to the edge's API. The moment of an act is before it, and after the previous act. A write of bytes also has a
+moment in its midst (half a line in the journal). A request to the API has two more: when half of it is sent, and when
+the answer is there but unread.
 
 At moment N the whole process group is killed (or stopped). N is a number, or PHASE|BEGINNING OF THE ACT|WHICH OF THESE.
-The product knows nothing of it. Threads that only renew are not counted, so that a moment is the same one in every run;
-they die with the rest.
+edgeguard's code does not know of this. Threads that only renew are not counted, so that a moment is the same in every
+run. They die with the process.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _BEGIN = re.compile(rb'"event":"(begin|undoing|committed)"(?:.*?"step":"([a-z-]+
 
 
 class Moments:
-    """Counts, writes down what is counted, and at one of them ends or stops everything."""
+    """Counts moments, writes them down, and at one of them ends or stops the process group."""
 
     def __init__(self, at: str, number: signal.Signals, acts: Path | None, api: int) -> None:
         self._at = int(at) if at.isdigit() else 0
@@ -149,7 +149,7 @@ def _queue_for_locks() -> None:
 
 
 def _named(argument: object) -> str:
-    """The end of a path, or a word."""
+    """The name of an act's object: the end of a path, or a word."""
     return (
         "/".join(str(argument).rsplit("/", 3)[-2:])[-60:] if isinstance(argument, str | os.PathLike) else str(argument)
     )

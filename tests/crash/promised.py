@@ -1,4 +1,4 @@
-"""What docs/operators.md promises to people who come after a deploy that died."""
+"""The promises of docs/operators.md to a person who comes after a deploy that died."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Row:
 
 
 def rows() -> dict[str, Row]:
-    """By phase."""
+    """The rows of the table, by phase."""
     section = (
         _OPERATORS.read_text(encoding="utf-8").partition("## If the machine that deploys dies")[2].partition("\n## ")[0]
     )
@@ -48,7 +48,7 @@ def ends(cell: str) -> dict[int, str]:
 
 
 def unkept(outcome: Outcome) -> list[str]:
-    """Where the outcome of a good deploy, which was killed and then recovered undisturbed, differs from the table."""
+    """The differences between the table and the outcome of a good deploy that was killed and recovered undisturbed."""
     scenario = outcome.scenario
     disturbed = scenario.again or scenario.fault or scenario.paused or scenario.sick or scenario.broken
     if scenario.kind != "good" or not outcome.moment or disturbed:

@@ -58,7 +58,7 @@ _NO_TOOLCHAIN = '"php:8.3"\nbuild:\n    flavor: none'
 
 @dataclass(frozen=True)
 class Ended:
-    """A command's end. `code` is negative where a signal ended it."""
+    """A command that has ended. `code` is negative if a signal ended it."""
 
     arguments: tuple[str, ...]
     code: int
@@ -67,7 +67,7 @@ class Ended:
 
     @property
     def report(self) -> dict[str, Any]:
-        """What it told at its end; empty where it told nothing."""
+        """The report that the command printed; empty if it printed none."""
         lines = self.out.splitlines()
         last: dict[str, Any] = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
         return last if last.get("event") == "report" else {}
@@ -75,7 +75,7 @@ class Ended:
 
 @dataclass
 class Rehearsal(StayingRehearsal):
-    """Where everything is."""
+    """The rehearsal, its folders, and its addresses."""
 
     folder: Path
     config: Path
@@ -91,7 +91,7 @@ class Rehearsal(StayingRehearsal):
         return self.ready["token"], VARIABLE
 
     def start(self, *arguments: str, mortal: tuple[str, ...] = (), **variables: str) -> subprocess.Popen[str]:
-        """A command on a machine of its own: nothing is in its state folder."""
+        """Start a command on a machine of its own: nothing is in its state folder."""
         self.states += 1
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("FASTLY_", "EDGEGUARD_"))}
         environment |= QUICK | {"EDGEGUARD_CONFIG": str(self.config)} | variables
@@ -165,7 +165,7 @@ class Rehearsal(StayingRehearsal):
         return {name: f"http://127.0.0.1:{port['port']}" for name, port in ports.items()}
 
     def sick(self, *, now: bool) -> None:
-        """Make the origin sick for whoever comes through the gate, or well again."""
+        """Make the origin sick for requests through the gate, or well again."""
         switch = self.root / "mounts" / "var" / "sick"
         if now:
             switch.touch()
@@ -177,7 +177,7 @@ class Rehearsal(StayingRehearsal):
         (self.root / "servers" / "web2" / "current.next" / "in the way").mkdir(parents=True, exist_ok=True)
 
     def rescue(self) -> None:
-        """Make it whole by all means, after something that edgeguard would not have done was done to it."""
+        """Make the rehearsal whole by any means, after a scenario or a broken edgeguard has damaged it."""
         self.clear()
         self.run("rollback", "rehearsal", "--json")
         everything = ("mixed-releases", "origins-sick", "closed", "not-kept", "no-store", "short-runway")
@@ -186,7 +186,7 @@ class Rehearsal(StayingRehearsal):
         assert done.code == 0, done.err
 
     def clear(self) -> None:
-        """Take away whatever a scenario has put there."""
+        """Remove everything that a scenario has put there."""
         obstacle = self.root / "servers" / "web2" / "current.next"
         if obstacle.is_dir() and not obstacle.is_symlink():
             shutil.rmtree(obstacle)

@@ -1,4 +1,4 @@
-"""A deploy that dies at one moment, and is finished or undone from elsewhere; and whether all was true meanwhile."""
+"""Play a scenario: a deploy dies at one moment, and is finished or undone from elsewhere. Judge it by the laws."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LONG = 60.0
 
 
 def run_scenario(rehearsal: Rehearsal, watch: Watch, scenario: Scenario) -> Outcome:
-    """Play it, and leave the rehearsal whole for the next one, whatever had to be done for that."""
+    """Play the scenario, and leave the rehearsal whole for the next one."""
     outcome, began = Outcome(scenario, target(rehearsal, scenario.kind)), time.monotonic()
     outcome.old = rehearsal.named(ask(rehearsal.gate_url).release)
     outcome.before = rehearsal.named(rehearsal.newest()["before"]["release"])
@@ -88,7 +88,7 @@ def _dies(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome) -> Ended:
 
 
 def _dead(rehearsal: Rehearsal, outcome: Outcome, acts: Path) -> None:
-    """Write down what others see of a deploy that was killed, or sleeps."""
+    """Write down the state that others see after a deploy was killed, or while it sleeps."""
     answer = ask(rehearsal.gate_url)
     outcome.moment, outcome.visible, outcome.others = last(acts), answer.state, rehearsal.named(answer.release)
     outcome.unknown = not rehearsal.unfinished()
@@ -124,7 +124,7 @@ def _recovered(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome, ended
 
 
 def _wakes(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome) -> None:
-    """The deploy is paused, somebody else takes over and ends what it left; then it goes on where it was."""
+    """The deploy is paused. Another process takes over and ends it. Then the first one goes on where it was."""
     acts = rehearsal.folder / "acts"
     mortal = ("--pause", scenario.paused, "--acts", str(acts), *_variant(scenario))
     deploy = rehearsal.start(*_deploy(rehearsal, outcome), mortal=mortal, **variables(scenario))
@@ -162,7 +162,7 @@ def _variant(scenario: Scenario) -> tuple[str, ...]:
 
 
 def as_a_person_would(ended: Ended) -> list[str]:
-    """Look at what it said, and say what only a person can know; go back if that did not help."""
+    """Act as a person would: answer the question that only a person can answer, and roll back if that did not help."""
     if "it is not known how" in ended.err:
         return ["resume", "--hook=again"]
     if re.search("deploy hook of .* failed", ended.err):
@@ -181,7 +181,7 @@ def fault(rehearsal: Rehearsal, what: str) -> None:
 
 
 def _hooks_at_most_once(seen: Seen, outcome: Outcome) -> list[str]:
-    """For each release that was deployed, once; once more where a person said so."""
+    """The releases whose hook started too often, in words: once is right, and once more for each --hook=again."""
     started = [line[-1] for line in seen.hooks if line[1] == "started"]
     said = sum("--hook=again" in command for command, _ in outcome.commands)
     twice = {tree: started.count(tree) for tree in started if started.count(tree) > 1 + said}
@@ -189,7 +189,7 @@ def _hooks_at_most_once(seen: Seen, outcome: Outcome) -> list[str]:
 
 
 def target(rehearsal: Rehearsal, kind: str) -> str:
-    """The release to deploy: one that is not the one that serves."""
+    """The release to deploy: another one than the one that serves."""
     if kind not in {"good", "swap", "fix"}:
         return kind
     return "second" if rehearsal.serving() == rehearsal.digests["first"] else "first"

@@ -1,4 +1,4 @@
-"""The proof is worth something: with one thing taken out of edgeguard, it fails; with that in its place, it doesn't."""
+"""The crash tests can fail: without one of edgeguard's safety measures they fail, and with it they don't."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A deploy that dies at any moment is finished or undone from another machine, and nobody notices but its owner.
+"""A deploy that dies at any moment is finished or undone from another machine, and only its owner notices.
 
-Here: the delicate moments. `scripts/crash` plays every moment there is.
+These tests play the delicate moments. `scripts/crash` plays all of them.
 """
 
 from __future__ import annotations

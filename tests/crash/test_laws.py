@@ -1,4 +1,4 @@
-"""Each law is broken once, by what somebody might have seen; so it is known to be looked at."""
+"""Each law is broken once by made-up observations, so each is known to be checked."""
 
 from __future__ import annotations
 

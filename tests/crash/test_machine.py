@@ -1,6 +1,6 @@
-"""Two operators, who deploy, resume and roll back in any order, and die, sleep and wake while they do; an edge whose
-API fails and loses answers; and support, who claim grace meanwhile. Whatever they do, one of them can end it, and all
-was true meanwhile that must always be.
+"""Two operators deploy, resume and roll back in any order, and their machines die, sleep and wake meanwhile. The edge's
+API fails and loses answers. Support claims grace meanwhile. In the end, one of the operators can always finish or undo
+everything, and no law was broken meanwhile.
 
 `EXAMPLES=100 pytest tests/crash/test_machine.py` plays more of it.
 """
@@ -35,7 +35,7 @@ MOMENTS = st.one_of(st.just(0), st.integers(10, 400))
 
 
 class Site(RuleBasedStateMachine):
-    """One environment, and what may happen to it. Each operator has a machine; none keeps anything."""
+    """One environment and its possible events. Each operator has a machine, and no machine keeps anything."""
 
     rehearsal: Rehearsal
     watch: Watch
@@ -71,7 +71,7 @@ class Site(RuleBasedStateMachine):
     @precondition(lambda self: self._asleep is None and sys.platform == "linux")
     @rule(release=st.sampled_from(("first", "second")), phase=st.sampled_from(("claim", "swap", "check", "open")))
     def falls_asleep(self, release: str, phase: str) -> None:
-        """While it writes in its journal: so it holds no server's lock."""
+        """It falls asleep while it writes its journal, so it holds no server's own lock."""
         arguments = ("deploy", "rehearsal", "--json", "--ref", self.rehearsal.refs[release])
         process = self.rehearsal.start(*arguments, mortal=("--pause", f"{phase}|write |1"))
         deadline = time.monotonic() + PATIENCE
@@ -122,7 +122,7 @@ class Site(RuleBasedStateMachine):
                 raise
 
     def _ends(self) -> None:
-        """A person comes, and everything can be ended; then it is as it should be, and was all the time."""
+        """A person ends everything. Then the end is whole, and no law was broken."""
         self.rehearsal.clear()
         if self._asleep is not None:
             self.wakes()

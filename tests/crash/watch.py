@@ -1,4 +1,4 @@
-"""The visitors of one rehearsal that deploys die in. What must have been true for all that they saw is in laws.py."""
+"""The visitors of a rehearsal in which deploys die. The laws for their observations are in laws.py."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Watch:
         self._visits.close()
 
     def begin(self) -> None:
-        """Forget what was, and wait until every page has been served and what is there is known."""
+        """Forget earlier observations, and wait until every page has been served and the present state is known."""
         for visitor in (*self._gates, self._anonymous, self._status):
             visitor.answers.clear()
         deadline = time.monotonic() + PATIENCE
@@ -39,7 +39,7 @@ class Watch:
             time.sleep(0.02)
 
     def seen(self, hooks: list[list[str]], asked: list[dict[str, Any]]) -> Seen:
-        """All since the beginning; each visitor has asked once more after this was called."""
+        """The observations since `begin`. Each visitor has asked once more after this was called."""
         called = time.time()
         deadline = time.monotonic() + PATIENCE
         for visitor in (*self._gates, self._anonymous, self._status):

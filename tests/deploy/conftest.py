@@ -1,4 +1,4 @@
-"""One rehearsal for all tests of this folder. Each test has to leave it whole."""
+"""One rehearsal for all tests of this folder. Each test must leave it as it was."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def session_rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehe
 
 @pytest.fixture
 def rehearsal(session_rehearsal: Rehearsal) -> Iterator[Rehearsal]:
-    """The rehearsal, which a test has to leave as it was: open, on one release, with no lock and the base grace."""
+    """The rehearsal. After each test it must be open, on one release, without a lock, and with the base grace."""
     yield session_rehearsal
     try:
         _left_whole(session_rehearsal)

@@ -1,4 +1,4 @@
-"""A rehearsal that many tests share, and real `edgeguard` processes in it, as their caller sees them."""
+"""A rehearsal that many tests share, and real `edgeguard` processes in it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ QUICK = {
 
 @dataclass(frozen=True)
 class Ended:
-    """A command's end, as its caller sees it."""
+    """A command that has ended: its exit code and its output."""
 
     code: int
     out: str
@@ -47,7 +47,7 @@ class Ended:
 
 
 class Command:
-    """A running `edgeguard`. Whatever it says is searched for secrets, and so is its command line."""
+    """A running `edgeguard`. Its output and its command line are searched for secrets."""
 
     def __init__(self, arguments: tuple[str, ...], environment: dict[str, str], secrets: tuple[str, ...]) -> None:
         self._secrets = secrets
@@ -61,7 +61,7 @@ class Command:
         )
 
     def seen(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Read its events until the one that is wanted."""
+        """Read its events up to the wanted one."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.public(line)
@@ -109,7 +109,7 @@ class Rehearsal(StayingRehearsal):
         return self.deploy(*arguments, **come_from(repository), **variables)
 
     def rescue(self) -> None:
-        """What a failed test left must not make others fail: end its commands, and take back its deploy."""
+        """Clean up after a failed test, so that others don't fail, too: end its commands, and take back its deploy."""
         while self.commands:
             process = self.commands.pop().process
             if process.poll() is None:
@@ -136,7 +136,7 @@ def come_from(repository: Path) -> dict[str, str]:
 
 
 def furnished(found: StayingRehearsal, folder: Path) -> Rehearsal:
-    """The rehearsal with an environment's file that has secrets in it, and an edge that hears of writes at once."""
+    """The rehearsal with an environment's file that has secrets in it, and an edge that gets writes at once."""
     config = folder / "config"
     config.mkdir()
     secret = f'"PASSWORD" = "{VARIABLE}"\n'
@@ -162,7 +162,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).se
 
 
 def repository(folder: Path, application: str | None = None, **changes: str) -> Path:
-    """A repository on `main`, with an application's file: with these keys changed, this text, or none (empty)."""
+    """A repository on `main`. Its application's file has these keys changed, or this text; an empty text: no file."""
     folder.mkdir(parents=True)
     keys = {
         "start": f"exec {sys.executable} -S server.py",
@@ -186,14 +186,14 @@ def repository(folder: Path, application: str | None = None, **changes: str) -> 
 
 
 def commit(folder: Path) -> None:
-    """Commit all there is."""
+    """Commit all files."""
     who = ("-c", "user.name=t", "-c", "user.email=t@example.invalid")
     for arguments in (("add", "--all"), (*who, "commit", "--quiet", "--message=A site")):
         subprocess.run(["git", "-C", str(folder), *arguments], check=True)
 
 
 def said(ended: Ended, code: int, *parts: str) -> None:
-    """It ended with this code and one message on stderr, which has these parts and says what to do."""
+    """The command ended with this code and one message on stderr, which has these parts and a remedy."""
     assert ended.code == code, ended.err
     assert ended.err.count("edgeguard: ") == 1, ended.err
     assert "Traceback" not in ended.err
@@ -204,7 +204,7 @@ def said(ended: Ended, code: int, *parts: str) -> None:
 
 
 def untouched(rehearsal: Rehearsal, act: Callable[[], Ended]) -> Ended:
-    """Neither the servers nor the edge are changed by it."""
+    """Neither the servers nor the edge change in the block."""
     before, writes = rehearsal.status(), rehearsal.writes()
     ended = act()
     assert before["servers"] == rehearsal.status()["servers"]
@@ -220,7 +220,7 @@ def eventually(true: Callable[[], object]) -> None:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process of this number is there."""
+    """Whether a process with this id lives."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, 0)
         return True

@@ -1,4 +1,4 @@
-"""Deploys and other commands that are refused for what they were given: nothing changes on the servers or the edge."""
+"""Deploys and other commands that are refused for their input: nothing changes on the servers or at the edge."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_state_folder_that_cannot_be_written(rehearsal: Rehearsal, tmp_path: P
 def test_a_record_that_is_not_what_it_should_be_on_one_server(
     rehearsal: Rehearsal, change: Callable[[str], str], part: str
 ) -> None:
-    """Nothing is written anywhere, that one included."""
+    """Nothing is written to any server, not even to that one."""
     root = rehearsal.root
     paths = [root / "servers" / server / "record.json" for server in ("web1", "web2", "web3")]
     whole = paths[1].read_text()

@@ -55,7 +55,7 @@ def test_a_hook_that_hangs_is_ended_with_all_that_it_started(rehearsal: Rehearsa
 
 
 def test_a_gate_port_that_a_stranger_holds(rehearsal: Rehearsal, tmp_path: Path) -> None:
-    """Another environment, on other servers, that was given a port on which something else already listens."""
+    """Another environment, on other servers, has a gate port on which another program already listens."""
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
         text = (rehearsal.config / "rehearsal.toml").read_text()
@@ -75,7 +75,7 @@ def test_a_gate_port_that_a_stranger_holds(rehearsal: Rehearsal, tmp_path: Path)
 
 
 def processes_of(root: str) -> list[str]:
-    """Command lines and environments are where a process of a cluster names its root."""
+    """The processes of a cluster. Each has the cluster's root in its command line or its environment."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Images that were written to after they were built, as root can, and an application that runs as root."""
+"""Images that were changed after they were built. Root can do that, and an application that runs as root."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def serving(rehearsal: Rehearsal) -> Path:
 
 @contextmanager
 def changed(image: Path, name: str) -> Iterator[None]:
-    """One byte more in a file of it, for as long as this lasts."""
+    """A file of the image has one byte more while the block runs."""
     file = image / "app" / name
     before, mode = file.read_bytes(), file.stat().st_mode
     file.chmod(0o644)
@@ -46,7 +46,7 @@ def warned(ended: Ended) -> str:
 
 
 def test_an_image_that_is_changed_while_closed_is_put_back_all_the_same(rehearsal: Rehearsal, tmp_path: Path) -> None:
-    """Here by the hook of the release that comes, which then fails."""
+    """Here the new release's hook changes the image of the old release, and then fails."""
     image = serving(rehearsal)
     file = image / "app" / FILE
     before, mode = file.read_bytes(), file.stat().st_mode

@@ -1,4 +1,4 @@
-"""A deployment and the record: another process reads there what the one that died knew."""
+"""A deployment and the record: another process reads the facts there that a dead process knew."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SAMPLES = Path(__file__).parent.parent / "cluster" / "samples"
 
 
 def deployment(servers: Servers, name: str = "d1") -> Deployment:
-    """One that sees these servers' record, and nothing else of an environment."""
+    """A deployment that has these servers' record, and nothing else of an environment."""
     record = SharedRecord(cast("Cluster", servers), "rehearsal", lease=0.01)
     environment = cast("Environment", SimpleNamespace(record=lambda: record, cluster=servers))
     return Deployment(id=name, environment=environment, stop=Stop(), say=lambda *_, **__: None)
@@ -47,7 +47,7 @@ def note(deploying: Deployment, **facts: Any) -> None:  # noqa: ANN401 (whatever
 
 
 def heir(servers: Servers) -> Deployment:
-    """Another process that goes on with what is unfinished on these servers."""
+    """Another process, which goes on with the unfinished deploy on these servers."""
     found = deployment(servers)
     found.record.take_over(wait=lambda _: None, say=lambda _: None)
     found.continue_from(found.under_way)
@@ -119,7 +119,7 @@ def test_the_hook_of_a_superseded_deploy_counts_as_begun() -> None:
 
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("*killed*.json")), ids=lambda path: path.stem)
 def test_a_deploy_that_an_older_edgeguard_left_can_be_gone_on_with(path: Path) -> None:
-    """Each was killed while its hook ran on web1; the older ones knew fewer keys."""
+    """Each was killed while its hook ran on web1. Older edgeguards knew fewer keys."""
     content = json.loads(path.read_text(encoding="utf-8"))
     servers = Servers()
     servers.records = dict.fromkeys(servers.servers, content)

@@ -99,7 +99,7 @@ def test_an_api_that_fails_while_closed_rolls_nothing_back(rehearsal: Rehearsal)
 
 
 def test_a_token_that_ends_while_closed_costs_no_visitor_anything(rehearsal: Rehearsal) -> None:
-    """The cluster opens with the new release. The claim that is left ends by itself, or with the next deploy."""
+    """The cluster opens with the new release. Its claim stays, and ends by itself or with the next deploy."""
     deploy = rehearsal.start("deploy", "rehearsal", "--json", EDGEGUARD_VISITORS__RATE="20")
     deploy.begins("close")
     try:
@@ -117,7 +117,7 @@ def test_a_token_that_ends_while_closed_costs_no_visitor_anything(rehearsal: Reh
 
 
 def test_a_pipeline_s_claims_outlive_a_deploy(rehearsal: Rehearsal, tmp_path: Path) -> None:
-    """In the slot that this deploy uses, and in the other one."""
+    """One is in the slot that this deploy uses, and one in the other slot."""
     edge, until = EdgeSide.open("rehearsal", config=rehearsal.config, state=tmp_path).edge, int(time.time()) + 600
     theirs = {slot: Claim(slot, until, 5000, new_nonce(HOOK)) for slot in DEPLOY_SLOTS}
     edge.write({slot: claim.value() for slot, claim in theirs.items()})

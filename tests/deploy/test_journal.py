@@ -35,7 +35,7 @@ def test_a_journal_and_its_folder_are_private(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("torn", [b'{"event":"do', b'{"event":"done","at":2}', b"\x00\x00", "ü".encode()[:1]])
 def test_a_torn_last_line_is_passed_over(tmp_path: Path, torn: bytes) -> None:
-    """Also one that lacks only its end: its `append` never returned."""
+    """Also a line that only lacks its line end: its `append` never returned."""
     path = tmp_path / "journal"
     with Journal(path) as journal:
         whole = journal.append("begin", step="close")
@@ -53,7 +53,7 @@ def test_a_torn_last_line_is_passed_over(tmp_path: Path, torn: bytes) -> None:
     ],
 )
 def test_a_journal_that_tells_nothing_says_why(tmp_path: Path, content: str | None, said: str) -> None:
-    """A newer edgeguard wrote it, who wrote it died at once, or it isn't there."""
+    """A newer edgeguard wrote it, or its writer died at once, or the file is not there."""
     path = tmp_path / "journal"
     if content is not None:
         path.write_text(content)

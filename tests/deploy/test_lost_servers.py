@@ -1,4 +1,4 @@
-"""A server that is gone before or while the cluster is closed: its folder is, and nobody supervises what runs there."""
+"""A server that is lost before or during a closure: its folder is gone, and nobody supervises its processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STAYS = {"EDGEGUARD_CLUSTER__AFTER_HOOK_FAILURE": "stay-closed"}
 
 @contextmanager
 def lost(rehearsal: Rehearsal, server: str) -> Iterator[None]:
-    """Nobody can reach this server's host; the old release runs on there. Then it is back, as it was."""
+    """This server's host can't be reached in the block, and the old release runs on there. Afterwards it is back."""
     folder, aside = rehearsal.root / "servers" / server, rehearsal.root / f"{server}-is-away"
     os.kill(int((folder / "supervisor" / "daemon.lock").read_text()), signal.SIGKILL)
     folder.rename(aside)

@@ -1,4 +1,4 @@
-"""The commands that plan and tell (`plan`, `status`, `report`), and what a deploy purges."""
+"""The commands `plan`, `status` and `report`, and the purge of a deploy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_plan_names_every_phase_and_touches_nothing(rehearsal: Rehearsal) -> Non
 
 
 def test_what_changed_decides_what_is_purged(rehearsal: Rehearsal, tmp_path: Path) -> None:
-    """By rules: seen before in the plan, and in the report with the edge's ids. By no rule: every page."""
+    """With rules, the plan names the keys before, and the report has the edge's ids. Without a rule: every page."""
     rules = [{"path": "content/{name}.md", "keys": ["text", "text-{name}"]}, {"path": "server.py", "keys": []}]
     by_rules = {"EDGEGUARD_PURGE__RULES": json.dumps(rules), "EDGEGUARD_PURGE__PACE": "0", **no_release_key(rehearsal)}
     site = repository(tmp_path / "r")

@@ -1,4 +1,4 @@
-"""A deploy that was killed or held, finished or undone from a machine that shares nothing with the first."""
+"""A deploy that was killed or held is finished or undone from a machine that shares nothing with the first one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEASE = {"EDGEGUARD_CLUSTER__LEASE": "1"}
 
 
 def elsewhere(rehearsal: Rehearsal, folder: Path, *arguments: str, **variables: str) -> Ended:
-    """A command on another machine: it has the configuration and nothing else."""
+    """Run a command on another machine, which has the configuration and nothing else."""
     verb, *others = arguments
     return rehearsal.run(
         verb, "rehearsal", *others, "--json", "--state", str(folder / "elsewhere"), **LEASE, **variables
@@ -186,7 +186,7 @@ def test_a_person_can_wait_with_the_grace_renewed(rehearsal: Rehearsal, tmp_path
 def test_a_fix_that_fails_too_leaves_the_cluster_closed_and_its_grace_long(
     rehearsal: Rehearsal, tmp_path: Path
 ) -> None:
-    """In its claim, before anything of it is seen; and by a signal, in the midst of the swap."""
+    """It fails in its claim, before anything of it is visible; or by a signal, in the midst of the swap."""
     before = releases(rehearsal)
     name, _ = held(rehearsal, tmp_path)
     grace = rehearsal.status()["grace"]["in_force"]
@@ -213,7 +213,7 @@ def test_a_fix_that_fails_too_leaves_the_cluster_closed_and_its_grace_long(
 def test_a_resume_that_is_stopped_says_that_it_is_still_closed_and_skips_no_hook_that_never_began(
     rehearsal: Rehearsal, tmp_path: Path
 ) -> None:
-    """And a pipeline's claim, over which the deploy wrote its own, is there again at the end."""
+    """A pipeline's claim, over which the deploy wrote its own, is also back at the end."""
     starts = tmp_path / "starts"
     assert rehearsal.run("hook", "pre", "rehearsal", "--for", "10m", "--id", "deploy0").code == 0
     for phase in ("build", "swap"):  # the first one makes the epoch odd or even, so that one of them is deploy0's

@@ -26,7 +26,7 @@ KEYS = {
 
 
 def story(*told: Told, code: int | None = 0) -> list[Entry]:
-    """A journal: a deploy's beginning at 1000, what is told, and its end at 1100."""
+    """A journal: a deploy's beginning at 1000, these events, and its end at 1100."""
     names = {"deploy": "d1", "command": "deploy", "environment": "production", "ref": None}
     entries: list[Entry] = [{"event": "deploy", "at": 1000.0, **names, "base": 60}]
     entries += [{"event": event, "at": at, **facts} for at, event, facts in told]
@@ -133,7 +133,7 @@ def test_what_was_taken_back_is_closed_until_then() -> None:
 
 
 def test_a_second_closure_counts_too() -> None:
-    """A release that turns out sick after it opened: closed, opened, closed again, opened again."""
+    """The new release is sick after the opening. So the gate closes, opens, closes again, and opens again."""
     told = (
         *(begin(1010, "close"), done(1010, "close"), begin(1012, "open"), done(1013, "open")),
         *(begin(1013, "healthy"), event(1020, "failed", "healthy")),
@@ -196,7 +196,7 @@ SAMPLES = Path(__file__).parent / "samples"
 
 @pytest.mark.parametrize("name", ["whole-without-history", "killed-in-the-hook-without-history"])
 def test_the_journal_of_an_older_edgeguard_is_reported(name: str) -> None:
-    """It had no version, and its entries had fewer keys. Entries of a newer one may have more."""
+    """Its journal has no version, and fewer keys in its entries. Entries of a newer one may have more keys."""
     entries = read(SAMPLES / f"{name}.jsonl")
     found = report.fold(entries, [], alive=False)
     newer = report.fold([{**entry, "later": {"x": 1}} for entry in entries], [], alive=False)

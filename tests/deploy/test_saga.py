@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Leaf:
-    """A step on real files: `do` writes its name into the folder; `undo` restores what was there."""
+    """A step on real files: `do` writes its name into the folder, and `undo` restores the folder's state before."""
 
     def __init__(self, folder: Path, name: str, *, fails: str = "", failure: BaseException | None = None) -> None:
         self.name = name
@@ -150,7 +150,7 @@ def test_an_interrupt_is_heard_between_two_steps(tmp_path: Path, folder: Path) -
 
 
 def test_nothing_is_done_that_cannot_be_written_down(folder: Path) -> None:
-    """The intent comes first: on a full disk the step isn't reached."""
+    """The intent is written first, so on a full disk the step is not begun."""
 
     class Full:
         def append(self, event: str, **_: Any) -> None:  # noqa: ANN401 (as a journal)

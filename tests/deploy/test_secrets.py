@@ -1,4 +1,4 @@
-"""No secret is in what edgeguard says, keeps or starts."""
+"""No secret is in edgeguard's output, in its files, or in the processes that it starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.deploy.rehearsal import DATABASE, Rehearsal, come_from, eventually, r
 
 
 def test_no_secret_is_said_whoever_prints_it(rehearsal: Rehearsal, tmp_path: Path) -> None:
-    """Neither on a terminal nor in an event, the journal, or the record's history; in no form."""
+    """No form of a secret is on the terminal, in an event, in the journal, or in the record's history."""
     key = "-----BEGIN KEY-----\nkey-of-many-lines\n-----END KEY-----"
     variables = json.dumps({"env:KEY": key, "env:CACHE": "redis://:sesame%2Fcache@127.0.0.1:1"})
     prints = (
@@ -61,7 +61,7 @@ def test_what_a_command_by_hand_prints_of_a_server_has_no_secret_in_it(rehearsal
 
 
 def test_no_process_shows_a_secret_to_others(rehearsal: Rehearsal) -> None:
-    """Neither do the servers' own processes, nor a deploy's while it runs."""
+    """Neither the servers' own processes nor those of a running deploy show one."""
     deploy = rehearsal.start("deploy", "rehearsal", "--json")
     deploy.begins("hook")
     hidden = [*rehearsal.secrets, *(base64.b64encode(secret.encode()).decode()[:-4] for secret in rehearsal.secrets)]

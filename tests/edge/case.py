@@ -1,4 +1,4 @@
-"""What a case is made of: things that happen to one page, and what a visitor who asks for it then gets.
+"""The parts of a case: steps that happen to one page, and the answers that its visitors must get.
 
 The table itself is tests/edge/cases.py.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Got:
-    """An answer, as far as the promises go."""
+    """An answer, as far as the promises concern it."""
 
     status: int
     page: str  # "same" as somebody got before, "new", or "none" with an error
@@ -44,7 +44,7 @@ REFUSED = Got(503, "none", None, True, "an error")
 
 
 class Promise(Enum):
-    """What a visitor can lose."""
+    """The promises to a visitor, each of which can be broken."""
 
     NO_ERROR = "no error"
     NO_WAIT = "no wait"
@@ -52,7 +52,7 @@ class Promise(Enum):
 
 
 def lost(expected: Got, got: Got) -> set[Promise]:
-    """What a visitor loses who gets the one instead of the other."""
+    """The promises that are broken for a visitor who gets the one answer instead of the other."""
     found = set()
     if got.status >= 500 > expected.status:
         found.add(Promise.NO_ERROR)
@@ -76,7 +76,7 @@ class PageInACase:
     slots: dict[str, str] = field(default_factory=dict)
     bodies: set[bytes] = field(default_factory=set)
     seen: list[tuple[Got, Got]] = field(default_factory=list)
-    """What each visitor was to get, and got."""
+    """For each visitor, the answer that was due and the answer that came."""
 
     def put(self, slot: str, value: str) -> None:
         self.slots[slot] = value
@@ -84,7 +84,7 @@ class PageInACase:
 
 
 class Step(Protocol):
-    """One thing that happens."""
+    """One event in a case."""
 
     @property
     def words(self) -> str: ...
@@ -105,7 +105,7 @@ class Later:
 
 
 class Origin(Enum):
-    """What the origin does from now on."""
+    """The origin changes its behaviour from now on."""
 
     HEALTHY = "the origin answers again"
     FAILS = "the origin answers 500"
@@ -131,7 +131,7 @@ class Origin(Enum):
 
 @dataclass(frozen=True)
 class Claim:
-    """Of so many seconds of grace, in force for `last` seconds, on hold for `hold`."""
+    """A claim of so many seconds of grace is written. It is in force for `last` seconds, and holds for `hold`."""
 
     grace: int
     last: int = 1000
@@ -153,7 +153,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Slot:
-    """Something is written into a slot."""
+    """A value is written into a slot."""
 
     words: str
     text: str
@@ -189,7 +189,7 @@ class Purge(Enum):
 
 @dataclass(frozen=True)
 class Visit:
-    """Somebody asks for the page."""
+    """A visitor asks for the page."""
 
     expected: Got
     cookie: str = ""
@@ -215,7 +215,7 @@ class Visit:
 
 @dataclass(frozen=True)
 class Case:
-    """A new page, and what happens to it. `cache` is its Cache-Control."""
+    """A new page, and the events that happen to it. `cache` is its Cache-Control."""
 
     name: str
     steps: tuple[Step, ...]
@@ -226,7 +226,7 @@ class Case:
     """Why nobody can promise that there is no error here; a cache may do better than another."""
 
     def run(self, cache: Cache) -> list[tuple[Got, Got]]:
-        """What each visitor was to get, and got."""
+        """Play the case. Returns, for each visitor, the answer that was due and the answer that came."""
         path = cache.origin.page(self.status, self.cache)
         cache.origin.pages[path][1].update({"Surrogate-Key": key_of(path)} | dict(self.headers))
         page = PageInACase(cache, path, self.status)

@@ -1,4 +1,4 @@
-"""The table of cases, to which every cache is held: the stand-in with the policy, and a Varnish with a text of its own.
+"""The table of cases for every cache: the stand-in with the policy, and a Varnish with its own VCL.
 
 A page may be cached for 10 s unless its case says otherwise; base and ceiling are those of tests/edge/standin_edge.py.
 """

@@ -1,4 +1,4 @@
-"""What each open question about Fastly's edge costs if it turns out the other way, measured by playing every case.
+"""The cost of each open question about Fastly's edge if its answer is the other one, measured by playing every case.
 
 `python -m tests.edge.matrix` writes docs/cases.md anew.
 """
@@ -42,7 +42,7 @@ def questions() -> dict[str, str]:
 
 
 def losses(standin_edge: StandinEdge) -> Losses:
-    """The cases in which each promise is lost, as the switches are."""
+    """The cases in which each promise is broken, with the switches as they are."""
     found: dict[Promise, list[Case]] = {promise: [] for promise in Promise}
     for case in CASES:
         for promise in set().union(*(lost(*visit) for visit in case.run(standin_edge))):
@@ -60,7 +60,7 @@ LAYOUTS: dict[str, dict[str, bool]] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """What is lost in each layout with every switch as documented; and at one node with each of them turned alone."""
+    """The broken promises: in each layout with all switches as documented, and at one node with one switch turned."""
 
     usual: Mapping[str, bool]
     as_documented: Mapping[str, Losses]
@@ -82,7 +82,7 @@ def measure(standin_edge: StandinEdge) -> Measured:
 
 
 def document(measured: Measured) -> str:
-    """All of docs/cases.md."""
+    """The text of docs/cases.md."""
     return HEAD + _cases() + LAYERS + _layouts(measured) + MIDDLE + _open(measured)
 
 

@@ -1,4 +1,4 @@
-"""An origin, a cache in front of it, and a hand on both: what the tests of the edge act on."""
+"""An origin and a cache in front of it, which the tests of the edge control."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CLOSED = {"Edgeguard-Closed": "d1", "Retry-After": "30", "Cache-Control": "no-st
 
 @dataclass(frozen=True)
 class Page:
-    """What a visitor got."""
+    """A page as a visitor got it."""
 
     status: int
     headers: dict[str, str]
@@ -56,7 +56,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
 @dataclass
 class Origin:
-    """A real server. Every page says how often the origin was asked, so an old answer shows."""
+    """A real server. Every page says how often the origin was asked, so that an old answer is seen."""
 
     pages: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
     closed: bool = False
@@ -69,13 +69,13 @@ class Origin:
     _thread: threading.Thread | None = None
 
     def page(self, status: int = 200, cache: str = "max-age=10", more: Mapping[str, str] | None = None) -> str:
-        """A new page with this Cache-Control and more headers; its path."""
+        """Make a new page with this Cache-Control and more headers. Returns its path."""
         path = f"/page/{next(self._numbers)}"
         self.pages[path] = (status, ({"Cache-Control": cache} if cache else {}) | dict(more or {}))
         return path
 
     def count(self, path: str) -> int:
-        """How often it was asked for a page."""
+        """The number of requests for a page."""
         return sum(1 for where, _ in self.asked if where == path)
 
     @property
@@ -140,7 +140,7 @@ class Cache(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where visitors come."""
+        """The address for visitors."""
 
     @abstractmethod
     def later(self, seconds: float) -> None:
@@ -148,24 +148,24 @@ class Cache(ABC):
 
     @abstractmethod
     def write(self, items: Mapping[str, str]) -> None:
-        """What the slots hold from now on; those not named are free."""
+        """Write the slots. Slots that are not named are free from now on."""
 
     @abstractmethod
     def purge(self, key: str, *, soft: bool) -> None:
-        """Every page with this surrogate key."""
+        """Purge every page with this surrogate key."""
 
     def now(self) -> int:
         """The cache's clock."""
         return int(time.time() + self.skew)
 
     def get(self, path: str, **headers: str) -> Page:
-        """What a visitor gets, over a new connection; the visitor asks to be told of stale answers."""
+        """Ask as a visitor, over a new connection, with the header that asks for the mark of stale answers."""
         sent = {"Edgeguard-Show": STATUS_NAME}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         return self.ask("GET", path, sent)
 
     def ask(self, method: str, path: str, headers: Mapping[str, str]) -> Page:
-        """One request with exactly these headers."""
+        """Send one request with exactly these headers."""
         address = urlsplit(self.url)
         connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
         try:
@@ -211,7 +211,7 @@ class StandinEdge(Cache):
         return ByVcl(self.settings, TOKEN, ask)
 
     def reset(self) -> None:
-        """As at first, but for the clock, the installed policy, and pages that no test asks for again."""
+        """Bring the stand-in to its first state, but for the clock, the policy, and pages that no test asks for."""
         self.control("DELETE", "/faults")
         self.control("POST", "/switches", self._beliefs)
         self.control("POST", "/propagation", {"seconds": 0})
@@ -254,11 +254,11 @@ class StandinEdge(Cache):
         self.control("POST", "/switches", beliefs)
 
     def nodes(self, *, edges: int = 1, shield: bool = False, clustered: bool = False) -> None:
-        """Which nodes serve from now on."""
+        """Choose the nodes that serve from now on."""
         self.control("POST", "/nodes", {"edges": edges, "shield": shield, "clustered": clustered, "lag": 0})
 
     def get_at_second_node(self, path: str, **headers: str) -> Page:
-        """What a visitor gets whom the second edge node serves. Both serve then, in turns."""
+        """Ask as a visitor at the second edge node. Afterwards both nodes serve, in turns."""
         self.control("POST", "/nodes", {"edges": 2})
         nothing = "/nothing"
         while "standin1" not in self.get(nothing).headers["x-served-by"]:
@@ -273,7 +273,7 @@ class StandinEdge(Cache):
     # -- the service, without the adapter ------------------------------------------------------------------------
 
     def install(self, snippets: Sequence[Snippet]) -> None:
-        """Exactly these snippets, and the dictionary, in a version made from what was installed before."""
+        """Install exactly these snippets and the dictionary, in a version cloned from the one installed before."""
         if self.installed == tuple(snippets):
             return
         draft = self.api("PUT", f"/version/{self.active()}/clone")["number"]

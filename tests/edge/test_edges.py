@@ -1,4 +1,4 @@
-"""What every Edge has to do: one suite for both mechanisms, each on a stand-in of its own."""
+"""The suite for every class that implements Edge: both mechanisms, each on a stand-in of its own."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ def standin_edge(its_standin_edge: StandinEdge) -> StandinEdge:
 
 @pytest.fixture
 def edge(standin_edge: StandinEdge, mechanism: Mechanism) -> Edge:
-    """The edge, with what it needs in the service."""
+    """The edge, with its policy or setting in the service."""
     edge = MECHANISMS[mechanism](standin_edge.settings, TOKEN, ask)
     edge.install("the tests")
     return edge
 
 
 def calls(standin_edge: StandinEdge) -> int:
-    """How many calls the API has answered."""
+    """The number of calls that the API has answered."""
     return len(standin_edge.control("GET", "/history"))
 
 
 def visited(standin_edge: StandinEdge, cache: str = f"max-age={TTL}") -> str:
-    """A page of which the edge has a copy."""
+    """A page that the edge has a copy of."""
     path = standin_edge.page(cache=cache)
     assert [standin_edge.get(path).status for _ in range(2)] == [200, 200]
     return path

@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 def missing() -> list[str]:
-    """The Debian packages that are needed and not there; scripts/test installs them."""
+    """The needed Debian packages that are not installed. scripts/test installs them."""
     modules = any(Path("/usr/lib").glob("*/varnish/vmods/libvmod_xkey.so"))
     return [package for package, there in {"varnish": _program(), "varnish-modules": modules}.items() if not there]
 
 
 def _program() -> str | None:
-    """Debian has it where only root looks."""
+    """The program's path. Debian has it in a folder that is only in root's PATH."""
     return shutil.which("varnishd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
 
 
 @dataclass
 class Varnish(Cache):
-    """`items` of edgeguard's dictionary are told to it by requests of its own text, tests/edge/varnish.vcl."""
+    """A Varnish with its own VCL, tests/edge/varnish.vcl. It gets the dictionary's `items` by requests to that."""
 
     address: str
     clock: Path
@@ -56,7 +56,7 @@ class Varnish(Cache):
 
 @contextmanager
 def running() -> Iterator[Varnish]:
-    """A Varnish for as long as it is needed, and an origin that is its own."""
+    """A Varnish with an origin of its own, which runs during the block."""
     origin = Origin()
     origin.up()
     with tempfile.TemporaryDirectory(prefix="varnish-") as folder:
@@ -88,7 +88,7 @@ def _command(here: Path) -> list[str]:
 
 
 def _set(clock: Path, ahead: int) -> None:
-    """What tests/edge/clock.c reads, at any moment: a file that is never half written, nor another one."""
+    """Set the file that tests/edge/clock.c reads at any moment. It is never half written, and never another file."""
     file = os.open(clock, os.O_RDWR | os.O_CREAT, 0o600)
     os.pwrite(file, ahead.to_bytes(8, sys.byteorder, signed=True), 0)
     os.close(file)
@@ -103,7 +103,7 @@ def _environment(here: Path, clock: Path) -> dict[str, str]:
 
 
 def _address(here: Path, process: subprocess.Popen[bytes]) -> str:
-    """Where it listens, once it does. It takes half a second: the text is compiled."""
+    """Wait until it listens, and return the address. That takes half a second, since the VCL is compiled."""
     admin = ["varnishadm", "-n", str(here / "working"), "debug.listen_address"]
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:

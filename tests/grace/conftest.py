@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def standin_edge(module_standin_edge: StandinEdge) -> StandinEdge:
-    """A module's own stand-in, with the policy installed, every slot free and no audit. Its clock may be anywhere."""
+    """The module's own stand-in, with the policy installed, free slots and no audit. Its clock may have any time."""
     module_standin_edge.reset()
     module_standin_edge.install(module_standin_edge.policy())
     module_standin_edge.edge.write(dict.fromkeys(module_standin_edge.edge.items()))

@@ -1,4 +1,4 @@
-"""An environment that has an edge and no cluster, and what tests of claims look at on its running stand-in."""
+"""An environment with an edge and no cluster, and the questions of the claims' tests to its running stand-in."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def in_force(standin_edge: StandinEdge) -> int:
 
 
 def claimed(standin_edge: StandinEdge, **lasting: int) -> None:
-    """Claims that are there already, by slot, and how many seconds they last."""
+    """Write claims that are there before a test: for each slot, the seconds that its claim lasts."""
     standin_edge.write(
         {slot: Claim(slot, standin_edge.now() + s, BASE + s, "abcd1234").value() for slot, s in lasting.items()}
     )

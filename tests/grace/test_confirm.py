@@ -21,7 +21,7 @@ NEW, OLD = {"deploy0": "new"}, {"deploy0": "old", "support1": ""}
 
 @dataclass
 class Nodes:
-    """An edge whose answers are told in advance, the last for ever, over a clock that only `sleep` moves."""
+    """An edge with prepared answers, of which the last one repeats for ever. Only `sleep` moves its clock."""
 
     answers: list[Status | EdgeUnavailable]
     time: float = 1000.0
@@ -62,15 +62,15 @@ def run(
     )
 
 
-def test_sight_alone_is_not_enough() -> None:
-    """The time of propagation has to pass too, however often the new value is seen."""
+def test_seeing_the_value_is_not_enough() -> None:
+    """The time of propagation must pass, too, even if the new value is seen many times."""
     nodes = Nodes([shows(NEW)])
     assert run(nodes).seconds == pytest.approx(30, abs=1)
     assert len(nodes.asked) > 10
 
 
 def test_time_alone_is_not_enough() -> None:
-    """One old answer, however late, and ten new ones in a row are needed anew."""
+    """After an old answer, even a late one, ten new answers in a row are needed again."""
     nodes = Nodes([*[shows(NEW)] * 60, shows(OLD, "slow"), shows(NEW)])
     confirmed = run(nodes)
     assert len(nodes.asked) == 60 + 1 + 10

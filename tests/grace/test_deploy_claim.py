@@ -29,7 +29,7 @@ DEPLOY = "d1"
 
 
 class Holder:
-    """The holder of a lock, with a claim, as a deployment is."""
+    """A holder of the lock with a claim, as a deployment has both."""
 
     def __init__(self, standin_edge: StandinEdge, servers: Servers) -> None:
         self.record = SharedRecord(cast("Cluster", servers), "site", lease=0.2)
@@ -81,7 +81,7 @@ def test_a_claim_raises_the_grace_and_goes_with_the_drop(standin_edge: StandinEd
 
 
 def test_a_claim_that_was_given_back_is_not_renewed_any_more(standin_edge: StandinEdge) -> None:
-    """Also if its hold was set again while it was held, as a rollback from another machine does."""
+    """Also if its hold was set again in between, as a rollback from another machine does."""
     with holder(standin_edge, Servers()) as deploy:
         deploy.claim.take()
         deploy.claim.hold_again()
@@ -103,7 +103,7 @@ def test_a_long_claim_is_in_both_slots_and_stays_as_long(standin_edge: StandinEd
 
 
 def test_a_claim_never_gets_shorter(standin_edge: StandinEdge) -> None:
-    """Neither the claim that it finds in its slot, nor its own when hold is let go of."""
+    """Neither the claim that was found in the slot gets shorter, nor the deploy's own when its hold is given back."""
     with holder(standin_edge, Servers()) as deploy:
         found = Claim(deploy.slot, standin_edge.now() + 3000, BASE + 3000, "0123abcd")
         standin_edge.edge.write({deploy.slot: found.value()})

@@ -1,4 +1,4 @@
-"""A pipeline's hooks and `wrap`, on a stand-in that runs the policy, around deploys that are nobody's business here."""
+"""A pipeline's hooks and `wrap`, on a stand-in that runs the policy. No test makes a real deploy in between."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HOUR = 1800  # as much as the ceiling allows
 
 @pytest.fixture
 def standin_edge(standin_edge: StandinEdge) -> StandinEdge:
-    """Its origin is well on every page."""
+    """The stand-in, with an origin that answers well on every page."""
     standin_edge.origin.pages = Well()
     return standin_edge
 
@@ -90,7 +90,7 @@ def test_pre_is_one_write_and_post_gives_back_that_claim_alone(standin_edge: Sta
 
 
 def test_post_without_a_key_purges_every_page_at_the_origins_pace(standin_edge: StandinEdge) -> None:
-    """And gives the claim back although that can't be done: then it says what is left."""
+    """If the purge fails, the claim is given back all the same, and the error names the purge."""
     put(standin_edge, "h1234567")
     done = post(edge_side(standin_edge, purge__pace=0), "deploy0")
     put(standin_edge, "h1234567")
@@ -133,7 +133,7 @@ def test_post_without_pre_does_nothing_and_says_so(standin_edge: StandinEdge, si
 
 
 def test_post_twice(standin_edge: StandinEdge, site: EdgeSide) -> None:
-    """By its id it may be repeated; without, nothing tells it from a forgotten `pre`, but for the audit."""
+    """With the claim's id, `post` may be repeated. Without it, only the audit tells that there was a `pre`."""
     put(standin_edge, "h1234567")
     first = post(site, "deploy0")
     again = post(site, "deploy0", "news")
@@ -145,7 +145,7 @@ def test_post_twice(standin_edge: StandinEdge, site: EdgeSide) -> None:
 
 
 def test_post_after_the_claim_has_ended(standin_edge: StandinEdge, site: EdgeSide) -> None:
-    """The deploy took longer than it was thought to: purged all the same, and said."""
+    """The deploy took longer than its claim. `post` purges all the same, and says that the claim had ended."""
     put(standin_edge, "h1234567")
     standin_edge.later(601)
     done = post(site, None, "news")
@@ -285,7 +285,7 @@ def test_wrap_that_is_stopped_before_its_command_leaves_what_there_was(
 
 
 def test_post_that_can_t_ask_the_api_says_what_is_left(standin_edge: StandinEdge, site: EdgeSide) -> None:
-    """The front door needs no API: well, or not, is told."""
+    """The front door needs no API, so the error says whether the site is well."""
     put(standin_edge, "h1234567")
     standin_edge.control("POST", "/faults", {"api": {"status": 403}})
     with pytest.raises(CleanupUnfinished, match="the site is well, but left to do: purge and release") as unfinished:
@@ -325,7 +325,7 @@ def test_what_can_t_be_finished_is_named_and_the_rest_is_done(standin_edge: Stan
 
 @pytest.fixture(scope="module")
 def config(module_standin_edge: StandinEdge, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment's file with an [edge], and no more than it needs."""
+    """An environment's file with an [edge] alone, and the fewest keys in it."""
     folder = tmp_path_factory.mktemp("config")
     ready = module_standin_edge.ready
     (folder / "site.toml").write_text(
@@ -339,7 +339,7 @@ def config(module_standin_edge: StandinEdge, tmp_path_factory: pytest.TempPathFa
 
 
 def begin(config: Path, *arguments: str) -> subprocess.Popen[str]:
-    """In a session of its own: no terminal's keyboard reaches it."""
+    """Begin a command in a session of its own, so that no terminal's keyboard reaches it."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("EDGEGUARD_", "FASTLY_"))}
     return subprocess.Popen(
         [sys.executable, "-m", "edgeguard", *arguments],
@@ -460,7 +460,7 @@ def test_a_command_that_a_signal_ends_is_128_and_its_number(site: EdgeSide, conf
 def test_a_machine_that_dies_leaves_a_service_that_is_back_at_its_base_by_itself(
     standin_edge: StandinEdge, config: Path
 ) -> None:
-    """While it lives the claim and its hold are renewed; then first the hold is over, and later the claim."""
+    """While the machine lives, the claim and its hold are renewed. Afterwards the hold ends, and then the claim."""
     process = begin(config, "wrap", "site", "--quiet", "--", sys.executable, "-c", NOTES)
     assert process.stdout is not None
     process.stdout.readline()

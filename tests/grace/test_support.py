@@ -1,4 +1,4 @@
-"""Claims by hand, on a stand-in that runs the policy: what support asks for, and what the edge then grants."""
+"""Support's claims, on a stand-in that runs the policy: the command's options, and the grace at the edge afterwards."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_claim_ends_by_itself_at_the_edge(standin_edge: StandinEdge) -> None:
 
 
 def test_a_claim_lasts_as_long_by_the_edge_s_clock(standin_edge: StandinEdge) -> None:
-    """This machine's may be a day behind."""
+    """This machine's clock may be a day behind."""
     standin_edge.later(86_400)
     made = extend(edge_side(standin_edge), 600)
     [claim] = shown(edge_side(standin_edge))["claims"]
@@ -150,8 +150,8 @@ def test_only_support_s_own_slots_can_be_released(standin_edge: StandinEdge, slo
 
 
 class Overtaken:
-    """The edge, where a colleague claims what somebody else has just claimed, at a moment of one's choosing: right
-    after the write, or once the edge has been asked that often since."""
+    """The edge with a colleague who claims the slot that somebody else has just claimed: right after the write, or when
+    the edge has been asked so many times since."""
 
     def __init__(self, standin_edge: StandinEdge, questions: int) -> None:
         self._stage = standin_edge
@@ -236,7 +236,7 @@ def test_a_write_that_the_edge_does_not_show_is_never_called_done(standin_edge: 
 
 
 def test_a_policy_that_grants_less_is_found_out(standin_edge: StandinEdge) -> None:
-    """The environment's file says another ceiling than the policy in the service."""
+    """The environment's file has another ceiling than the policy in the service."""
     with pytest.raises(NotConfirmed, match=f"grants {CEILING} s instead of 7260 s"):
         extend(edge_side(standin_edge, edge__ceiling=86_400), 7200)
 
@@ -340,7 +340,7 @@ def test_a_token_that_may_only_read_has_written_nothing_and_nothing_is_to_be_tak
 
 
 def test_a_service_s_id_and_a_token_are_enough(standin_edge: StandinEdge, tmp_path: Path) -> None:
-    """Its policy tells base, ceiling and names, its domain where visitors come in."""
+    """The service's policy tells base, ceiling and names, and its domains tell the front door."""
     service = standin_edge.ready["service_id"]
     made = in_empty_folder(tmp_path, standin_edge, "extend", "--service", service, "--for", "20m", "--json")
     seen = in_empty_folder(tmp_path, standin_edge, "show", "--service", service, "--json")

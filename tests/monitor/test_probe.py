@@ -39,7 +39,7 @@ class Ran:
 
 @dataclass
 class Site:
-    """An environment without a cluster: an edge, a switchable origin, and a monitor that asks."""
+    """An environment without a cluster: an edge, an origin with a switch, and a monitor that probes it."""
 
     standin_edge: StandinEdge
     folder: Path
@@ -81,7 +81,7 @@ class Site:
         return Ran(done.returncode, done.stdout)
 
     def command_elsewhere(self, front_door: socket.socket, *arguments: str) -> list[str]:
-        """To probe the same environment with another front door."""
+        """The command that probes the same environment through another front door."""
         command = self.command(*arguments)
         file = self.folder / "config" / "site.toml"
         file.write_text(
@@ -95,14 +95,14 @@ class Site:
         return ran.json
 
     def page(self, cache: str = "max-age=10", more: dict[str, str] | None = None) -> str:
-        """A page that anonymous visitors ask for, and the edge has a copy of."""
+        """A page for anonymous visitors. The edge has a copy of it."""
         path = self.standin_edge.page(cache=cache, more=more)
         self.pages.append(path)
         self.standin_edge.get(path)
         return path
 
     def close(self, *, seconds: float, deploy: str = "d-7") -> None:
-        """As a gate closes: every path is refused, and the answer says until when."""
+        """Close as a gate does: every path is refused, and the answer says until when."""
         self.standin_edge.origin.refusal = {
             "Edgeguard-Closed": f"{deploy}; until={rfc3339(self.standin_edge.now() + seconds)}"
         }
@@ -231,7 +231,7 @@ def test_a_page_that_says_closed_without_being_so_is_open(site: Site) -> None:
 
 
 def test_the_end_is_judged_by_the_edges_clock(site: Site) -> None:
-    """A small machine's clock may be wrong by an hour; the gate's and the edge's are kept right."""
+    """The monitor's clock may be wrong by an hour. The clocks of the gate and of the edge are right."""
     site.standin_edge.later(3600)
     site.close(seconds=100)
 
@@ -329,8 +329,8 @@ def test_an_origin_that_fails_behind_a_good_front_door_is_a_warning(site: Site) 
     assert ([origin["status"] for origin in found["origins"]], found["state"]) == ([200, None], "warning")
 
 
-def test_what_does_not_answer_in_time_does_not_answer(site: Site) -> None:
-    """Nor does what sends a byte now and then, for ever."""
+def test_an_answer_that_is_late_counts_as_none(site: Site) -> None:
+    """So does an answer that sends a byte now and then, for ever."""
     with socket.create_server(("127.0.0.1", 0)) as slow:
         done = threading.Event()
         dripping = threading.Thread(target=drip, args=(slow, done))
@@ -344,7 +344,7 @@ def test_what_does_not_answer_in_time_does_not_answer(site: Site) -> None:
 
 
 def drip(server: socket.socket, done: threading.Event) -> None:
-    """Answer everybody with a header that never ends."""
+    """Answer each request with a header that never ends."""
     server.settimeout(0.05)
     clients: list[socket.socket] = []
     while not done.is_set():
@@ -381,7 +381,7 @@ def test_every_language_says_the_same(site: Site, how: str) -> None:
 
 
 def state_of(ran: Ran, how: str) -> int:
-    """The exit code, which what was said has to agree with."""
+    """The exit code. The output must agree with it."""
     if how == "json":
         assert ran.json["state"].upper() == STATES[ran.code]
     elif how == "prometheus":
@@ -511,7 +511,7 @@ def test_a_probe_that_is_ended_or_can_not_say_it_is_unknown(site: Site) -> None:
 
 
 def test_a_bug_is_unknown(site: Site) -> None:
-    """A library that is broken, on the way to the verdict."""
+    """A library is broken, on the way to the verdict."""
     broken = site.folder / "broken"
     broken.mkdir()
     (broken / "tomllib.py").write_text("raise RuntimeError('broken on purpose')")

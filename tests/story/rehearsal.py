@@ -1,4 +1,4 @@
-"""edgeguard as a user has it: processes with arguments, in rehearsals that leave nothing behind."""
+"""Run edgeguard as a user does, as processes with arguments, in rehearsals that leave nothing behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGES = bundled_pages(23)
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that ended: its exit code, its lines of JSON, and what it said to people."""
+    """A command that has ended: its exit code, its lines of JSON, and its text for people."""
 
     code: int
     events: list[dict[str, Any]]
@@ -36,7 +36,7 @@ class Ended:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """This process's, with a place for temporary files, by which everything that a command leaves can be found."""
+    """This process's environment with a folder for temporary files, so that anything that a command leaves is found."""
     return {name: value for name, value in os.environ.items() if not name.startswith("FASTLY_")} | {
         "TMPDIR": str(folder)
     }
@@ -74,19 +74,19 @@ class Rehearsal(StayingRehearsal):
 
 @contextmanager
 def rehearsing(folder: Path, *arguments: str) -> Iterator[Rehearsal]:
-    """Start a rehearsal, and end it whatever happens."""
+    """Start a rehearsal, and end it in any case."""
     log = folder.parent / f"{folder.name}.log"
     with staying_rehearsal(log, *arguments, environment=environment(folder)) as found:
         yield Rehearsal(found.process, found.ready, folder)
 
 
 def visitor(url: str, **headers: str) -> Visitor:
-    """A visitor who asks for every page, and for whom an answer that takes longer than 5 s is none."""
+    """A visitor who asks for every page. An answer that takes longer than 5 s counts as none."""
     return Visitor(url, PAGES, patience=5.0, **headers)
 
 
 def processes(folder: Path) -> set[int]:
-    """The processes that live in this folder, or have it for their temporary files. Linux only."""
+    """The processes that run in this folder, or have their temporary files there. Linux only."""
     found = set()
     for place in Path("/proc").iterdir():
         if place.name.isdecimal():
@@ -101,7 +101,7 @@ def processes(folder: Path) -> set[int]:
 
 
 def until(what: Callable[[], bool], limit: float = 20) -> None:
-    """Wait until something is so."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + limit
     while not what():
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""Whole rehearsals, as anybody runs them: without the guard, with a failure planted, on applications of others."""
+"""Whole rehearsals, as users run them: without the guard, with a planted failure, and with other applications."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class EndedRehearsal:
 
 
 class Rehearsals:
-    """Begins all rehearsals that this module's tests ask for, a few at a time, so that their waits pass together."""
+    """Runs the rehearsals for this module's tests. It runs a few at a time, since a rehearsal mostly waits."""
 
     def __init__(self, folder: Path, wanted: list[tuple[str, ...]]) -> None:
         self._pool = ThreadPoolExecutor(AT_ONCE)
@@ -79,7 +79,7 @@ def rehearsals(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixture
 
 @pytest.fixture
 def rehearsal(rehearsals: Rehearsals, arguments: str) -> EndedRehearsal:
-    """A rehearsal that has ended. Whatever its outcome, nothing of it is left."""
+    """A rehearsal that has ended. It left nothing behind, with any outcome."""
     found = rehearsals.result(*arguments.split())
     assert found.report["event"] == "report", found.ended.said
     assert found.report["exit_code"] == found.ended.code
@@ -90,7 +90,7 @@ def rehearsal(rehearsals: Rehearsals, arguments: str) -> EndedRehearsal:
 
 @pytest.mark.parametrize("arguments", ["--unguarded edge --hook-seconds 2", "--unguarded claim --hook-seconds 4"])
 def test_without_the_guard_visitors_see_the_closure(rehearsal: EndedRehearsal) -> None:
-    """So the check can fail. (Without a claim the base grace and the pages' TTL, 2 s together, hide the beginning.)"""
+    """So the check can fail. (Without a claim, the base grace and the pages' TTL hide the first 2 s of the closure.)"""
     assert rehearsal.ended.code == 0
     assert rehearsal.report["outcome"] == "deployed"
     assert rehearsal.anonymous["errors"] > 0
@@ -145,7 +145,7 @@ def test_a_claim_that_fails_leaves_everything_as_it_was(rehearsal: EndedRehearsa
 def others(
     request: pytest.FixtureRequest, rehearsals: Rehearsals, tmp_path_factory: pytest.TempPathFactory
 ) -> EndedRehearsal:
-    """The rehearsal of an application that others wrote, from its registry."""
+    """The rehearsal of an application that other people wrote, from its registry."""
     name = str(request.param)
     repository = tmp_path_factory.mktemp("others") / name
     fetched = subprocess.run(

@@ -1,4 +1,4 @@
-"""A deploy where the service may not carry VCL: its own stale-if-error, and nothing else, keeps visitors served."""
+"""A deploy of a service that may not carry VCL. Its own stale-if-error alone keeps its visitors served."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One rehearsal, one guarded deploy, and what visitors saw of it."""
+"""One rehearsal with one guarded deploy, and the answers that visitors got meanwhile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TTL = 1.0  # of the bundled application's pages, in seconds
 
 @dataclass(frozen=True)
 class Notes:
-    """What visitors and others saw of one deploy."""
+    """One deploy as its caller, its visitors, the edge's API and the hooks saw it."""
 
     deploy: Ended
     anonymous: Visitor
@@ -59,7 +59,7 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
 
 @pytest.fixture(scope="module")
 def notes(rehearsal: Rehearsal, tmp_path_factory: pytest.TempPathFactory) -> Notes:
-    """The deploy that most tests here look at."""
+    """The one deploy for most tests here."""
     edge = rehearsal.ready["edge_url"]
     asked_before, hooks_before = len(rehearsal.history()), len(rehearsal.hook_notes)
     with (
@@ -130,7 +130,7 @@ def test_its_events_are_one_a_line_in_the_order_of_time(notes: Notes) -> None:
 
 
 def test_no_anonymous_visitor_sees_an_error(notes: Notes) -> None:
-    """Not in hundreds of requests; and what kept them served was stale copies, since the pages' TTL was over."""
+    """There is none in hundreds of requests. Stale copies kept them served, since the pages' TTL was over."""
     stale = [
         answer
         for answer in notes.anonymous.answers
@@ -161,14 +161,14 @@ def test_authenticated_visitors_are_down_while_it_is_closed_and_not_longer(notes
 
 
 def test_releases_never_mix(notes: Notes) -> None:
-    """The gate's answers in their order: the old release, refusals, the new release; and nothing else, ever."""
+    """The gate's answers are, in this order, of the old release, refusals, and of the new release, and nothing else."""
     assert releases_in_turn(notes.gate.answers) == [notes.old, CLOSED, notes.new]
     assert notes.old != notes.new
     assert releases_in_turn(notes.authenticated.answers) == [notes.old, CLOSED, notes.new]
 
 
 def test_the_environment_s_file_is_as_it_is_documented(rehearsal: Rehearsal) -> None:
-    """config/rehearsal.toml explains why its settings are as they are. What differs is where it is."""
+    """config/rehearsal.toml explains its settings. A rehearsal's file only differs in its own addresses and options."""
     of_a_rehearsal = {"repository", "root", "gate_port", "service", "url", "health_url", "api_url", "token_file"}
     of_its_options = {"env:HOOK_SECONDS", "planned_closure", "duration", "anonymous", "origin"}
 
@@ -225,7 +225,7 @@ def test_the_grace_is_back_at_its_base(rehearsal: Rehearsal, notes: Notes) -> No
 
 
 def test_the_service_got_no_new_version(rehearsal: Rehearsal, notes: Notes) -> None:
-    """A deploy writes dictionary items and purges; whatever else it asks for, it only reads."""
+    """A deploy writes dictionary items and purges. Its other calls only read."""
     written = {(entry["method"], entry["path"].rsplit("/", 1)[-1]) for entry in notes.asked if entry["method"] != "GET"}
 
     assert written == {("PATCH", "items"), ("POST", "purge")}
@@ -234,7 +234,7 @@ def test_the_service_got_no_new_version(rehearsal: Rehearsal, notes: Notes) -> N
 
 @pytest.mark.usefixtures("notes")  # the deploy before it, whose laws don't know of other claims
 def test_support_s_claims_outlive_a_deploy(rehearsal: Rehearsal, tmp_path: Path) -> None:
-    """One that was there before, and one made while the cluster is closed; each is one write."""
+    """One was there before, and one is made while the cluster is closed. Each is one write."""
     edge = rehearsal.ready["edge_url"]
     asked_before = len(rehearsal.history())
     before = rehearsal.edgeguard("grace", "extend", "rehearsal", "--for", "1h", "--reason", "the database moves")
@@ -272,11 +272,11 @@ OTHERS_DEPLOY = """
 echo "somebody else's deploy begins: it closes, swaps and opens, and knows nothing of any grace"
 exec "$PYTHON" -m edgeguard deploy rehearsal --accept unguarded --quiet --json --config "$CONFIG" --state "$(mktemp -d)"
 """
-"""The rehearsal's gate can be closed only by what drives it; with `unguarded` that claims nothing, as others don't."""
+"""Only edgeguard can close the rehearsal's gate. With `unguarded` it claims nothing, as a deploy by other means."""
 
 
 def runner(rehearsal: Rehearsal, folder: Path) -> tuple[Path, dict[str, str]]:
-    """A machine of a pipeline: a file that has an [edge] and nothing else, and the token."""
+    """A machine of a pipeline. It has an environment's file with only an [edge], and the token."""
     folder.mkdir()
     whole = tomllib.loads(rehearsal.own_config.read_text(encoding="utf-8"))
     edge = {key: value for key, value in whole["edge"].items() if key not in ("token_file", "release_header")}
@@ -291,7 +291,7 @@ def runner(rehearsal: Rehearsal, folder: Path) -> tuple[Path, dict[str, str]]:
 
 
 def run(command: Sequence[str], where: tuple[Path, dict[str, str]]) -> str:
-    """What it prints, if it ends well."""
+    """Run a command that must succeed. Returns its output."""
     folder, variables = where
     done = subprocess.run(
         command, cwd=folder, env=variables, capture_output=True, text=True, check=False, timeout=PATIENCE
@@ -301,7 +301,7 @@ def run(command: Sequence[str], where: tuple[Path, dict[str, str]]) -> str:
 
 
 def hooked(rehearsal: Rehearsal, folder: Path) -> None:
-    """`hook pre` on one machine, the deploy on another, `hook post` on a third; they share nothing."""
+    """`hook pre` on one machine, the deploy on another, `hook post` on a third. The machines share nothing."""
     before, deploying, after = (runner(rehearsal, folder / name) for name in ("before", "deploying", "after"))
     claim = run([sys.executable, "-m", "edgeguard", "hook", "pre", "site"], before)
     shutil.rmtree(before[0])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Found:
-    """What was there while a rehearsal stayed."""
+    """The state while a rehearsal ran."""
 
     repository: Path
     elsewhere: Path
@@ -37,7 +37,7 @@ class Found:
 
 
 def look(repository: Path) -> str:
-    """All that a rehearsal might change in somebody's repository."""
+    """Everything in a person's repository that a rehearsal might change."""
     script = "git for-each-ref; git symbolic-ref HEAD; git status --short; git config --local --list; git worktree list"
     done = subprocess.run(["sh", "-c", script], cwd=repository, capture_output=True, check=True, text=True)
     return done.stdout
@@ -87,7 +87,7 @@ def test_an_end_is_the_end_of_what_is_in_the_world_s_own_folder(tmp_path: Path) 
 
 
 def terminal_goes_away(rehearsal: Rehearsal) -> None:
-    """The shell says so, and so does the system."""
+    """The terminal's shell and the system both send SIGHUP."""
     for _ in range(2):
         rehearsal.process.send_signal(signal.SIGHUP)
 

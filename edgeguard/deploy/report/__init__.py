@@ -1,4 +1,4 @@
-"""What a deploy was, as one object: a function of its journal and of the visitors' samples."""
+"""The report on a run, as one object: a function of the run's journal and of the visitors' samples."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _OUTCOMES = {0: "deployed", 12: "deployed", 10: "rolled-back", 11: "held", 1: "a
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """The report of the deploy whose journal is in this folder."""
+    """The report on the run whose journal is in this folder."""
     path = folder / "journal.jsonl"
-    alive = journal.alive(path)  # before it is read: what ends meanwhile is written down by then
+    alive = journal.alive(path)  # before the journal is read: a run that ends in between has then written its end
     return fold(journal.read(path), files.read(folder / "samples.jsonl"), alive=alive)
 
 
@@ -33,13 +33,13 @@ def journals(state: Path) -> list[Path]:
 
 
 def fold(entries: Sequence[Entry], samples: Sequence[Sample], *, alive: bool = True) -> dict[str, Any]:
-    """The report. Durations are seconds; times are RFC 3339. `alive`: a run without an end is still going on."""
+    """The report. Durations are in seconds, times in RFC 3339. `alive`: a run without an end still runs."""
     first = entries[0]
     end = next((entry for entry in entries if entry["event"] == "end"), None)
     done = {entry["step"]: entry for entry in entries if entry["event"] == "done"}
     steps = _steps(entries)
     code = end["exit_code"] if end else None
-    found = next((entry for entry in entries if entry["event"] == "found"), {})  # where an earlier run had begun it
+    found = next((entry for entry in entries if entry["event"] == "found"), {})  # if an earlier run began the deploy
     release, claim = done.get("build", found), {**first, **done.get("claim", {})}  # the base is known from the start
     return {
         "deploy": first["deploy"],
@@ -101,7 +101,7 @@ def _steps(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def _closed(entries: Sequence[Entry]) -> float | None:
-    """Seconds for which the gate was closed: from the close to the open that ended it, or to the journal's end."""
+    """Seconds for which the gate was closed: from the close to the opening after it, or to the journal's end."""
     total, since = 0.0, None
     for entry in entries:
         key = (entry["event"], entry.get("step"))

@@ -1,4 +1,4 @@
-"""A report as people read it on a terminal."""
+"""A report as text for a terminal."""
 
 from __future__ import annotations
 

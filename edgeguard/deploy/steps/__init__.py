@@ -1,7 +1,7 @@
-"""The steps of a deploy. Each makes one state true, and can restore what was there before.
+"""The steps of a deploy. Each makes one state true, and can restore the state before it.
 
-In the order of their phases: before.py, claim.py, proof.py, closure.py, hook.py, after.py. They share the deployment
-(../deployment.py), and no step knows another.
+The files in the order of the phases are before.py, claim.py, proof.py, closure.py, hook.py and after.py. The steps
+share the deployment (../deployment.py), and no step knows another.
 """
 
 from edgeguard.deploy.deployment import UNGUARDED, Deployment

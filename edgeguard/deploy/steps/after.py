@@ -1,4 +1,4 @@
-"""The steps that follow when the cluster is open, and the commit between them."""
+"""The steps after the opening, and the commit between them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 class Healthy(Step):
-    """Wait for good answers in a row through the front door, at a URL that no cache can answer. Meanwhile no process
-    may die, and no page that answered before the close may be broken."""
+    """Wait for several good answers in a row through the front door, at URLs that no cache can answer. Meanwhile no
+    process may die, and no page that answered before the close may be broken."""
 
     name = "healthy"
 
@@ -73,7 +73,10 @@ class Purge(Step):
 
 
 class Finish(Step):
-    """Remove what nothing uses. Then the deploy is over, unless a person has to say how the post-deploy hook ended."""
+    """Remove old generations and images from the servers, and the deploy from the record: it is over.
+
+    The deploy stays in the record if a person has to say how its post-deploy hook ended.
+    """
 
     name = "finish"
 
@@ -83,14 +86,14 @@ class Finish(Step):
         keep = [deployment.target.name, *([before.generation] if before else [])]
         try:
             self.environment.cluster.prune(deployment.epoch, keep)
-        finally:  # files that can't be removed must not stay in the next deploy's way
+        finally:  # files that can't be removed must not block the next deploy
             if not deployment.unsettled:
                 deployment.record.note(deploy=None)
         return {}
 
 
 def commit(deployment: Deployment) -> None:
-    """Write on every server's record that the new release serves. From here on, a deploy only goes forward."""
+    """Write into every server's record that the new release serves. From here on, the deploy only goes forward."""
     target, record = deployment.target, deployment.record
     under_way = deployment.under_way.also(phase=Phase.COMMITTED)
     record.note(
@@ -103,15 +106,17 @@ def commit(deployment: Deployment) -> None:
 
 
 def wanted(deployment: Deployment) -> Purging:
-    """The purge of this deploy, with its reasons: keys that are named, keys that rules derive from changes, or all."""
+    """The purge of this deploy, with its reasons: the named keys, the keys that rules derive from changes, or all."""
     settings = deployment.environment.settings.purge
     changes = _changes(deployment) if settings.rules else Changes(None)
     return of_deploy(settings, deployment.purge_keys, changes, grouped=bool(deployment.environment.edge.slices))
 
 
 def purge(deployment: Deployment) -> Facts:
-    """Softly purge the pages that this deploy made old. Returns how many keys in how many requests, the edge's ids, and
-    the reasons."""
+    """Softly purge the pages that this deploy made old.
+
+    Returns the number of keys and of requests, the edge's ids, and the reasons.
+    """
     environment, purging = deployment.environment, wanted(deployment)
     run = Run(
         environment.edge,

@@ -1,4 +1,4 @@
-"""What a deploy does before anything visible changes."""
+"""The steps before anything visible changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ACCEPTABLE = (
 
 
 class Build(Step):
-    """Build the image, or find the one that these inputs gave before, if it is as it was built."""
+    """Build the image, or find an earlier image of the same inputs that is still as it was built."""
 
     name = "build"
 
@@ -47,11 +47,11 @@ class Build(Step):
         for warning in application.warnings(release.application, settings.application):
             deployment.say("warning", text=warning)
         _target(deployment, release)
-        deployment.ref = release.ref  # also where none was named: others read it in the record
+        deployment.ref = release.ref  # also if the person named none: other machines read it in the record
         return {"release": release.digest, "ref": release.ref, "commit": release.commit, "reused": release.reused}
 
     def _in_use(self, release: Release) -> bool:
-        """Whether a server runs this release, would have to go back to it, or is about to get it."""
+        """Whether a server runs this release, would go back to it, or gets it by an unfinished deploy."""
         cluster, record = self.environment.cluster, self.deployment.record.look()
         used = {there.release for there in (record.opened, record.deploy) if there}
         for server in cluster.without(record.left_out).state():
@@ -60,7 +60,7 @@ class Build(Step):
 
 
 class Earlier(Step):
-    """Instead of a build: the release that was open before the one that is open now."""
+    """In place of a build, take the release that was open before the present one."""
 
     name = "build"
 
@@ -80,9 +80,9 @@ class Earlier(Step):
 
 
 class Lock(Step):
-    """Take the environment's lock on its servers, write down what is under way, and show that its holder lives.
+    """Take the environment's lock on its servers, write down the deploy, and renew the lock from then on.
 
-    It is let go of when the run ends, however it ends.
+    The lock is freed when the run ends, whether it succeeds or fails (Deployment.let_go).
     """
 
     name = "lock"
@@ -101,10 +101,10 @@ class Lock(Step):
 
 
 class Preflight(Step):
-    """Look at everything that could make this deploy visible, before anything is touched."""
+    """Check everything that could make this deploy visible, before anything is changed."""
 
     name = "preflight"
-    _mends = False  # a cluster that an unfinished deploy has closed
+    _mends = False  # whether this deploy supersedes one that left the cluster closed
 
     def do(self) -> Facts:
         servers = self.deployment.serving.state()
@@ -129,7 +129,7 @@ class Preflight(Step):
 
     def _cluster(self, servers: tuple[ServerState, ...]) -> list[tuple[str, str]]:
         if self._mends:
-            return []  # closed, and perhaps half-way, is just what it is to be brought out of
+            return []  # the cluster is closed, perhaps half-way through a swap: this deploy is the repair
         if self.deployment.first:
             return [("no-previous-release", "nothing was ever deployed here, so there is nothing to go back to")]
         if agreed(self.deployment.generations) is None or agreed(server.running for server in servers) is None:
@@ -142,7 +142,7 @@ class Preflight(Step):
         return []
 
     def _images(self) -> list[tuple[str, str]]:
-        """What was changed since it was built. Once the cluster is closed there is no better moment to hear of it."""
+        """The images that were changed since they were built. A person must hear of them before the close."""
         deployment, changed = self.deployment, []
         release = deployment.release
         if release is not None and release.differs:
@@ -175,7 +175,7 @@ class Preflight(Step):
         return []
 
     def _visitors(self) -> list[tuple[str, str]]:
-        """What visitors would notice. Not asked of a sick site: a fix has to reach it."""
+        """The reasons for which visitors would notice the deploy. A sick site has one reason: that it is sick."""
         deployment = self.deployment
         try:
             front_door.ask_once(self.environment.settings.edge, None)
@@ -199,7 +199,10 @@ class Preflight(Step):
 
 
 class Stage(Step):
-    """Put the image and the variables beside what runs. On a server that comes back, nothing old runs from here on."""
+    """Put the image and the variables on each server, beside the release that runs there.
+
+    On a server that comes back, this first stops the old processes.
+    """
 
     name = "stage"
 
@@ -211,7 +214,7 @@ class Stage(Step):
 
 
 def _target(deployment: Deployment, release: Release) -> None:
-    """What this deploy will make current: an image, with the variables of now."""
+    """Set the generation that this deploy will make current: an image with the variables of now."""
     settings = deployment.environment.settings.application
     variables = application.runtime_variables(
         release.application,

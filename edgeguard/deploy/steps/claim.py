@@ -1,4 +1,4 @@
-"""The steps that take the deploy's claim on the grace, and give it back."""
+"""The two steps that take the deploy's claim on the grace and give it back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ClaimGrace(Step):
-    """Raise the grace and set hold in one write; go on only when the edge shows it."""
+    """Raise the grace and set hold in one write. The deploy goes on only when the edge shows both."""
 
     name = "claim"
 
@@ -30,7 +30,7 @@ class ClaimGrace(Step):
         return claimed
 
     def _moved(self) -> bool:
-        """Whether the servers are not as preflight saw them. A resume has no preflight, and does not ask."""
+        """Whether the servers' generations differ from those that preflight saw. A resume has no preflight: False."""
         seen = self.deployment.generations
         return bool(seen) and {server.generation for server in self.deployment.serving.state()} != seen
 
@@ -42,7 +42,7 @@ class ClaimGrace(Step):
 
 
 class ReleaseClaim(Step):
-    """Give this deploy's claim back, and no other."""
+    """Give this deploy's claim back. Other claims stay as they are."""
 
     name = "release"
     left = "The claim ends by itself."

@@ -26,8 +26,11 @@ class StopTasks(Step):
 
 
 class Close(Step):
-    """Let the gate refuse requests. To take this back, the previous release must run on every server and be healthy. If
-    its image was changed meanwhile, that is told and keeps nothing closed: it served before."""
+    """Let the gate refuse requests.
+
+    The undo opens the previous release, which must run on every server and be healthy. If its image was changed
+    meanwhile, the undo only warns: the image served before, too.
+    """
 
     name = "close"
 
@@ -37,8 +40,8 @@ class Close(Step):
     def do(self) -> Facts:
         self.deployment.reach(Phase.CLOSE)
         self.deployment.stop.left_behind = (
-            "what was closed is being put back; kill -9 now would leave it closed behind the claim, until somebody "
-            f"calls edgeguard resume or rollback {self.environment.name}, from any machine"
+            "the deploy is being taken back; kill -9 now would leave the cluster closed behind the claim, until "
+            f"somebody calls edgeguard resume or rollback {self.environment.name}, from any machine"
         )
         note = self.deployment.note_reached(was_open=self.deployment.was_open, pages=self.deployment.pages)
         self.environment.cluster.close(self.deployment.epoch, _closure(self.deployment), note=note)
@@ -54,7 +57,7 @@ class Close(Step):
 
 
 class Drain(Step):
-    """Wait until the requests that were let through are answered, then cut the rest."""
+    """Wait until the requests that passed the gate are answered, and cut those that last too long."""
 
     name = "drain"
 
@@ -64,7 +67,7 @@ class Drain(Step):
 
 
 class Swap(Step):
-    """Stop the old processes, make the new generation current, start the new ones; on every server."""
+    """On every server, stop the old processes, make the new generation current, and start its processes."""
 
     name = "swap"
 
@@ -80,7 +83,7 @@ class Swap(Step):
         stay_closed(deployment)
         previous = None if deployment.first else deployment.previous_generation().name
         deployment.serving.swap(deployment.epoch, previous)
-        if deployment.back_again.servers:  # they have nothing that they could go back to
+        if deployment.back_again.servers:  # these servers have no generation to go back to
             deployment.back_again.swap(deployment.epoch, None)
 
 
@@ -95,7 +98,7 @@ class Check(Step):
 
 
 class Open(Step):
-    """Let the gate pass requests, and let go of hold."""
+    """Let the gate pass requests, and end the hold."""
 
     name = "open"
 

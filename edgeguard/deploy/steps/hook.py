@@ -1,4 +1,4 @@
-"""The two hooks, and the ways on where only a person can know how a hook ended."""
+"""The steps of the application's two hooks, and the errors for a hook whose end only a person can know."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class PostDeploy(Step):
-    """The post-deploy hook, on one server, while the cluster is open. It starts once for each deploy."""
+    """Run the post-deploy hook on one server, while the cluster is open. It starts once for each deploy."""
 
     name = "post-deploy"
     hook = "post_deploy"
@@ -96,7 +96,7 @@ class PostDeploy(Step):
 
 
 class Hook(PostDeploy):
-    """The deploy hook, on one server, while the cluster is closed. It starts once, unless a person says again."""
+    """Run the deploy hook on one server, while the cluster is closed. It starts once, unless a person says "again"."""
 
     name = "hook"
     hook = "deploy"
@@ -131,11 +131,12 @@ def end_of(
     *,
     output: Callable[[str], None] = lambda _line: None,
 ) -> HookResult | None:
-    """How the deploy hook of a generation ended; None: it was never started. `claimed_on` is the server on which an
-    earlier run meant to start it.
+    """How the deploy hook of a generation ended. None: it was never started.
+
+    `claimed_on` is the server on which an earlier run was going to start it.
 
     Raises:
-        HookRuns, HookUnknown: as Cluster.hook_result; unknown also if that server can't tell any more.
+        HookRuns, HookUnknown: as in Cluster.hook_result. HookUnknown also if `claimed_on` can't tell any more.
     """
     result = cluster.hook_result(generation, "deploy", cancelled=cancelled, output=output)
     if result is None and claimed_on is not None and not _start_is_written(cluster, claimed_on):
@@ -144,8 +145,10 @@ def end_of(
 
 
 def _start_is_written(cluster: Cluster, server: str) -> bool:
-    """Whether a server's own record has the start of the deploy hook, which is written before the hook starts. A server
-    that is left out, or that has another disk since then, can't tell."""
+    """Whether a server's own record has the start of the deploy hook, which is written before the hook starts.
+
+    False for a server that is left out, or whose disk was replaced since.
+    """
     if server in cluster.left_out:
         return False
     try:
@@ -156,7 +159,7 @@ def _start_is_written(cluster: Cluster, server: str) -> bool:
 
 
 def halt(deployment: Deployment) -> Halt:
-    """Keep the cluster closed behind one long claim, write that down, and say what a person can do."""
+    """Keep the cluster closed behind one long claim, and write that down. Returns the error with the ways on."""
     until = deployment.claim.lengthen()
     deployment.record.note_deploy(held=True)
     return Halt(
@@ -166,7 +169,7 @@ def halt(deployment: Deployment) -> Halt:
 
 
 def ways_on(environment: str, deploy: str) -> str:
-    """The three commands that go on from a cluster that stays closed, a line each."""
+    """The three commands with which a person goes on from a cluster that stays closed, a line each."""
     return (
         f"To go on: edgeguard resume {environment} (with --hook=again or --hook=skip, if the hook failed)\n"
         f"  To go back: edgeguard rollback {environment}\n"

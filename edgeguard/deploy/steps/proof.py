@@ -1,4 +1,4 @@
-"""The proof that the claim is no longer needed."""
+"""The step that, when it is taken back, proves that the claim is no longer needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Proof(Step):
-    """Do nothing; to take this back, wait for healthy origins. So an unwinding can't drop the claim over sick ones."""
+    """Do nothing. The undo waits for healthy origins, so that no unwinding drops the claim while they are sick."""
 
     name = "proof"
 
@@ -26,7 +26,7 @@ class Proof(Step):
         if not deployment.was_open:  # closed before this deploy, and closed again: nothing to prove
             deployment.sick = True
             return
-        if not deployment.closed:  # sick origins are not of this deploy's making, and waiting would not help
+        if not deployment.closed:  # this deploy did not make the origins sick, and waiting would not help
             try:
                 front_door.ask_once(edge, None)
                 deployment.proved = True
@@ -35,7 +35,7 @@ class Proof(Step):
             return
         front_door.wait_healthy(edge, None, sleep=deployment.stop.sleep)
         deployment.proved = True
-        if deployment.opened:  # pages of the failed release may be cached; visitors come before that
+        if deployment.opened:  # a failed purge must not keep visitors from the previous release: it only warns
             try:
                 purge(deployment)
             except EdgeguardError as exc:

@@ -1,4 +1,4 @@
-"""What the steps of a deploy have in common."""
+"""The base of every step of a deploy."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class Step:
-    """A step without memory: nothing to see before, nothing to do or restore unless a step says so."""
+    """A step of a deploy. A subclass defines those of `before`, `do` and `undo` that it needs; the others do nothing.
+
+    A step keeps no facts for another run: these are in the deployment, and in the record.
+    """
 
     deployment: Deployment
 
     name = ""
     left = ""
-    """What a person does if it fails after the commit, when nothing is taken back any more."""
+    """The remedy if this step fails after the commit, when nothing is taken back any more."""
 
     def before(self) -> Facts:
         return {}
@@ -28,7 +31,7 @@ class Step:
         return {}
 
     def undo(self, before: Facts) -> None:
-        """Nothing to restore."""
+        """Restore nothing."""
 
     @property
     def environment(self) -> Environment:

@@ -1,4 +1,4 @@
-"""The active version of a Fastly service, read once: several questions are answered from its rows."""
+"""The active version of a Fastly service. It is read once, and its rows answer several questions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ActiveVersion:
     def __init__(
         self, rows: Rows, settings: EdgeSettings, find: Callable[[Rows, EdgeSettings], tuple[Finding, ...]]
     ) -> None:
-        """`find` finds what fights the mechanism of these settings."""
+        """`find` finds the conflicts with the mechanism of these settings."""
         self.rows = rows
         self._settings = settings
         self._find = find
@@ -45,7 +45,7 @@ class ActiveVersion:
         return health_checks.find(self.rows, closure=closure, green_path=green_path, patience=patience)
 
     def granted(self) -> Granted:
-        """As in edgeguard/edge; also where the policy is one that this edgeguard can't read."""
+        """As in edgeguard/edge. If this edgeguard can't read the policy, the values are those of the settings."""
         wanted = self._settings
         base, ceiling, dictionary = wanted.base_grace, wanted.ceiling, wanted.dictionary
         try:

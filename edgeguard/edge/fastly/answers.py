@@ -1,8 +1,14 @@
-"""What is relied on in the answers of Fastly's API, by operation. Another shape ends at the border, as our own error.
+"""The shapes of the answers of Fastly's API, by operation, as far as edgeguard relies on them.
 
-A shape is a type; None; a pattern for a text; a dict of the keys that have to be there ("key?": that may be missing
-or null; `str`: any key); a list of one shape for all its rows; a tuple of shapes of which one has to fit.
-The shapes are those of recordings of the real API: github.com/fastly/go-fastly, fastly/fixtures.
+An answer of another shape becomes an error of ours in `api`. A shape is one of these:
+
+- a type, or None;
+- a pattern for a text;
+- a dict of the keys that must be there ("key?" may be missing or null; `str` stands for any key);
+- a list with one shape for all its rows;
+- a tuple of shapes, of which one must fit.
+
+The shapes are from recordings of the real API: github.com/fastly/go-fastly, fastly/fixtures.
 """
 
 from __future__ import annotations
@@ -13,7 +19,7 @@ from typing import Any
 Shape = Any
 
 _NUMBER = (int, re.compile("[0-9]+"))
-"""Older endpoints tell numbers as text."""
+"""Older endpoints give numbers as text."""
 _TEXT = (str, None)
 _STATUS = {"status": str}
 _VERSION = {"number": int}
@@ -65,7 +71,7 @@ SHAPES: dict[str, Shape] = {
 
 
 def flaw(shape: Shape, value: object, where: str = "it") -> str | None:
-    """What is not as it should be, in words; None where all is. Says nothing of what the answer holds."""
+    """The first difference between a value and a shape, in words; None if it fits. The words don't show the value."""
     if isinstance(shape, tuple):
         flaws = [flaw(one, value, where) for one in shape]
         return None if None in flaws else flaws[-1]

@@ -1,10 +1,9 @@
-"""Fastly's API, one call at a time: the only module that imports the official client and urllib3.
+"""Fastly's API, one call at a time. Only this module imports the official client and urllib3.
 
-What the client leaves to us: it has no time-out, repeats some calls by itself, lets urllib3's errors through, checks
-answers against types that the API has outgrown, and stumbles over error bodies that are not UTF-8. So here the answer
-is taken as it came, before the client reads it; every call is bounded; foreign errors become ours, and so do answers of
-another shape than `answers` has. What surely was not done is repeated, and what may be done twice. The client is
-imported at the first call (90 ms).
+The official client has no time-out, repeats some calls by itself, lets urllib3's errors through, checks answers against
+outdated types, and fails on error bodies that are not UTF-8. So this module reads the raw answer in its place, and
+bounds every call. Foreign errors become ours, and so do answers of another shape than in `answers`. A call is repeated
+if it surely was not done, or if it may be done twice. The client is imported at the first call (90 ms).
 """
 
 from __future__ import annotations
@@ -33,26 +32,26 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 TIMEOUTS = 5.0, 15.0
-"""Seconds: for connecting, and for each wait for more of an answer."""
+"""Seconds for connecting, and for each wait for more of an answer."""
 ATTEMPTS = 4
 PATIENCE = 20.0
-"""Seconds after which nothing is begun again, and the longest that a throttled call is waited for."""
+"""Seconds after which no attempt begins. So this is also the longest wait for a throttled call."""
 FIRST_PAUSE = 0.2
 _REMEDY = "Try again later; if it lasts, look at edge.api_url and at fastlystatus.com."
 _SAID = 500
-"""Characters of an answer that an error may quote."""
+"""The most characters of an answer that an error quotes."""
 
 
 class Missing(EdgeError):
-    """404: what the call names does not exist."""
+    """404: a thing that the call names does not exist."""
 
 
 class Throttled(EdgeNotDone):
-    """429: refused for now, surely not done."""
+    """429: refused for now, and surely not done."""
 
 
 class Api:
-    """May be used from several threads; calls wait for each other, as Fastly's API can't take concurrent changes."""
+    """Fastly's API. Threads may share it: calls wait for each other, as the API can't take concurrent changes."""
 
     def __init__(
         self,
@@ -73,19 +72,19 @@ class Api:
         self._lock = threading.Lock()
 
     def call(self, operation: str, doing: str, arguments: Mapping[str, object], *, repeat: bool = False) -> Any:  # noqa: ANN401 - JSON is of any type
-        """Call `module.method` of the client, and give the answer's JSON, which has the shape of SHAPES.
+        """Call `module.method` of the client. Returns the answer's JSON, which has the shape of SHAPES.
 
-        `doing` is said in errors ("could not …"). What surely was not done is tried again, with `repeat` also what may
-        have been: at most ATTEMPTS times in PATIENCE seconds.
+        Errors say "could not" and `doing`. A call that surely was not done is tried again; with `repeat`, also a call
+        that may have been done. There are at most ATTEMPTS attempts in PATIENCE seconds.
 
         Raises:
-            EdgeUnauthorized, EdgeUnavailable, Missing, EdgeError: see there. None of them shows the token.
+            EdgeUnauthorized, EdgeUnavailable, Missing, EdgeError: as they say. None of them shows the token.
         """
         again = EdgeUnavailable if repeat else EdgeNotDone
         return self._retried(lambda: self.once(operation, doing, arguments), again)
 
     def once(self, operation: str, doing: str, arguments: Mapping[str, object]) -> Any:  # noqa: ANN401 - as above
-        """As `call`, and never repeated here: for what is within `repeated`."""
+        """As `call`, but without repetition: for acts that `repeated` repeats as a whole."""
         with self._lock, self._border(doing):
             module, method = operation.split(".")
             name = "".join(word.title() for word in module.split("_")) + "Api"
@@ -97,10 +96,10 @@ class Api:
         return answer
 
     def post(self, target: str, doing: str, headers: Mapping[str, str], *, repeat: bool = False) -> Any:  # noqa: ANN401 - as above
-        """POST to exactly this path and query, and give the answer's JSON. Repetition and errors are those of `call`.
+        """POST to exactly this path and query. Returns the answer's JSON. Repetition and errors are as in `call`.
 
-        For addresses of pages: the client (and urllib3 below it) rewrites what it is given. %c3 becomes %C3, which is
-        another page to a cache, and with /../ a page's address becomes another call of the API.
+        This is for addresses of pages, which the client (and urllib3 below it) would rewrite. It makes %C3 of %c3,
+        which is another page for a cache, and an address with /../ would become another call of the API.
         """
         return self._retried(lambda: self._post(target, doing, headers), EdgeUnavailable if repeat else EdgeNotDone)
 
@@ -122,7 +121,7 @@ class Api:
                 return json.loads(answer.data)
 
     def change_items(self, arguments: Mapping[str, object], operations: Sequence[Mapping[str, str]]) -> None:
-        """Change a dictionary's items in one call. Not repeated here."""
+        """Change a dictionary's items in one call, without repetition."""
         items = "fastly.model.bulk_update_dictionary_item", "BulkUpdateDictionaryItem"
         request = "fastly.model.bulk_update_dictionary_list_request", "BulkUpdateDictionaryListRequest"
         item_type, request_type = (getattr(importlib.import_module(module), name) for module, name in (items, request))
@@ -132,7 +131,7 @@ class Api:
         self.once("dictionary_item.bulk_update_dictionary_item", doing, named)
 
     def repeated(self, act: Callable[[], _Result], *, also: tuple[type[EdgeError], ...] = ()) -> _Result:
-        """Do it again while it fails for a reason that may pass (and for those in `also`), within the bounds."""
+        """Do an act, and again within the bounds if it fails for a reason that may pass, or with an error in `also`."""
         return self._retried(act, EdgeUnavailable, *also)
 
     def _retried(self, act: Callable[[], _Result], *errors: type[EdgeError]) -> _Result:
@@ -158,7 +157,7 @@ class Api:
 
     @contextmanager
     def _border(self, doing: str) -> Iterator[None]:
-        """Foreign errors end here."""
+        """Make our errors of the client's and urllib3's."""
         import fastly.exceptions  # noqa: PLC0415 (heavy: 90 ms)
         import urllib3.connection  # noqa: PLC0415
         import urllib3.exceptions  # noqa: PLC0415
@@ -185,9 +184,9 @@ class Api:
             raise EdgeUnavailable(said, _REMEDY) from exc
 
     def _from_client(self, doing: str, exc: Any) -> EdgeError:  # noqa: ANN401 - the client's ApiException has no types
-        """Our error for one of the client's. It gives the lack of TLS the status 0."""
+        """Our error for an ApiException of the client. The client gives a failure of TLS the status 0."""
         if not exc.status:
-            # It may also have failed after the request was sent.
+            # TLS may also have failed after the request was sent, so the call may have been done.
             return EdgeUnavailable(f"could not {doing}: no TLS ({self._shown(str(exc.reason))})", _REMEDY)
         return self._refusal(doing, int(exc.status), exc.headers or {}, exc.body)
 
@@ -203,18 +202,18 @@ class Api:
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             wait = _wait(headers, throttled=status == HTTPStatus.TOO_MANY_REQUESTS)
             when = "later" if wait is None else f"in {wait:.0f} s"
-            remedy = f"Try again {when}; fastlystatus.com tells of incidents."
+            remedy = f"Try again {when}; fastlystatus.com shows incidents."
             return (Throttled if status == HTTPStatus.TOO_MANY_REQUESTS else EdgeUnavailable)(said, remedy, wait=wait)
-        return EdgeError(said, "If this is not plain, look at the service in Fastly's own control panel.")
+        return EdgeError(said, "If this is not clear, look at the service in Fastly's own control panel.")
 
     def _shown(self, text: str) -> str:
-        """On one line, without the token, and with nothing that a terminal would obey."""
+        """The text on one line, without the token, and without characters that control a terminal."""
         line = " ".join(text.replace(self._token, "(the token)").split())
         return "".join(char if char.isprintable() else "?" for char in line)
 
 
 def _said(body: str | bytes) -> str:
-    """What an error's body says."""
+    """The message in an error's body."""
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     try:
         content = json.loads(text)
@@ -225,8 +224,10 @@ def _said(body: str | bytes) -> str:
 
 
 def _wait(headers: Mapping[str, str], *, throttled: bool) -> float | None:
-    """How long an answer asks to wait: Retry-After in seconds or as a date, else until the rate limit's reset (Unix
-    time), where that is the reason."""
+    """For how many seconds an answer asks to wait. None: it does not ask.
+
+    That is Retry-After (seconds or a date). Without it, a throttled call waits for the rate limit's reset (Unix time).
+    """
     after, reset = headers.get("Retry-After", ""), headers.get("Fastly-RateLimit-Reset", "")
     if re.fullmatch("[0-9]{1,9}", after):
         return float(after)
@@ -238,7 +239,7 @@ def _wait(headers: Mapping[str, str], *, throttled: bool) -> float | None:
 
 
 def _pause(state: tenacity.RetryCallState) -> float:
-    """As long as the answer asked for, else twice as long each time, with jitter."""
+    """The pause before the next attempt: as long as the answer asked for, else twice as long each time, with jitter."""
     failure = state.outcome.exception() if state.outcome else None
     if isinstance(failure, EdgeUnavailable) and failure.wait is not None:
         return failure.wait

@@ -1,4 +1,4 @@
-"""The mechanism "settings": the service may carry no VCL, and its own stale-if-error is the grace, for every page."""
+"""The mechanism "settings", for a service that may carry no VCL: its own stale-if-error is the grace for every page."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from edgeguard.settings import ClaimSettings
 
 REVISION = "settings"
-"""What stands in place of a policy's revision."""
+"""This stands in place of a policy's revision."""
 
 
 class BySettings(Fastly):
-    """Implements Edge: the ceiling is always in force, nothing can be claimed, and the edge shows nothing of it."""
+    """Implements Edge. The ceiling is always in force, there are no claims, and the edge can't show its grace."""
 
     @property
     def claims(self) -> bool:
@@ -34,7 +34,7 @@ class BySettings(Fastly):
 
     @property
     def revision(self) -> str:
-        """As in Edge. No node tells it."""
+        """As in Edge. No node shows it."""
         return REVISION
 
     @property
@@ -60,7 +60,7 @@ class BySettings(Fastly):
         """As in Edge: no claim is possible."""
         raise UsageError(
             "there are no claims where edge.mechanism is settings: the service's own stale-if-error is "
-            f"{self.base} s for every page, always, and to raise it reaches no page that is cached already",
+            f"{self.base} s for every page, always, and raising it would not reach pages that are cached already",
             'Claims need the policy in the service: mechanism = "vcl", then edgeguard edge install.',
         )
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from edgeguard.settings import ClaimSettings
 
 SLICE = 8
-"""Groups in one call of a purge: all of them take 32."""
+"""The number of groups in one purge call: all groups take 32 calls."""
 
 
 class ByVcl(Fastly):
-    """Implements Edge: the base grace is in force, and claims raise it up to the ceiling."""
+    """Implements Edge. The base grace is in force, and claims raise it up to the ceiling."""
 
     @property
     def claims(self) -> bool:

@@ -1,9 +1,10 @@
-"""Everything in a service that would fight the policy: rows of its active version in, findings out. Pure.
+"""Conflicts with the policy in a service: findings from the rows of its active version. Pure.
 
-The names of findings are CONFLICTS of edgeguard/edge, and `compute-service`, which nothing can mend. Fastly orders
-the generated VCL so: recv, miss, pass, fetch and error snippets in their macros, by priority and then by name; cache
-settings after the fetch snippets; "serve stale" before them (Fastly: reference/api/vcl-services/snippet,
-guides/full-site-delivery/performance/serving-stale-content).
+The names of the findings are CONFLICTS of edgeguard/edge, and `compute-service`, for which there is no repair.
+
+Fastly generates the VCL in this order: recv, miss, pass, fetch and error snippets are in their macros, by priority and
+then by name; cache settings are after the fetch snippets; "serve stale" is before them (Fastly:
+reference/api/vcl-services/snippet, guides/full-site-delivery/performance/serving-stale-content).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _BEFORE_MACRO = re.compile(r"sub\s+vcl_([a-z]+)\s*\{(.*?)#\s*FASTLY\s+\1\b", re.
 
 
 def with_policy(version: Rows, settings: EdgeSettings) -> tuple[Finding, ...]:
-    """Everything in the active version that fights the policy of these settings; () where it stands alone."""
+    """The conflicts of the active version with the policy of these settings; () if there are none."""
     if version.kind != "vcl":
         return (_compute(version, settings),)
     needed = {snippet.type for snippet in policy.render(settings)} - {"init"}
@@ -42,7 +43,7 @@ def with_policy(version: Rows, settings: EdgeSettings) -> tuple[Finding, ...]:
 
 
 def with_setting(version: Rows, settings: EdgeSettings) -> tuple[Finding, ...]:
-    """The same for the service's own "serve stale": Fastly's code for it stands in the macros, and these undo it."""
+    """The conflicts with the service's own "serve stale". Fastly's code for it is in the macros fetch and error."""
     if version.kind != "vcl":
         return (_compute(version, settings),)
     return (*_macros(version, {"fetch", "error"}), *_of_both(version))
@@ -58,7 +59,7 @@ def _compute(version: Rows, settings: EdgeSettings) -> Finding:
 
 
 def _of_both(version: Rows) -> Iterator[Finding]:
-    """Conflicts with the policy and with the setting alike."""
+    """The conflicts that the policy and the setting share."""
     yield from _cache_settings(version)
     yield from _request_settings(version)
     yield from _grace_in_vcl(version)
@@ -67,16 +68,16 @@ def _of_both(version: Rows) -> Iterator[Finding]:
 def shortened(
     url: str, promised: int | None, settings: EdgeSettings, *, kept: int, remedy: Callable[[int, EdgeSettings], str]
 ) -> Finding | None:
-    """Find that the origin promises more for a page, `promised` seconds, than it would be `kept` without a claim.
+    """The finding that the origin promises a longer stale-if-error than the page would have without a claim.
 
-    A promise of exactly the ceiling is the one that gates add for the policy's sake.
+    `promised` and `kept` are in seconds. A promise of exactly the ceiling does not count: gates add it for the policy.
     """
     if promised is None or promised <= kept or promised == settings.ceiling:
         return None
     return Finding(
         "shortens",
         "warning",
-        f"{url} promises stale-if-error={promised}; from then on it would be {kept} s without a claim",
+        f"{url} promises stale-if-error={promised}; after the installation it would be {kept} s without a claim",
         remedy(promised, settings),
         url,
     )
@@ -91,7 +92,7 @@ def _macros(version: Rows, needed: set[str]) -> Iterator[Finding]:
             "no-macros",
             "critical",
             "the service's own main VCL file lacks " + ", ".join(f"#FASTLY {name}" for name in missing),
-            "Add them where Fastly's boilerplate has them: without them nothing is done there.",
+            "Add them where Fastly's boilerplate has them: without them, snippets of these types never run.",
         )
 
 
@@ -130,8 +131,11 @@ def _request_settings(version: Rows) -> Iterator[Finding]:
 
 
 def _grace_in_vcl(version: Rows) -> Iterator[Finding]:
-    """Statements of others that set what the policy sets. The generated VCL has those of ours, too, and those of
-    settings that are told of elsewhere; of it counts what is left."""
+    """The statements of others that set the policy's variables.
+
+    The generated VCL also has our statements, and those of settings that have findings of their own. Only its other
+    statements count.
+    """
     known = {_line(text) for row in version.snippets if _ours(row) for text in _statements(row.get("content"))}
     for row in (*version.cache_settings, *version.request_settings):
         for seconds in filter(None, (_seconds(row, "stale_ttl"), _seconds(row, "max_stale_age"))):
@@ -148,7 +152,7 @@ def _grace_in_vcl(version: Rows) -> Iterator[Finding]:
             "grace-in-vcl",
             "critical",
             f"{where} has `{statement}`",
-            "Take it out: that is for the policy to set, and the later of two wins.",
+            "Take it out: the policy sets this, and the later of two statements wins.",
         )
 
 
@@ -156,7 +160,7 @@ def _early_returns(version: Rows, settings: EdgeSettings) -> Iterator[Finding]:
     ours = {(snippet.type, snippet.priority): snippet.name for snippet in policy.render(settings)}
     first = {kind: (priority, ours[kind, priority]) for kind, priority in sorted(ours, reverse=True)}
     last_fetch = max((priority, name) for (kind, priority), name in ours.items() if kind == "fetch")
-    remedy = "Give it a priority above the policy's, which is {}."
+    remedy = "Give it a higher number as priority than the policy's, which is {}."
     for row in version.snippets:
         kind, place = row["type"], (int(row["priority"]), row["name"])
         if _ours(row) or kind not in ("recv", "miss", "fetch", "error"):
@@ -168,7 +172,9 @@ def _early_returns(version: Rows, settings: EdgeSettings) -> Iterator[Finding]:
             )
             yield Finding("early-return", "critical", text, remedy.format(first[kind][0]))
         elif kind == "fetch" and place < last_fetch and _LEAVES_FETCH_KEPT.search(code):
-            text = f"the fetch snippet {row['name']!r} delivers before the policy's last word: its pages get no ceiling"
+            text = (
+                f"the fetch snippet {row['name']!r} delivers before the policy's last snippet: no ceiling for its pages"
+            )
             yield Finding("early-return", "warning", text, "Take its return(deliver) out; a TTL can be set without it.")
     for file in version.files:
         for kind, before in _BEFORE_MACRO.findall(str(file.get("content") or "")):
@@ -178,7 +184,7 @@ def _early_returns(version: Rows, settings: EdgeSettings) -> Iterator[Finding]:
 
 
 def _texts(version: Rows) -> Iterator[tuple[str, str]]:
-    """All VCL that somebody else wrote, with where it stands."""
+    """All VCL that others wrote: its place in words, and its text."""
     for row in version.snippets:
         if not _ours(row):
             yield f"the {row['type']} snippet {row['name']!r}", str(row.get("content") or "")
@@ -191,7 +197,7 @@ def _statements(text: object) -> list[str]:
 
 
 def _bare(text: object) -> str:
-    """VCL without comments, and with nothing in its strings."""
+    """VCL without comments, and with empty strings."""
     return _QUOTED_OR_COMMENT.sub(lambda found: '""' if found[0][0] in '"{' else " ", str(text or ""))
 
 
@@ -204,7 +210,7 @@ def _ours(row: Mapping[str, Any]) -> bool:
 
 
 def _seconds(row: Mapping[str, Any], key: str) -> int:
-    """A number that Fastly tells as one, as a string, or not at all; 0 is how a form leaves it empty."""
+    """A number that Fastly gives as a number, as a string, or not at all. An empty form field gives 0."""
     value = str(row.get(key) or "0")
     return int(value) if value.isdecimal() else 0
 
@@ -214,11 +220,11 @@ def _true(value: object) -> bool:
 
 
 def raise_ceiling(promised: int, _: EdgeSettings) -> str:
-    """How the setting keeps a promise."""
+    """The remedy with which the setting keeps a promise."""
     return f"To keep what is promised now: edge.ceiling = {promised}."
 
 
 def raise_base(promised: int, settings: EdgeSettings) -> str:
-    """How the policy keeps a promise."""
+    """The remedy with which the policy keeps a promise."""
     also = f" and edge.ceiling = {promised}" if promised > settings.ceiling else ""
     return f"To keep what is promised now: edge.base_grace = {promised}{also}."

@@ -1,4 +1,4 @@
-"""The dictionary of an edge: claims and the audit, read and written past all versions."""
+"""The dictionary of a service, with the claims and the audit. Its items belong to no version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgeguard.settings import EdgeSettings
 
 PAGE = 1000
-"""How many of a dictionary's items one call reads."""
+"""The number of items that one call reads."""
 
 
 class Dictionary:
@@ -29,7 +29,7 @@ class Dictionary:
         self._id: str | None = None
 
     def forget(self) -> None:
-        """Look the dictionary up anew: another version may be active, with another dictionary."""
+        """Look the dictionary up anew next time: another version may be active by then, with another dictionary."""
         self._id = None
 
     def items(self, name: str | None = None) -> Mapping[str, str]:
@@ -38,7 +38,7 @@ class Dictionary:
         return self._api.repeated(lambda: self._read(arguments))
 
     def write(self, items: Mapping[str, str | None]) -> None:
-        """As in Edge. To remove a missing item answers 404, so a write that removes first looks at what is there."""
+        """As in Edge. Removing a missing item answers 404, so a write with removals reads the items first."""
         if not items:
             return
         dictionary = self._items_of()
@@ -70,7 +70,7 @@ class Dictionary:
         return items
 
     def _items_of(self, name: str | None = None) -> dict[str, object]:
-        """Our dictionary keeps its id in all versions, so it is looked up once."""
+        """The arguments that name the dictionary in a call. Its id is the same in all versions: it is read once."""
         found = self._id if name is None else None
         if found is None:
             version = self._versions.active()

@@ -1,4 +1,4 @@
-"""The settings of a service, read from the policy in it, for a person who has its id and a token, but no file."""
+"""Read a service's settings from its policy, for a person who has the service's id and a token, but no file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from edgeguard.settings import EdgeSettings
 
 DOMAINS = 10
-"""How many of the service's domains are tried."""
+"""The most domains of the service that are tried."""
 
 
 def discover(given: EdgeSettings, token: str, ask: Ask) -> dict[str, Any]:
-    """The settings of [edge] that the service tells: the policy's literals, and the front door. `given` says where the
-    API is, and the front door if it is known (`url`, else empty).
+    """The settings of [edge] that the service shows: the policy's literals, and the front door.
+
+    `given` has the API's address, and the front door if it is known (else `url` is empty).
 
     Raises:
         UsageError: the policy is not installed there.
@@ -47,7 +48,7 @@ def discover(given: EdgeSettings, token: str, ask: Ask) -> dict[str, Any]:
 
 
 def _front_door(names: list[str], status_name: str, ask: Ask) -> str:
-    """The first domain that shows the policy's status: a domain may be in a service and lead elsewhere."""
+    """The first domain that shows the policy's status. A service may name domains that lead elsewhere."""
     for name in names:
         for scheme in ("https", "http"):
             url = f"{scheme}://{name}"

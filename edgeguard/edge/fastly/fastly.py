@@ -1,4 +1,4 @@
-"""Fastly as an edge, as far as both mechanisms are alike: headers, the status request, the service, purges."""
+"""The part of Fastly as an edge that both mechanisms share: headers, the status request, the service, purges."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Fastly(ABC):
     """The base of the classes that implement Edge (edgeguard/edge/__init__.py). May be used from several threads."""
 
     def __init__(self, settings: EdgeSettings, token: str | None, ask: Ask, *, api: Api | None = None) -> None:
-        """Without a token the edge is a VisibleEdge only. `api` stands in for the one that the settings name.
+        """Without a token, only the methods of VisibleEdge may be called. `api` replaces the API of the settings.
 
         Raises:
-            EdgeUnauthorized: this can't be a token.
+            EdgeUnauthorized: the token has characters that no token has.
         """
         self._settings = settings
         self._ask = ask
@@ -41,9 +41,9 @@ class Fastly(ABC):
     @property
     @abstractmethod
     def _wanted(self) -> Wanted:
-        """What `install` puts into the service."""
+        """The state that `install` brings the service to."""
 
-    # -- as anybody sees it --------------------------------------------------------------------------------------
+    # -- without a token -----------------------------------------------------------------------------------------
 
     @property
     def asking(self) -> Mapping[str, str]:
@@ -66,14 +66,14 @@ class Fastly(ABC):
         """As in Edge."""
         return status in fastly_headers.KEPT
 
-    # -- what is in the service ----------------------------------------------------------------------------------
+    # -- the service ---------------------------------------------------------------------------------------------
 
     def policy(self) -> Policy:
         """As in Edge."""
         return self._service.versions.policy(self._wanted)
 
     def install(self, reason: str, *, expecting: int | None = None) -> Policy:
-        """As in Edge. Where it fails, the draft stays behind, not activated, and the error names it."""
+        """As in Edge. If it fails, the draft stays behind, not activated, and the error names it."""
         self._service.dictionary.forget()
         return self._service.versions.change(self._wanted, reason, expecting=expecting)
 
@@ -131,7 +131,7 @@ class Fastly(ABC):
         return f"policy {policy.revision}" if policy.revision else "no policy"
 
     def explain(self, phase: str, *, slot: str, claim: ClaimSettings) -> tuple[str, ...]:  # noqa: ARG002 (claims' own)
-        """As in Edge: the calls that both mechanisms make alike."""
+        """As in Edge, with the calls that both mechanisms share."""
         service = self._settings.service
         if phase == "preflight":
             return (f"GET the active version of {service}, and the token's scopes",)
@@ -141,7 +141,7 @@ class Fastly(ABC):
 
 
 def _service(settings: EdgeSettings, token: str, api: Api | None) -> Service:
-    """The API's side is imported here: a monitor, which has no token, starts each minute and does without it."""
+    """The service through the API. It is imported here, since a monitor starts each minute and needs no API."""
     from edgeguard.edge.fastly.api import Api  # noqa: PLC0415 (10 ms, with the next)
     from edgeguard.edge.fastly.service import Service  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
-"""Fastly's headers on an answer: what they say of its copy, and of how long it may be kept. Pure.
+"""Read Fastly's headers on an answer: the facts about the edge's copy, and how long the answer may be kept. Pure.
 
-To `Fastly-Debug: 1` a node answers with `Fastly-Debug-TTL`, and shows Surrogate-Control (Fastly:
+For `Fastly-Debug: 1`, a node adds `Fastly-Debug-TTL` to its answer, and does not remove Surrogate-Control (Fastly:
 reference/http/http-headers/Fastly-Debug-TTL, …/Surrogate-Control). Names of headers are in lower case.
 """
 
@@ -23,12 +23,12 @@ _LIFETIME = re.compile(r"\b(?:s-maxage|max-age)\s*=", re.IGNORECASE)
 
 
 def asking(status_name: str) -> dict[str, str]:
-    """The headers with which a page is asked for, so that its answer tells of the copy."""
+    """The headers for a request for a page, with which the answer tells about the edge's copy."""
     return {"Fastly-Debug": "1", **marks.asking(status_name)}
 
 
 def copy(headers: Mapping[str, str]) -> Copy:
-    """Read what an answer says of the edge's copy.
+    """Read the facts about the edge's copy in an answer.
 
     Behind a shield, Fastly-Debug-TTL has a group for each node, the one nearest to the visitor first.
     """
@@ -49,7 +49,7 @@ def copy(headers: Mapping[str, str]) -> Copy:
 
 
 def freshness(headers: Mapping[str, str]) -> Freshness:
-    """Read what an answer says of its freshness (Fastly: guides/concepts/cache/cache-freshness)."""
+    """Read an answer's freshness (Fastly: guides/concepts/cache/cache-freshness)."""
     evidence, lifetime = _lifetime(headers)
     both = [headers.get(name, "") for name in ("surrogate-control", "cache-control")]
     promises = (found for value in both if (found := _PROMISE.search(value)))
@@ -64,7 +64,7 @@ def freshness(headers: Mapping[str, str]) -> Freshness:
 
 
 def _refusal(headers: Mapping[str, str]) -> tuple[str, str] | None:
-    """The finding's name and the evidence, where a cookie or a word keeps the answer from being a copy for others."""
+    """The finding's name and the evidence if a cookie or a directive forbids to share the answer; else None."""
     if cookie := headers.get("set-cookie"):
         return "set-cookie", f"it sets the cookie {cookie.partition('=')[0].strip()}"
     for word in ("private", "no-store"):
@@ -76,7 +76,7 @@ def _refusal(headers: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def _lifetime(headers: Mapping[str, str]) -> tuple[str, int | None]:
-    """The header that decides on the TTL, and the TTL; Surrogate-Control counts before Cache-Control."""
+    """The header that decides on the TTL, and the TTL. Surrogate-Control counts before Cache-Control."""
     for name, directive in (
         ("Surrogate-Control", "max-age"),
         ("Cache-Control", "s-maxage"),
@@ -89,12 +89,12 @@ def _lifetime(headers: Mapping[str, str]) -> tuple[str, int | None]:
 
 
 def _hit(headers: Mapping[str, str]) -> bool:
-    """X-Cache has a word for each node, the one nearest to the visitor last; a stale answer is a HIT as well."""
+    """Whether the answer is a copy, fresh or stale. X-Cache has a word for each node, the visitor's node last."""
     return headers.get("x-cache", "").rpartition(",")[2].strip().upper() == "HIT"
 
 
 def _seconds(text: str) -> float | None:
-    """A number of the debug header; None for "-" and for what is no finite number."""
+    """A number of the debug header; None for "-" and for any text that is not a finite number."""
     try:
         value = float(text)
     except ValueError:

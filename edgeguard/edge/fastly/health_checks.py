@@ -1,8 +1,8 @@
-"""A closure in the eyes of the edge's own health checks. Pure: rows of the active version in, findings out.
+"""How the edge's own health checks would judge a closure: findings from the rows of the active version. Pure.
 
-A check looks at the last `window` answers of its backend; with `threshold` good ones among them it is healthy (Fastly:
-guides/concepts/healthcheck). While it is sick nothing is asked of it: a page with a copy is served stale, and every
-other page is an error, also once the cluster is open again.
+A check looks at the last `window` answers of its backend. With at least `threshold` good ones among them, the backend
+is healthy (Fastly: guides/concepts/healthcheck). A sick backend gets no requests: a page with a copy is served stale,
+and every other page is an error, even after the cluster has opened again.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def find(version: Rows, *, closure: float, green_path: str | None, patience: float) -> tuple[Finding, ...]:
     """Findings on each backend that has a check.
 
-    `closure`: how long one is expected to last; `patience`: how long a deploy waits for a healthy answer through the
-    front door (both in seconds). `green_path` is answered while the cluster is closed.
+    A closure is expected to last `closure` seconds. A deploy waits `patience` seconds for a healthy answer through the
+    front door. `green_path` is answered while the cluster is closed.
     """
     checks = {str(row["name"]): row for row in version.healthchecks}
     return tuple(
@@ -33,7 +33,7 @@ def find(version: Rows, *, closure: float, green_path: str | None, patience: flo
 
 
 def sick_after_opening(check: Mapping[str, Any], closure: float) -> float:
-    """Seconds for which a backend stays sick after a closure that its check saw; 0 where it never became sick."""
+    """Seconds for which a backend stays sick after a closure that its check saw; 0 if it did not become sick."""
     window, threshold, interval = _number(check, "window"), _number(check, "threshold"), _interval(check)
     failed = min(window, int(closure / interval) + 1)
     # Old good answers leave the window one by one as new ones come, so only new ones make up what is missing.
@@ -69,7 +69,7 @@ def _of(
 
 
 def _interval(check: Mapping[str, Any]) -> float:
-    """The API has milliseconds."""
+    """The check's interval in seconds. The API has milliseconds."""
     return max(_number(check, "check_interval"), 1) / 1000
 
 

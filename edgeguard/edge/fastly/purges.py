@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from edgeguard.edge.fastly.api import Api
 
 PURGE_KEYS, PURGE_BYTES = 256, 16_000
-"""The limits of one purge call: Fastly's on keys, and a size that is well within every limit on headers."""
+"""The limits of one purge call: Fastly's limit on keys, and a size well within every limit on headers."""
 _SOFT = {"Fastly-Soft-Purge": "1"}
 
 
 class Purges:
-    """What can be purged in one service."""
+    """The purges of one service."""
 
     def __init__(self, service: str, api: Api) -> None:
         self._service = service
         self._api = api
 
     def keys(self, keys: Sequence[str], *, soft: bool = True) -> tuple[Purged, ...]:
-        """As in Edge. Raises UsageError for what can't be a surrogate key, before anything is purged."""
+        """As in Edge. Raises UsageError before anything is purged if one can't be a surrogate key."""
         purged = []
         for group in batches(keys):
             arguments = {"service_id": self._service, "surrogate_key": " ".join(group)}
@@ -35,7 +35,7 @@ class Purges:
         return tuple(purged)
 
     def url(self, url: str, *, soft: bool = True) -> Purged:
-        """As in Edge. Raises UsageError for what is not a page's address."""
+        """As in Edge. Raises UsageError if this is not the address of a page."""
         answer = self._api.post(f"/purge/{address(url)}", f"purge {url}", _SOFT if soft else {}, repeat=soft)
         purge_id = answer.get("id") if isinstance(answer, dict) else None
         return Purged(0, (str(purge_id),) if purge_id else ())

@@ -1,4 +1,4 @@
-"""The active version of a Fastly service, as the API tells it."""
+"""The active version of a Fastly service, as the API gives it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rows:
-    """All that a version holds. Rows are Fastly's own JSON, in which some numbers are strings.
+    """The content of a version. Rows are Fastly's own JSON, in which some numbers are strings.
 
-    `kind` is the service's type: "vcl", or "wasm" (Compute), of which nothing else is read. A dynamic snippet's row has
-    its content. `files` are VCL files of the service's own; `generated` is the whole VCL that Fastly runs.
+    `kind` is the service's type: "vcl", or "wasm" (Compute). Of the latter nothing else is read. A dynamic snippet's
+    row has its content. `files` are the service's own VCL files. `generated` is the whole VCL that Fastly runs.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""A Fastly service through Fastly's API: the part of an edge that needs a token, and takes a while to import."""
+"""A Fastly service through Fastly's API: the part of the edge that needs a token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Service:
-    """May be used from several threads; one call is made at a time."""
+    """A service, through the API. Threads may share it; it makes one call at a time."""
 
     def __init__(self, settings: EdgeSettings, api: Api) -> None:
         self._api = api
@@ -26,9 +26,9 @@ class Service:
         self.purges = Purges(settings.service, api)
 
     def token(self) -> Mapping[str, Any] | None:
-        """What the token says of itself (scopes, services, end); None where it may not ask.
+        """The API's answer about the token (scopes, services, end); None if the token may not ask.
 
-        Which kinds of tokens may ask about themselves is not documented, so a refusal is no error.
+        Fastly does not document which kinds of tokens may ask about themselves, so a refusal is not an error.
         """
         try:
             found: dict[str, Any] = self._api.call(

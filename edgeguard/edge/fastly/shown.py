@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from edgeguard.settings import EdgeSettings
 
 TIMEOUT = 5.0
-_REMEDY = "Is the policy installed (`edgeguard edge diff` tells), and edge.url the front door?"
+_REMEDY = "Is the policy installed (`edgeguard edge diff` tells), and is edge.url the front door?"
 
 
 def status(settings: EdgeSettings, ask: Ask, *, timeout: float = TIMEOUT) -> Status:
     """Ask the status request once, through the front door.
 
     Raises:
-        EdgeUnavailable: there is no answer, or it isn't our policy's status.
+        EdgeUnavailable: there is no answer, or the answer is not a status of our policy.
     """
     url = settings.address(f"/{settings.status_name}")
     try:
@@ -28,7 +28,7 @@ def status(settings: EdgeSettings, ask: Ask, *, timeout: float = TIMEOUT) -> Sta
     except OriginsUnhealthy as exc:
         raise EdgeUnavailable(exc.message, _REMEDY) from exc
     if answer.status != HTTPStatus.OK:
-        raise EdgeUnavailable(f"{url} answers {answer.status}, and no status of the policy", _REMEDY)
+        raise EdgeUnavailable(f"{url} answers {answer.status}, which is not a status of the policy", _REMEDY)
     try:
         return policy.read_status(answer.body.decode("utf-8"))
     except ValueError as exc:

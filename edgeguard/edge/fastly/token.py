@@ -1,6 +1,6 @@
-"""Whether a Fastly token may do all that edgeguard needs of it, by its own word.
+"""Findings on a Fastly token, from the API's answer about it: whether it may do all that edgeguard needs.
 
-Fastly: reference/api/auth-tokens. Whether every kind of token may ask about itself is not documented.
+Fastly: reference/api/auth-tokens. Fastly does not document whether every kind of token may ask about itself.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 
 def find(token: Mapping[str, Any] | None, *, service: str, now: float, lasting: float) -> tuple[Finding, ...]:
-    """Findings on a token that will be used for `lasting` more seconds; () where it is fit. `token` is the answer of
-    GET /tokens/self, None where that was refused."""
+    """Findings on a token that has to last for `lasting` more seconds; () if it is fit.
+
+    `token` is the answer of GET /tokens/self; None: that was refused.
+    """
     if token is None:
-        text = "the token may not tell its scopes and its end"
+        text = "the token may not read its own scopes and end"
         return (Finding("token-unknown", "note", text, "Look in Fastly's control panel, under API tokens."),)
     return (*_scope(token, service), *_end(token, now, lasting))
 

@@ -1,4 +1,4 @@
-"""The policy in the versions of a Fastly service: compared, and put there."""
+"""Compare the policy in a Fastly service's active version, and put it into a new version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Versions:
-    """A service's versions, as far as the policy is concerned."""
+    """The versions of a service, as far as they concern the policy."""
 
     def __init__(self, settings: EdgeSettings, api: Api) -> None:
         self._settings = settings
@@ -28,7 +28,7 @@ class Versions:
         return self._compare(self.active(), wish)
 
     def look(self) -> Rows:
-        """Everything in the active version. A few calls: the details lack the settings and the generated VCL."""
+        """Read everything in the active version. The service's details lack its settings and the generated VCL."""
         details = self._details()
         active, kind = details.get("active_version"), str(details.get("type") or "vcl")
         if not active:
@@ -52,7 +52,7 @@ class Versions:
         )
 
     def _with_content(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A dynamic snippet's content is not in any version."""
+        """A snippet's row with its content. A dynamic snippet's content is in no version, and is read by itself."""
         if row.get("content") is not None or str(row.get("dynamic")) != "1":
             return row
         named = {"service_id": self._settings.service, "id": row["id"]}
@@ -60,13 +60,14 @@ class Versions:
         return row | {"content": found.get("content")}
 
     def change(self, wish: Wanted, reason: str, *, expecting: int | None = None) -> Policy:
-        """Bring the active version to this state, in a draft of its own. With no difference nothing is written.
+        """Clone the active version, bring the clone to this state, and activate it. No difference: nothing is written.
 
-        `reason` (who and why) becomes the version's comment. `diff` and `notes` of the answer say what was changed.
+        `reason` (who and why) becomes the version's comment. In the result, `diff` is the change, and `notes` are
+        remarks on it.
 
         Raises:
             ActiveChanged: another version than `expecting` is active, or became active meanwhile.
-            EdgeError: anything else; a draft that stays behind, not activated, is named.
+            EdgeError: anything else failed. The error names a draft that stays behind, not activated.
         """
         active = self.active()
         if active is None:
@@ -109,10 +110,10 @@ class Versions:
         )
 
     def _clone(self, active: int) -> tuple[int, list[str]]:
-        """A draft of our own, and what there is to say of others that came of it.
+        """Make a draft. Returns its number, and notes on other drafts that may be ours.
 
-        A clone whose answer is lost may have happened. Such a draft can't be told from one that somebody else made at
-        that moment, so it is named and left alone, and another is made.
+        A clone whose answer is lost may have happened. Its draft can't be told from a draft that somebody else made at
+        that moment. So the notes name it, it is left alone, and another draft is made.
         """
         before = {int(row["number"]) for row in self._all()}
         lost = False
@@ -137,12 +138,12 @@ class Versions:
     def _strays(self, before: set[int], draft: int | None, active: int) -> list[str]:
         new = [int(row["number"]) for row in self._all() if int(row["number"]) not in before | {draft}]
         return [
-            f"draft {number} is probably left of a clone whose answer was lost: a copy of {active}, which does nothing"
+            f"draft {number} is probably from a clone whose answer was lost: a copy of {active}, which does nothing"
             for number in new
         ]
 
     def _fill(self, draft: int, wish: Wanted, reason: str) -> None:
-        """The draft as wanted, whatever an earlier policy or an earlier attempt left in it. Harmless twice."""
+        """Bring the draft to the wanted state, over anything that an earlier policy or attempt left. Harmless twice."""
         name, of = self._settings.dictionary, self._of(draft)
         what = f"policy {wish.revision}" if wish.revision else "policy removed"
         comment = {"comment": f"edgeguard {what}: {reason}"}
@@ -162,16 +163,19 @@ class Versions:
             self._serve_stale(draft, wish.serve_stale)
 
     def _serve_stale(self, draft: int, least: int) -> None:
-        """The official client writes `True` where Fastly's others write `true`. Which the API takes is not documented;
-        what it kept is read back before the draft is activated."""
+        """Turn the service's own "serve stale" on.
+
+        The official client writes `True`, and Fastly's other clients write `true`. It is not documented which of them
+        the API takes. So the setting is read back before the draft is activated (`_prepare`).
+        """
         ttl = wanted.serve_stale_ttl(self._held(draft, settings=True), least)
         fields = {"general_stale_if_error": True, "general_stale_if_error_ttl": ttl}
         self._api.once("settings.update_service_settings", "change the settings", self._of(draft) | fields)
 
     def _prepare(self, draft: int, wish: Wanted, reason: str) -> list[str]:
-        """Fill the draft, read back whether Fastly kept it, and have it compiled. Returns the compiler's warnings.
+        """Fill the draft, read it back, and have Fastly compile it. Returns the compiler's warnings.
 
-        What validating answers is 200 either way; its body decides.
+        Validation answers 200 also for a draft that does not compile; the answer's body decides.
         """
         self._api.repeated(lambda: self._fill(draft, wish, reason))
         if left := self._compare(draft, wish).differences:
@@ -185,8 +189,11 @@ class Versions:
         return _warnings(said)
 
     def _activate(self, draft: int) -> list[str]:
-        """Not repeated: it could undo what somebody else activated. The service tells what came of it, also where the
-        answer was lost. Returns the compiler's warnings."""
+        """Activate the draft. Returns the compiler's warnings.
+
+        This is not repeated: a second call could replace a version that somebody else has activated. The service is
+        read afterwards, so the outcome is known even if the answer was lost.
+        """
         failure, said = None, {}
         try:
             said = self._api.call("version.activate_service_version", "activate", self._of(draft))
@@ -195,7 +202,7 @@ class Versions:
         try:
             now = self.active()
         except EdgeError as exc:
-            raise (failure or exc).with_more(f"whether version {draft} is active now can't be told") from exc
+            raise (failure or exc).with_more(f"whether version {draft} is active now is unknown") from exc
         if now == draft:
             return _warnings(said)
         if failure is None:
@@ -208,7 +215,7 @@ class Versions:
         return int(active["number"]) if active else None
 
     def _details(self) -> dict[str, Any]:
-        """The service with all that is in its active version."""
+        """The service with the content of its active version."""
         arguments = {"service_id": self._settings.service, "filter_versions_active": True}
         try:
             details: dict[str, Any] = self._api.call(
@@ -230,7 +237,10 @@ class Versions:
         return [row for row in rows if row["name"].startswith(policy.NAME_PREFIX)]
 
     def dictionary_in(self, version: int, name: str | None = None) -> str | None:
-        """The id of our dictionary, or of this one, in a version, if it is there: the same in all that have it."""
+        """The id of our dictionary (or of the named one) in a version; None if the version has none.
+
+        A dictionary has the same id in all versions.
+        """
         wanted = name or self._settings.dictionary
         return next((row["id"] for row in self._dictionaries(version) if row["name"] == wanted), None)
 
@@ -267,6 +277,6 @@ def _changed(expected: int, now: int | None) -> ActiveChanged:
 
 
 def _warnings(answer: dict[str, Any]) -> list[str]:
-    """Fastly's compiler warns in `msg`, beside a success."""
+    """The compiler's warnings. Fastly puts them into `msg` of a successful answer."""
     said = " ".join(str(answer.get("msg") or "").split())
     return [f"Fastly says: {said}"] if said else []

@@ -1,4 +1,4 @@
-"""What a version of the service has to hold of ours, and how another version differs from that. Pure."""
+"""The state that a version of the service should have, and the differences of a version from it. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SERVE_STALE, SERVE_STALE_TTL = "general.stale_if_error", "general.stale_if_error
 
 @dataclass(frozen=True)
 class Wanted:
-    """An absolute state: snippets of ours that are not in here have to go.
+    """The wanted state. It is absolute: snippets of ours that are not in `snippets` are removed.
 
-    `dictionary` has to be there (True), to go (False), or may be as it is (None). `serve_stale`: the service's own
-    stale-if-error has to be on, with at least so many seconds (None: it is left alone).
+    The dictionary must be there (True), must not be there (False), or stays as it is (None). `serve_stale`: the
+    service's own stale-if-error must be on, with at least so many seconds (None: it is left alone).
     """
 
     revision: str | None
@@ -34,7 +34,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Held:
-    """What a version holds: snippets of ours and dictionaries as Fastly tells them, and the settings if they matter."""
+    """The state of a version: our snippets as Fastly gives them, its dictionaries, and its settings if they matter."""
 
     snippets: Mapping[str, Mapping[str, Any]]
     dictionaries: frozenset[str]
@@ -47,17 +47,17 @@ def policy_of(settings: EdgeSettings) -> Wanted:
 
 
 def removed(*, dictionary: bool) -> Wanted:
-    """No policy. The dictionary stays unless asked for: its items are claims and the audit."""
+    """No policy. The dictionary, with the claims and the audit, is only removed if `dictionary` is true."""
     return Wanted(None, dictionary=False if dictionary else None)
 
 
 def differences(held: Held, wanted: Wanted, dictionary: str) -> tuple[str, ...]:
-    """Each difference in a few words; () where there is none."""
+    """Each difference in a few words; () if there is none."""
     return (*_snippets(held, wanted), *_dictionary(held, wanted, dictionary), *_settings(held, wanted))
 
 
 def diff(held: Held, wanted: Wanted, dictionary: str) -> str:
-    """All differences as one unified diff, from what is there to what is wanted; "" where there is none."""
+    """All differences as one unified diff, from the version's state to the wanted one; "" if there is none."""
     before = {f"snippet {name}": _text_of(row) for name, row in held.snippets.items()}
     after = {f"snippet {one.name}": _text_of(vars(one)) for one in wanted.snippets}
     for document, there in ((before, dictionary in held.dictionaries), (after, _keeps(held, wanted, dictionary))):
@@ -78,7 +78,7 @@ def diff(held: Held, wanted: Wanted, dictionary: str) -> str:
 
 
 def serve_stale_ttl(held: Held, least: int) -> int:
-    """What the setting is to be: never less than it is, while it is on."""
+    """The value for the setting: at least `least`, and never less than it is while it is on."""
     return max(least, int(held.settings.get(SERVE_STALE_TTL) or 0)) if is_on(held.settings) else least
 
 
@@ -88,7 +88,7 @@ def is_on(settings: Mapping[str, Any]) -> bool:
 
 
 def text(content: object) -> str:
-    """A snippet's content as compared: line ends and what surrounds it don't count."""
+    """A snippet's content for a comparison: the kind of line ends, and white space around it, don't count."""
     return str(content or "").replace("\r\n", "\n").strip()
 
 

@@ -1,4 +1,4 @@
-"""What fights the policy in a service, each planted in the stand-in's active version."""
+"""Conflicts with the policy, each planted in the stand-in's active version."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EARLY_MAIN = MAIN.replace("  #FASTLY", '  if (req.url ~ "^/x") {\n    return(pas
 
 @pytest.fixture(scope="module")
 def module_standin_edge(module_standin_edge: StandinEdge) -> StandinEdge:
-    """With the policy installed: what is ours is no conflict."""
+    """The stand-in with the policy installed, so that our own snippets are seen to be no conflict."""
     module_standin_edge.install(module_standin_edge.policy())
     return module_standin_edge
 
@@ -95,7 +95,7 @@ def test_a_finding_says_where_it_was_found(standin_edge: StandinEdge) -> None:
 
 @pytest.mark.parametrize("name", ["req.grace", "beresp.grace"])
 def test_the_other_names_of_the_grace_are_found_in_the_generated_vcl(standin_edge: StandinEdge, name: str) -> None:
-    """Fastly's settings and headers put statements there that stand in no snippet."""
+    """Fastly's settings and headers put statements there that are in no snippet."""
     active = standin_edge.edge.active_version()
     assert isinstance(active, ActiveVersion)
     version = replace(active.rows, generated=f"sub vcl_recv {{\n  set {name} = 60s;\n}}")
@@ -124,7 +124,7 @@ def test_serve_stale_tells_the_base_grace_that_keeps_its_promise(standin_edge: S
 def test_a_promise_of_the_origin_is_shortened_when_it_is_longer_than_the_base(
     module_standin_edge: StandinEdge, headers: dict[str, str], promised: int | None
 ) -> None:
-    """A promise of exactly the ceiling is what gates add for the policy's sake."""
+    """A promise of exactly the ceiling does not count: gates add it for the policy."""
     found = module_standin_edge.edge.shortened("https://www.example.com/", headers)
     assert (found is not None) is (promised is not None)
     if found and promised:

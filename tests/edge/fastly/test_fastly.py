@@ -43,7 +43,7 @@ def elsewhere(standin_edge: StandinEdge, token: str = TOKEN, **settings: str) ->
 
 
 def asked(standin_edge: StandinEdge, act: Callable[[], object]) -> list[str]:
-    """What the API was asked while something was done: methods and the last part of the path."""
+    """The requests to the API in the block: their methods, and the last parts of their paths."""
     before = len(standin_edge.control("GET", "/history"))
     act()
     rows = standin_edge.control("GET", "/history")[before:]
@@ -290,7 +290,7 @@ def test_a_throttled_call_waits_as_long_as_it_is_told_and_no_longer_than_it_may(
 
 @contextmanager
 def api_that_answers(body: bytes, status: int = 200) -> Iterator[str]:
-    """An API of another kind."""
+    """An API that gives other answers."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.send_response(status)
@@ -313,7 +313,7 @@ def test_an_api_of_another_kind_ends_in_our_errors(body: bytes, status: int) -> 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 429, 500])
 def test_no_error_shows_the_token(status: int) -> None:
-    """Whatever an answer echoes, also where the quotation is cut in the middle of it."""
+    """Also if an answer echoes it, and if the quotation is cut in the middle of it."""
     for body in (f'{{"msg": "no {TOKEN}", "detail": "{TOKEN}"}}', "x" * 490 + TOKEN, f"{TOKEN}\n"):
         with api_that_answers(body.encode(), status) as url, pytest.raises(EdgeError) as caught:
             Api(url, TOKEN).call("service.get_service_detail", "look", {"service_id": "s"})

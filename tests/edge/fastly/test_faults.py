@@ -1,7 +1,7 @@
-"""Every fault of the API, under every call that the adapter makes: our error with a remedy, or success after a retry.
+"""Every fault of the API, in every call that the adapter makes: our error with a remedy, or success after a retry.
 
-What surely was not done is repeated; what may have been done only where doing it twice is harmless; what was refused
-never. The history of the stand-in tells how often it was asked.
+A call that surely was not done is repeated. A call that may have been done is repeated if that is harmless. A refused
+call is never repeated. The history of the stand-in tells how often it was asked.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ FAULTS: dict[str, tuple[Outcome, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Call:
-    """What is done, the request that fails in it, and whether that may be done twice."""
+    """A call of the adapter, its request that fails, and whether that request may be done twice."""
 
     act: Callable[[ByVcl], object]
     method: str
@@ -100,7 +100,7 @@ def standin_edge(module_standin_edge: StandinEdge) -> StandinEdge:
 
 
 def adapter(standin_edge: StandinEdge, fault: dict[str, Any], naps: list[float]) -> ByVcl:
-    """With the dictionary looked up already, so that a fault meets what it is for."""
+    """The adapter. It has looked the dictionary up already, so that a fault meets the call that it is for."""
     hasty = {"timeouts": BRIEF} if fault.get("delay") else {}
     edge = ByVcl(
         standin_edge.settings, TOKEN, ask, api=Api(standin_edge.settings.api_url, TOKEN, sleep=naps.append, **hasty)
@@ -111,7 +111,7 @@ def adapter(standin_edge: StandinEdge, fault: dict[str, Any], naps: list[float])
 
 @contextmanager
 def failing(standin_edge: StandinEdge, method: str, last: str, fault: dict[str, Any]) -> Iterator[list[str]]:
-    """Requests of a method whose path ends so fail; afterwards, those that were made."""
+    """In the block, requests with this method and end of the path fail. Gives the requests that were made."""
     paths = {"details": "/details", "purge": "/purge", "items": f"/dictionary/{_dictionary(standin_edge)}/items"}
     path = f"/service/{standin_edge.settings.service}" + paths.get(last, f"/version/{standin_edge.active()}/{last}")
     standin_edge.control("POST", "/faults", {"api": {**fault, "match": {"method": method, "path_prefix": path}}})
@@ -130,7 +130,7 @@ def _dictionary(standin_edge: StandinEdge) -> str:
 
 
 def told(error: EdgeError) -> None:
-    """Says what, and what to do now; and not the token."""
+    """The error has a message and a remedy, and does not show the token."""
     assert error.message.startswith("could not ")
     assert error.remedy
     assert TOKEN not in error.message + error.remedy + str(error)
@@ -138,7 +138,7 @@ def told(error: EdgeError) -> None:
 
 
 def expected(outcome: Outcome, *, again: bool) -> tuple[type[EdgeError], int]:
-    """The error where the fault lasts, and how many requests are made."""
+    """The error if the fault lasts, and the number of requests."""
     if outcome == "unauthorized":
         return EdgeUnauthorized, 1
     return (EdgeError, 1) if outcome == "refused" else (EdgeUnavailable, ATTEMPTS if again else 1)
@@ -170,7 +170,7 @@ def test_every_fault_under_every_call(standin_edge: StandinEdge, name: str, aske
 
 
 def test_a_pause_is_as_long_as_the_answer_asks(standin_edge: StandinEdge) -> None:
-    """By Retry-After in seconds or as a date, else until the rate limit's reset."""
+    """It asks by Retry-After, in seconds or as a date, or else by the rate limit's reset."""
     later = time.gmtime(time.time() + 9)
     asked = (
         ({"Retry-After": "7"}, 7),
@@ -209,7 +209,7 @@ def test_nonsense_in_retry_after_is_no_reason_to_wait_for_ever(standin_edge: Sta
 
 
 def test_a_claim_written_twice_is_one_claim(standin_edge: StandinEdge) -> None:
-    """The answer is lost after the write, again and again: at the end the item is there, once, as it was to be."""
+    """The answer to the write is lost again and again. At the end the item is there once, with its value."""
     edge = adapter(standin_edge, {}, [])
     with failing(standin_edge, "PATCH", "items", {"drop": "after", "times": ATTEMPTS - 1}) as made:
         edge.write({"deploy0": "7:7", "gone": None})
@@ -218,7 +218,7 @@ def test_a_claim_written_twice_is_one_claim(standin_edge: StandinEdge) -> None:
 
 @pytest.mark.parametrize("name", ["wrong token", "token of too little", "failed", "half of JSON", "null"])
 def test_a_token_that_may_not_ask_about_itself_is_unknown_and_no_error(standin_edge: StandinEdge, name: str) -> None:
-    """Other faults are repeated, and end in our error, as for all that is only read."""
+    """After other faults the call is repeated, and ends in our error, as every reading call does."""
     outcome, fault = FAULTS[name]
     edge = adapter(standin_edge, {}, [])
     match = {"method": "GET", "path_prefix": "/tokens/self"}
@@ -283,9 +283,10 @@ def other(standin_edge: StandinEdge) -> ByVcl:
 @pytest.mark.parametrize(("method", "last"), STEPS, ids=[f"{method} {last}" for method, last in STEPS])
 @pytest.mark.parametrize("name", SOME)
 def test_installing_under_faults(standin_edge: StandinEdge, name: str, method: str, last: str) -> None:
-    """Whatever fails, the version in use is the one from before, or wholly the new one.
+    """After any failure, the active version is the one from before, or the complete new one.
 
-    What is done to the draft may be done twice. Activating may not: it could undo what somebody else activated.
+    Changes of the draft may be done twice. The activation may not: it could replace a version that somebody else
+    activated.
     """
     outcome, fault = FAULTS[name]
     active, draft = standin_edge.active(), len(standin_edge.api("GET", "/version")) + 1
@@ -328,7 +329,7 @@ def test_an_activation_that_happened_counts_although_its_answer_was_lost(
 
 @pytest.mark.parametrize("passed", [0, 3, 7])
 def test_a_token_that_ends_on_the_way(standin_edge: StandinEdge, passed: int) -> None:
-    """After so many requests, each and every one is answered 401."""
+    """After so many requests, every further one is answered 401."""
     active = standin_edge.active()
     standin_edge.control("POST", "/faults", {"api": {"status": 401, "skip": passed}})
     with pytest.raises(EdgeUnauthorized) as caught:

@@ -46,7 +46,7 @@ class Operator:
         return code, json.loads(out)
 
     def installed(self) -> int:
-        """Install, whatever is there; the version's number."""
+        """Install the policy over the present state. Returns the version's number."""
         code, found = self.json("install")
         assert code == 0
         return int(found["version"])
@@ -66,7 +66,7 @@ class Operator:
         return {row["name"]: row for row in self.standin_edge.api("GET", f"/version/{version}/snippet")}
 
     def asked(self) -> list[str]:
-        """Everything so far that was more than a question."""
+        """The changing requests so far."""
         rows = self.standin_edge.control("GET", "/history")
         return [f"{row['method']} {row['path']}" for row in rows if row["method"] != "GET"]
 
@@ -78,7 +78,7 @@ def operator(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Operator]:
-    """The service without the policy, and as it was again when the test is over."""
+    """An operator of the service without the policy. After the test, the service is as it was before."""
     monkeypatch.setenv("FASTLY_API_TOKEN", TOKEN)
     module_standin_edge.control("POST", "/plants", {})
     module_standin_edge.reset()
@@ -162,7 +162,7 @@ def test_what_was_changed_by_hand_is_drift_and_installing_mends_it(
 
 
 def test_an_older_policy_is_replaced_whole_and_its_claims_stay(operator: Operator) -> None:
-    """Another revision under our prefix, with a snippet that this one doesn't have."""
+    """The older policy has another revision, and a snippet that the present one does not have."""
     settings = operator.standin_edge.settings.model_copy(update={"status_name": "of-old"})
     ByVcl(settings, TOKEN, ask).install("long ago")
     operator.plant(add={"snippet": [THEIRS | {"name": "edgeguard_of_old"}]})
@@ -174,7 +174,7 @@ def test_an_older_policy_is_replaced_whole_and_its_claims_stay(operator: Operato
 
 
 def test_drafts_of_others_are_left_alone(operator: Operator) -> None:
-    """Not even cloned: what is half done there must not become active with the policy."""
+    """They are not even cloned: unfinished work in them must not become active with the policy."""
     draft = operator.plant(draft={"comment": "half done"})["draft"]
     operator.standin_edge.api("POST", f"/version/{draft}/snippet", {key: str(value) for key, value in THEIRS.items()})
     active = operator.installed()
@@ -252,7 +252,7 @@ def test_a_name_that_is_no_refusal_is_refused(operator: Operator) -> None:
 
 @pytest.mark.parametrize("header", ["Cache-Control", "Surrogate-Control"])
 def test_what_the_origin_promises_is_not_shortened_unasked(operator: Operator, header: str) -> None:
-    """Surrogate-Control is seen too, which the edge hides from visitors."""
+    """Also a promise in Surrogate-Control, which the edge hides from visitors."""
     page = operator.standin_edge.page(more={header: "max-age=60, stale-if-error=2000"})
     config = operator.folder / "site.toml"
     config.write_text(config.read_text().partition("[visitors]")[0] + f'[visitors]\nanonymous = ["{page}"]')
@@ -318,7 +318,7 @@ def test_a_clone_whose_answer_is_lost_is_made_again_and_the_stray_is_named(opera
     stray = active + 1
     assert (code, found["version"]) == (0, active + 2)
     [note] = found["notes"]
-    assert f"draft {stray} is probably left" in note
+    assert f"draft {stray} is probably from a clone" in note
     assert operator.snippets(stray) == {}
 
 
@@ -342,12 +342,12 @@ def test_an_activation_that_can_not_be_looked_up_is_not_called_undone(operator: 
     blinding.join()
     operator.standin_edge.control("DELETE", "/faults")
     assert code == 5
-    assert f"whether version {active + 1} is active now can't be told" in err
+    assert f"whether version {active + 1} is active now is unknown" in err
     assert "not activated" not in err
 
 
 def _blind(operator: Operator, path: str) -> None:
-    """From the activation on, the API answers no question."""
+    """From the activation on, the API answers no reading call."""
     while not any(row["path"] == path for row in operator.standin_edge.control("GET", "/history")[-1:]):
         time.sleep(0.01)
     operator.fail(status=400, match={"method": "GET"})
@@ -364,7 +364,7 @@ def test_a_snippet_whose_answer_is_lost_is_not_there_twice(operator: Operator) -
 
 
 def test_an_install_starts_over_when_somebody_else_activates_a_version(operator: Operator) -> None:
-    """Somebody activates a version of theirs while our draft is being validated."""
+    """Somebody activates another version while our draft is validated."""
     first = operator.standin_edge.active()
     operator.fail(delay=1.0, times=1, match=of_version(operator, first + 1, "validate"))
     ended: list[tuple[int, dict[str, Any]]] = []

@@ -1,4 +1,4 @@
-"""The policy as text: what rendering takes, and what it refuses."""
+"""The policy as text: the settings that rendering takes and refuses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SETTINGS = EdgeSettings(
 
 
 def having(**settings: object) -> EdgeSettings:
-    """Without the validation that settings have: rendering has to refuse by itself."""
+    """Settings without their own validation, so that rendering must refuse by itself."""
     return SETTINGS.model_copy(update=settings)
 
 

@@ -1,7 +1,7 @@
 """The policy read and run by others: falco (github.com/ysugimoto/falco, 1.10), a linter and interpreter for Fastly VCL.
 
-What its tester can't do, and is shown with the stand-in alone: it has no cache, so stale.exists is never set there and
-deliver_stale delivers nothing; and each subroutine is called by itself, none leads to the next.
+Some facts can only be shown with the stand-in. falco's tester has no cache, so stale.exists is never set there and
+deliver_stale delivers nothing. It calls each subroutine by itself, and none leads to the next.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LONG = "edgeguard" * 1000
 
 @dataclass(frozen=True)
 class Row:
-    """What a node sees at a moment, and what has to be in force then."""
+    """The claims that a node sees at a moment, and the grace that must be in force then."""
 
     why: str
     grace: int = BASE
@@ -132,7 +132,7 @@ def lint(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def run(folder: Path, text: str, tests: str) -> dict[str, str]:
-    """Run test subroutines on VCL; each that failed, by its name, and why."""
+    """Run test subroutines on VCL. Returns the failed ones, by name, with the reason."""
     (folder / "main.vcl").write_text(text, encoding="utf-8")
     (folder / "main.test.vcl").write_text(tests, encoding="utf-8")
     said = falco("test", "-json", folder / "main.vcl")
@@ -146,7 +146,7 @@ def run(folder: Path, text: str, tests: str) -> dict[str, str]:
 
 
 def disagreements(folder: Path, text: str) -> dict[str, str]:
-    """The rows for which falco finds something else in force, and what."""
+    """The rows for which falco finds another grace in force, and that grace."""
     tests = []
     for number, row in enumerate(ROWS):
         items = "".join(
@@ -175,7 +175,7 @@ def test_a_foreign_linter_finds_no_error(tmp_path: Path) -> None:
 
 
 def test_a_foreign_linter_takes_what_the_stand_in_runs(tmp_path: Path) -> None:
-    """The stand-in's compiler assembled it, so the two read the same text."""
+    """The stand-in's compiler has assembled the text, so both read the same one."""
     snippets = [Snippet(one.name, one.type, one.content, one.priority) for one in policy.render(SETTINGS)]
     text = compile_service(snippets, ["edgeguard"]).text
     said = lint('backend F_origin {\n  .host = "origin.example";\n  .port = "443";\n}\n' + text, tmp_path)
@@ -225,7 +225,7 @@ def test_a_foreign_interpreter_agrees_on_the_grace_in_force(tmp_path: Path) -> N
     ],
 )
 def test_a_broken_policy_is_noticed_by_the_foreign_interpreter(tmp_path: Path, old: str, new: str, why: str) -> None:
-    """Else its agreement would mean nothing."""
+    """Otherwise its agreement would mean nothing."""
     text = whole(policy.render(SETTINGS))
     assert old in text
     assert why in disagreements(tmp_path, text.replace(old, new))

@@ -1,4 +1,4 @@
-"""Each line of the policy that matters is broken once: a visitor gets something else, and a scenario or case fails."""
+"""Each important line of the policy is broken once. Then visitors get other answers, and a scenario or case fails."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ REVALIDATE = ("max-age=10, must-revalidate", "max-age=10, Proxy-Revalidate")
 
 
 def test_must_revalidate_is_respected_where_that_is_configured(standin_edge: StandinEdge) -> None:
-    """Then such a page has the grace that its own headers give it, which is none."""
+    """Then such a page has the grace of its own headers: none."""
     for respected in (False, True):
         standin_edge.respect_must_revalidate = respected
         standin_edge.install(standin_edge.policy())
@@ -39,7 +39,7 @@ def test_must_revalidate_is_respected_where_that_is_configured(standin_edge: Sta
 def test_a_page_of_ones_own_is_shown_to_the_byte_while_the_site_is_closed(
     standin_edge: StandinEdge, tmp_path: Path
 ) -> None:
-    """Whatever is in it, none of it is code."""
+    """No text in it becomes code."""
     standin_edge.closed_page = tmp_path / "closed.html"
     for content in (
         "<p>Wartung \u2013 bis gleich</p>\r\n",

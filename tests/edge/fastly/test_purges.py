@@ -1,4 +1,4 @@
-"""Purges against the stand-in: what is asked of the API, at which pace, and what becomes of the pages."""
+"""Purges against the stand-in: the calls of the API, their pace, and the pages afterwards."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def history(standin_edge: StandinEdge) -> list[dict[str, Any]]:
 
 @dataclass
 class Waits:
-    """Stands where the clock's sleep does: notes the waits, and does something at some of them."""
+    """Replaces the clock's sleep. It notes the waits, and runs an act at some of them."""
 
     at: dict[int, Callable[[], object]] = field(default_factory=dict)
     seen: list[float] = field(default_factory=list)
@@ -151,7 +151,7 @@ def test_what_is_no_page_is_refused_unsent(standin_edge: StandinEdge, url: str) 
 
 
 def test_the_api_is_called_as_bounded_for_addresses_as_for_all_else(standin_edge: StandinEdge) -> None:
-    """A drop is repeated softly only, a 429 always, a token that is wrong is told, and nothing waits for ever."""
+    """A lost call is repeated only if it is soft, a 429 always. A wrong token is an error. No call waits for ever."""
     fail(standin_edge, drop="after", times=1)
     standin_edge.edge.purge_url("http://h/")
     fail(standin_edge, drop="after", times=1)
@@ -191,7 +191,7 @@ def test_ten_thousand_keys_are_forty_calls(standin_edge: StandinEdge) -> None:
 
 
 def test_a_throttled_list_is_purged_whole_and_no_key_twice(standin_edge: StandinEdge) -> None:
-    """429 with a time to come back, without one, and more often than a single call is tried for."""
+    """429 with a time to wait, without one, and more often than one call is tried."""
     since = len(history(standin_edge))
     waits = Waits(
         {
@@ -280,7 +280,7 @@ def test_a_token_for_purges_alone_will_do_and_purges_twice_to_be_sure(standin_ed
 
 @dataclass
 class Door:
-    """A front door whose answers take as long, and have the status, that a test wants."""
+    """A front door. A test chooses the duration and the status of its answers."""
 
     url: str = ""
     seconds: float = 0.0
@@ -364,7 +364,7 @@ def test_every_page_of_a_site_that_is_not_well_is_not_purged(standin_edge: Stand
 
 
 def test_everything_at_once_takes_the_grace_away(standin_edge: StandinEdge) -> None:
-    """Fastly can't do it softly: that is why it has to be asked for twice."""
+    """Fastly can't do it softly, so a person has to ask for it twice."""
     path = standin_edge.page(cache="max-age=1000")
     standin_edge.get(path)
     since = len(history(standin_edge))

@@ -1,9 +1,8 @@
-"""The policy: VCL for a Fastly service, from the .vcl files beside this one. The one place that renders them.
+"""The policy: VCL for a Fastly service. Only this module renders it, from the .vcl files beside it.
 
-`{{name}}` in a file stands for a literal. Nothing but whole numbers, plain names and, as a string, the page for a
-closed site is ever put there, so no setting can become code. The status answer's form is the policy's too, so it is
-read here.
-docs/policy.md goes through it line by line.
+`{{name}}` in a file stands for a literal: a whole number, a plain name, or the page for a closed site as a string. So
+no setting can become code. The policy also writes the status answer, so that is read here, too. docs/policy.md explains
+the policy line by line.
 """
 
 from __future__ import annotations
@@ -25,16 +24,17 @@ if TYPE_CHECKING:
     from edgeguard.settings import EdgeSettings
 
 NAME_PREFIX = "edgeguard_"
-"""Every snippet of ours is named so, and no other is touched."""
+"""The names of our snippets begin with this. Other snippets are never changed."""
 
 GROUPS = tuple(f"eg-{number:02x}" for number in range(256))
 """Every object carries one of these surrogate keys (fetch_group.vcl), so that a site can be purged in slices."""
 
 PAGE_BYTES = 65_536
-"""Of the page for a closed site: it is code of the service, and sent to whoever meets no copy of a page."""
+"""The most bytes of the page for a closed site. It is a part of the service's VCL, and is sent to each visitor whose
+page has no copy."""
 
 _HEADER_BYTES = 16_384
-"""Of a Surrogate-Key header; keys beyond it are ignored (Fastly: reference/http/http-headers/Surrogate-Key)."""
+"""The most bytes of a Surrogate-Key header; more are ignored (Fastly: reference/http/http-headers/Surrogate-Key)."""
 _REFUSALS = "private|no-store"
 _FAILURES = (
     r"all backends failed or unhealthy(?: \([a-z]+\))?",
@@ -49,7 +49,7 @@ _FAILURES = (
 _FOLDER = Path(__file__).parent
 _FIRST, _LAST = 1, 9999
 _SNIPPETS = (
-    # file, type, priority: the lower runs first, and 100 is the default of everybody else's
+    # file, type, priority: a lower one runs first, and 100 is Fastly's default for snippets of others
     ("init", "init", 10),
     ("recv", "recv", _FIRST),
     ("miss", "miss", _FIRST),
@@ -73,7 +73,7 @@ _REVISION = re.compile(r" revision=([0-9a-f]{12}) ")
 
 @dataclass(frozen=True)
 class Snippet:
-    """A regular VCL snippet, as Fastly's API takes it."""
+    """A regular (versioned) VCL snippet, as Fastly's API takes it."""
 
     name: str
     type: str
@@ -85,14 +85,14 @@ def render(settings: EdgeSettings) -> tuple[Snippet, ...]:
     """The policy's snippets for these settings. The same settings give the same text.
 
     Raises:
-        UsageError: a setting is not the plain literal that the policy needs, or edge.closed_page can't be taken.
+        UsageError: a setting is not the plain literal that the policy needs, or edge.closed_page can't be used.
     """
     rendered = _render(settings, revision="")
     return _render(settings, revision=_digest(rendered))
 
 
 def revision(settings: EdgeSettings) -> str:
-    """Twelve hexadecimal digits that change with every byte of the policy; the status answer tells them."""
+    """Twelve hexadecimal digits that change with every byte of the policy. The status answer has them, too."""
     return _digest(_render(settings, revision=""))
 
 
@@ -120,10 +120,10 @@ def literals_in(snippets: Mapping[str, str]) -> dict[str, str | int]:
 
 
 def read_status(line: str) -> Status:
-    """The status answer's line.
+    """Read the line of a status answer.
 
     Raises:
-        ValueError: it is not one of ours.
+        ValueError: the line is not a status of the policy.
     """
     tokens = dict(token.partition("=")[::2] for token in line.split())
     try:
@@ -179,7 +179,7 @@ def _plain(value: str, pattern: str) -> str:
 
 
 def _page(path: Path | None) -> str:
-    """The page for a closed site: theirs, or ours where they give none."""
+    """The page for a closed site: the one that the settings name, or our own."""
     source = path or _FOLDER / "closed.html"
     remedy = f"edge.closed_page names a page of HTML: UTF-8, at most {PAGE_BYTES // 1024} KiB."
     try:
@@ -195,7 +195,7 @@ def _page(path: Path | None) -> str:
 
 
 def _long_string(text: str) -> str:
-    """A text as VCL: a long string ends at "} and knows no escapes, so where that occurs a short string steps in."""
+    """A text as a VCL long string. That ends at "} and has no escapes, so each "} in the text is a short string."""
     return '{"' + text.replace('"}', '"} "%22}" {"') + '"}'
 
 

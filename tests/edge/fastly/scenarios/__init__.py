@@ -1,4 +1,4 @@
-"""What the policy promises beyond the table of cases (tests/edge/cases.py), each as a scenario with visitors.
+"""The policy's promises beyond the table of cases (tests/edge/cases.py), each as a scenario with visitors.
 
 They pass under the policy, and fail under a broken one.
 """

@@ -1,4 +1,4 @@
-"""A closed gate, and no copy."""
+"""Scenarios with a closed gate and no copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in force, and what hold does."""
+"""Scenarios about the grace in force, and about hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @scenario(stranger("miss", 'if (req.http.Fail) { error 503 "in words that nobody knows"; }', priority=10_000))
 def whatever_fails_after_our_miss_leads_to_stale(standin_edge: StandinEdge) -> None:
-    """Who runs after our last line in miss stands for Fastly, whose words for a failure may change."""
+    """A snippet after our last line in miss plays Fastly, whose words for a failure may change."""
     path = cached(standin_edge, age=15)
     assert (standin_edge.get(path, Fail="1").stale, standin_edge.get(path).stale) == ("error", None)
 
@@ -115,7 +115,7 @@ def on_hold_a_page_nobody_has_is_fetched(standin_edge: StandinEdge) -> None:
 
 @scenario()
 def on_hold_a_page_beyond_the_grace_is_fetched(standin_edge: StandinEdge) -> None:
-    """Also where stale.exists promises what can't be delivered."""
+    """Also if stale.exists is true, but the stale copy can't be delivered."""
     for obeys in (True, False):
         standin_edge.believe(stale_exists_obeys_limit=obeys)
         path = cached(standin_edge, age=10 + 10 * BASE)
@@ -127,7 +127,7 @@ def on_hold_a_page_beyond_the_grace_is_fetched(standin_edge: StandinEdge) -> Non
 
 @scenario()
 def on_hold_nothing_is_revalidated_in_the_background(standin_edge: StandinEdge) -> None:
-    """Seen at a page that refuses stale-if-error: it is asked for, not served because of its stale-while-revalidate."""
+    """A page that refuses stale-if-error shows it: the origin is asked, despite the page's stale-while-revalidate."""
     path = cached(standin_edge, age=15, cache="max-age=10, stale-while-revalidate=1000, stale-if-error=0")
     standin_edge.claim(grace=5 * BASE, hold=100)
     assert (standin_edge.get(path).stale, standin_edge.asked(path)) == (None, 2)

@@ -1,4 +1,4 @@
-"""Behind a shield, and in clusters of nodes."""
+"""Scenarios behind a shield, and in clusters of nodes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def at_the_shield(
     standin_edge: StandinEdge, age: int, cache: str = "max-age=10", more: Mapping[str, str] | None = None
 ) -> str:
-    """A page of that age, of which the shield and the first edge node have a copy."""
+    """A page of that age. The shield and the first edge node have a copy of it."""
     standin_edge.nodes(shield=True)
     return cached(standin_edge, age, cache, more)
 
@@ -167,7 +167,7 @@ def a_cluster_of_nodes_makes_no_difference(standin_edge: StandinEdge) -> None:
 
 @scenario()
 def on_hold_a_page_beyond_the_grace_is_fetched_also_by_a_neighbour(standin_edge: StandinEdge) -> None:
-    """What the neighbour has set on the request does not come back with its error."""
+    """The variables that the neighbour has set on the request do not come back with its error."""
     for obeys in (True, False):
         standin_edge.believe(stale_exists_obeys_limit=obeys)
         for shield in (False, True):

@@ -1,4 +1,5 @@
-"""What Fastly's documentation leaves open, and what visitors and the origin see of the policy."""
+"""Scenarios about questions that Fastly's documentation leaves open, and about the policy's traces in answers and in
+requests to the origin."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ def a_limit_known_at_the_lookup_is_enough(standin_edge: StandinEdge) -> None:
 
 @scenario()
 def who_asks_is_told_whether_there_was_a_copy(standin_edge: StandinEdge) -> None:
-    """Beyond the grace there is none. A visitor is told nothing, nor is anything kept for who asks later."""
+    """Beyond the grace there is no copy. Other visitors get no such header, neither now nor later from the cache."""
     path = standin_edge.page()
     word, at = standin_edge.get(path).headers.get("edgeguard-copy", "nothing 0").split()
     assert (word, abs(int(at) - standin_edge.now()) < 5) == ("none", True)
@@ -66,7 +67,7 @@ def only_who_asks_is_told_of_a_stale_answer(standin_edge: StandinEdge) -> None:
 
 @scenario()
 def a_refusal_without_a_copy_is_told_as_it_is(standin_edge: StandinEdge) -> None:
-    """And not as Fastly's "No stale object available"."""
+    """Not as Fastly's "No stale object available"."""
     standin_edge.origin.down()
     page = standin_edge.get(standin_edge.page())
     assert page.status == 503

@@ -1,4 +1,4 @@
-"""What is stored: who gets the ceiling, and which surrogate keys."""
+"""Scenarios about stored pages: which of them get the ceiling, and which surrogate keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def a_page_that_says_nothing_gets_the_ceiling(standin_edge: StandinEdge) -> None
 
 @scenario()
 def the_ceiling_is_told_to_the_node_in_front(standin_edge: StandinEdge) -> None:
-    """And to nobody else: visitors see what the origin says to them, and who debugs sees both."""
+    """It is told to nobody else. Visitors see the origin's own headers, and a debugging visitor sees both."""
     told = f"stale-if-error={CEILING}"
     for own, expected in (
         ("", told),
@@ -85,7 +85,7 @@ def an_origins_promise_stands_where_the_service_overwrites_it(standin_edge: Stan
 
 
 def keys(standin_edge: StandinEdge, path: str, **headers: str) -> list[str]:
-    """The surrogate keys under which a page is known."""
+    """The surrogate keys of a page."""
     return standin_edge.get(path, Fastly_Debug="1", **headers).headers.get("surrogate-key", "").split()
 
 

@@ -1,4 +1,4 @@
-"""Beside other people's snippets."""
+"""Scenarios beside other people's snippets."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def an_error_of_a_strangers_fetch_stays_what_it_is(standin_edge: StandinEdge) ->
 
 @scenario(stranger("fetch", 'if (beresp.http.Broken) { error 503 "between bytes timeout"; }'))
 def an_answer_that_breaks_off_leads_to_stale(standin_edge: StandinEdge) -> None:
-    """As Fastly says it when that happens after fetch, where it can't be played otherwise."""
+    """The scenario uses Fastly's words for a break after fetch, which can't be played in another way."""
     path = cached(standin_edge, age=15)
     standin_edge.origin.pages[path] = (200, {"Broken": "1"})
     assert standin_edge.get(path).stale == "error"
@@ -107,7 +107,7 @@ def a_strangers_661_is_not_our_status(standin_edge: StandinEdge) -> None:
 
 @scenario(stranger("recv", "set req.max_stale_if_error = 0s;"))
 def the_limit_is_set_anew_in_miss(standin_edge: StandinEdge) -> None:
-    """A stranger's limit stands for the node that fetches, which may not have what recv set on another one."""
+    """A stranger's limit plays the node that fetches: it may not have the variables that recv set on another node."""
     standin_edge.believe(stale_exists_obeys_limit=False)
     path = cached(standin_edge, age=15)
     standin_edge.claim(grace=5 * BASE, hold=100)

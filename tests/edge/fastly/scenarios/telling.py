@@ -1,4 +1,4 @@
-"""How a scenario is told, and where all of them are."""
+"""The words with which scenarios are written, and the register of all scenarios."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def stranger(kind: str, content: str, priority: int = 100) -> Snippet:
 def cached(
     standin_edge: StandinEdge, age: int, cache: str = "max-age=10", more: Mapping[str, str] | None = None
 ) -> str:
-    """A page that was asked for once, so many seconds ago."""
+    """A page that was requested once, so many seconds ago."""
     path = standin_edge.page(200, cache, more)
     assert standin_edge.get(path).status == 200
     standin_edge.later(age)
@@ -45,7 +45,7 @@ def cached(
 
 
 def ours(standin_edge: StandinEdge) -> list[str]:
-    """The headers of ours that reached the origin."""
+    """The policy's headers that reached the origin."""
     return [name for _, headers in standin_edge.origin.asked for name in headers if "edgeguard" in name]
 
 
