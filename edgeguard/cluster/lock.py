@@ -156,6 +156,8 @@ class SharedRecord:
     def take_over(self, *, wait: Callable[[float], None], say: Callable[[str], None]) -> None:
         """Take the lock if its holder is dead, or if it is free. An unfinished deploy stays in the record.
 
+        `resume` and `rollback` do this, and `cluster open` for a lock that was taken by hand. A `deploy` never does.
+
         Raises:
             Locked: the holder lives, or another process was quicker.
         """

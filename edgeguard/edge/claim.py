@@ -91,7 +91,10 @@ class Grace:
 
 
 def in_force(claims: Iterable[Claim], *, base: int, ceiling: int, now: float) -> Grace:
-    """The largest of the base and the live claims, at most the ceiling; hold while any live claim's hold lasts."""
+    """The largest of the base and the live claims, at most the ceiling; hold while any live claim's hold lasts.
+
+    The policy computes the same at the edge, for each request: fastly/policy/init.vcl, `edgeguard_grace`.
+    """
     alive = live(claims, now=now, ceiling=ceiling)
     return Grace(
         seconds=min(ceiling, max([base, *(claim.grace for claim in alive)])),

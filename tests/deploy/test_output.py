@@ -62,9 +62,9 @@ def test_a_reader_that_does_not_read_holds_nothing_up(rehearsal: Rehearsal, tmp_
     """Its pipe holds 64 KiB; the hook writes much more."""
     site = repository(tmp_path / "r", deploy="seq 1 100000")
     deploy = rehearsal.start("deploy", "rehearsal", "--json", **come_from(site))
-    code = deploy.process.wait(timeout=120)
+    assert deploy.process.wait(timeout=120) == 0
+    deploy.end()
 
-    assert code == 0
     assert {server["open"] for server in rehearsal.status()["servers"]} == {True}
 
 

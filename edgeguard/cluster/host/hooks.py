@@ -198,7 +198,7 @@ def end(server: Path) -> None:
 def ledger(server: Path, generation: str, hook: str) -> Path:
     """Where it is written that a hook of a generation was started on a server, and how it ended."""
     path = server / "hooks" / generation / f"{hook}.json"
-    older = server / "generations" / generation / f"hook-{hook}.json"  # where versions before 0.2 wrote it
+    older = server / "generations" / generation / f"hook-{hook}.json"  # where earlier versions wrote it
     return older if older.exists() and not path.exists() else path
 
 
