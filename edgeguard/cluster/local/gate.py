@@ -5,9 +5,9 @@ Its desired state is {"listen": port, "open", "servers": {name: port}, "release"
 `in_flight` is the number of unanswered requests at the close, and 0 when the last of them is answered; `cut` is how
 many were cut. Without desired.json the gate is closed, and listens nowhere.
 
-The gate's answers, those of a closed gate too, are in passage.py. One thread decides in one place, when a request's head
-is complete, whether to let it through. So no request passes once "closed" is published. A WebSocket is refused (501): it
-would outlive any drain.
+The gate's answers, those of a closed gate too, are in passage.py. One thread decides in one place, when a request's
+head is complete, whether to let it through. So no request passes once "closed" is published. A WebSocket is refused
+(501): it would outlive any drain.
 """
 
 from __future__ import annotations
