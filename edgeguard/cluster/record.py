@@ -129,6 +129,7 @@ class Unfinished(Part):
     after_hook: bool  # the hook of a deploy that it supersedes had begun
     was_open: bool  # whether the cluster was open before this deploy, or before the first one that it supersedes
     pages: Mapping[str, int]  # the status of each page that was asked before the close
+    replaced: Opened | None  # the generation that it has replaced, once it has committed
     held: bool  # the cluster stays closed on purpose until a person decides
     without: tuple[str, ...]  # the servers that it leaves out
     superseded: Unfinished | None  # the unfinished deploy that it supersedes
@@ -149,6 +150,7 @@ class Unfinished(Part):
             after_hook=optional(json, "after_hook", bool, False),
             was_open=optional(json, "was_open", bool, True),
             pages=numbers_by_name(json, "pages"),
+            replaced=part(json, "replaced", Opened),
             held=optional(json, "held", bool, False),
             without=texts(json, "without"),
             superseded=part(json, "superseded", Unfinished),

@@ -95,10 +95,11 @@ class Finish(Step):
 def commit(deployment: Deployment) -> None:
     """Write into every server's record that the new release serves. From here on, the deploy only goes forward."""
     target, record = deployment.target, deployment.record
-    under_way = deployment.under_way.also(phase=Phase.COMMITTED)
+    again = record.opened is not None and record.opened.release == target.release
+    under_way = deployment.under_way.also(phase=Phase.COMMITTED, replaced=record.opened)
     record.note(
         opened=Opened.new(generation=target.name, release=target.release),
-        before=record.opened,
+        before=record.before if again else record.opened,  # the last release that was another one
         without=deployment.environment.cluster.left_out,
         deploy=under_way,
     )
@@ -134,7 +135,7 @@ def _changes(deployment: Deployment) -> Changes:
     generation = deployment.target.name
     opened = record.opened
     if opened and opened.generation == generation:  # this deploy has committed
-        opened = record.before
+        opened = (record.deploy.replaced if record.deploy else None) or record.before
     if not opened:
         return Changes(None, "no release was opened here before")
     settings = deployment.environment.settings
