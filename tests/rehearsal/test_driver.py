@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgeguard.testing.local import free_port
 from tests.contracts import commands_world
-from tests.story.rehearsal import edgeguard, environment, rehearsing, until
+from tests.story.rehearsal import edgeguard, environment, processes, rehearsing, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +26,7 @@ needs_haproxy = pytest.mark.skipif(
     not (shutil.which("haproxy") and shutil.which("socat")) and not os.environ.get("CI"),
     reason="the sample scripts need haproxy and socat: scripts/test installs them",
 )
+MOTTOS = ("A light that stays on", "Seen from far out")  # of the bundled application, and of its next release
 
 
 class Scripts:
@@ -37,7 +40,8 @@ class Scripts:
         self.file = written(
             folder / "scripts.toml",
             cluster={"root": str(self.root), "lease": 10},
-            **{"cluster.options": settings["options"], "doctor": {"origin": self.origin}},
+            **{"cluster.options": settings["options"], "cluster.options.limits": {"stage": "10m"}},
+            doctor={"origin": self.origin},
         )
         self.options = ("--driver", "commands", "--driver-config", str(self.file), "--hook-seconds", "2")
 
@@ -46,10 +50,10 @@ class Scripts:
         path = self.root / "mounts" / "var" / "hooks.log"
         return [line.split()[1] for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
-    def release(self) -> str:
-        """The release that the gate lets a visitor see."""
+    def motto(self) -> str:
+        """The motto of the bundled site, as a visitor of the gate reads it: each release has its own."""
         with urllib.request.urlopen(f"{self.origin}/", timeout=10) as answer:
-            return str(answer.headers["X-Release"])
+            return str(re.findall(r"<footer>(.*) · release", answer.read().decode())[0])
 
 
 @pytest.fixture
@@ -94,7 +98,7 @@ def test_scripts_deploy_the_bundled_site_and_visitors_notice_nothing(scripts: Sc
     )
     assert scripts.hook_notes() == ["started", "done"] * 2
     assert "the rest of its servers stays as it is" in said_at_the_scene(ended.events)
-    assert scripts.release() == ended.last["release"][:12]
+    assert scripts.motto() == MOTTOS[1]
     assert list(folder.iterdir()) == []
 
 
@@ -102,7 +106,7 @@ def test_scripts_deploy_the_bundled_site_and_visitors_notice_nothing(scripts: Sc
 @pytest.mark.parametrize("phase", ["swap", "hook"])
 def test_scripts_whose_deploy_was_killed_are_resumed(scripts: Scripts, folder: Path, phase: str) -> None:
     with rehearsing(folder, *scripts.options) as rehearsal:
-        before = scripts.release()
+        assert scripts.motto() == MOTTOS[0]
         config = rehearsal.ready["config"]
         with subprocess.Popen(
             [sys.executable, "-m", "edgeguard", "deploy", "rehearsal", "--config", config, "--json"],
@@ -114,7 +118,7 @@ def test_scripts_whose_deploy_was_killed_are_resumed(scripts: Scripts, folder: P
             assert deploy.stdout is not None
             for line in deploy.stdout:
                 event = json.loads(line)
-                if (event["event"], event.get("name")) == ("phase", phase):
+                if (event["event"], event.get("phase")) == ("begin", phase):
                     break
             if phase == "hook":
                 until(lambda: scripts.hook_notes()[-1] == "started")
@@ -126,4 +130,81 @@ def test_scripts_whose_deploy_was_killed_are_resumed(scripts: Scripts, folder: P
         assert deploy.returncode == -signal.SIGKILL
         assert resumed.code == 0, resumed.said
         assert scripts.hook_notes() == ["started", "done"] * 2
-        assert scripts.release() == resumed.last["release"][:12] != before
+        assert scripts.motto() == MOTTOS[1]
+
+
+OURS = """
+from pathlib import Path
+from edgeguard.cluster.local import LocalCluster
+
+class OurCluster(LocalCluster):
+    def dismantle(self):
+        super().dismantle()
+        Path(__file__).with_name("dismantled").touch()
+"""
+
+
+def test_a_driver_of_another_package_is_found_and_dismantled(tmp_path: Path, folder: Path) -> None:
+    package, root = tmp_path / "package", tmp_path / "root"
+    (package / "ours-1.dist-info").mkdir(parents=True)
+    (package / "ours-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: ours\nVersion: 1\n")
+    (package / "ours-1.dist-info" / "entry_points.txt").write_text("[edgeguard.drivers]\nours = ours:OurCluster\n")
+    (package / "ours.py").write_text(OURS)
+    port = free_port()
+    file = written(
+        tmp_path / "ours.toml",
+        cluster={"driver": "ours", "servers": ["one", "two"], "root": str(root)},
+        **{"cluster.options": {"gate_port": port}},
+        doctor={"origin": f"http://127.0.0.1:{port}"},
+    )
+
+    ended = edgeguard(
+        *("rehearse", "--driver-config", file, "--hook-seconds", "0", "--fail", "check", "--json"),
+        folder=folder,
+        PYTHONPATH=str(package),
+    )
+
+    assert ended.code == 11, ended.said
+    assert [server["name"] for server in ended.last["servers"]] == ["one", "two"]
+    assert (package / "dismantled").exists()
+    assert processes(root) == set()
+    assert "the driver ours dismantles what it can" in said_at_the_scene(ended.events)
+
+
+PLACE = 'root = "/nowhere"\n[doctor]\norigin = "http://127.0.0.1:1"\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        pytest.param(None, "--driver nobodys", "there is no driver 'nobodys'", id="unknown"),
+        pytest.param(None, "--driver commands", "Name a file that has its table [cluster]", id="no file"),
+        pytest.param("[cluster", "--driver commands", "can't be read", id="no TOML"),
+        pytest.param("[cluster]", "--driver commands", "needs cluster.root and doctor.origin", id="no place"),
+        pytest.param(f"[cluster]\n{PLACE}", "", "Leave them out", id="the place of local"),
+        pytest.param(f"[edge]\n[cluster]\n{PLACE}", "--driver commands", "edge: unknown key", id="a site's own file"),
+        pytest.param(f"[cluster]\nsevers = []\n{PLACE}", "--driver commands", "cluster.severs", id="unknown key"),
+        pytest.param('[cluster]\ndriver = "commands"', "--driver local", "is for the driver 'commands'", id="two"),
+        pytest.param('[cluster]\nservers = ["a"]', "--servers 2", "--servers says how many", id="servers twice"),
+        pytest.param(
+            f"[cluster]\n{PLACE}",
+            "--driver commands --fail swap",
+            "--fail can be claim, hook, check, healthy",
+            id="a failure that needs help",
+        ),
+    ],
+)
+def test_what_can_t_be_rehearsed_is_refused_before_anything_starts(
+    tmp_path: Path, folder: Path, content: str | None, options: str, said: str
+) -> None:
+    arguments = options.split()
+    if content is not None:
+        file = tmp_path / "driver.toml"
+        file.write_text(content, encoding="utf-8")
+        arguments += ["--driver-config", str(file)]
+
+    ended = edgeguard("rehearse", "--json", *arguments, folder=folder)
+
+    assert ended.code == 2
+    assert said in ended.said
+    assert list(folder.iterdir()) == []
