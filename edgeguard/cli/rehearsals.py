@@ -33,7 +33,9 @@ def rehearse(
     ] = None,
     driver_config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The driver's [cluster], as TOML, and the gate's address: doctor.origin."),
+        typer.Option(
+            metavar="FILE", help="TOML: [cluster], and the gate's address for the stand-in's edge: doctor.origin."
+        ),
     ] = None,
     servers: Annotated[
         int | None, typer.Option(min=1, max=30, help="How many servers. [those of --driver-config, or 3]")

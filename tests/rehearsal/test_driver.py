@@ -103,6 +103,17 @@ def test_scripts_deploy_the_bundled_site_and_visitors_notice_nothing(scripts: Sc
 
 
 @needs_haproxy
+def test_a_release_that_fails_only_through_the_gate_fails_through_another_gate_too(
+    scripts: Scripts, folder: Path
+) -> None:
+    ended = edgeguard("rehearse", *scripts.options, "--fail", "healthy", "--json", folder=folder)
+
+    assert ended.code == 11, ended.said
+    assert {phase["name"]: phase["outcome"] for phase in ended.last["phases"]}["healthy"] == "failed"
+    assert ended.last["visitors"]["anonymous"]["errors"] == 0
+
+
+@needs_haproxy
 @pytest.mark.parametrize("phase", ["swap", "hook"])
 def test_scripts_whose_deploy_was_killed_are_resumed(scripts: Scripts, folder: Path, phase: str) -> None:
     with rehearsing(folder, *scripts.options) as rehearsal:
