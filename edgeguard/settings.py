@@ -288,7 +288,7 @@ def _checked(kind: type[_Settings], content: dict[str, Any], source: str) -> _Se
     try:
         return kind(**_merged(content, _variables(kind)))
     except ValidationError as exc:
-        raise UsageError(f"{source} can't be used: {_explain(exc)}", "Mend the file or the variable.") from exc
+        raise UsageError(f"{source} can't be used: {explain(exc)}", "Mend the file or the variable.") from exc
 
 
 def _variables(kind: type[_Settings]) -> dict[str, Any]:
@@ -330,7 +330,7 @@ def _beside(settings: _Settings, folder: Path) -> _Settings:
     return settings.model_copy(update={"edge": settings.edge.model_copy(update={"closed_page": page})})
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
     """Each fault as `path: what is wrong`. Values are left out: one of them may be a secret."""
     faults = []
     for fault in error.errors(include_url=False, include_input=False, include_context=False):

@@ -28,7 +28,18 @@ def rehearse(
         Path | None, typer.Argument(metavar="[REPO]", help="A Git repository. [a bundled site]")
     ] = None,
     ref: Annotated[str | None, typer.Option("--ref", help="The commit to deploy. [HEAD]")] = None,
-    servers: Annotated[int, typer.Option(min=1, max=30, help="How many servers.")] = 3,
+    driver: Annotated[
+        str | None, typer.Option("--driver", metavar="NAME", help="What deploys to the servers. [the file's, or local]")
+    ] = None,
+    driver_config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="TOML: [cluster], and the gate's address for the stand-in's edge: doctor.origin."
+        ),
+    ] = None,
+    servers: Annotated[
+        int | None, typer.Option(min=1, max=30, help="How many servers. [those of --driver-config, or 3]")
+    ] = None,
     hook_seconds: Annotated[float, typer.Option(min=0, help="How long the bundled site's deploy hook takes.")] = 5,
     page: Annotated[list[str] | None, typer.Option(help="A path that visitors ask for; repeatable. [/]")] = None,
     unguarded: Annotated[
@@ -38,14 +49,15 @@ def rehearse(
         Literal["claim", "swap", "hook", "check", "healthy"] | None, typer.Option(help="Plant a cause of failure.")
     ] = None,
     after_hook_failure: Annotated[
-        Literal["stay-closed", "rollback"],
-        typer.Option(help="What follows when the hook or what comes after it fails."),
-    ] = "stay-closed",
+        Literal["stay-closed", "rollback"] | None,
+        typer.Option(help="What follows when the hook or what comes after it fails. [stay-closed]"),
+    ] = None,
     stay: Annotated[bool, typer.Option("--stay", help="Set the world up, say where it is, and stay.")] = False,
 ) -> None:
     """Run a whole guarded deploy on this machine: a stand-in for Fastly, real servers, live visitors."""
     from edgeguard.cli.say.rehearsals import ready
     from edgeguard.errors import UsageError
+    from edgeguard.rehearsal.driver import choose
     from edgeguard.rehearsal.scene import Scene
     from edgeguard.rehearsal.world import World
 
@@ -56,7 +68,16 @@ def rehearse(
             f"--stay deploys nothing, so {'--unguarded' if unguarded == 'claim' else '--fail'} has nothing to act on",
             "Leave one of the two out.",
         )
-    scene = Scene(repository, ref, servers, hook_seconds, unguarded, fail, tuple(page or ()), after_hook_failure)
+    chosen = choose(driver, driver_config)
+    if servers is not None and "servers" in chosen.given:
+        raise UsageError(f"--servers says how many, and {driver_config} names them", "Leave one of the two out.")
+    if fail is not None and fail not in chosen.plantable:
+        raise UsageError(
+            f"a rehearsal can't make a {fail} of the driver {chosen.name} fail",
+            f"With this driver, --fail can be {', '.join(chosen.plantable)}.",
+        )
+    pages = tuple(page or ())
+    scene = Scene(repository, ref, servers, hook_seconds, unguarded, fail, pages, after_hook_failure, chosen)
     with _ended(World(scene, voice.progress() if stay else voice.events())) as world:
         world.begin()
         if not stay:

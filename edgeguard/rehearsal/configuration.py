@@ -1,7 +1,8 @@
-"""The environment's file of a rehearsal: a local cluster, the stand-in as the edge, and visitors."""
+"""The environment's file of a rehearsal: the driver's cluster, the stand-in as the edge, and visitors."""
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -17,44 +18,46 @@ NAME = "rehearsal"
 """The environment's name."""
 
 
-def write(folder: Path, scene: Scene, standin: StandIn, gate_port: int) -> Path:
+def write(folder: Path, scene: Scene, standin: StandIn) -> Path:
     """Write the file and the token below the rehearsal's folder. Returns the folder of the file."""
     config = folder / "config"
     config.mkdir()
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text(standin.token)
-    content = _toml(_tables(folder, scene, standin, gate_port))
+    content = _toml(_tables(folder, scene, standin))
     path = config / f"{NAME}.toml"
-    path.write_text(f"# Written by `edgeguard rehearse`; config/rehearsal.toml explains it.\n{content}")
+    path.write_text(
+        f"# Written by `edgeguard rehearse`; config/rehearsal.toml explains it.\n{content}", encoding="utf-8"
+    )
     return config
 
 
-def _tables(folder: Path, scene: Scene, standin: StandIn, gate_port: int) -> dict[str, dict[str, Any]]:
+def _tables(folder: Path, scene: Scene, standin: StandIn) -> dict[str, dict[str, Any]]:
     bundled = scene.repository is None
     pages = scene.pages or (("/", *(f"/page/{n}" for n in range(1, 24))) if bundled else ("/",))
-    health = "/health" if bundled else pages[0]
-    return {
+    cluster: dict[str, Any] = {
+        "after_hook_failure": "stay-closed",
+        "lease": 3,
+        "health_path": "/health" if bundled else pages[0],
+        "start_timeout": 10 if bundled else 30,
+        "planned_closure": scene.hook_seconds + 30,
+        **scene.driver.cluster(folder),
+        "servers": scene.server_names,
+    }
+    if scene.after_hook_failure is not None:
+        cluster["after_hook_failure"] = scene.after_hook_failure
+    tables: dict[str, dict[str, Any]] = {
         "application": {
             "repository": str(folder / "repository"),
             "branch": repository.BRANCH,
             "variables": {"env:HOOK_SECONDS": str(scene.hook_seconds)},
         },
-        "cluster": {
-            "driver": "local",
-            "servers": scene.server_names,
-            "root": str(folder / "cluster"),
-            "after_hook_failure": scene.after_hook_failure,
-            "lease": 3,
-            "health_path": health,
-            "start_timeout": 10 if bundled else 30,
-            "planned_closure": scene.hook_seconds + 30,
-            "options": {"gate_port": gate_port},
-        },
+        "cluster": cluster,
         "edge": {
             "service": standin.service_id,
             "url": standin.edge_url,
-            "health_url": standin.edge_url + health,
+            "health_url": standin.edge_url + cluster["health_path"],
             "api_url": standin.api_url,
             "token_file": str(folder / "token"),
             "base_grace": 1,  # shorter than the closure, so that visitors notice a claim that has no effect
@@ -62,27 +65,40 @@ def _tables(folder: Path, scene: Scene, standin: StandIn, gate_port: int) -> dic
             "confirm_timeout": 20,
             "healthy_for": 0.3,
             "healthy_timeout": 10,
-            "release_header": "Edgeguard-Release",
         },
         "claim": {"duration": scene.hook_seconds + 115, "hold": 10},
         "purge": {"release_key": "release"} if bundled else {"pace": 0.1},
         "visitors": {
             "anonymous": list(pages),
             "authenticated": [pages[0]],
-            "origin": [f"http://127.0.0.1:{gate_port}{pages[0]}"],
+            "origin": [scene.driver.origin.rstrip("/") + pages[0]],
             "rate": 25,
         },
     }
+    if scene.driver.release_header is not None:
+        tables["edge"]["release_header"] = scene.driver.release_header
+    return {**tables, "doctor": dict(scene.driver.doctor)} if scene.driver.doctor else tables
 
 
 def _toml(tables: dict[str, dict[str, Any]]) -> str:
-    """Tables of strings, numbers and lists as TOML. JSON writes those values in the same way."""
+    """Tables as TOML; a table in a table of a table is written in one line."""
     lines = []
     for table, content in tables.items():
         lines.append(f"\n[{table}]")
         nested = {key: value for key, value in content.items() if isinstance(value, dict)}
-        lines += [f"{key} = {json.dumps(value)}" for key, value in content.items() if key not in nested]
+        lines += [f"{json.dumps(key)} = {_value(value)}" for key, value in content.items() if key not in nested]
         for name, inner in nested.items():
-            lines.append(f"[{table}.{name}]")
-            lines += [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in inner.items()]
+            lines.append(f"[{table}.{json.dumps(name)}]")
+            lines += [f"{json.dumps(key)} = {_value(value)}" for key, value in inner.items()]
     return "\n".join(lines) + "\n"
+
+
+def _value(value: object) -> str:
+    """One value as TOML, which JSON writes in the same way, but for tables and times."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_value(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, (dt.date, dt.time)):
+        return value.isoformat()
+    return json.dumps(value, ensure_ascii=False)

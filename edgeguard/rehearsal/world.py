@@ -1,4 +1,4 @@
-"""The world of one rehearsal on this machine: a stand-in for Fastly, a local cluster, a repository, and visitors.
+"""The world of one rehearsal on this machine: a stand-in for Fastly, a cluster, a repository, and visitors.
 
 Every part is the product itself, used as in production. The world only sets the scene, and plants failures.
 """
@@ -6,7 +6,6 @@ Every part is the product itself, used as in production. The world only sets the
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -14,8 +13,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.host import manifest
-from edgeguard.cluster.local import LocalCluster
 from edgeguard.deploy.attempt import Wish
 from edgeguard.deploy.deploy import deploy
 from edgeguard.deploy.steps import UNGUARDED
@@ -58,14 +55,15 @@ class World:
         process.forget()
         first, self.ref = self._releases()
         self._say("the stand-in for Fastly starts")
-        gate_port = _free_port()
-        self.standin = StandIn.start(f"http://127.0.0.1:{gate_port}", self.folder / "standin.log")
-        configuration.write(self.folder, self.scene, self.standin, gate_port)
+        self.standin = StandIn.start(self.scene.driver.origin, self.folder / "standin.log")
+        configuration.write(self.folder, self.scene, self.standin)
         self.environment = Environment.open(NAME, config=self.config, state=self.folder / "state")
         self.standin.add_site_snippet()
         if self.scene.unguarded != "edge":
             self._say("the policy is installed")
             self.environment.edge.install("rehearsal")
+        if self.scene.driver.remains is not None:
+            self._say(self.scene.driver.remains)
         self._say("the first release is deployed")
         self._deploy_first(first)
 
@@ -115,23 +113,11 @@ class World:
     def end(self) -> None:
         """End every process of this world and remove its folder. Harmless twice."""
         try:
-            self._dismantle()
+            self.scene.driver.end(self.folder, self.environment)
         finally:
             if self.standin is not None:
                 self.standin.end()
-        releases = self.folder / "cluster" / "releases"
-        for image in releases.iterdir() if releases.exists() else ():
-            if image.is_dir():
-                manifest.remove(image)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _dismantle(self) -> None:
-        """End the servers below this world's folder, and no others, even if somebody has changed the settings."""
-        root = self.folder / "cluster"
-        servers = tuple(sorted(path.name for path in (root / "servers").glob("*/")))
-        if self.environment is not None and servers:
-            ours = {"root": root, "servers": servers}
-            LocalCluster(NAME, self.environment.settings.cluster.model_copy(update=ours)).dismantle()
 
     def _begun(self) -> tuple[Environment, StandIn]:
         if self.environment is None or self.standin is None:
@@ -153,7 +139,7 @@ class World:
             _git(self.repository, "checkout", "--quiet", "-B", NAME, following)
             first = _git(self.repository, "rev-parse", "--verify", f"{following}~1^{{commit}}", otherwise=following)
         if self.scene.fail in ("hook", "check", "healthy"):
-            following = repositories.plant(self.repository, self.scene.fail, server=self.scene.failing_server)  # type: ignore[arg-type]
+            following = repositories.plant(self.repository, self.scene.fail, server=self.scene.failing_server)
         return first, following
 
     def _plant_failure(self) -> None:
@@ -161,9 +147,7 @@ class World:
         if self.scene.fail == "claim":
             self._begun()[1].refuse_dictionary_writes()
         if self.scene.fail == "swap":
-            obstacle = self.folder / "cluster" / "servers" / self.scene.failing_server / "current.next"
-            obstacle.mkdir()
-            (obstacle / "in the way").touch()
+            self.scene.driver.break_swap(self.folder, self.scene.failing_server)
 
     def _say(self, text: str) -> None:
         self._listen({"event": "scene", "at": time.time(), "text": text})
@@ -171,13 +155,6 @@ class World:
     def _only_output(self, entry: Entry) -> None:
         if entry["event"] in ("output", "warning") and entry.get("name") != UNGUARDED:
             self._listen(entry)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-    return port
 
 
 def _git(folder: Path, *arguments: str, otherwise: str | None = None) -> str:

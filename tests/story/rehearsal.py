@@ -42,13 +42,13 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def edgeguard(*arguments: str | Path, folder: Path) -> Ended:
-    """Run a command to its end."""
+def edgeguard(*arguments: str | Path, folder: Path, **variables: str) -> Ended:
+    """Run a command to its end, with these variables more."""
     done = subprocess.run(
         [sys.executable, "-m", "edgeguard", *map(str, arguments)],
         capture_output=True,
         check=False,
-        env=environment(folder),
+        env=environment(folder) | variables,
         text=True,
         timeout=PATIENCE,
     )
