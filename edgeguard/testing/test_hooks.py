@@ -244,7 +244,8 @@ def test_a_hook_is_ended_at_its_limit_with_all_of_its_session(world: World) -> N
     deaf = f"(trap '' TERM; while :; do touch {alive}; sleep 0.05; done)"
     closed_with(world, f"{deaf} & echo begun; touch {alive}; wait")
     result = run_hook(world, limit=0.5)
-    assert (result.code, result.output) == (None, "begun")
+    assert result.code is None
+    assert result.output.splitlines()[:1] == ["begun"]  # a shell may tell of the kill after that
     assert stopped(world, alive)
     assert ended(world).code is None
 

@@ -31,7 +31,7 @@ def _ahead() -> None:
         deployment = self.deployment
         deployment.reach(Phase.CLOSE)
         self.environment.cluster.close(deployment.epoch, closure._closure(deployment))  # noqa: SLF001
-        deployment.note_reached(was_open=deployment.was_open)
+        deployment.record.note_deploy(phase=deployment.reached, was_open=deployment.was_open)
         return {}
 
     _instead(Close, "do", do)

@@ -205,6 +205,7 @@ def rehearsing(folder: Path) -> Iterator[Rehearsal]:
 def _furnished(found: Rehearsal) -> Rehearsal:
     found.config.mkdir()
     text = found.own_config.read_text()
+    assert "[application.variables]\n" in text
     text = text.replace("[application.variables]\n", f'[application.variables]\n"PASSWORD" = "{VARIABLE}"\n')
     (found.config / "rehearsal.toml").write_text(text)
     found.control("POST", "propagation", {"seconds": 0.02})

@@ -140,7 +140,9 @@ def furnished(found: StayingRehearsal, folder: Path) -> Rehearsal:
     config = folder / "config"
     config.mkdir()
     secret = f'"PASSWORD" = "{VARIABLE}"\n'
-    text = found.own_config.read_text().replace("[application.variables]\n", f"[application.variables]\n{secret}")
+    text = found.own_config.read_text()
+    assert "[application.variables]\n" in text
+    text = text.replace("[application.variables]\n", f"[application.variables]\n{secret}")
     text += f'[application.relationships]\n"database" = "postgresql://user:{DATABASE}@127.0.0.1:1/main"\n'
     (config / "rehearsal.toml").write_text(text)
     found.control("POST", "propagation", {"seconds": 0.05})

@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from edgeguard.cluster.local import processes
+from edgeguard.cluster.host import processes
 from tests.deploy.rehearsal import DATABASE, Rehearsal, come_from, eventually, repository, said
 
 

@@ -126,7 +126,7 @@ def result(server: Path, generation: str, hook: str) -> Result | None:
     if said is None:
         return None
     if _runs(path, said):
-        raise HostError(f"the {hook} hook of {generation} runs", "Wait until it has ended.", code=HOOK_RUNS)
+        raise HostError(f"the {hook} hook of {generation} still runs", "Wait until it has ended.", code=HOOK_RUNS)
     said = files.read(path) or said  # it may have ended just now
     if not said.get("done"):
         raise HostError(

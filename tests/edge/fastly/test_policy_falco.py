@@ -20,7 +20,7 @@ from edgeguard.settings import EdgeSettings
 from edgeguard.standin.vcl import Snippet, compile_service
 
 FOLDER = Path(__file__).parent / "falco"
-FALCO = FOLDER.parent.parent.parent / ".tools" / "bin" / "falco"
+FALCO = FOLDER.parents[3] / ".tools" / "bin" / "falco"
 SETTINGS = EdgeSettings(service="s", url="http://edge.example", health_url="http://edge.example/")
 BASE, CEILING = SETTINGS.base_grace, SETTINGS.ceiling
 NOW = 1_800_000_000
