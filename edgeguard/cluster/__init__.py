@@ -102,8 +102,8 @@ class Cluster(Protocol):
 
     **Errors.** Whatever goes wrong is a ClusterError or one of its classes (edgeguard/errors.py), with `server` set to
     the name of the server that it is about. Callers and the suite tell errors by class, never by their words. An act
-    on several servers goes on to its end on the others before it raises. The values of a generation's variables are in
-    no error, no result and no explanation.
+    on several servers goes on to its end on the others before it raises; only `write_record` stops at the first server
+    that refuses. The values of a generation's variables are in no error, no result and no explanation.
 
     **The caller's environment.** Processes and hooks of the application get their generation's variables, `PORT` and
     `EDGEGUARD_SERVER` (the server's name), and nothing of the environment of whoever calls: a token lies there.
@@ -212,7 +212,7 @@ class Cluster(Protocol):
 
     def stop_tasks(self, epoch: int) -> int:
         """Terminate background tasks: SIGTERM, and SIGKILL to what still runs 2 s later. Returns how many there were.
-        None starts again before `open`."""
+        None starts again before `open`. A generation names no tasks yet (`Runs`), so a driver may return 0."""
 
     def close(self, epoch: int, closure: Closure, *, note: Mapping[str, Any] | None = None) -> None:
         """The gate refuses. When this returns, no request that comes later reaches a server, not even one that is left
@@ -221,7 +221,8 @@ class Cluster(Protocol):
 
     def drain(self, epoch: int, limit: float) -> int:
         """Wait until the requests that were let through before the close are answered; after `limit` seconds cut the
-        rest. Returns how many were cut. Raises NotClosed while the gate is open."""
+        rest: their connections break, and no answer is sent. Returns how many were cut. The wait holds no lock, since
+        the record is renewed meanwhile, every few seconds. Raises NotClosed while the gate is open."""
 
     def swap(self, epoch: int, generation: str | None, *, note: Mapping[str, Any] | None = None) -> None:
         """On every server: stop the old processes, make the staged generation current by one rename, start the new
@@ -252,7 +253,8 @@ class Cluster(Protocol):
         note: Mapping[str, Any] | None = None,
     ) -> HookResult:
         """Start the hook `deploy` or `post_deploy` of the current generation on this one server, and wait for its end,
-        as `hook_result` does. A hook that the application doesn't define succeeds at once.
+        as `hook_result` does. A hook that the application doesn't define succeeds at once, whatever the gate does; it
+        was never started, and `hook_result` tells None of it.
 
         The hook runs in a session of its own, under a process that outlives the caller. That process durably writes
         *started* before the hook begins and *done*, with the code, after its end. The hook ends with its main process:

@@ -177,7 +177,8 @@ def read(server: Path, generation: str, hook: str, offset: int) -> hook_log.Part
 
 
 def running(server: Path) -> str | None:
-    """The generation whose deploy hook runs on this server, perhaps started by a command that is long gone."""
+    """The generation whose deploy hook runs on this server, perhaps started by a command that is long gone. This needs
+    no lock."""
     for path in _ledgers(server):
         if path.stem in ("deploy", "hook-deploy") and _runs(path, files.read(path) or {}):
             return path.parent.name
@@ -264,9 +265,20 @@ def _follow(server: Path, generation: str, hook: str, offset: int, lines: _Lines
 
 
 def _ledgers(server: Path) -> Iterator[Path]:
-    """Every ledger of this server."""
-    yield from (server / "hooks").glob("*/*.json")
-    yield from (server / "generations").glob("*/hook-*.json")
+    """Every ledger of this server. Another process may stage or prune a generation meanwhile."""
+    folders = [*_entries(server / "hooks"), *_entries(server / "generations")]
+    for folder in folders:
+        for path in _entries(folder):
+            if path.suffix == ".json" and (folder.parent.name == "hooks" or path.name.startswith("hook-")):
+                yield path
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What a folder holds; nothing if it is gone, or is no folder."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _forget_old(server: Path) -> None:

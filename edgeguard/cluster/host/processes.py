@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
 MARK = "EDGEGUARD_GENERATION"
+"""In the environment of an application's processes: the path of their generation, FOLDER/generations/NAME."""
 TERM_SECONDS = 2.0
 """Between SIGTERM and SIGKILL."""
 VISIBLE = Path("/proc/self/stat").exists()
