@@ -120,10 +120,15 @@ def _to_do(name: str, record: Record) -> list[str]:
 
 
 def servers_text(servers: Iterable[ServerState]) -> list[str]:
-    """A line for each server."""
+    """A line for each server. A gate that is dead answers nothing, and a closed one refuses."""
     lines = []
     for server in servers:
         state = "open" if server.open else "closed"
         release, running = short(server.release), short(server.running)
-        lines.append(f"  {server.name:<10} {state:<7} release {release}, runs {running}")
+        dead = "".join(
+            f"; its {part} is dead"
+            for part, alive in (("gate", server.gate), ("supervisor", server.supervisor))
+            if alive is False and server.generation is not None
+        )
+        lines.append(f"  {server.name:<10} {state:<7} release {release}, runs {running}{dead}")
     return lines

@@ -82,6 +82,7 @@ def test_a_gate_that_died_after_the_commit_is_started_before_the_claim_goes(
 ) -> None:
     name = killed(rehearsal, "purge", repository(tmp_path / "r"))
     end_the_gate(rehearsal)
+    assert "its gate is dead" in rehearsal.run("status", "rehearsal").out
     ended = elsewhere(rehearsal, tmp_path, command)
 
     assert ended.code == 0, ended.err
