@@ -6,6 +6,13 @@ import gc
 import os
 import sys
 import threading
+from typing import TYPE_CHECKING
+
+from edgeguard.errors import Held, Interrupted
+from edgeguard.machine.signals import ignore_all, leave_at_once
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 GARBAGE = 50_000
 """New objects after which Python looks for garbage. Imports make many objects and no garbage: with Python's own number
@@ -18,10 +25,10 @@ FLUSH_SECONDS = 5.0
 
 def main() -> None:
     """Run the command line, and end the process with its exit code, whatever becomes of its output."""
+    leave_at_once(*_before_it_begins(sys.argv[1:]))
     gc.set_threshold(GARBAGE)
     _give_streams()
     from edgeguard.cli import main as run  # noqa: PLC0415 (typer is not needed by those who import this package)
-    from edgeguard.machine.signals import ignore_all  # noqa: PLC0415
 
     code = run(sys.argv[1:])
     ignore_all()
@@ -29,6 +36,18 @@ def main() -> None:
     flushing.start()
     flushing.join(FLUSH_SECONDS)
     os._exit(code)  # the interpreter's own end could still change the code, or wait for a reader
+
+
+def _before_it_begins(arguments: Sequence[str]) -> tuple[int, str]:
+    """The exit code of a command that a signal ends before it handles signals itself, and the rest of the sentence."""
+    if arguments[:1] == ["probe"]:
+        return 3, ""  # UNKNOWN, as monitors have it
+    if not {"resume", "rollback", "open", "--supersede"}.isdisjoint(arguments):
+        return (
+            Held.exit_code,
+            " before anything was done; `edgeguard status` shows how the cluster is",
+        )  # it may well be closed
+    return Interrupted.exit_code, ""
 
 
 def _give_streams() -> None:

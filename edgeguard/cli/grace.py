@@ -56,7 +56,7 @@ def extend(
 
     seconds, stale_seconds = whole_seconds(lasting), None if stale is None else whole_seconds(stale)
     environment = _edge_side(name, service, options)
-    made = claim(environment, lasting=seconds, reason=reason, stale=stale_seconds, say=options.teller())
+    made = claim(environment, lasting=seconds, reason=reason, stale=stale_seconds, say=options.teller(), last=True)
     options.answer(made, extended(environment.name, made))
 
 

@@ -82,7 +82,7 @@ def wrap(
 
     environment, say = options.edge_side(name), options.teller()
     seconds = None if lasting is None else whole_seconds(lasting)
-    done = run(environment, command, lasting=seconds, renews=renews, purge_keys=purge_key or (), say=say)
+    done = run(environment, command, lasting=seconds, renews=renews, purge_keys=purge_key or (), say=say, last=True)
     if options.as_json:
         print_json(done)
     elif done["command_exit_code"] == 0:  # stdout is the command's

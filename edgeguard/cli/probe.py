@@ -15,6 +15,7 @@ import typer
 from edgeguard.cli.app import app
 from edgeguard.cli.options import Name, Options, verb
 from edgeguard.errors import EdgeguardError, UsageError
+from edgeguard.machine.signals import heeded, ignore_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,14 +82,15 @@ class _EndedBySignal(BaseException):
 
 def guarded(run: Callable[[], int], arguments: Sequence[str]) -> int:
     """Run the command. If bad usage, a bug or a signal ends it without a verdict, the verdict is UNKNOWN."""
-    signal.signal(signal.SIGTERM, _end)
+    for number in heeded():
+        signal.signal(number, _end)
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # else pydantic searches all installed packages for plugins
     try:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # for characters that a monitor's locale can't write
         return run()
     except BaseException as exc:  # noqa: BLE001 (to a monitor, any error is UNKNOWN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        ignore_all()
         _say(_reason(exc), arguments)
         return UNKNOWN
 
@@ -102,8 +104,6 @@ def _reason(exc: BaseException) -> str:
         return f"{exc.message}. {exc.remedy}" if exc.remedy else exc.message
     if isinstance(exc, typer.TyperException):  # bad usage
         return exc.format_message()
-    if isinstance(exc, KeyboardInterrupt):
-        return "interrupted"
     if not isinstance(exc, _EndedBySignal):
         import traceback
 

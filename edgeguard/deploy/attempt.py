@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeguard.cluster.record import Ended
-from edgeguard.deploy import report
+from edgeguard.deploy import report, verdict
 from edgeguard.deploy.journal import VERSION, Journal
 from edgeguard.deploy.steps import Deployment
-from edgeguard.errors import EdgeguardError
+from edgeguard.errors import ClusterError, EdgeguardError, Interrupted
 from edgeguard.machine.redaction import redacted
 from edgeguard.machine.signals import Stop
 from edgeguard.machine.who import this_holder
@@ -86,6 +86,8 @@ def attempt(
             visitors.stop()
         if visitors.lost:
             deployment.say("warning", text=f"some samples of the visitors could not be written down: {visitors.lost}")
+        if isinstance(failure, Interrupted):
+            failure = _never_of_a_closed_cluster(deployment, failure)
         _end(deployment, log, failure)
         deployment.let_go(_in_short(log, failure, id=deployment.id, command=command))
         for act in deployment.afterwards:
@@ -122,6 +124,15 @@ def _in_short(log: Log, failure: EdgeguardError | None, **named: str) -> Ended:
     kept = ("release", "ref", "outcome", "exit_code", "started", "ended", "closed_seconds")
     error = failure.message if failure else None
     return Ended.new(**named, who=this_holder(), error=error, **{key: found[key] for key in kept})
+
+
+def _never_of_a_closed_cluster(deployment: Deployment, failure: Interrupted) -> EdgeguardError:
+    """The error of a run that a signal ended, once the servers were asked. If they can't be, it stays as it is."""
+    try:
+        return verdict.interrupted(deployment, failure)
+    except ClusterError as exc:
+        deployment.say("warning", text=f"whether the cluster is closed can't be read: {exc.message}")
+        return failure
 
 
 def _end(deployment: Deployment, journal: Log, failure: EdgeguardError | None) -> None:

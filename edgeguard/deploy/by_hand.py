@@ -10,7 +10,7 @@ from edgeguard.cluster import Closure
 from edgeguard.cluster.record import ClosedByHand
 from edgeguard.deploy import steps
 from edgeguard.deploy.attempt import new_id
-from edgeguard.errors import EdgeguardError, Locked, OriginsUnhealthy
+from edgeguard.errors import EdgeguardError, Held, Interrupted, Locked, OriginsUnhealthy
 from edgeguard.grace import claims
 from edgeguard.machine.signals import Stop
 from edgeguard.machine.who import this_holder
@@ -64,8 +64,9 @@ def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[st
         Locked: somebody else holds the lock, or a deploy is unfinished and has to be resumed or rolled back.
         ClusterError: a server does not run that release, or is not healthy; the cluster stays closed.
         OriginsUnhealthy: the cluster is open, but the front door does not answer well; the grace stays long.
+        Held: a signal came. The cluster is still closed, or is open, and the grace stays long.
     """
-    with _locked(environment, say, closed=True) as deployment:
+    with _held_if_interrupted(environment), _locked(environment, say, closed=True) as deployment:
         record, cluster = deployment.record, environment.cluster
         generation = deployment.previous_generation()
         cluster.check(generation, cancelled=deployment.stop.asked)
@@ -84,6 +85,17 @@ def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[st
         deployment.claim.drop()
         without = {"without": list(cluster.left_out)}
         return {"opened": generation.release, "servers": [server.name for server in cluster.state()], **without}
+
+
+@contextmanager
+def _held_if_interrupted(environment: Environment) -> Iterator[None]:
+    """Turn an interruption of the opening into Held: Interrupted would say that nothing was closed."""
+    try:
+        yield
+    except Interrupted as exc:
+        now = "open, and the grace stays long" if all(s.open for s in environment.cluster.state()) else "still closed"
+        again = f"edgeguard cluster open {environment.name}"
+        raise Held(f"{exc.message}; the cluster is {now}", f"To go on: {again}") from exc
 
 
 @contextmanager

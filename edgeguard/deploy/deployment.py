@@ -11,6 +11,7 @@ from edgeguard.cluster.record import Phase, Unfinished
 from edgeguard.errors import ClusterError
 from edgeguard.grace.deploy_claim import DeployClaim, NoClaim
 from edgeguard.machine.renewal import Renewal
+from edgeguard.machine.signals import UNDER_WAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -70,6 +71,21 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self.record = self.environment.record()
+        self.stop.left_behind = self._left_behind
+
+    def _left_behind(self) -> str:
+        """The state in which everything would be if this process were killed now, in words."""
+        ways = f"edgeguard resume or rollback {self.environment.name}, from any machine"
+        if self.reached is Phase.LOCK:
+            return UNDER_WAY
+        if self.reached is Phase.COMMITTED:
+            return f"the new release serves, and the clean-up is being finished; kill -9 now would leave it to {ways}"
+        now = "open or closed" if self.opened else "closed"
+        hook = " (a hook that runs would run on)" if self.reached is Phase.HOOK else ""
+        return (
+            f"what began is being finished or taken back; kill -9 now would leave the cluster {now} behind the claim"
+            f"{hook}, until somebody calls {ways}"
+        )
 
     def continue_from(self, left: Unfinished) -> None:
         """Take over the record's facts about this deploy, which another process left unfinished."""

@@ -27,17 +27,19 @@ def plan(
     """Each phase's name, with a line for each of its acts. This builds the image, or finds it, and does nothing else.
 
     Raises:
-        UsageError, BuildFailed: as a deploy would.
+        UsageError, BuildFailed, Interrupted: as a deploy would.
     """
+    stop = Stop()
     deployment = steps.Deployment(
         id="plan",
         environment=environment,
-        stop=Stop(),
+        stop=stop,
         say=lambda event, **facts: listen({"event": event, "at": time.time(), **facts}),
         ref=ref,
         purge_keys=purge_keys,
     )
-    steps.Build(deployment).do()
+    with stop.listening():
+        steps.Build(deployment).do()
     phases = (*deploy.UNTIL_COMMITTED, *deploy.COMMITTED)
     names = [phase.name for phase in phases if phase.name not in report.INTERNAL]
     epoch = deployment.record.look().epoch + 1

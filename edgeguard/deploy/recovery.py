@@ -51,6 +51,7 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
     def story(deployment: Deployment, log: Log) -> EdgeguardError | None:
         _take_over(deployment, log, "finish it")
         if deployment.reached is Phase.COMMITTED:
+            deployment.stop.shield()  # only forward, as at the end of a deploy
             _serve(deployment, log)
             return deploy.finish(deployment, log)
         if deployment.reached is Phase.LOCK and deployment.generation is None:
@@ -278,7 +279,8 @@ def _adopted(deployment: Deployment) -> tuple[str, ...]:
 def _wait_for_the_hook(deployment: Deployment) -> None:
     """Wait for a running hook: its image must not be replaced under it. The caller judges how it ended."""
     try:
-        deployment.environment.cluster.hook_result(deployment.id, "deploy", cancelled=deployment.stop.asked)
+        with steps.runs_on(deployment):
+            deployment.environment.cluster.hook_result(deployment.id, "deploy", cancelled=deployment.stop.asked)
     except HookUnknown as exc:
         if deployment.by_hand:
             deployment.say("warning", text=exc.message)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from edgeguard.cluster.record import Phase
+from edgeguard.deploy.steps.hook import ways_on
 from edgeguard.errors import CleanupUnfinished, EdgeguardError, Fenced, Held, Interrupted, Locked, RolledBack, joined
 
 if TYPE_CHECKING:
@@ -20,6 +22,28 @@ def taken_back(deployment: Deployment, failure: EdgeguardError) -> EdgeguardErro
         return failure
     left = "nothing serves, as before" if deployment.first else "the previous release serves again"
     return RolledBack(joined(failure.message, left), failure.remedy)
+
+
+def interrupted(deployment: Deployment, failure: Interrupted) -> EdgeguardError:
+    """A signal came before this run had begun anything, or everything that it began was taken back.
+
+    Interrupted says that nothing was closed. So it is another error if an earlier run, or a person, has closed the
+    cluster, or has opened a release that is not committed.
+    """
+    name, record = deployment.environment.name, deployment.record.look()
+    left = record.deploy
+    ours = left is not None and left.id == deployment.id
+    remedy = f"edgeguard status {name} shows why." if left is None else ways_on(name, left.id)
+    if left is not None and ours and left.phase is Phase.COMMITTED:
+        text = f"{left.id} has committed and serves, and its clean-up is left to do"
+        return CleanupUnfinished(joined(failure.message, text), f"edgeguard resume {name}")
+    servers = deployment.environment.cluster.without(record.left_out).state()
+    if record.opened is not None and not all(server.open for server in servers):
+        by = f", as {left.id} left it" if left else ", as before"
+        return Held(joined(failure.message, f"the cluster is closed{by}"), remedy)
+    if left is not None and ours and left.phase > Phase.LOCK:
+        return Held(joined(failure.message, f"the cluster is open, and {left.id} is not committed"), remedy)
+    return failure
 
 
 def held(deployment: Deployment, halt: saga.Halt, *, wait: bool) -> Held:

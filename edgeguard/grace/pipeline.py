@@ -184,7 +184,7 @@ def post(
 
     Raises:
         OriginsUnhealthy: the site is not well; the claim stays.
-        CleanupUnfinished: the site is well, but the purge or the release could not be done.
+        CleanupUnfinished: the site is well, but the purge or the release could not be done; or a signal came before.
         UsageError, Locked: see find.
     """
     try:
@@ -222,7 +222,8 @@ def _wait_healthy(environment: EdgeSide, stop: Stop, again: str, left: str, more
         remedy = f"Mend the site, then: {again}" + (f". More time: {more_time}" if more_time else "")
         raise OriginsUnhealthy(f"{exc.message}; {left}", remedy) from exc
     except Interrupted as exc:
-        raise Interrupted(exc.message, f"Nothing is given back or purged yet: {again}") from exc
+        text = f"{exc.message}; nothing is purged or given back yet; {left}"
+        raise CleanupUnfinished(text, f"Then repeat it: {again}") from exc
 
 
 def _purge_and_give_back(

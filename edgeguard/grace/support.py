@@ -24,8 +24,10 @@ def extend(
     reason: str,
     stale: int | None = None,
     say: Callable[[str], None] = lambda _: None,
+    last: bool = False,
 ) -> dict[str, Any]:
     """Claim a support slot for `lasting` seconds; pages may then be `stale` seconds old (default: base + lasting).
+    `last` is as in Stop.
 
     Raises:
         UsageError: the claim would go beyond the ceiling, its reason is missing, or all slots are taken.
@@ -42,7 +44,7 @@ def extend(
     if settings.claim.reason_required and not reason.strip():
         raise UsageError("a reason is needed here (claim.reason_required)", 'Say why: --reason "…".')
     wish = Wish(lasting=lasting, stale=wanted, did="grace extend", why=reason)
-    stop = Stop()
+    stop = Stop(last=last)
     with stop.listening():
         for _ in SUPPORT_SLOTS:
             seen = claims.look(environment)

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,12 +40,13 @@ def wrap(
     renews: str | None = None,
     purge_keys: Sequence[str] = (),
     say: Callable[[str], None] = lambda _: None,
+    last: bool = False,
 ) -> dict[str, Any]:
     """Do `hook pre`, run the command, do `hook post`. Claim and hold are renewed while the command runs.
 
     The command has this process's input and output, and gets this process's signals. If it fails, the claim is kept.
     Returns `command_exit_code`, and the result of pipeline.post or pipeline.post_failed (`id` and `outcome` are None if
-    the command could not be run).
+    the command could not be run). `last` is as in Stop.
 
     Raises:
         The errors of pipeline.pre and, after a command that succeeded, the errors of pipeline.post.
@@ -54,7 +54,7 @@ def wrap(
     if code := _not_runnable(command[0]):
         say(f"{command[0]}: {'not found' if code == NOT_FOUND else 'not executable'}; nothing was claimed")
         return {"command_exit_code": code, **NOTHING}
-    stop = Stop()
+    stop = Stop(last=last)
     with stop.listening():
         hold, program = environment.settings.claim.hold, Path(command[0]).name
         made = pipeline.pre(environment, stop=stop, lasting=lasting, renews=renews, hold=hold, did="wrap", why=program)
@@ -155,11 +155,15 @@ def _passed_on(process: subprocess.Popen[bytes], stop: Stop) -> Iterator[None]:
 
 
 def _in_foreground() -> bool:
-    """Whether a terminal's keyboard reaches this process."""
+    """Whether a terminal's keyboard reaches this process, whatever its stdin is."""
     try:
-        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-    except (OSError, ValueError):  # no terminal
+        terminal = os.open(os.ctermid(), os.O_RDONLY | os.O_NOCTTY)
+    except OSError:  # no terminal
         return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    finally:
+        os.close(terminal)
 
 
 def _kept(environment: EdgeSide, made: Made, say: Callable[[str], None]) -> dict[str, Any]:

@@ -63,6 +63,37 @@ class Cancelled(Ended):
     """The caller asked for the process's end."""
 
 
+def answer(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, cancelled: Callable[[], bool] = lambda: False
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program that answers on its stdout, in a session of its own: a signal to the terminal's group is for this
+    process to hear, and would look like a failure of the program.
+
+    Raises:
+        Cancelled: `cancelled()` turned true, and the program was ended.
+    """
+    with subprocess.Popen(
+        argv,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        try:
+            while True:
+                try:
+                    out, errors = process.communicate(timeout=_POLL)
+                except subprocess.TimeoutExpired:
+                    if cancelled():
+                        raise Cancelled from None
+                else:
+                    return subprocess.CompletedProcess(argv, process.returncode, out, errors)
+        except BaseException:
+            end_session(process)
+            raise
+
+
 def run(
     argv: Sequence[str],
     *,

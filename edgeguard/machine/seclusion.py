@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from functools import cache
 from typing import TYPE_CHECKING
+
+from edgeguard.machine import process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +50,7 @@ def possible() -> bool:
     prefix = _prefix()
     if not prefix:
         return False
-    return subprocess.run([*prefix, "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+    return process.answer([*prefix, "true"]).returncode == 0
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING
 from edgeguard.errors import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+UNDER_WAY = "what began is being finished or taken back; kill -9 would leave it as it is at that moment"
+"""What a second signal is told by a process that has nothing more to say."""
 _POLL = 0.02
 
 
@@ -27,6 +30,18 @@ def heeded() -> tuple[signal.Signals, ...]:
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
     """Do nothing. Unlike SIG_IGN it is not inherited, and a later `listening` still hears the signal."""
+
+
+def leave_at_once(code: int, text: str = "") -> None:
+    """Let the first signal end the process with this exit code, until a command handles the signals itself. `text` ends
+    the sentence that says so. Nothing is cleaned up: a command whose acts must be taken back has a `Stop`."""
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        _write(f"interrupted by {signal.Signals(number).name}{text}")
+        os._exit(code)  # an exception could end up in a half-done import, or be swallowed there
+
+    for number in heeded():
+        signal.signal(number, leave)
 
 
 def ignore_all() -> None:
@@ -44,8 +59,9 @@ class Stop:
         self._asked = False  # no Event: its lock may be held by the very thread in which the signal's handler runs
         self._shielded = False
         self._signal = ""
-        self.left_behind = "what began is being finished or taken back; kill -9 would leave it as it is at that moment"
-        """The message for a second signal: what it would leave behind if the process ended now."""
+        self.left_behind: Callable[[], str] = lambda: UNDER_WAY
+        """Returns the message for a second signal: the state in which a killed process would leave everything now."""
+        self._said_first = ""
 
     def asked(self) -> bool:
         """Whether the process should give up what it does. Never while shielded."""
@@ -65,6 +81,18 @@ class Stop:
             while not self._asked and (left := until - time.monotonic()) > 0:
                 time.sleep(min(left, _POLL))
             self.check()
+
+    @contextmanager
+    def saying_first(self, text: str) -> Iterator[None]:
+        """On a terminal, let the first SIGINT in the block only say `text`, and the next one count.
+
+        A SIGINT without a terminal, SIGTERM and SIGHUP count at once: nobody reads, or it was meant.
+        """
+        self._said_first = text
+        try:
+            yield
+        finally:
+            self._said_first = ""
 
     def shield(self) -> None:
         """Ignore requests to stop from now on: an unwinding, or the steps after a commit, must be finished."""
@@ -88,8 +116,20 @@ class Stop:
                 signal.signal(number, _ignore if self._last else action)
 
     def _heard(self, number: int, _frame: FrameType | None) -> None:
-        if self._asked:  # not print: the signal may have interrupted a print
-            with suppress(OSError):  # the terminal may be gone; then SIGHUP may come twice
-                os.write(2, f"edgeguard: {self.left_behind}\n".encode())
+        if self._said_first and number == signal.SIGINT and not self._asked and os.isatty(2):
+            _write(self._said_first)
+            self._said_first = ""
+            return
+        if self._asked:
+            _write(self.left_behind())
+            return
         self._signal = signal.Signals(number).name
         self._asked = True
+
+
+def _write(text: str) -> None:
+    """Write a sentence to stderr, unless that would wait for a reader. This is no print, since the signal may have
+    interrupted one."""
+    with suppress(OSError):  # the terminal may be gone; then SIGHUP may come twice
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, f"edgeguard: {text}\n".encode())

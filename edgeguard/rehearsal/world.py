@@ -91,7 +91,7 @@ class World:
         accept: tuple[str, ...] = () if self.scene.unguarded is None else (UNGUARDED,)
         if self.scene.repository is not None:  # a page with a defect is reported, and must not stop the rehearsal
             accept += readiness.REFUSED
-        report = deploy(environment, Wish(ref=self.ref, accept=accept), listen=self._listen)
+        report = deploy(environment, Wish(ref=self.ref, accept=accept, last=True), listen=self._listen)
         if report["outcome"] == "held":
             self._say(
                 "this world ends now, with its files. The commands above work in a world that stays: "

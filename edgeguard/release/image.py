@@ -88,7 +88,7 @@ def build(
         Interrupted: `cancelled()` turned true.
     """
     root = root.absolute()
-    source = resolve(settings.repository, ref or settings.branch, cache=root / "repositories")
+    source = resolve(settings.repository, ref or settings.branch, cache=root / "repositories", cancelled=cancelled)
     application = _application(source)
     tools = toolchain.find(application)
     passed = _passed_on(settings)

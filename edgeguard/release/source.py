@@ -6,13 +6,18 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgeguard.errors import UsageError
+from edgeguard.errors import Interrupted, UsageError
 from edgeguard.machine import process
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True)
@@ -23,19 +28,20 @@ class Source:
     ref: str
     commit: str
     tree: str
+    cancelled: Callable[[], bool] = lambda: False
 
     def read(self, path: str) -> bytes | None:
         """A file of the tree, None if there is no such file."""
-        found = _git(self.folder, "cat-file", "blob", f"{self.tree}:{path}")
+        found = self._git("cat-file", "blob", f"{self.tree}:{path}")
         return found.stdout if found.returncode == 0 else None
 
     def has_folder(self, path: str) -> bool:
         """Whether the tree has this folder; "" is its root."""
-        return not path or _git(self.folder, "cat-file", "-t", f"{self.tree}:{path}").stdout == b"tree\n"
+        return not path or self._git("cat-file", "-t", f"{self.tree}:{path}").stdout == b"tree\n"
 
     def submodules(self) -> tuple[str, ...]:
         """The folders of the tree that are submodules. They are empty in an archive."""
-        listed = _git(self.folder, "ls-tree", "-r", "-z", self.tree).stdout.split(b"\0")
+        listed = self._git("ls-tree", "-r", "-z", self.tree).stdout.split(b"\0")
         return tuple(os.fsdecode(line.partition(b"\t")[2]) for line in listed if line.startswith(b"160000 "))
 
     def archive(self, to: Path) -> list[str]:
@@ -45,36 +51,39 @@ class Source:
             *("archive", "--format=tar", f"--output={to}", self.tree),
         ]
 
+    def _git(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        return _git(self.folder, *arguments, cancelled=self.cancelled)
 
-def resolve(repository: str, ref: str, *, cache: Path) -> Source:
+
+def resolve(repository: str, ref: str, *, cache: Path, cancelled: Callable[[], bool] = lambda: False) -> Source:
     """The commit that `ref` means. `repository` is a path, or a URL; a URL's mirror is kept in `cache`.
 
     Raises:
         UsageError: Git is missing, or the repository does not exist, can't be reached, or has no such ref.
+        Interrupted: `cancelled()` turned true; so do the methods of the source.
     """
+    ask = partial(_git, cancelled=cancelled)
     if shutil.which("git") is None:
         raise UsageError("git can't be found", "Install Git, and have it on PATH.")
     folder = Path(repository).expanduser()
     if not folder.exists():
-        folder = _mirror(repository, cache)
+        folder = _mirror(repository, cache, ask)
     folder = folder.absolute()
-    found = _git(folder, "rev-parse", "--git-dir")
+    found = ask(folder, "rev-parse", "--git-dir")
     if found.returncode:
         raise UsageError(
             f"{folder} is not a Git repository that can be read: {_said(found)}",
             "Name the top folder of a repository, or a bare repository.",
         )
-    commit = (
-        b"" if ref.startswith("-") else _git(folder, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").stdout
-    )
+    commit = b"" if ref.startswith("-") else ask(folder, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").stdout
     if not commit:
         raise UsageError(
             f"{repository} has no commit {ref!r}",
             f"Name one of its branches, tags or commits; it has the branches {_branches(folder)}.",
         )
     name = commit.decode().strip()
-    tree = _git(folder, "rev-parse", "--verify", f"{name}^{{tree}}").stdout.decode().strip()
-    return Source(folder, ref, name, tree)
+    tree = ask(folder, "rev-parse", "--verify", f"{name}^{{tree}}").stdout.decode().strip()
+    return Source(folder, ref, name, tree, cancelled)
 
 
 def git_environment() -> dict[str, str]:
@@ -82,16 +91,15 @@ def git_environment() -> dict[str, str]:
     return {**process.environment(), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
-def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def _git(
+    folder: Path, *arguments: str, cancelled: Callable[[], bool] = lambda: False
+) -> subprocess.CompletedProcess[bytes]:
     """Run Git in exactly this folder. A repository in a folder above does not count."""
-    return subprocess.run(
-        ["git", "-C", str(folder), *arguments],
-        env={**git_environment(), "GIT_CEILING_DIRECTORIES": str(folder.parent.resolve())},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        start_new_session=True,  # a signal to the terminal's group is this process's to hear, not Git's
-    )
+    environment = {**git_environment(), "GIT_CEILING_DIRECTORIES": str(folder.parent.resolve())}
+    try:
+        return process.answer(["git", "-C", str(folder), *arguments], env=environment, cancelled=cancelled)
+    except process.Cancelled as exc:
+        raise Interrupted(f"interrupted during the build, in git {arguments[0]}", "Nothing was touched.") from exc
 
 
 def _said(found: subprocess.CompletedProcess[bytes]) -> str:
@@ -106,7 +114,7 @@ def _branches(folder: Path) -> str:
     return ", ".join(found.split()) or "(none)"
 
 
-def _mirror(url: str, cache: Path) -> Path:
+def _mirror(url: str, cache: Path, ask: Callable[..., subprocess.CompletedProcess[bytes]]) -> Path:
     """A bare mirror of the repository at a URL, brought up to date."""
     if not re.match(r"[a-z][a-z0-9+.-]*://|[^/:]+:[^:]", url, re.IGNORECASE) or url.startswith("-"):
         raise UsageError(f"there is no repository {url}", "Name a folder that exists, or a URL that git can clone.")
@@ -115,10 +123,14 @@ def _mirror(url: str, cache: Path) -> Path:
     mirror = cache / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.git"
     cache.mkdir(parents=True, exist_ok=True)
     if mirror.exists():
-        found = _git(mirror, "fetch", "--quiet", "--prune", "--", "origin")
+        found = ask(mirror, "fetch", "--quiet", "--prune", "--", "origin")
     else:
         fresh = Path(tempfile.mkdtemp(dir=cache))
-        found = _git(cache, "clone", "--quiet", "--mirror", "--", url, str(fresh))
+        try:
+            found = ask(cache, "clone", "--quiet", "--mirror", "--", url, str(fresh))
+        except Interrupted:
+            shutil.rmtree(fresh)
+            raise
         try:
             fresh.rename(mirror)  # fails if another process has made the mirror meanwhile
         except OSError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from edgeguard.errors import UsageError
 from edgeguard.machine import process
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from edgeguard.release.application import Application
@@ -107,7 +107,7 @@ def _installed(names: list[str], script: str, flag: str) -> Iterator[tuple[str, 
 
 
 def _ask(*argv: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(argv, env=process.environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return process.answer(argv, env=process.environment())
 
 
 def _fits(version: str, wanted: str) -> bool:

@@ -46,7 +46,7 @@ def test_a_signal_before_the_close_takes_everything_back(rehearsal: Rehearsal, n
     deploy.process.send_signal(number)
     ended = deploy.end()
     said(ended, 130, number.name)
-    assert ended.report["outcome"] == "refused"
+    assert ended.report["outcome"] == "interrupted"
     assert ended.report["closed_seconds"] is None
     assert before == rehearsal.status()["servers"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 import urllib.request
 from typing import TYPE_CHECKING
 
@@ -265,10 +266,16 @@ def test_a_close_by_hand_that_was_killed_is_ended_by_opening(rehearsal: Rehearsa
     close.process.send_signal(signal.SIGKILL)
     close.end()
     refused = [rehearsal.deploy(**LEASE), elsewhere(rehearsal, tmp_path, "rollback")]
+    opening = rehearsal.start("cluster", "open", "rehearsal", EDGEGUARD_CLUSTER__LEASE="60")
+    time.sleep(1)  # it waits for the dead process's lease
+    opening.process.send_signal(signal.SIGTERM)
+    interrupted = opening.end()
     opened = rehearsal.run("cluster", "open", "rehearsal", **LEASE)
     said(too_long, 2, "777600 s", "ceiling")
     for ended in refused:
         said(ended, 3, "edgeguard cluster open rehearsal")
+    assert interrupted.code == 11, interrupted.err
+    assert "SIGTERM" in interrupted.err
     assert opened.code == 0, opened.err
     assert releases(rehearsal) == before
 

@@ -27,6 +27,7 @@ from edgeguard.grace import wrap as wrapping
 from edgeguard.machine.signals import Stop
 from tests.edge.standin_edge import BASE, CEILING, TOKEN, StandinEdge
 from tests.grace.edge_side import edge_side, history, in_force, writes
+from tests.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -242,6 +243,24 @@ def test_a_pipeline_that_is_cancelled_while_it_claims_leaves_nothing(standin_edg
     assert standin_edge.edge.items()["deploy0"] == FREE
 
 
+def test_a_pipeline_that_is_cancelled_after_its_deploy_has_something_left_to_do(
+    standin_edge: StandinEdge, site: EdgeSide
+) -> None:
+    """Its deploy has closed something, so this is no mere interruption."""
+
+    class Impatient(Stop):
+        def sleep(self, seconds: float) -> None:
+            raise Interrupted(f"interrupted after {seconds} s")
+
+    put(standin_edge, "h1234567")
+    standin_edge.origin.closed = True
+    with pytest.raises(CleanupUnfinished, match="nothing is purged or given back yet; deploy0 stays in force") as left:
+        pipeline.post(site, "deploy0", stop=Impatient())
+
+    assert left.value.exit_code == 12
+    assert left.value.remedy == "Then repeat it: edgeguard hook post site deploy0"
+
+
 @pytest.mark.parametrize("nonce", ["", "k1234567"], ids=["free", "kept"])
 def test_a_write_of_which_no_answer_came_is_taken_back(standin_edge: StandinEdge, site: EdgeSide, nonce: str) -> None:
     if nonce:
@@ -450,6 +469,45 @@ def test_signals_go_on_to_the_command(site: EdgeSide, config: Path) -> None:
     assert heard == ["ready\n", "SIGINT\n", "SIGHUP\n", "SIGTERM\n"]
     assert process.returncode == 5
     assert site.edge.status().grace == BASE + 600
+
+
+COUNTS = """
+import signal, sys, time
+count = 0
+def interrupted(number, frame):
+    global count
+    count += 1
+    print(count, flush=True)
+def ended(number, frame):
+    print("in all", count, flush=True)
+    sys.exit(int(sys.argv[1]))
+signal.signal(signal.SIGINT, interrupted)
+signal.signal(signal.SIGTERM, ended)
+print("ready", flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("code", "left"), [(0, BASE), (7, BASE + 600)])
+def test_on_a_terminal_the_command_gets_each_ctrl_c_once(site: EdgeSide, config: Path, code: int, left: int) -> None:
+    """Also where stdin is not the terminal."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("EDGEGUARD_", "FASTLY_"))}
+    terminal = Terminal(
+        *("/bin/sh", "-c", 'exec "$@" </dev/null', "sh", sys.executable, "-m", "edgeguard", "wrap", "site"),
+        *("--quiet", "--", sys.executable, "-c", COUNTS, str(code)),
+        environment={**clean, "EDGEGUARD_CONFIG": str(config), "FASTLY_API_TOKEN": TOKEN},
+    )
+    assert terminal.process.stdout is not None
+    heard = [terminal.process.stdout.readline()]
+    for _ in range(2):
+        terminal.press_ctrl_c()
+        heard.append(terminal.process.stdout.readline())
+    terminal.process.send_signal(signal.SIGTERM)
+
+    assert terminal.end() == (code, "in all 2\n")
+    assert heard == ["ready\n", "1\n", "2\n"]
+    assert site.edge.status().grace == left
 
 
 def test_a_command_that_a_signal_ends_is_128_and_its_number(site: EdgeSide, config: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 INTERNAL = ("proof", "finish")
 _PURGED = ("keys", "requests", "ids", "reasons")
-_OUTCOMES = {0: "deployed", 12: "deployed", 10: "rolled-back", 11: "held", 1: "abandoned"}
+_OUTCOMES = {0: "deployed", 12: "deployed", 10: "rolled-back", 11: "held", 1: "abandoned", 130: "interrupted"}
 
 
 def load(folder: Path) -> dict[str, Any]:

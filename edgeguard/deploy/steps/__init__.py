@@ -9,7 +9,7 @@ from edgeguard.deploy.steps.after import Finish, Healthy, OriginsSick, Purge, co
 from edgeguard.deploy.steps.before import ACCEPTABLE, Build, Earlier, Lock, Preflight, Stage
 from edgeguard.deploy.steps.claim import ClaimGrace, ReleaseClaim
 from edgeguard.deploy.steps.closure import Check, Close, Drain, Open, StopTasks, Swap
-from edgeguard.deploy.steps.hook import Hook, PostDeploy, end_of, unknown, ways_on
+from edgeguard.deploy.steps.hook import Hook, PostDeploy, end_of, runs_on, unknown, ways_on
 from edgeguard.deploy.steps.proof import Proof
 from edgeguard.deploy.steps.step import Step
 
@@ -40,6 +40,7 @@ __all__ = [
     "Swap",
     "commit",
     "end_of",
+    "runs_on",
     "unknown",
     "wanted",
     "ways_on",

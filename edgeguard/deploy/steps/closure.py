@@ -39,10 +39,6 @@ class Close(Step):
 
     def do(self) -> Facts:
         self.deployment.reach(Phase.CLOSE)
-        self.deployment.stop.left_behind = (
-            "the deploy is being taken back; kill -9 now would leave the cluster closed behind the claim, until "
-            f"somebody calls edgeguard resume or rollback {self.environment.name}, from any machine"
-        )
         note = self.deployment.note_reached(was_open=self.deployment.was_open, pages=self.deployment.pages)
         self.environment.cluster.close(self.deployment.epoch, _closure(self.deployment), note=note)
         return {}

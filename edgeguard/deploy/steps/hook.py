@@ -13,6 +13,7 @@ from edgeguard.errors import Held, HookFailed, HookRuns, HookUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from edgeguard.cluster import Cluster, HookResult
     from edgeguard.cluster.parts import JSON
@@ -111,16 +112,26 @@ class Hook(PostDeploy):
 
     def _result(self, cancelled: Callable[[], bool]) -> HookResult | None:
         deployment, cluster = self.deployment, self.environment.cluster
-        return end_of(cluster, deployment.target.name, deployment.hook_server, cancelled, output=self._said)
+        with runs_on(deployment):
+            return end_of(cluster, deployment.target.name, deployment.hook_server, cancelled, output=self._said)
+
+    def _start(self, *, again: bool) -> HookResult:
+        with runs_on(self.deployment):
+            return super()._start(again=again)
 
     def _claimed(self, server: str) -> JSON:
         self.deployment.stop.check()
         self.deployment.reach(Phase.HOOK)
-        self.deployment.stop.left_behind = (
-            "the deploy hook goes on by itself, and the cluster stays closed behind the claim, whatever ends this "
-            f"process; then, from any machine: edgeguard resume or rollback {self.environment.name}"
-        )
         return self.deployment.note_reached(hook=StartedHook.new(server=server))
+
+
+def runs_on(deployment: Deployment) -> AbstractContextManager[None]:
+    """While the deploy hook runs, on a terminal: the first Ctrl-C changes nothing, and says what a second one does."""
+    return deployment.stop.saying_first(
+        "the deploy hook runs on, and this process waits for it. A second Ctrl-C leaves: the hook still runs on by "
+        "itself, and the cluster stays closed behind the claim; then, from any machine: edgeguard resume or rollback "
+        f"{deployment.environment.name}"
+    )
 
 
 def end_of(
