@@ -83,6 +83,7 @@ class ClusterSettings(Table):
     start_timeout: Seconds = 60
     planned_closure: Seconds = 300
     lease: Seconds = Field(default=15, gt=0)
+    keep_releases: int = Field(default=5, ge=2)
     health_path: str = "/"
     closed_status: Literal[500, 503] = 500
     retry_after: WholeSeconds = 30

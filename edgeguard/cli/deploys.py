@@ -46,6 +46,9 @@ def deploy(
     without: Without = None,
     fenced: Fenced = None,
     wait: Wait = False,
+    if_changed: Annotated[
+        bool, typer.Option("--if-changed", help="Do nothing if every server serves this release already.")
+    ] = False,
 ) -> None:
     """Deploy, with visitors of cached pages kept served meanwhile. Ends with a report."""
     from edgeguard.deploy import lost_servers
@@ -54,7 +57,15 @@ def deploy(
     from edgeguard.deploy.steps import ACCEPTABLE
 
     environment = lost_servers.whole(options.environment(name), without=without or (), fenced=fenced or ())
-    wish = Wish(ref, tuple(purge_key or ()), accepted(accept, ACCEPTABLE), supersede, wait=wait, last=True)
+    wish = Wish(
+        ref,
+        tuple(purge_key or ()),
+        accepted(accept, ACCEPTABLE),
+        supersede,
+        wait=wait,
+        if_changed=if_changed,
+        last=True,
+    )
     options.end(run(environment, wish, listen=options.events()))
 
 
@@ -78,18 +89,40 @@ def resume(
     options.answer({"environment": name, "unfinished": None}, f"nothing is unfinished in {name}")
 
 
-@verb(app, "edgeguard rollback production")
+@verb(app, "edgeguard rollback production --to 3f2a91c0b7d4")
 def rollback(
-    name: Name, options: Options, accept: Accept = None, without: Without = None, fenced: Fenced = None
+    name: Name,
+    options: Options,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="RELEASE", help="Deploy this release, which `history` marks as kept, once more."),
+    ] = None,
+    deploy_id: Annotated[
+        str | None, typer.Option("--deploy", metavar="DEPLOY", help="Undo this deploy, and no other one.")
+    ] = None,
+    accept: Accept = None,
+    without: Without = None,
+    fenced: Fenced = None,
 ) -> None:
-    """Undo the deploy that was left unfinished; if none was, deploy the release before. From any machine."""
-    from edgeguard.deploy import lost_servers, recovery
+    """Undo the deploy that was left unfinished; or go back to a release that is kept. From any machine."""
+    from edgeguard.deploy import going_back, lost_servers
     from edgeguard.deploy.attempt import Wish
     from edgeguard.deploy.steps import ACCEPTABLE
+    from edgeguard.errors import UsageError
 
+    if to is not None and deploy_id is not None:
+        raise UsageError("--to and --deploy say two different things", "Use one of them.")
     environment = lost_servers.as_it_is(options.environment(name), without=without or (), fenced=fenced or ())
-    wish = Wish(accept=accepted(accept, ACCEPTABLE), last=True)
-    options.end(recovery.rollback(environment, wish, listen=options.events()))
+    wish, listen = Wish(accept=accepted(accept, ACCEPTABLE), last=True), options.events()
+    if to is not None:
+        done = going_back.to(environment, wish, to, listen=listen)
+    elif deploy_id is not None:
+        done = going_back.undo(environment, wish, deploy_id, listen=listen)
+    else:
+        done = going_back.rollback(environment, wish, listen=listen)
+    if isinstance(done, dict):
+        options.end(done)
+    options.answer(done.json(), done.text())
 
 
 @verb(app, "edgeguard status production --json")
@@ -129,12 +162,18 @@ def report(
 
 @verb(app, "edgeguard history production")
 def history(name: Name, options: Options) -> None:
-    """List the last deploys, resumes and rollbacks, whatever machine ran them: the servers remember fifty."""
+    """List the last deploys, resumes and rollbacks, whatever machine ran them, and mark what can be gone back to."""
+    from edgeguard.deploy import going_back
     from edgeguard.deploy.report.text import history as render
 
-    past = options.environment(name).record().look().history
-    content = {"environment": name, "history": [run.json for run in past]}
-    options.answer(content, render(past) or f"nothing was ever deployed in {name}")
+    found = going_back.serving(options.environment(name))
+    runs, kept = found.record.history, {each.generation for each in found.earlier}
+    content = {
+        "environment": name,
+        "history": [{**run.json, "kept": run.id in kept} for run in runs],
+        "releases": found.json()["releases"],
+    }
+    options.answer(content, render(name, runs, found.earlier) or f"nothing was ever deployed in {name}")
 
 
 @verb(app, "edgeguard unlock production 20261123-113749-d23b")

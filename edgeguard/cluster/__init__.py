@@ -205,8 +205,13 @@ class Cluster(Protocol):
         With `whole` each server's image is compared with the manifest of its build, file by file. Without it, an image
         that was changed on the server is staged as it is: it serves already, or a person accepts it.
 
+        Where `generation.copy_of` names an earlier generation, the image and the variables are on the servers already,
+        and the image may be missing on this machine. Each server copies the variables of the earlier generation; that
+        one, and its hooks' results, stay as they are. This is how a release is gone back to.
+
         Raises:
             ImageChanged: an image is not as it was built.
+            NotStaged: the generation of which this one is a copy is not there.
             HookRuns: a deploy hook of another generation still runs there.
         """
 
@@ -282,7 +287,8 @@ class Cluster(Protocol):
         """
 
     def prune(self, epoch: int, keep: Collection[str]) -> None:
-        """Remove generations that are not current and not in `keep`, and images that no generation uses."""
+        """Remove generations that are not current and not in `keep`, and images that no generation uses. `keep` has the
+        newest generation of each release that can be gone back to (`cluster.keep_releases`)."""
 
     def explain(self, phase: str, generation: Generation) -> Sequence[str]:
         """For `plan`: what this phase would do, a line each, in the words of this driver; at least one line each for

@@ -76,9 +76,14 @@ class SharedRecord:
         return self._content.opened
 
     @property
-    def before(self) -> Opened | None:
-        """The generation that was opened before that one."""
-        return self._content.before
+    def releases(self) -> tuple[Opened, ...]:
+        """The releases that are kept on the servers, as Record.releases."""
+        return self._content.releases
+
+    def note_opened(self, target: Opened, *, keep: int, **facts: Any) -> None:  # noqa: ANN401 (whatever JSON can say)
+        """Write down that this generation serves, of how many releases `keep` stay, and these facts (keys of
+        Record)."""
+        self.note(**self._content.opening(target, keep=keep), **facts)
 
     @property
     def beneath(self) -> Mapping[str, str]:

@@ -122,6 +122,7 @@ class Unfinished(Part):
     phase: Phase
     ref: str | None
     release: str | None  # the digest of its image
+    variables: str | None  # as in Opened
     guarded: bool  # whether it claims grace
     purge_keys: tuple[str, ...]
     changed: bool  # a person has accepted that its image is not as it was built
@@ -143,6 +144,7 @@ class Unfinished(Part):
             phase=Phase.of(required(json, "phase", str)),
             ref=optional(json, "ref", str, None),
             release=optional(json, "release", str, None),
+            variables=optional(json, "variables", str, None),
             guarded=optional(json, "guarded", bool, True),
             purge_keys=texts(json, "purge_keys"),
             changed=optional(json, "changed", bool, False),
@@ -168,11 +170,26 @@ class Opened(Part):
 
     generation: str
     release: str  # the digest of its image
+    variables: str | None  # the fingerprint of its variables; None: nobody wrote it down
 
     @classmethod
     def of(cls, json: JSON) -> Self:
         """As Part.of."""
-        return cls(json, generation=required(json, "generation", str), release=required(json, "release", str))
+        return cls(
+            json,
+            generation=required(json, "generation", str),
+            release=required(json, "release", str),
+            variables=optional(json, "variables", str, None),
+        )
+
+    @property
+    def parts(self) -> tuple[str | None, ...]:
+        """The parts that make a release, always in this order. None: nobody wrote this part down."""
+        return (self.release, self.variables)
+
+    def differs(self, other: Opened) -> bool:
+        """Whether two generations are of different releases. A part that one of them lacks tells nothing."""
+        return any(None not in pair and pair[0] != pair[1] for pair in zip(self.parts, other.parts, strict=True))
 
 
 @dataclass(frozen=True)
@@ -235,7 +252,8 @@ class Record(Part):
     deploy: Unfinished | None
     closure: ClosedByHand | None
     opened: Opened | None  # the generation that serves
-    before: Opened | None  # the generation that served before it
+    before: Opened | None  # the generation of the last release that differs from it
+    kept: tuple[Opened, ...]  # as it was written; `releases` says what is true
     without: tuple[str, ...]  # the servers that were left out when `opened` was opened; a deploy has its own
     beneath: Mapping[str, str]  # slot and value of the pipelines' claims over which a deploy wrote its own
     history: tuple[Ended, ...]  # the last runs, the newest last
@@ -258,6 +276,7 @@ class Record(Part):
                 closure=part(json, "closure", ClosedByHand),
                 opened=part(json, "opened", Opened),
                 before=part(json, "before", Opened),
+                kept=parts(json, "releases", Opened),
                 without=texts(json, "without"),
                 beneath=texts_by_name(json, "beneath"),
                 history=parts(json, "history", Ended),
@@ -292,6 +311,25 @@ class Record(Part):
     def left_out(self) -> tuple[str, ...]:
         """The servers that are left out: by the deploy that is under way, else since the last opening."""
         return (self.deploy or self).without
+
+    @property
+    def releases(self) -> tuple[Opened, ...]:
+        """The last releases that differ, the newest first, each with its newest generation. The first one serves, and
+        all are kept on the servers.
+
+        An older edgeguard knows `opened` and `before` alone. Where it has opened another generation, it has also pruned
+        all but these two.
+        """
+        if self.opened is None:
+            return ()
+        if self.kept and self.kept[0].generation == self.opened.generation:
+            return self.kept
+        return (self.opened, self.before) if self.before and self.before.differs(self.opened) else (self.opened,)
+
+    def opening(self, target: Opened, *, keep: int) -> JSON:
+        """The facts about releases once `target` has been opened, of which `keep` stay on the servers."""
+        kept = [target, *(release for release in self.releases if release.differs(target))][:keep]
+        return {"opened": target, "before": kept[1] if len(kept) > 1 else None, "releases": kept}
 
     def taken(self, environment: str, lock: Lock, deploy: Unfinished | None) -> Record:
         """The record of the next holder of the lock."""

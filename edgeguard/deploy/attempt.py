@@ -37,6 +37,7 @@ class Wish:
     supersede: str | None = None
     hook: Literal["again", "skip"] | None = None
     wait: bool = False
+    if_changed: bool = False  # do nothing if the release serves already
     last: bool = False  # this process ends with its verdict, and no signal after it changes the exit code
 
 

@@ -45,10 +45,18 @@ COMMITTED: tuple[type[steps.Step], ...] = (  # only forward: nothing is taken ba
 
 
 def deploy(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None] = lambda _: None) -> dict[str, Any]:
-    """Deploy behind the grace. Returns the report, as `attempt` does."""
+    """Deploy behind the grace. Returns the report, as `attempt` does.
+
+    With `wish.if_changed`, the deploy of a release that serves already ends after the build, and does nothing.
+    """
 
     def story(deployment: Deployment, log: Log) -> EdgeguardError | None:
-        return run(deployment, log, wait=wish.wait)
+        if not wish.if_changed:
+            return run(deployment, log, wait=wish.wait)
+        failure = do(deployment, log, (steps.Build,))
+        if failure or deployment.serves_already():
+            return failure
+        return run(deployment, log, adopted=(steps.Build.name,), wait=wish.wait)
 
     return attempt(environment, wish, story, command="deploy", of=None, listen=listen)
 
@@ -65,6 +73,26 @@ def run(
 
     Returns the error with which the run ends; None when all went well.
     """
+    if failure := do(deployment, log, phases, adopted=adopted, wait=wait):
+        return failure
+    try:
+        steps.commit(deployment)
+    except EdgeguardError as exc:
+        log.append("failed", step="commit", error=exc.message)
+        return verdict.uncommitted(deployment, exc)
+    log.append("committed")
+    return finish(deployment, log)
+
+
+def do(
+    deployment: Deployment,
+    log: Log,
+    phases: Sequence[type[steps.Step]],
+    *,
+    adopted: tuple[str, ...] = (),
+    wait: bool = False,
+) -> EdgeguardError | None:
+    """Do these phases. When one fails, take back as much as can be taken back, and return the error."""
     try:
         saga.run([phase(deployment) for phase in phases], log, interrupt=deployment.stop.check, adopted=adopted)
     except saga.Halt as exc:
@@ -73,13 +101,7 @@ def run(
         return verdict.stuck(deployment, exc)
     except EdgeguardError as exc:
         return verdict.taken_back(deployment, exc)
-    try:
-        steps.commit(deployment)
-    except EdgeguardError as exc:
-        log.append("failed", step="commit", error=exc.message)
-        return verdict.uncommitted(deployment, exc)
-    log.append("committed")
-    return finish(deployment, log)
+    return None
 
 
 def finish(deployment: Deployment, log: Log) -> EdgeguardError | None:

@@ -7,16 +7,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeguard.cluster.host import images
-from edgeguard.cluster.record import Phase, Unfinished
+from edgeguard.cluster.record import Opened, Phase, Unfinished
 from edgeguard.errors import ClusterError
 from edgeguard.grace.deploy_claim import DeployClaim, NoClaim
 from edgeguard.machine.renewal import Renewal
 from edgeguard.machine.signals import UNDER_WAY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from edgeguard.cluster import Cluster, Generation
+    from edgeguard.cluster import Cluster, Generation, ServerState
     from edgeguard.cluster.lock import SharedRecord
     from edgeguard.cluster.parts import JSON
     from edgeguard.cluster.record import Ended
@@ -27,6 +27,18 @@ if TYPE_CHECKING:
 
 UNGUARDED = "unguarded"
 """The name under which a person accepts (--accept) to deploy without a claim."""
+
+
+def served(opened: Opened, servers: Iterable[ServerState]) -> bool:
+    """Whether each of these servers is open, runs this generation, and its gate and its supervisor are alive."""
+    return all(
+        server.open
+        and server.generation == opened.generation
+        and server.running == opened.release
+        and server.gate is not False
+        and server.supervisor is not False
+        for server in servers
+    )
 
 
 @dataclass
@@ -46,11 +58,13 @@ class Deployment:
     supersede: str | None = None  # the unfinished deploy in whose place this one comes
     hook: Literal["again", "skip"] | None = None  # a person's answer about a hook that failed, or whose end is unknown
     by_hand: bool = False  # a person asked for a rollback: nothing stays closed for another one
+    back_to: Opened | None = None  # the release to go back to, in the place of a build
 
     # Facts that are in the record.
     ref: str | None = None
     purge_keys: tuple[str, ...] = ()
     accept: Collection[str] = ()  # the record only has whether UNGUARDED is among them
+    variables: str | None = None  # the fingerprint of this release's variables
     changed: bool = False  # the image of this release is not as it was built; a person has to accept that
     reached: Phase = Phase.LOCK  # the furthest phase that has begun
     was_open: bool = True  # whether the cluster was open when this deploy, or the one that it supersedes, began
@@ -59,7 +73,8 @@ class Deployment:
 
     # Facts that this process has found out.
     record: SharedRecord = field(init=False)
-    release: Release | None = None
+    release: Release | None = None  # the image, if it is on this machine
+    differs: Sequence[str] = ()  # a sentence for each change of the image since it was built
     generation: Generation | None = None
     deaths: Mapping[str, int] = field(default_factory=dict)  # of each server's processes, when it was last healthy
     generations: set[str | None] = field(default_factory=set)  # the current ones when this deploy began
@@ -92,6 +107,7 @@ class Deployment:
         self.ref = left.ref
         self.purge_keys = left.purge_keys
         self.accept = () if left.guarded else (UNGUARDED,)
+        self.variables = left.variables
         self.changed = left.changed
         self.reached = left.phase
         self.was_open = left.was_open
@@ -104,6 +120,7 @@ class Deployment:
             id=self.id,
             ref=self.ref,
             release=self.target.release,
+            variables=self.variables,
             guarded=self.guarded,
             purge_keys=self.purge_keys,
             phase=self.reached,
@@ -193,6 +210,22 @@ class Deployment:
         if self.generation is None:
             raise AssertionError("build comes first")
         return self.generation
+
+    @property
+    def opening(self) -> Opened:
+        """The generation that this deploy brings, as the record holds it once it was opened."""
+        return Opened.new(generation=self.target.name, release=self.target.release, variables=self.variables)
+
+    def serves_already(self) -> bool:
+        """Whether every server serves this very release, nothing is unfinished, and nothing was closed by hand. False
+        also if the servers can't be asked: a later step says why."""
+        try:
+            record = self.record.look()
+            if record.opened is None or record.deploy or record.closure or record.opened.parts != self.opening.parts:
+                return False
+            return served(record.opened, self.environment.cluster.state())
+        except ClusterError:
+            return False
 
     def previous_generation(self) -> Generation:
         """The generation that was opened last, as the servers hold it."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.cluster.record import Phase
 from edgeguard.deploy import deploy, saga, steps, verdict
 from edgeguard.deploy.attempt import attempt
+from edgeguard.deploy.deployment import served
 from edgeguard.errors import (
     CleanupUnfinished,
     ClusterError,
@@ -45,7 +46,7 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
     """
     left = unfinished(environment)
     if left is None:
-        _free_dead_lock(environment, listen)
+        free_dead_lock(environment, listen)
         return None
 
     def story(deployment: Deployment, log: Log) -> EdgeguardError | None:
@@ -65,17 +66,19 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
     return attempt(environment, wish, _held_while_closed(story), command="resume", of=left.id, listen=listen)
 
 
-def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None]) -> dict[str, Any]:
-    """Undo the unfinished deploy, and the unfinished deploys that it supersedes. Returns the last run's report.
+def undo(
+    environment: Environment, wish: Wish, *, only: str | None = None, listen: Callable[[Entry], None]
+) -> dict[str, Any] | None:
+    """Undo the unfinished deploy, and the unfinished deploys that it supersedes; or the deploy `only`, and no other.
 
-    If nothing is unfinished, deploy the release before. If the unfinished deploy has committed, finish it first, and
-    then deploy the release before.
+    A deploy that has committed is not undone any more: its clean-up is finished. Returns the last run's report; None if
+    nothing is unfinished.
 
     Raises:
-        Locked: another process holds the lock, or somebody has closed the cluster by hand.
+        Locked: another process holds the lock.
     """
 
-    def undo(deployment: Deployment, log: Log) -> EdgeguardError | None:
+    def story(deployment: Deployment, log: Log) -> EdgeguardError | None:
         _take_over(deployment, log, "undo it")
         if deployment.reached is Phase.COMMITTED:
             raise Locked(f"{deployment.id} has committed meanwhile", "Look again: edgeguard status.")
@@ -84,22 +87,14 @@ def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], 
         _wait_for_the_hook(deployment)
         return _undo(deployment, log, None)
 
-    def earlier(deployment: Deployment, log: Log) -> EdgeguardError | None:
-        phases = [steps.Earlier if phase is steps.Build else phase for phase in deploy.UNTIL_COMMITTED]
-        return deploy.run(deployment, log, phases, wait=wish.wait)
-
     report = None
-    while (left := unfinished(environment)) is not None and left.phase is not Phase.COMMITTED:
-        report = attempt(environment, wish, _held_while_closed(undo), command="rollback", of=left.id, listen=listen)
+    while (left := unfinished(environment)) is not None and only in (None, left.id):
+        if left.phase is Phase.COMMITTED:
+            return resume(environment, wish, listen=listen)
+        report = attempt(environment, wish, _held_while_closed(story), command="rollback", of=left.id, listen=listen)
         if report["exit_code"] != 0:
             break
-    if report is not None:
-        return report
-    if left is None:
-        _free_dead_lock(environment, listen, refuse_by_hand=True)
-    else:
-        resume(environment, wish, listen=listen)
-    return attempt(environment, wish, earlier, command="rollback", of=None, listen=listen)
+    return report
 
 
 def _serve(deployment: Deployment, log: Log) -> None:
@@ -122,15 +117,7 @@ def _serve(deployment: Deployment, log: Log) -> None:
 
 def _serving(deployment: Deployment) -> bool:
     """Whether every server is open and runs this deploy's release, and its gate and its supervisor are alive."""
-    target = deployment.target
-    return all(
-        server.open
-        and server.generation == target.name
-        and server.running == target.release
-        and server.gate is not False
-        and server.supervisor is not False
-        for server in deployment.environment.cluster.state()
-    )
+    return served(deployment.opening, deployment.environment.cluster.state())
 
 
 def _held_while_closed(story: Story) -> Story:
@@ -159,7 +146,7 @@ def _open(deployment: Deployment) -> bool:
         return False
 
 
-def _free_dead_lock(environment: Environment, listen: Callable[[Entry], None], *, refuse_by_hand: bool = False) -> None:
+def free_dead_lock(environment: Environment, listen: Callable[[Entry], None], *, refuse_by_hand: bool = False) -> None:
     """Free the lock of a dead process that left nothing else: it died before its deploy began, or after it was over.
 
     A process that closed or opened the cluster by hand may have left more. With `refuse_by_hand` its lock stays.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgeguard.cluster.record import Phase
 from edgeguard.grace import show
 from edgeguard.times import duration, short
 
@@ -113,7 +114,7 @@ def _to_do(name: str, record: Record) -> list[str]:
         if deploy.held or not record.lock:
             from edgeguard.deploy.steps import ways_on  # noqa: PLC0415 (all steps; mostly nothing is unfinished)
 
-            lines.append(f"  {ways_on(name, deploy.id)}")
+            lines.append(f"  {ways_on(name, deploy.id, committed=deploy.phase is Phase.COMMITTED)}")
         else:
             lines.append(f"  if its process is gone: edgeguard resume {name} or edgeguard rollback {name}")
     return lines

@@ -240,6 +240,31 @@ def test_prune_keeps_what_is_current_or_named(world: World) -> None:
         world.cluster.check(generations[name])
 
 
+def test_a_copy_of_a_generation_runs_with_the_variables_that_the_servers_kept(world: World) -> None:
+    """A release that is gone back to: it has a new name, its hooks can run, and nobody has to know the values."""
+    one = world.generation("one", hooks={"deploy": "true"}, variables={"GREETING": "a 'b'"})
+    lock(world)
+    closed_on(world, one)
+    run_hook(world)
+    two = world.generation("two", variables={"GREETING": "of two"})
+    world.cluster.swap(1, None)
+    deploy(world, 1, two)
+    found = world.cluster.generation("one")
+    assert found is not None
+    again = replace(found, name="again", copy_of="one")
+    with pytest.raises(NotStaged):
+        world.cluster.stage(1, replace(again, copy_of="never-staged"))
+    for _ in range(2):
+        world.cluster.stage(1, again)
+    world.cluster.prune(1, [again.name])
+    closed_on(world, again)
+    assert run_hook(world).code == 0
+    world.cluster.check(again)
+    world.cluster.open(1, again.name)
+    assert world.cluster.generation(again.name) == replace(again, copy_of=None)
+    assert set(world.ask_all("/env?GREETING").values()) == {"a 'b'"}
+
+
 def test_prune_removes_the_images_that_no_generation_uses(world: World) -> None:
     generations = {name: world.generation(name) for name in ("one", "two")}
     lock(world)

@@ -174,3 +174,52 @@ def test_the_phases_of_a_deploy_are_in_the_order_of_its_story() -> None:
     assert sorted(Phase, key=lambda phase: [each < phase for each in Phase].count(True)) == [
         *(Phase.LOCK, Phase.CLOSE, Phase.HOOK, Phase.OPEN, Phase.COMMITTED)
     ]
+
+
+def opened(generation: str, release: str, variables: str | None = "v") -> Opened:
+    return Opened.new(generation=generation, release=release, variables=variables)
+
+
+def after(record: Record, *openings: Opened, keep: int = 5) -> Record:
+    for target in openings:
+        record = record.also(**record.opening(target, keep=keep))
+    return record
+
+
+def kept(record: Record) -> list[str]:
+    return [release.generation for release in record.releases]
+
+
+@pytest.mark.parametrize(
+    ("name", "releases"),
+    [
+        ("without-serial", ["20260901-101500-ab12"]),
+        ("of-the-future", ["d2", "d1"]),
+        ("killed-in-the-hook-without-history", ["20261128-010804-70f7", "20261128-010704-60b6"]),
+    ],
+)
+def test_the_record_of_an_older_edgeguard_keeps_what_serves_and_what_was_before(name: str, releases: list[str]) -> None:
+    record = Record.of(sample(name))
+
+    assert releases == kept(record)
+    assert kept(after(record, opened("d9", "new"))) == ["d9", *releases]
+
+
+def test_the_kept_releases_differ_and_each_has_its_newest_generation() -> None:
+    record = after(Record.new(), opened("d1", "a"), opened("d2", "b"), opened("d3", "b"), opened("d4", "a", "w"))
+    assert kept(record) == ["d4", "d3", "d1"]  # other variables make another release
+
+    again = after(record, opened("d5", "b"))
+    assert kept(again) == ["d5", "d4", "d1"]
+    assert again.before == again.releases[1]
+    assert kept(after(again, opened("d6", "c"), keep=2)) == ["d6", "d5"]
+    assert after(Record.new(), opened("d1", "a"), opened("d2", "a")).before is None
+
+
+def test_an_older_edgeguard_that_opened_a_release_in_between_is_believed() -> None:
+    """It writes `opened` and `before` alone, and prunes all others. It knows no variables."""
+    record = after(Record.new(), opened("d1", "a"), opened("d2", "b"), opened("d3", "c"))
+    older = Record.of({**record.json, "opened": {"generation": "d4", "release": "d"}, "before": record.json["opened"]})
+
+    assert kept(older) == ["d4", "d3"]
+    assert kept(after(older, opened("d5", "d"))) == ["d5", "d3"]  # as far as anybody knows, the same as d4

@@ -478,6 +478,15 @@ class PrunesAll(LocalCluster):
         super().prune(epoch, ())
 
 
+@breaks(
+    "a copy has the variables that the servers kept",
+    suite.test_a_copy_of_a_generation_runs_with_the_variables_that_the_servers_kept,
+)
+class CopiesNoVariables(LocalCluster):
+    def stage(self, epoch: int, generation: Generation, *, whole: bool = True) -> None:
+        super().stage(epoch, replace(generation, copy_of=None), whole=whole)
+
+
 @breaks("prune removes the rest", suite.test_prune_removes_the_images_that_no_generation_uses)
 class PrunesNothing(LocalCluster):
     def prune(self, epoch: int, keep: Collection[str]) -> None:

@@ -85,7 +85,7 @@ def _forward() -> None:
     """A resume undoes the deploy that it should finish."""
     from edgeguard.deploy import recovery  # noqa: PLC0415
 
-    _instead(recovery, "resume", recovery.rollback)
+    _instead(recovery, "resume", recovery.undo)
 
 
 WAYS: dict[str, Callable[[], None]] = {

@@ -31,7 +31,7 @@ def due(rehearsal: Rehearsal, outcome: Outcome, command: str, code: int, found: 
         if left is None:
             return rehearsal.named(found["opened"]["release"])
         return "hook" if left["release"] == rehearsal.digests["hook"] else outcome.new
-    return outcome.old if left else rehearsal.named(found["before"]["release"])
+    return outcome.old if left and left["phase"] != "committed" else rehearsal.named(found["opened"]["release"])
 
 
 def settled(rehearsal: Rehearsal, outcome: Outcome) -> Iterator[str]:

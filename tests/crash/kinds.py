@@ -59,8 +59,6 @@ class Outcome:
     """Whether the servers knew nothing of the deploy then."""
     old: str = ""
     """The release that served before."""
-    before: str = ""
-    """The release that had served before that one."""
     due: str = ""
     """The release that has to serve at the end, as far as that can be told."""
     serves: str = ""

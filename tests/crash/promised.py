@@ -18,7 +18,7 @@ _ROW = r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^
 @dataclass(frozen=True)
 class Row:
     """Of the table: how the cluster may be, what others may see, and with which codes each command may end, and what
-    serves then: "new", "previous", "before", or what others saw (empty)."""
+    serves then: "new", "previous", or what others saw (empty)."""
 
     cluster: set[str]
     others: set[str]
@@ -42,8 +42,8 @@ def ends(cell: str) -> dict[int, str]:
     """What serves after each code: of those that it begins with, and those after a semicolon."""
     found = {}
     for code, said in re.findall(r"(?:^|; )(\d+)\b([^;]*)", cell):
-        what = re.search(r"the (new|previous) (?:release|one)\b|the release (before)\b", said)
-        found[int(code)] = "".join(word for word in what.groups() if word) if what else ""
+        what = re.search(r"the (new|previous) (?:release|one)\b", said)
+        found[int(code)] = what[1] if what else ""
     return found
 
 
@@ -67,7 +67,7 @@ def unkept(outcome: Outcome) -> list[str]:
     codes = row.resume if scenario.then == "resume" else row.rollback
     if code not in codes:
         wrong.append(f"operators.md: after {outcome.phase} {command} ends with {set(codes)}, and it ended with {code}")
-    releases = {"new": outcome.new, "previous": outcome.old, "before": outcome.before, "": outcome.others}
+    releases = {"new": outcome.new, "previous": outcome.old, "": outcome.others}
     if code in WHOLE and code in codes and outcome.serves != releases[codes[code]]:
         wrong.append(
             f"operators.md: after {outcome.phase} and {command} {codes[code] or 'the same as before'} serves, "

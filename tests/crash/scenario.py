@@ -34,7 +34,6 @@ def run_scenario(rehearsal: Rehearsal, watch: Watch, scenario: Scenario) -> Outc
     """Play the scenario, and leave the rehearsal whole for the next one."""
     outcome, began = Outcome(scenario, target(rehearsal, scenario.kind)), time.monotonic()
     outcome.old = rehearsal.named(ask(rehearsal.gate_url).release)
-    outcome.before = rehearsal.named(rehearsal.newest()["before"]["release"])
     watch.begin()
     machines, hooks, asked = rehearsal.states, len(rehearsal.hooks()), len(rehearsal.history())
     try:

@@ -105,11 +105,11 @@ def test_a_changed_image_that_nobody_uses_is_built_anew_but_not_gone_back_to_uns
     rehearsal: Rehearsal, tmp_path: Path
 ) -> None:
     one, two = repository(tmp_path / "one"), repository(tmp_path / "two", deploy="echo two")
-    assert rehearsal.deploy_of(one).code == 0
+    name = rehearsal.deploy_of(one).report["deploy"]
     image = serving(rehearsal)
     assert rehearsal.deploy_of(two).code == 0
     with changed(image, FILE):
-        refused = untouched(rehearsal, lambda: rehearsal.run("rollback", "rehearsal", "--json"))
+        refused = untouched(rehearsal, lambda: rehearsal.run("rollback", "rehearsal", "--json", "--to", name))
         anew = rehearsal.deploy_of(one)
         assert images.verify(image) == []
     said(refused, 4, f"app/{FILE} was changed", "--accept image-changed")

@@ -106,17 +106,6 @@ def test_a_sick_site_after_the_commit_keeps_its_claim_and_needs_a_person(rehears
     assert ended.code == 0, ended.err
 
 
-def test_a_release_that_is_deployed_twice_can_still_be_rolled_back(rehearsal: Rehearsal, tmp_path: Path) -> None:
-    before = releases(rehearsal)
-    site = repository(tmp_path / "r")
-    assert [rehearsal.deploy_of(site).code for _ in range(2)] == [0, 0]
-    assert releases(rehearsal) != before
-    ended = rehearsal.run("rollback", "rehearsal", "--json")
-
-    assert ended.code == 0, ended.err
-    assert releases(rehearsal) == before
-
-
 def test_signals_after_the_commit_change_no_exit_code(rehearsal: Rehearsal, tmp_path: Path) -> None:
     deploy = rehearsal.start("deploy", "rehearsal", "--json", **LEASE, **come_from(repository(tmp_path / "r")))
     deploy.seen(lambda event: event["event"] == "committed")

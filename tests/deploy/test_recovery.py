@@ -129,14 +129,14 @@ def test_a_fix_supersedes_a_held_deploy(rehearsal: Rehearsal, tmp_path: Path) ->
     assert releases(rehearsal) == {ended.report["release"]}
 
 
-def test_rollback_with_nothing_unfinished_deploys_the_release_before(rehearsal: Rehearsal, tmp_path: Path) -> None:
-    first = releases(rehearsal)
+def test_rollback_to_an_earlier_release_from_anywhere(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    [first] = releases(rehearsal)
     assert rehearsal.deploy_of(repository(tmp_path / "r", start="exec true; echo other")).code != 0
     deployed = rehearsal.deploy_of(repository(tmp_path / "s"))
     assert deployed.code == 0, deployed.err
-    ended = elsewhere(rehearsal, tmp_path, "rollback")
+    ended = elsewhere(rehearsal, tmp_path, "rollback", "--to", first)
     assert (ended.code, ended.report["outcome"]) == (0, "rolled-back"), ended.err
-    assert releases(rehearsal) == first
+    assert releases(rehearsal) == {first}
     told = json.loads(elsewhere(rehearsal, tmp_path, "history").out)["history"][-2:]
     assert [(run["command"], run["outcome"]) for run in told] == [("deploy", "deployed"), ("rollback", "rolled-back")]
 

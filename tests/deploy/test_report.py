@@ -180,8 +180,9 @@ def test_the_output_of_others_follows_what_failed() -> None:
     text = render(report.fold(entries, []))
     assert "\n  web1: it died; the previous release serves again.\n  web1 wrote:\n  | no licence\n  Mend it." in text
     past = {"started": "then", "id": "d1", "command": "deploy", "release": None, "who": "somebody"}
-    line = history([Ended.new(**past, outcome="rolled-back", closed_seconds=1.0, error=entries[-1]["error"])])
-    assert line.endswith(f"{'':<26}web1: it died; the previous release serves again")
+    run = Ended.new(**past, outcome="rolled-back", closed_seconds=1.0, error=entries[-1]["error"])
+    line = history("production", [run], [])
+    assert line.endswith(f"{'':<28}web1: it died; the previous release serves again")
 
 
 def test_people_read_what_failed_and_what_to_do() -> None:

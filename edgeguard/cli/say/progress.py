@@ -37,7 +37,7 @@ class Progress:
             self._line("", 0, f"found it at {entry['phase']}: {'; '.join(entry['servers'])}; will {entry['will']}")
         elif event == "progress":
             self._for_now(f"  {step or '':<12} {entry['text'][:100]:<100}")
-        elif event == "scene":
+        elif event in ("scene", "serves"):
             self._line("", 0, entry["text"])
         elif event == "warning" or (event == "output" and self._verbose):
             self._stream.write(f"  {'!' if event == 'warning' else '|'} {entry['text']}\n")
@@ -58,7 +58,8 @@ def detail(entry: Entry) -> str:
     """The words after a phase's name and time."""
     match entry["step"]:
         case "build":
-            return f"release {entry['release'][:12]} of {entry['ref']}" + (" (reused)" if entry["reused"] else "")
+            reused, serves = " (reused)" if entry["reused"] else "", "; it serves already" if entry["serves"] else ""
+            return f"release {entry['release'][:12]} of {entry['ref']}{reused}{serves}"
         case "claim" if "claimed" in entry:
             return f"grace {entry['claimed']} s, confirmed by {', '.join(entry['nodes'])}"
         case "drain":

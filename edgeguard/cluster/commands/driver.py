@@ -141,19 +141,23 @@ class CommandsCluster:
     def stage(self, epoch: int, generation: Generation, *, whole: bool = True) -> None:
         """The one step that is given the variables' values, in a private file. It is shown by `observe` afterwards."""
         self._hooks.refuse_while_one_runs()
-        with on(self.servers[0]):
-            images.refuse_other(generation.image, generation.release, whole=whole)
+        if generation.copy_of is None or generation.image.exists():  # a copy's image is on the servers
+            with on(self.servers[0]):
+                images.refuse_other(generation.image, generation.release, whole=whole)
         if generation.runs.hooks and self._options.hook is None:
             raise ClusterError(
                 f"the application has hooks ({', '.join(generation.runs.hooks)}), and no command runs them",
                 "Give cluster.options.hook, the command that runs $EDGEGUARD_COMMAND on $EDGEGUARD_SERVER.",
             )
         told = self._begin(epoch)
+        if generation.copy_of is not None:
+            for name, server in self._observe().items():
+                server.find(name, generation.copy_of)
         with facts.private(self._root, generation) as files:
             self._run("stage", {**facts.of(generation), **files, **told})
         for name, server in self._observe().items():
             there = server.staged.get(generation.name)
-            if there is None or there.described(generation.name) != _without_values(generation):
+            if there is None or there.described(generation.name) != _as_described(generation):
                 raise ClusterError(
                     f"{name}: `stage` ended well, but `observe` does not show {generation.name} as it was described",
                     "Let `stage` keep the file EDGEGUARD_DESCRIPTION, and `observe` print it below `staged`.",
@@ -391,8 +395,8 @@ _MISSING: dict[Step, str] = {
 }
 
 
-def _without_values(generation: Generation) -> Generation:
-    return replace(generation, variables={})
+def _as_described(generation: Generation) -> Generation:
+    return replace(generation, variables={}, copy_of=None)
 
 
 def _number(printed: Sequence[Printed]) -> int:

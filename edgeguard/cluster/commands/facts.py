@@ -1,4 +1,4 @@
-"""What a step is told of its generation: environment variables, and for `stage` two private files."""
+"""What a step is told of its generation: environment variables, and for `stage` private files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def of(generation: Generation) -> dict[str, str]:
 
 @contextmanager
 def private(root: Path, generation: Generation) -> Iterator[dict[str, str]]:
-    """The facts DESCRIPTION and VARIABLES: files that only this user can read, and that are gone after the step."""
+    """The facts of `stage`: DESCRIPTION, VARIABLES and COPY_OF. The first two are files that only this user can read,
+    and that are gone after the step. A copy has no VARIABLES, since only the servers know the values."""
     root.mkdir(parents=True, exist_ok=True)
     for left in root.glob(".stage-*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
@@ -46,9 +47,12 @@ def private(root: Path, generation: Generation) -> Iterator[dict[str, str]]:
         description, variables = folder / "description.json", folder / "variables"
         said = {**generations.description(generation), "image": str(generation.image)}
         description.write_text(json.dumps(said) + "\n", encoding="utf-8")
-        variables.touch(mode=0o600)
-        variables.write_bytes(_for_a_shell(generation.variables))
-        yield {"DESCRIPTION": str(description), "VARIABLES": str(variables)}
+        told = {"DESCRIPTION": str(description), "COPY_OF": generation.copy_of or "", "VARIABLES": ""}
+        if generation.copy_of is None:
+            variables.touch(mode=0o600)
+            variables.write_bytes(_for_a_shell(generation.variables))
+            told["VARIABLES"] = str(variables)
+        yield told
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

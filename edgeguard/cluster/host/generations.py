@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,9 @@ class Generation:
     `name` is the id of the deploy that staged it. `release` is the digest of the image's content. `image` is the
     absolute path of the frozen image, the same on every server. `variables` are the environment variables that are the
     same on every server; their values are secrets: never print them, never put them into an argument vector.
+
+    `copy_of` names an earlier generation that every server has, with the same image and users. Then `variables` is
+    empty here: each server copies those of the earlier generation, so that their values never travel.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Generation:
     runs: Runs
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     users: tuple[User, ...] = ()
+    copy_of: str | None = None
 
     def has_hook(self, hook: str) -> bool:
         """Whether the application defines this hook, `deploy` or `post_deploy`."""
@@ -105,7 +109,7 @@ def described(name: str, image: Path, said: Mapping[str, Any]) -> Generation:
 
 
 def description(generation: Generation) -> dict[str, Any]:
-    """All of a generation but its name, its image and its variables, as JSON has it."""
+    """All of a generation but its name, its image, its variables and `copy_of`, as JSON has it."""
     said: dict[str, Any] = {
         "release": generation.release,
         "cwd": str(generation.runs.folder),
@@ -147,10 +151,14 @@ def put(server: Path, generation: Generation) -> None:
     """Write a generation beside the others, whole or not at all. If the same one is there already, nothing happens.
 
     Raises:
-        HostError: its name can't name a folder, or it is current and has another content.
+        HostError: its name can't name a folder, or it is current and has another content; or it is a copy of a
+            generation that is not there (NOT_STAGED).
     """
     if not _NAME.fullmatch(generation.name):
         raise HostError(f"{generation.name!r} can't name a generation", "Use letters, digits, - and _.")
+    if generation.copy_of is not None:
+        earlier = read(server, generation.copy_of)
+        generation = replace(generation, variables=variables(server, earlier.name))
     folder = server / "generations" / generation.name
     said = description(generation)
     if files.read(folder / "generation.json") == said and variables(server, generation.name) == generation.variables:

@@ -48,6 +48,7 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample], *, alive: bool = T
         "release": release.get("release"),
         "previous": done.get("preflight", found).get("previous"),
         "ref": release.get("ref", first["ref"]),
+        "unchanged": code == 0 and bool(release.get("serves")) and "lock" not in done,
         "outcome": _outcome(code, first["command"], alive=alive),
         "exit_code": code,
         "error": end["error"] if end else None,

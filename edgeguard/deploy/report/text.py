@@ -8,9 +8,9 @@ from edgeguard.errors import first_line
 from edgeguard.times import short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-    from edgeguard.cluster.record import Ended
+    from edgeguard.cluster.record import Ended, Opened
 
 
 def render(report: dict[str, Any]) -> str:
@@ -51,6 +51,8 @@ def _outcome(report: dict[str, Any]) -> str:
     lines = [f"  {report['deploy']} of {report['environment']}: {report['outcome']} (exit {report['exit_code']})"]
     where = f" from {report['ref']}" if report["ref"] else ""
     lines.append(f"  release {short(report['release'])}{where}")
+    if report["unchanged"]:
+        lines.append("  it served already, with the same variables: nothing was done")
     if report["servers"]:
         serving = (
             f"{server['name']} {short(server['release'])} {'open' if server['open'] else 'closed'}"
@@ -71,13 +73,21 @@ def _outcome(report: dict[str, Any]) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def history(past: Iterable[Ended]) -> str:
-    """A line for each run, the newest last."""
+def history(environment: str, past: Sequence[Ended], kept: Sequence[Opened]) -> str:
+    """A line for each run, the newest last. The run that brought a release that is kept has a star."""
     lines = []
-    for run in past:
+    last = {run.id: number for number, run in enumerate(past)}
+    marked = {last[release.generation] for release in kept if release.generation in last}
+    for number, run in enumerate(past):
+        mark = "*" if number in marked else " "
         closed = f"closed {run.closed_seconds:.1f} s" if run.closed_seconds is not None else "never closed"
         release = short(run.release)
-        lines.append(f"{run.started}  {run.id}  {run.command:<8}  {run.outcome:<11}  {release}  {closed}  {run.who}")
+        lines.append(
+            f"{mark} {run.started}  {run.id}  {run.command:<8}  {run.outcome:<11}  {release}  {closed}  {run.who}"
+        )
         if run.error:
-            lines.append(f"{'':<26}{first_line(run.error)}")
+            lines.append(f"{'':<28}{first_line(run.error)}")
+    lines += [f"* {short(each.release)}  of {each.generation}" for each in kept if each.generation not in last]
+    if kept:
+        lines.append(f"* is kept on the servers: edgeguard rollback {environment} --to RELEASE")
     return "\n".join(lines)

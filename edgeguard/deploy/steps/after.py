@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeguard.cluster.record import Opened, Phase
+from edgeguard.cluster.record import Phase
 from edgeguard.deploy.steps.step import Step
 from edgeguard.errors import Held, OriginsUnhealthy, Unhealthy, UsageError
 from edgeguard.purge import Changes, of_deploy
@@ -57,7 +57,8 @@ def ask_again(deployment: Deployment) -> None:
             f"{deployment.target.name} has committed, but {exc.message}; nothing is purged or given back any more"
             + (f", and the edge serves the copies it has until {until}" if until else ""),
             f"{exc.remedy} Then: edgeguard resume {name}, which starts what does not run, opens it, and finishes the "
-            f"clean-up; or bring a fix: edgeguard deploy {name} --supersede {deployment.id}",
+            f"clean-up; or go back: edgeguard rollback {name} --deploy {deployment.id}; or bring a fix: edgeguard "
+            f"deploy {name} --supersede {deployment.id}",
         ) from exc
 
 
@@ -82,8 +83,7 @@ class Finish(Step):
 
     def do(self) -> Facts:
         deployment = self.deployment
-        before = deployment.record.before
-        keep = [deployment.target.name, *([before.generation] if before else [])]
+        keep = [release.generation for release in deployment.record.releases]
         try:
             self.environment.cluster.prune(deployment.epoch, keep)
         finally:  # files that can't be removed must not block the next deploy
@@ -94,12 +94,11 @@ class Finish(Step):
 
 def commit(deployment: Deployment) -> None:
     """Write into every server's record that the new release serves. From here on, the deploy only goes forward."""
-    target, record = deployment.target, deployment.record
-    again = record.opened is not None and record.opened.release == target.release
+    record = deployment.record
     under_way = deployment.under_way.also(phase=Phase.COMMITTED, replaced=record.opened)
-    record.note(
-        opened=Opened.new(generation=target.name, release=target.release),
-        before=record.before if again else record.opened,  # the last release that was another one
+    record.note_opened(
+        deployment.opening,
+        keep=deployment.environment.settings.cluster.keep_releases,
         without=deployment.environment.cluster.left_out,
         deploy=under_way,
     )

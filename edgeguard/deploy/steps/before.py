@@ -12,6 +12,7 @@ from edgeguard.deploy.steps.step import Step, agreed
 from edgeguard.doctor import readiness
 from edgeguard.errors import OriginsUnhealthy, Refused, UsageError
 from edgeguard.release import application, image
+from edgeguard.release.fingerprint import fingerprint
 from edgeguard.site import front_door
 from edgeguard.times import short
 
@@ -48,7 +49,13 @@ class Build(Step):
             deployment.say("warning", text=warning)
         _target(deployment, release)
         deployment.ref = release.ref  # also if the person named none: other machines read it in the record
-        return {"release": release.digest, "ref": release.ref, "commit": release.commit, "reused": release.reused}
+        return {
+            "release": release.digest,
+            "ref": release.ref,
+            "commit": release.commit,
+            "reused": release.reused,
+            "serves": deployment.serves_already(),
+        }
 
     def _in_use(self, release: Release) -> bool:
         """Whether a server runs this release, would go back to it, or gets it by an unfinished deploy."""
@@ -60,23 +67,28 @@ class Build(Step):
 
 
 class Earlier(Step):
-    """In place of a build, take the release that was open before the present one."""
+    """In place of a build, take a release that is kept on the servers: its image and its variables."""
 
     name = "build"
 
     def do(self) -> Facts:
-        deployment = self.deployment
-        before = deployment.record.look().before
-        found = self.environment.cluster.generation(before.generation) if before else None
-        if before is None or found is None:
+        deployment, cluster = self.deployment, self.environment.cluster
+        wanted = deployment.back_to
+        if wanted is None:
+            raise AssertionError("nobody said which release to go back to")
+        found = cluster.generation(wanted.generation)
+        if found is None:
             raise UsageError(
-                "no earlier release is on every server, so there is nothing to roll back to",
+                f"the release {short(wanted.release)} of {wanted.generation} is not on every server any more",
                 f"Deploy the commit that you want: edgeguard deploy {self.environment.name} --ref REF",
             )
-        differs = tuple(self.environment.cluster.differences(found))
-        _target(deployment, replace(image.load(found.image), differs=differs))
-        deployment.ref = before.generation
-        return {"release": found.release, "ref": before.generation, "commit": None, "reused": True}
+        deployment.release = image.find(self.environment.settings.cluster.root, found.release)
+        deployment.differs = cluster.differences(found)
+        deployment.changed = bool(deployment.differs)
+        deployment.generation = replace(found, name=deployment.id, copy_of=found.name)
+        deployment.variables, deployment.ref = wanted.variables, wanted.generation
+        facts = {"release": found.release, "ref": wanted.generation, "commit": None, "reused": True}
+        return {**facts, "serves": deployment.serves_already()}
 
 
 class Lock(Step):
@@ -144,16 +156,16 @@ class Preflight(Step):
     def _images(self) -> list[tuple[str, str]]:
         """The images that were changed since they were built. A person must hear of them before the close."""
         deployment, changed = self.deployment, []
-        release = deployment.release
-        if release is not None and release.differs:
+        folder = deployment.target.image
+        if deployment.differs:
             changed.append(
-                f"the image {release.folder}, which this deploy would use, is not as it was built: "
-                f"{images.in_short(release.differs)}. One that a server needs is not built anew; a commit that changes "
-                "the tree gets one of its own"
+                f"the image {folder}, which this deploy would use, is not as it was built: "
+                f"{images.in_short(deployment.differs)}. One that a server needs is not built anew; a commit that "
+                "changes the tree gets one of its own"
             )
         name = deployment.previous
         previous = None if name is None else deployment.serving.generation(name)
-        told = bool(changed) and release is not None and previous is not None and previous.image == release.folder
+        told = bool(changed) and previous is not None and previous.image == folder
         if previous is not None and not told and (differs := deployment.serving.differences(previous)):
             changed.append(
                 f"the image {previous.image}, which serves, is not as it was built: {images.in_short(differs)}"
@@ -225,5 +237,7 @@ def _target(deployment: Deployment, release: Release) -> None:
         image=release.folder,
     )
     deployment.release = release
+    deployment.variables = fingerprint(variables, deployment.environment.name)
+    deployment.differs = release.differs
     deployment.changed = bool(release.differs)
     deployment.generation = Generation(deployment.id, release.digest, release.folder, image.runs(release), variables)

@@ -179,11 +179,12 @@ def halt(deployment: Deployment) -> Halt:
     )
 
 
-def ways_on(environment: str, deploy: str) -> str:
-    """The three commands with which a person goes on from a cluster that stays closed, a line each."""
+def ways_on(environment: str, deploy: str, *, committed: bool = False) -> str:
+    """The three commands with which a person goes on from a deploy that needs one, a line each."""
+    which = f" --deploy {deploy}" if committed else ""
     return (
         f"To go on: edgeguard resume {environment} (with --hook=again or --hook=skip, if the hook failed)\n"
-        f"  To go back: edgeguard rollback {environment}\n"
+        f"  To go back: edgeguard rollback {environment}{which}\n"
         f"  To bring a fix: edgeguard deploy {environment} --supersede {deploy}"
     )
 
