@@ -256,11 +256,11 @@ def test_a_copy_of_a_generation_runs_with_the_variables_that_the_servers_kept(wo
         world.cluster.stage(1, replace(again, copy_of="never-staged"))
     for _ in range(2):
         world.cluster.stage(1, again)
-    world.cluster.prune(1, [again.name])
     closed_on(world, again)
     assert run_hook(world).code == 0
     world.cluster.check(again)
     world.cluster.open(1, again.name)
+    world.cluster.prune(1, [again.name])
     assert world.cluster.generation(again.name) == replace(again, copy_of=None)
     assert set(world.ask_all("/env?GREETING").values()) == {"a 'b'"}
 

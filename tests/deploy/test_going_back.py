@@ -127,7 +127,7 @@ def test_as_many_releases_stay_as_are_to_be_kept(rehearsal: Rehearsal, tmp_path:
     middle = deployed(rehearsal, **two, **come_from(site))
     failing = repository(tmp_path / "failing", deploy="exit 1")
     assert rehearsal.deploy_of(failing, **two).code == 10
-    (site / "page.txt").write_text("another page")
+    (site / "page.txt").write_text("a page of its own")
     commit(site)
     last = deployed(rehearsal, **two, **come_from(site))
     there = {path.name for path in (rehearsal.root / "servers" / "web1" / "generations").iterdir()}

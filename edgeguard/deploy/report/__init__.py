@@ -40,6 +40,7 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample], *, alive: bool = T
     steps = _steps(entries)
     code = end["exit_code"] if end else None
     found = next((entry for entry in entries if entry["event"] == "found"), {})  # if an earlier run began the deploy
+    idle = code == 0 and done.get("build", {}).get("serves", False) and "lock" not in done  # --if-changed
     release, claim = done.get("build", found), {**first, **done.get("claim", {})}  # the base is known from the start
     return {
         "deploy": first["deploy"],
@@ -48,7 +49,6 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample], *, alive: bool = T
         "release": release.get("release"),
         "previous": done.get("preflight", found).get("previous"),
         "ref": release.get("ref", first["ref"]),
-        "unchanged": code == 0 and bool(release.get("serves")) and "lock" not in done,
         "outcome": _outcome(code, first["command"], alive=alive),
         "exit_code": code,
         "error": end["error"] if end else None,
@@ -71,6 +71,7 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample], *, alive: bool = T
         "purged": {"keys": 0, "requests": 0, "ids": [], "reasons": []}
         | {key: done["purge"][key] for key in _PURGED if key in done.get("purge", {})},
         "visitors": files.summarize(samples),
+        **({"unchanged": True} if idle else {}),
     }
 
 

@@ -51,7 +51,7 @@ def _outcome(report: dict[str, Any]) -> str:
     lines = [f"  {report['deploy']} of {report['environment']}: {report['outcome']} (exit {report['exit_code']})"]
     where = f" from {report['ref']}" if report["ref"] else ""
     lines.append(f"  release {short(report['release'])}{where}")
-    if report["unchanged"]:
+    if report.get("unchanged"):
         lines.append("  it served already, with the same variables: nothing was done")
     if report["servers"]:
         serving = (
