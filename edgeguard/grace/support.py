@@ -31,7 +31,7 @@ def extend(
 
     Raises:
         UsageError: the claim would go beyond the ceiling, its reason is missing, or all slots are taken.
-        NotConfirmed: it is written, but the edge does not show it.
+        NotConfirmed: it is written, but the edge does not show it, or a signal came before it did.
     """
     settings = environment.settings
     wanted = stale if stale is not None else settings.edge.base_grace + lasting
@@ -74,8 +74,8 @@ def _told_how_to_go_on(environment: EdgeSide, slot: str) -> Iterator[None]:
     except EdgeError as exc:  # among others a write without an answer, which may have happened
         said = f"{exc.message}; {slot} may have been written all the same"
         raise type(exc)(said, f"{exc.remedy} {remedy}".lstrip()) from exc
-    except Interrupted as exc:
-        raise Interrupted(f"{exc.message}; {slot} is written, but not confirmed", remedy) from exc
+    except Interrupted as exc:  # it would say that everything is as before
+        raise NotConfirmed(f"{slot} is written, but not confirmed: {exc.message}", remedy) from exc
 
 
 def _free_slot(environment: EdgeSide, seen: Seen) -> str:

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.deploy.rehearsal import EDGEGUARD, QUICK, Command, Rehearsal, come_from, commit, lives, repository
+from tests.deploy.rehearsal import (
+    EDGEGUARD,
+    QUICK,
+    Command,
+    Rehearsal,
+    come_from,
+    commit,
+    eventually,
+    lives,
+    repository,
+)
 from tests.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -101,6 +111,22 @@ def test_the_clean_up_that_is_interrupted_is_not_called_a_deploy_that_never_bega
     assert ended.code == 12, ended.err
     assert "has committed and serves, and its clean-up is left to do\n  edgeguard resume rehearsal" in ended.err
     assert mended.code == 0, mended.err
+
+
+def test_a_claim_of_support_that_is_written_is_not_as_before(rehearsal: Rehearsal) -> None:
+    written = len(rehearsal.writes())
+    extend = rehearsal.start(
+        *("grace", "extend", "rehearsal", "--for", "10m", "--reason", "a test"), EDGEGUARD_EDGE__PROPAGATION="60"
+    )
+    eventually(lambda: len(rehearsal.writes()) > written)
+    send(extend, "THI")
+    ended = extend.end()
+    released = rehearsal.run("grace", "release", "rehearsal", "support1")
+
+    assert ended.code == 9, ended.err
+    assert "support1 is written, but not confirmed: interrupted by SIGTERM" in ended.err
+    assert "edgeguard grace release rehearsal support1" in ended.err
+    assert released.code == 0, released.err
 
 
 def on_terminal(rehearsal: Rehearsal, *arguments: str, **variables: str) -> Terminal:
