@@ -127,6 +127,7 @@ def _service(
     try:
         version = environment.edge.active_version()
         found += version.conflicts()
+        found += version.remarks()
         if not version.fit:
             return NONE, found
         installed = environment.edge.policy()

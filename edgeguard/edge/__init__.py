@@ -22,9 +22,12 @@ CONFLICTS = (
     "request-settings",
     "grace-in-vcl",
     "early-return",
+    "stale-off",
 )
 """Names of findings of `ActiveVersion.conflicts` that a person may accept. The finding "compute-service" is not among
 them: such a service can't carry the policy."""
+REMARKS = ("restarts", "segmented-caching", "open-purges")
+"""Names of findings of `ActiveVersion.remarks`."""
 SHORTENS = "shortens"
 """The name of the finding of `Edge.shortened`. A person may accept it, too."""
 
@@ -151,6 +154,10 @@ class ActiveVersion(Protocol):
     def conflicts(self) -> tuple[Finding, ...]:
         """Everything in it that works against the policy (or the setting) of `install`; () if nothing does. The names
         are in CONFLICTS."""
+
+    def remarks(self) -> tuple[Finding, ...]:
+        """Everything in it that conflicts with nothing, but leaves something open; () if there is nothing. The names
+        are in REMARKS."""
 
     def health_checks(self, *, closure: float, green_path: str | None, patience: float) -> tuple[Finding, ...]:
         """The findings on how the edge's own health checks would judge a closure of `closure` seconds.

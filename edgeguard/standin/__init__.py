@@ -14,8 +14,7 @@ some questions open: `beliefs` has a switch for each. The stand-in does not imit
   keeps the 10,000 objects that were used last.
 - The service: there is one, and its nodes ask one origin, that of `--origin`. Backends, headers, cache and request
   settings are kept and shown, and generate no VCL. No health checks run: a backend is sick when the control port says
-  so. There are no conditions, ACLs, directors, TLS, staging, nor `include` of custom VCL files. A Compute service
-  differs in its type alone.
+  so. There are no conditions, ACLs, directors, TLS, nor staging. A Compute service differs in its type alone.
 - The API: the headers count the rate limit, and nothing enforces it (a fault answers 429). No recording shows the
   answer to activating a version that doesn't compile, nor those to a missing, ended or too narrow token.
 - VCL: `vcl` describes its subset, and validation refuses everything else. Setting obj.ttl in vcl_hit has no effect.

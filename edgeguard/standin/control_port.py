@@ -42,7 +42,7 @@ A PLANT, every key optional; what concerns a version is put into the active one,
                          "sees_itself": bool}}}                 adds a token, or replaces that of the same secret
 
 KIND is snippet, dictionary, backend, healthcheck, request_settings, cache_settings, header or vcl. A custom VCL file
-with "main": true takes the place of Fastly's boilerplate: snippets are only where it has their macro (#FASTLY recv).
+with "main": true takes the place of the generated VCL: snippets are only where it has their macro (#FASTLY recv).
 """
 
 from __future__ import annotations

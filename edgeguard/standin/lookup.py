@@ -35,14 +35,15 @@ class Lookup:
 
     def find(self) -> Freshness | None:
         """Look the key up now. Returns how fresh the object is by its own limits; None where there is no object."""
-        self.stored = self._node.cache.get(self._known_key())
+        always_miss = self._request.values.get("req.hash_always_miss")
+        self.stored = None if always_miss else self._node.cache.get(self._known_key())
         if self.stored is None:
             return None
         return freshness(self.stored, Limits(), self._node.controls.now(), self._node.controls.beliefs)
 
     def stale(self, *, for_exists: bool = False) -> Stored | None:
         """The object, if its limits and the request's let it be served now. With `for_exists`: for stale.exists."""
-        if not self.began or self.stored is None:
+        if not self.began or self.stored is None or self._never_stale():
             return None
         beliefs = self._node.controls.beliefs
         limits = self._limits() if beliefs.limit_set_after_lookup_counts else self._limits_at_start or self._limits()
@@ -71,6 +72,11 @@ class Lookup:
         if self._holds_turn:
             self._holds_turn = False
             self._node.turns.give_back(self._known_key())
+
+    def _never_stale(self) -> bool:
+        """Whether VCL has switched stale copies off (Fastly: reference/vcl/variables/client-request/req-hash-…)."""
+        values = self._request.values
+        return bool(values.get("req.hash_ignore_busy") or values.get("req.hash_always_miss"))
 
     def _known_key(self) -> Key:
         assert self.key is not None  # noqa: S101 - every request runs vcl_hash before it uses the key; this tells mypy

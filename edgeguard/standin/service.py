@@ -106,13 +106,15 @@ class Service:
             )
             for row in version.snippets.values()
         ]
-        main = next((row["content"] for row in version.objects["vcl"].values() if row["main"]), None)
+        vcls = version.objects["vcl"]
+        main = next((row["content"] for row in vcls.values() if row["main"]), None)
         settings = version.settings
         return compile_service(
             snippets,
             version.dictionaries,
             default_ttl=settings["general.default_ttl"],
             main=main,
+            files={name: row["content"] for name, row in vcls.items() if not row["main"]},
             serve_stale=settings["general.stale_if_error_ttl"] if settings["general.stale_if_error"] else None,
         )
 

@@ -132,7 +132,7 @@ CASES = (
     ),
     case("a 404", first_of(404), Later(15), Origin.CLOSED, Visit(SHORT), status=404),
     case("private", FIRST, Origin.CLOSED, Claim(300), Visit(SHORT), cache="max-age=10, private"),
-    case("no-store", FIRST, Origin.CLOSED, Claim(300), Visit(SHORT), cache="no-store"),
+    case("no-store", FIRST, Later(15), Origin.CLOSED, Claim(300), Visit(SHORT), cache="max-age=10, no-store"),
     case("a cookie in the answer", FIRST, Origin.CLOSED, Claim(300), Visit(SHORT), headers={"Set-Cookie": "a=b"}),
     # -- hold
     case(

@@ -213,7 +213,8 @@ REFUSED = [
     ("recv", 'synthetic "x";', "synthetic is not allowed in recv"),
     ("recv", "esi;", '"esi" is not a statement that this stand-in knows'),
     ("recv", 'log "x";', '"log" is not a statement'),
-    ("recv", 'include "snippet::x";', '"include" is not a statement'),
+    ("recv", 'include "snippet::x";', 'mine:1: nothing can be included here as "snippet::x"'),
+    ("recv", 'if (req.url) { include "snippet::x"; }', '"include" is not a statement'),
     ("recv", "goto end;", '"goto" is not a statement'),
     # subroutines
     ("recv", "call nowhere;", 'subroutine "nowhere" is not declared'),
@@ -230,7 +231,7 @@ REFUSED = [
     ("recv", "set req.nothing = 5s;", "req.nothing is not a variable that this stand-in knows"),
     ("recv", "if (req.http.Cookie:name) { }", "header sub-fields (name:field) are outside"),
     ("recv", "set req.http.X = re.group.20;", "re.group.20 is not a variable"),
-    ("recv", "set req.grace = 5s;", "req.grace is not a variable that this stand-in knows"),
+    ("recv", "set req.saintmode = 5s;", "req.saintmode is not a variable that this stand-in knows"),
     # form
     ("recv", "set req.http.X = ;", "expected a value, found ';'"),
     ("recv", 'set req.http.X = "a"', 'mine:1: expected ";", found the end'),
@@ -300,13 +301,36 @@ def test_a_subroutine_reached_through_another_has_that_ones_callers() -> None:
     assert said == ["mine:1: return(deliver_stale) is not allowed in recv (from which inner is called)"]
 
 
-def test_the_boilerplate_alone_compiles_and_stands_in_the_text() -> None:
+def test_the_generated_vcl_alone_compiles_and_stands_in_the_text() -> None:
     text = compile_service([], []).text
 
     assert all(f"sub vcl_{name} {{" in text for name in SUBROUTINES)
     assert "#--FASTLY FETCH BEGIN" in text
     assert "set beresp.ttl = 3600s;" in text
     assert "set beresp.ttl = 60s;" in compile_service([], [], default_ttl=60).text
+
+
+def test_an_include_is_replaced_by_what_it_names() -> None:
+    kept = Snippet("kept", "none", 'set req.http.Kept = "yes";', 100)
+    main = 'include "other";\nsub vcl_recv {\n#FASTLY recv\n  include "snippet::kept";\n  return(lookup);\n}\n'
+    other = "sub of_the_other {\n  esi;\n}"
+
+    text = compile_service([kept], [], main=main, files={"other": "sub of_the_other { }"}).text
+
+    assert 'set req.http.Kept = "yes";' in text
+    assert "sub of_the_other { }" in text
+    with pytest.raises(VclError, match=r'other:2: "esi" is not a statement'):
+        compile_service([kept], [], main=main, files={"other": other})
+    with pytest.raises(VclError, match='nothing can be included here as "other"'):
+        compile_service([kept], [], main=main, files={"other": 'include "other";'})
+
+
+def test_a_macro_in_a_comment_or_a_string_is_none() -> None:
+    mine = Snippet("mine", "recv", "# mine", 100)
+    for text in ("/*\n#FASTLY recv\n*/", "# see #FASTLY recv", 'set req.http.X = {"\n#FASTLY recv\n"};'):
+        main = f"sub vcl_recv {{\n{text}\n  return(lookup);\n}}\n"
+        assert "# mine" not in compile_service([mine], [], main=main).text
+    assert "# mine" in compile_service([mine], [], main="sub vcl_recv {\n#FASTLY recv\n return(lookup);\n}\n").text
 
 
 def test_snippets_stand_in_the_order_of_priority_then_name() -> None:

@@ -193,7 +193,7 @@ def test_each_switch_both_ways(switch: str, content: str, kept: str | None, lost
 # states, errors, subroutines
 
 
-def test_the_boilerplate_passes_other_methods_and_looks_up_the_rest() -> None:
+def test_the_generated_vcl_passes_other_methods_and_looks_up_the_rest() -> None:
     assert {method: ran("", a_request(req__method=method))[0] for method in ("GET", "HEAD", "FASTLYPURGE", "POST")} == {
         "GET": "lookup",
         "HEAD": "lookup",
@@ -202,7 +202,7 @@ def test_the_boilerplate_passes_other_methods_and_looks_up_the_rest() -> None:
     }
 
 
-def test_each_subroutine_of_the_boilerplate_returns_its_own_state() -> None:
+def test_each_subroutine_of_the_generated_vcl_returns_its_own_state() -> None:
     program = compile_service([], [])
     request = a_request(beresp__status=200)
     request.beresp, request.resp, request.obj = Headers(), Headers(), Headers()
@@ -239,17 +239,37 @@ FETCHED = [
     ([("Cache-Control", "public")], "deliver", 3600.0),
     ([("Set-Cookie", "a=b"), ("Cache-Control", "max-age=60")], "pass", 60.0),
     ([("Cache-Control", "private, max-age=60")], "pass", 60.0),
-    ([("Cache-Control", "no-store")], "pass", 60.0),
+    ([("Cache-Control", "no-store")], "deliver", 3600.0),  # Fastly's documented boilerplate minds it; this does not
 ]
 
 
 @pytest.mark.parametrize(("headers", "state", "ttl"), FETCHED)
-def test_fetch_of_the_boilerplate(headers: list[tuple[str, str]], state: str, ttl: float) -> None:
+def test_fetch_of_the_generated_vcl(headers: list[tuple[str, str]], state: str, ttl: float) -> None:
     request = a_request(beresp__ttl=60.0, beresp__status=200)
     request.beresp = Headers(headers)
 
     assert ran("", request, kind="fetch")[0] == state
     assert request.values["beresp.ttl"] == ttl
+
+
+def test_the_generated_vcl_asks_once_more_after_a_500_or_503() -> None:
+    found = {}
+    for status in (500, 502, 503):
+        for restarts in (0, 1):
+            request = a_request(beresp__ttl=60.0, beresp__status=status, req__restarts=restarts)
+            request.beresp = Headers([("Cache-Control", "max-age=60")])
+            state = ran("", request, kind="fetch")[0]
+            found[status, restarts] = (state, request.values["beresp.ttl"], request.values.get("beresp.stale_if_error"))
+
+    kept = ("deliver", 1.0, 5.0)
+    assert found == {
+        (500, 0): ("restart", 60.0, None),
+        (500, 1): kept,
+        (502, 0): ("deliver", 60.0, None),
+        (502, 1): ("deliver", 60.0, None),
+        (503, 0): ("restart", 60.0, None),
+        (503, 1): kept,
+    }
 
 
 def test_a_restarted_request_shows_it_in_its_answer() -> None:
@@ -287,7 +307,7 @@ def test_restart_and_return_end_the_subroutine() -> None:
     assert ran('error 601 "x";')[0] == "error"
 
 
-def test_an_early_return_skips_later_snippets_and_the_boilerplate() -> None:
+def test_an_early_return_skips_later_snippets_and_the_generated_vcl() -> None:
     program = compile_service(
         [Snippet("a", "recv", "return(lookup);", 1), Snippet("b", "recv", 'error 601 "x";', 2)], []
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeguard.edge import Granted
-from edgeguard.edge.fastly import health_checks, policy
+from edgeguard.edge.fastly import health_checks, policy, remarks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,10 @@ class ActiveVersion:
     def conflicts(self) -> tuple[Finding, ...]:
         """As in edgeguard/edge."""
         return self._find(self.rows, self._settings)
+
+    def remarks(self) -> tuple[Finding, ...]:
+        """As in edgeguard/edge."""
+        return remarks.find(self.rows)
 
     def health_checks(self, *, closure: float, green_path: str | None, patience: float) -> tuple[Finding, ...]:
         """As in edgeguard/edge."""

@@ -9,36 +9,39 @@ reference/api/vcl-services/snippet, guides/full-site-delivery/performance/servin
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any
+import itertools
+from typing import TYPE_CHECKING
 
-from edgeguard.edge.fastly import policy
+from edgeguard.edge.fastly import policy, running
+from edgeguard.edge.fastly.rows import seconds, true
+from edgeguard.edge.fastly.running import ends_with
+from edgeguard.edge.fastly.vcl import MACRO
 from edgeguard.findings import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Sequence
 
     from edgeguard.edge.fastly.rows import Rows
+    from edgeguard.edge.fastly.running import Step
     from edgeguard.settings import EdgeSettings
 
-_QUOTED_OR_COMMENT = re.compile(r'\{"[\s\S]*?"\}|"[^"\n]*"|#[^\n]*|//[^\n]*|/\*[\s\S]*?\*/')
-_SETS_GRACE = re.compile(r"\bset\s+(?:req\.max_stale_if_error|req\.grace|beresp\.stale_if_error|beresp\.grace)\b[^;]*")
-_LEAVES = re.compile(r"\breturn\s*\(?\s*\w+\s*\)?|\berror\b|\brestart\b")
-_LEAVES_FETCH_KEPT = re.compile(r"\breturn\s*\(?\s*deliver\b")
-_MACRO = re.compile(r"^\s*#\s*FASTLY\s+([a-z]+)", re.MULTILINE | re.IGNORECASE)
-_BEFORE_MACRO = re.compile(r"sub\s+vcl_([a-z]+)\s*\{(.*?)#\s*FASTLY\s+\1\b", re.DOTALL | re.IGNORECASE)
+_GRACE = ("req.max_stale_if_error", "req.grace", "beresp.stale_if_error", "beresp.grace")
+_STALE_OFF = ("req.hash_ignore_busy", "req.hash_always_miss")
+_LEFT_EARLY = ("recv", "miss", "fetch", "error")
+"""The subroutines in which something may leave before the policy has run."""
 
 
 def with_policy(version: Rows, settings: EdgeSettings) -> tuple[Finding, ...]:
     """The conflicts of the active version with the policy of these settings; () if there are none."""
     if version.kind != "vcl":
         return (_compute(version, settings),)
-    needed = {snippet.type for snippet in policy.render(settings)} - {"init"}
+    wanted = policy.render(settings)
+    steps = running.steps(version, wanted)
     return (
-        *_macros(version, needed),
+        *_macros(version, steps, {snippet.type for snippet in wanted} - {"init"}),
         *_serve_stale(version, settings),
-        *_of_both(version),
-        *_early_returns(version, settings),
+        *_of_both(version, steps),
+        *dict.fromkeys(_early_returns(steps)),
     )
 
 
@@ -46,7 +49,8 @@ def with_setting(version: Rows, settings: EdgeSettings) -> tuple[Finding, ...]:
     """The conflicts with the service's own "serve stale". Fastly's code for it is in the macros fetch and error."""
     if version.kind != "vcl":
         return (_compute(version, settings),)
-    return (*_macros(version, {"fetch", "error"}), *_of_both(version))
+    steps = running.steps(version, ())
+    return (*_macros(version, steps, {"fetch", "error"}), *_of_both(version, steps))
 
 
 def _compute(version: Rows, settings: EdgeSettings) -> Finding:
@@ -58,11 +62,11 @@ def _compute(version: Rows, settings: EdgeSettings) -> Finding:
     )
 
 
-def _of_both(version: Rows) -> Iterator[Finding]:
+def _of_both(version: Rows, steps: Sequence[Step]) -> Iterator[Finding]:
     """The conflicts that the policy and the setting share."""
     yield from _cache_settings(version)
     yield from _request_settings(version)
-    yield from _grace_in_vcl(version)
+    yield from _in_vcl(version, steps)
 
 
 def shortened(
@@ -83,10 +87,10 @@ def shortened(
     )
 
 
-def _macros(version: Rows, needed: set[str]) -> Iterator[Finding]:
+def _macros(version: Rows, steps: Sequence[Step], needed: set[str]) -> Iterator[Finding]:
     if not any(file.get("main") for file in version.files):
         return
-    there = {found.lower() for file in version.files for found in _MACRO.findall(str(file.get("content") or ""))}
+    there = {step.kind for step in steps if step.statement.words == (MACRO, step.kind)}
     if missing := sorted(needed - there):
         yield Finding(
             "no-macros",
@@ -97,7 +101,7 @@ def _macros(version: Rows, needed: set[str]) -> Iterator[Finding]:
 
 
 def _serve_stale(version: Rows, settings: EdgeSettings) -> Iterator[Finding]:
-    if _true(version.settings.get("general.stale_if_error")):
+    if true(version.settings.get("general.stale_if_error")):
         promised = int(version.settings.get("general.stale_if_error_ttl") or 0)
         also = f" {raise_base(promised, settings)}" if promised > settings.base_grace else ""
         yield Finding(
@@ -110,7 +114,7 @@ def _serve_stale(version: Rows, settings: EdgeSettings) -> Iterator[Finding]:
 
 def _cache_settings(version: Rows) -> Iterator[Finding]:
     for row in version.cache_settings:
-        if _seconds(row, "stale_ttl"):
+        if seconds(row, "stale_ttl"):
             yield Finding(
                 "cache-settings",
                 "critical",
@@ -121,102 +125,86 @@ def _cache_settings(version: Rows) -> Iterator[Finding]:
 
 def _request_settings(version: Rows) -> Iterator[Finding]:
     for row in version.request_settings:
-        if _seconds(row, "max_stale_age"):
+        if seconds(row, "max_stale_age"):
             yield Finding(
                 "request-settings",
                 "critical",
                 f"the request setting {row['name']!r} sets max_stale_age {row['max_stale_age']} s",
                 "Clear its max stale age: it limits what the policy allows.",
             )
+        for field in ("bypass_busy_wait", "force_miss"):
+            if true(row.get(field)):
+                yield Finding(
+                    "request-settings",
+                    "critical",
+                    f"the request setting {row['name']!r} sets {field}: its requests are never served stale",
+                    "Switch it off: Fastly doesn't use a stale copy for such requests.",
+                )
 
 
-def _grace_in_vcl(version: Rows) -> Iterator[Finding]:
-    """The statements of others that set the policy's variables.
+def _in_vcl(version: Rows, steps: Sequence[Step]) -> Iterator[Finding]:
+    """What the statements of others do to stale copies, in the service's own VCL and in the generated VCL.
 
     The generated VCL also has our statements, and those of settings that have findings of their own. Only its other
     statements count.
     """
-    known = {_line(text) for row in version.snippets if _ours(row) for text in _statements(row.get("content"))}
+    theirs = [step for step in steps if not step.ours]
+    known = set(_of_settings(version)) | {str(step.statement) for step in theirs}
+    rest = [step for step in running.generated(version) if str(step.statement) not in known]
+    for step in {(step.where, str(step.statement)): step for step in (*theirs, *rest)}.values():
+        if finding := _about(step):
+            yield finding
+
+
+def _about(step: Step) -> Finding | None:
+    """The finding about one statement; None where it does no harm."""
+    words, text = step.statement.words, f"{step.where} has `{step.statement}`"
+    changed = {name for verb, name in itertools.pairwise(words) if verb == "set"}
+    if not changed.isdisjoint(_GRACE):
+        remedy = "Take it out: the policy sets this, and the later of two statements wins."
+        return Finding("grace-in-vcl", "critical", text, remedy)
+    if not changed.isdisjoint(_STALE_OFF) and words[-1] != "false":
+        remedy = "Take it out: Fastly doesn't use a stale copy for such requests."
+        return Finding("stale-off", "critical", text, remedy)
+    return None
+
+
+def _of_settings(version: Rows) -> Iterator[str]:
+    """The statements that Fastly generates for the service's settings that have findings of their own."""
+    for row in version.request_settings:
+        yield from ("set req.hash_ignore_busy = true",) if true(row.get("bypass_busy_wait")) else ()
+        yield from ("set req.hash_always_miss = true",) if true(row.get("force_miss")) else ()
     for row in (*version.cache_settings, *version.request_settings):
-        for seconds in filter(None, (_seconds(row, "stale_ttl"), _seconds(row, "max_stale_age"))):
-            known |= {f"set {name} = {seconds}s" for name in ("beresp.grace", "beresp.stale_if_error")}
-            known |= {f"set {name} = {seconds}s" for name in ("req.grace", "req.max_stale_if_error")}
-    if _true(version.settings.get("general.stale_if_error")):
-        known.add(f"set beresp.stale_if_error = {version.settings.get('general.stale_if_error_ttl')}s")
-    found = [(where, _line(statement)) for where, text in _texts(version) for statement in _statements(text)]
-    known |= {statement for _, statement in found}
-    generated = {_line(statement) for statement in _statements(version.generated)}
-    found += [("the generated VCL", statement) for statement in sorted(generated - known)]
-    for where, statement in dict.fromkeys(found):
-        yield Finding(
-            "grace-in-vcl",
-            "critical",
-            f"{where} has `{statement}`",
-            "Take it out: the policy sets this, and the later of two statements wins.",
-        )
+        for limit in filter(None, (seconds(row, "stale_ttl"), seconds(row, "max_stale_age"))):
+            yield from (f"set {name} = {limit}s" for name in _GRACE)
 
 
-def _early_returns(version: Rows, settings: EdgeSettings) -> Iterator[Finding]:
-    ours = {(snippet.type, snippet.priority): snippet.name for snippet in policy.render(settings)}
-    first = {kind: (priority, ours[kind, priority]) for kind, priority in sorted(ours, reverse=True)}
-    last_fetch = max((priority, name) for (kind, priority), name in ours.items() if kind == "fetch")
-    remedy = "Give it a higher number as priority than the policy's, which is {}."
-    for row in version.snippets:
-        kind, place = row["type"], (int(row["priority"]), row["name"])
-        if _ours(row) or kind not in ("recv", "miss", "fetch", "error"):
+def _early_returns(steps: Sequence[Step]) -> Iterator[Finding]:
+    for kind in _LEFT_EARLY:
+        here = [step for step in steps if step.kind == kind]
+        places = [place for place, step in enumerate(here) if step.ours]
+        if not places:  # the macro is missing, which is a finding of its own
             continue
-        code = _bare(row.get("content"))
-        if place < first[kind] and (found := _LEAVES.search(code)):
-            text = (
-                f"the {kind} snippet {row['name']!r} (priority {place[0]}) leaves before the policy: {_line(found[0])}"
-            )
-            yield Finding("early-return", "critical", text, remedy.format(first[kind][0]))
-        elif kind == "fetch" and place < last_fetch and _LEAVES_FETCH_KEPT.search(code):
-            text = (
-                f"the fetch snippet {row['name']!r} delivers before the policy's last snippet: no ceiling for its pages"
-            )
-            yield Finding("early-return", "warning", text, "Take its return(deliver) out; a TTL can be set without it.")
-    for file in version.files:
-        for kind, before in _BEFORE_MACRO.findall(str(file.get("content") or "")):
-            if kind.lower() in first and (found := _LEAVES.search(_bare(before))):
-                text = f"the VCL file {file['name']!r} leaves vcl_{kind} before #FASTLY {kind}: {_line(found[0])}"
+        priority = here[places[0]].priority
+        remedy = f"Give it a higher number as priority than the policy's, which is {priority}."
+        for step in filter(_leaves, here[: places[0]]):
+            if step.priority is None:
+                text = f"{step.where} leaves vcl_{kind} before #FASTLY {kind}: {step.statement}"
                 yield Finding("early-return", "critical", text, "Put it after the macro: the policy runs in there.")
+            else:
+                text = f"{step.where} (priority {step.priority}) leaves before the policy: {step.statement}"
+                yield Finding("early-return", "critical", text, remedy)
+        for step in here[places[0] : places[-1]] if kind == "fetch" else ():
+            if ends_with(step.statement.words, "deliver"):
+                text = f"{step.where} delivers before the policy's last snippet: no ceiling for its pages"
+                remedy = "Take its return(deliver) out; a TTL can be set without it."
+                yield Finding("early-return", "warning", text, remedy)
 
 
-def _texts(version: Rows) -> Iterator[tuple[str, str]]:
-    """All VCL that others wrote: its place in words, and its text."""
-    for row in version.snippets:
-        if not _ours(row):
-            yield f"the {row['type']} snippet {row['name']!r}", str(row.get("content") or "")
-    for file in version.files:
-        yield f"the VCL file {file['name']!r}", str(file.get("content") or "")
-
-
-def _statements(text: object) -> list[str]:
-    return _SETS_GRACE.findall(_bare(text))
-
-
-def _bare(text: object) -> str:
-    """VCL without comments, and with empty strings."""
-    return _QUOTED_OR_COMMENT.sub(lambda found: '""' if found[0][0] in '"{' else " ", str(text or ""))
-
-
-def _line(statement: str) -> str:
-    return " ".join(statement.split())
-
-
-def _ours(row: Mapping[str, Any]) -> bool:
-    return str(row["name"]).startswith(policy.NAME_PREFIX)
-
-
-def _seconds(row: Mapping[str, Any], key: str) -> int:
-    """A number that Fastly gives as a number, as a string, or not at all. An empty form field gives 0."""
-    value = str(row.get(key) or "0")
-    return int(value) if value.isdecimal() else 0
-
-
-def _true(value: object) -> bool:
-    return str(value).lower() in ("1", "true")
+def _leaves(step: Step) -> bool:
+    """Whether a statement ends one of Fastly's subroutines. A bare `return` ends only the custom one that it is in."""
+    words = step.statement.words
+    return ends_with(words, "restart") or words[:1] == ("error",) or (words[:1] == ("return",) and len(words) > 1)
 
 
 def raise_ceiling(promised: int, _: EdgeSettings) -> str:

@@ -28,3 +28,20 @@ class Rows:
     backends: tuple[Mapping[str, Any], ...] = ()
     healthchecks: tuple[Mapping[str, Any], ...] = ()
     generated: str = ""
+
+    @property
+    def serve_stale(self) -> int | None:
+        """The seconds of the service's own "serve stale"; None where it is off."""
+        on = true(self.settings.get("general.stale_if_error"))
+        return seconds(self.settings, "general.stale_if_error_ttl") if on else None
+
+
+def seconds(row: Mapping[str, Any], key: str) -> int:
+    """A number that Fastly gives as a number, as a string, or not at all. An empty form field gives 0."""
+    value = str(row.get(key) or "0")
+    return int(value) if value.isdecimal() else 0
+
+
+def true(value: object) -> bool:
+    """Whether a value of Fastly's means yes: some endpoints give "1"."""
+    return str(value).lower() in ("1", "true")

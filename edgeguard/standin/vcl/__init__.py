@@ -1,12 +1,13 @@
 """The part of Fastly VCL that policies like ours need: a compiler and an interpreter for a service's snippets.
 
-`compile_service` puts the snippets into Fastly's boilerplate (assemble), parses the whole (lexer, parser, syntax),
+`compile_service` puts the snippets into the VCL that Fastly generates (assemble), parses it (lexer, parser, syntax),
 refuses what Fastly's compiler refuses (check, callgraph, expressions, over the one table in language), and makes
 closures of the rest (run, variables, functions, regex). `Program.run` then executes one subroutine for one request.
 
 The subset is closed: the compiler refuses everything that is not in `language`, and ignores nothing. It has
 
-- snippets of all types; those of type `none` are left out, since `include` is not known;
+- snippets of all types; those of type `none`, and VCL files beside the main one, are where an `include` on a line of
+  its own names them;
 - `sub` without parameters or result, `call`, `declare local`, `set` (with `+=` and the other arithmetic assignments),
   `add`, `unset`/`remove`, `std.collect`, `if` with `else if`/`elsif`/`elseif`/`else`, blocks, `return`, `error`,
   `restart`, `synthetic`;
@@ -16,7 +17,7 @@ The subset is closed: the compiler refuses everything that is not in `language`,
 - the variables, functions and states of `language`; dictionaries as tables of STRING.
 
 Not in it, among much else: header sub-fields (`req.http.Cookie:name`), tables with content, ACLs, backends and
-directors, `goto`, `log`, `esi`, `include`, functional subroutines, locals of type IP or REGEX, `declare block`.
+directors, `goto`, `log`, `esi`, functional subroutines, locals of type IP or REGEX, `declare block`.
 
 Fastly's documentation leaves some questions about evaluation open: `Semantics` has a switch for each.
 """

@@ -22,7 +22,7 @@ _OBJECT: Scopes = frozenset({"hit", "error"})
 _RESPONSE: Scopes = frozenset({"deliver", "log"})
 
 STATES: dict[str, tuple[str, ...]] = {
-    # subroutine: what may stand in return(…); the first is what the boilerplate returns
+    # subroutine: what may stand in return(…); the first is what the generated VCL returns
     "recv": ("lookup", "pass", "error", "restart"),
     "hash": ("hash",),
     "hit": ("deliver", "pass", "error", "restart"),
@@ -91,6 +91,10 @@ VARIABLES: dict[str, VariableRule] = {
     "server.region": VariableRule(Type.STRING),
     "stale.exists": VariableRule(Type.STRING),
     "req.hash": VariableRule(Type.STRING, frozenset({"hash", "error"}), frozenset({"hash"})),
+    "req.enable_segmented_caching": VariableRule(Type.BOOL, ALL, frozenset({"recv"})),
+    "req.grace": VariableRule(Type.RTIME, ALL, ALL),
+    "req.hash_always_miss": VariableRule(Type.BOOL, ALL, ALL),
+    "req.hash_ignore_busy": VariableRule(Type.BOOL, ALL, ALL),
     "req.is_background_fetch": VariableRule(Type.BOOL),
     "req.is_ssl": VariableRule(Type.BOOL),
     "req.max_stale_if_error": VariableRule(Type.RTIME, ALL, ALL),
@@ -112,12 +116,15 @@ VARIABLES: dict[str, VariableRule] = {
     "bereq.request": VariableRule(Type.STRING, _BACKEND, _BACKEND),
     "bereq.url": VariableRule(Type.STRING, _BACKEND, _BACKEND),
     "beresp.cacheable": VariableRule(Type.BOOL, _FETCH, _FETCH),
+    "beresp.grace": VariableRule(Type.RTIME, _FETCH, _FETCH),
     "beresp.response": VariableRule(Type.STRING, _FETCH, _FETCH),
     "beresp.stale_if_error": VariableRule(Type.RTIME, _FETCH, _FETCH),
     "beresp.stale_while_revalidate": VariableRule(Type.RTIME, _FETCH, _FETCH),
     "beresp.status": VariableRule(Type.INTEGER, _FETCH, _FETCH),
     "beresp.ttl": VariableRule(Type.RTIME, _FETCH, _FETCH),
     "obj.age": VariableRule(Type.RTIME, frozenset({"hit", "deliver", "error", "log"})),
+    "obj.cacheable": VariableRule(Type.BOOL, _OBJECT),
+    "obj.grace": VariableRule(Type.RTIME, frozenset({"hit", "error", "log"})),
     "obj.hits": VariableRule(Type.INTEGER, frozenset({"hit", "deliver", "log"})),
     "obj.response": VariableRule(Type.STRING, _OBJECT, frozenset({"error"})),
     "obj.stale_if_error": VariableRule(Type.RTIME, frozenset({"hit", "error", "log"})),
@@ -140,7 +147,13 @@ def variable(name: str) -> VariableRule | None:
     return VariableRule(Type.STRING) if GROUP.fullmatch(name) else VARIABLES.get(name)
 
 
-ALIASES = {"req.request": "req.method", "bereq.request": "bereq.method"}
+ALIASES = {
+    "req.request": "req.method",
+    "bereq.request": "bereq.method",
+    "req.grace": "req.max_stale_if_error",
+    "beresp.grace": "beresp.stale_if_error",
+    "obj.grace": "obj.stale_if_error",
+}
 """Other names of a variable, with the name that a node keeps it under."""
 
 UNLIMITED = 9_223_372_036.0
@@ -158,6 +171,8 @@ ZERO: dict[Type, str | int | float | bool | None] = {
 """A local's first value (Fastly: reference/vcl/declarations/local-variables), and that of a variable no node sets."""
 
 DEFAULTS = {name: ZERO[rule.type] for name, rule in VARIABLES.items()} | {
+    "obj.cacheable": True,  # only what is cacheable is kept
+    "req.grace": UNLIMITED,
     "req.max_stale_if_error": UNLIMITED,
     "req.max_stale_while_revalidate": UNLIMITED,
 }

@@ -66,6 +66,16 @@ def tokens(text: str, places: Sequence[Place]) -> Iterator[Token]:
     yield Token("end", "", places[-1])
 
 
+def continued(text: str) -> frozenset[int]:
+    """The lines (from 0) that begin inside a comment or a long string: nothing stands for itself there."""
+    found: set[int] = set()
+    for token in _TOKEN.finditer(text):
+        if token["comment"] or token["long"]:
+            first = text.count("\n", 0, token.start())
+            found.update(range(first + 1, first + token[0].count("\n") + 1))
+    return frozenset(found)
+
+
 def _unescaped(content: str, at: Place) -> str:
     """A short string's content. It may have %XX, and has no backslash escapes (Fastly: reference/vcl/types/string)."""
 

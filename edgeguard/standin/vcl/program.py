@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgeguard.standin.vcl.assemble import Snippet, assemble
+from edgeguard.standin.vcl.assemble import Own, Snippet, assemble
 from edgeguard.standin.vcl.check import check
 from edgeguard.standin.vcl.language import STATES
 from edgeguard.standin.vcl.parser import parse
@@ -42,16 +42,19 @@ def compile_service(
     *,
     default_ttl: int = 3600,
     main: str | None = None,
+    files: Mapping[str, str] | None = None,
     serve_stale: int | None = None,
 ) -> Program:
     """Compile a service's snippets and dictionaries.
 
-    `default_ttl` is the TTL of an answer that states none. `main` is a custom VCL file in place of the boilerplate.
-    `serve_stale` is the service's own stale-if-error, None where it is off.
+    `default_ttl` is the TTL of an answer that states none. `main` is a custom VCL file in place of the generated VCL,
+    `files` are those that it may include, by name. `serve_stale` is the service's own stale-if-error, None where it is
+    off.
 
     Raises:
         VclError: with all messages of the compiler.
     """
-    source = assemble(snippets, dictionaries, default_ttl=default_ttl, main=main, serve_stale=serve_stale)
+    own = Own(tuple(snippets), main, files or {})
+    source = assemble(own, dictionaries, default_ttl=default_ttl, serve_stale=serve_stale)
     unit = parse(source.text, source.places)
     return Program(source.text, build(unit.subroutines, check(unit)))

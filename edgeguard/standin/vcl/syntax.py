@@ -28,7 +28,7 @@ class Type(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A line of a snippet, or of the boilerplate around the snippets."""
+    """A line of a snippet, or of the generated VCL around the snippets."""
 
     source: str
     line: int

@@ -9,14 +9,14 @@ import pytest
 
 from edgeguard.edge.fastly import conflicts
 from edgeguard.edge.fastly.active import ActiveVersion
+from tests.edge.fastly.forms import DOCUMENTED, MAINS
 from tests.edge.standin_edge import CEILING, StandinEdge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAIN = "sub vcl_recv {\n  #FASTLY recv\n  return(lookup);\n}\n"
-WITHOUT_FETCH = MAIN + "sub vcl_fetch {\n  return(deliver);\n}\n"
-EARLY_MAIN = MAIN.replace("  #FASTLY", '  if (req.url ~ "^/x") {\n    return(pass);\n  }\n  #FASTLY')
+WITHOUT_FETCH = DOCUMENTED.replace("#FASTLY fetch", "")
+EARLY_MAIN = DOCUMENTED.replace("#FASTLY recv", '  if (req.url ~ "^/x") {\n    return(pass);\n  }\n#FASTLY recv')
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,14 @@ def test_a_service_with_nothing_but_the_policy_has_no_conflict(standin_edge: Sta
         ({"add": {"request_settings": [{"name": "r", "max_stale_age": 60}]}}, "request-settings", "critical"),
         ({"add": snippet("recv", "set req.max_stale_if_error = 60s;")}, "grace-in-vcl", "critical"),
         ({"add": snippet("recv", "set req.max_stale_if_error = 60s;", dynamic=1)}, "grace-in-vcl", "critical"),
+        ({"add": {"request_settings": [{"name": "r", "bypass_busy_wait": 1}]}}, "request-settings", "critical"),
+        ({"add": {"request_settings": [{"name": "r", "force_miss": 1}]}}, "request-settings", "critical"),
+        ({"add": snippet("recv", "set req.hash_ignore_busy = true;")}, "stale-off", "critical"),
+        (
+            {"add": snippet("recv", "if (req.http.X) { set req.hash_always_miss = true; }", dynamic=1)},
+            "stale-off",
+            "critical",
+        ),
         ({"add": snippet("fetch", "set\n  beresp.stale_if_error = 60s;")}, "grace-in-vcl", "critical"),
         ({"add": snippet("recv", 'if (req.url ~ "^/x") { return(pass); }', 0)}, "early-return", "critical"),
         ({"add": snippet("recv", 'error 601 "x";', 0)}, "early-return", "critical"),
@@ -65,10 +73,7 @@ def test_a_service_with_nothing_but_the_policy_has_no_conflict(standin_edge: Sta
 def test_what_fights_the_policy_is_found_and_nothing_else(
     standin_edge: StandinEdge, plant: dict[str, Any], name: str, severity: str
 ) -> None:
-    found = planted(standin_edge, **plant)
-    if "vcl" in plant.get("add", {}):  # a file in place of the boilerplate lacks the other macros too
-        found = [each for each in found if each[0] == name]
-    assert found == [(name, severity)]
+    assert planted(standin_edge, **plant) == [(name, severity)]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +82,10 @@ def test_what_fights_the_policy_is_found_and_nothing_else(
         snippet("recv", "# set req.grace = 60s; return(pass);", 0),
         snippet("recv", 'set req.http.X = "return(pass) set req.grace = 60s;";', 0),
         snippet("recv", 'if (req.http.Cookie) { return(pass); } error 601 "x";', 100),
+        snippet("recv", 'if (req.http.error) { set req.http.restart = "error"; }', 0),
+        snippet("recv", "set req.hash_ignore_busy = false; set req.hash_always_miss = false;"),
+        snippet("init", "sub unused { set req.max_stale_if_error = 1s; set req.hash_always_miss = true; }"),
+        snippet("none", "return(pass);", 0),
         snippet("fetch", "if (beresp.http.X) { return(pass); }"),
         snippet("deliver", "set resp.http.X = obj.hits; return(deliver);", 0),
         {"cache_settings": [{"name": "c", "ttl": 60}], "request_settings": [{"name": "r", "force_ssl": 1}]},
@@ -84,6 +93,81 @@ def test_what_fights_the_policy_is_found_and_nothing_else(
 )
 def test_what_others_may_do_is_no_conflict(standin_edge: StandinEdge, add: dict[str, Any]) -> None:
     assert planted(standin_edge, add=add) == []
+
+
+LEAVE = 'if (req.url ~ "^/x") { return(lookup); }'
+BEHIND = {
+    "a call": {"files": {"main": f"sub shop {{ {LEAVE} }}\n{MAINS['documented']}"}, "runs": "call shop;"},
+    "calls": {
+        "files": {"main": f"sub shop {{ {LEAVE} }} sub all {{ call shop; }}\n{MAINS['documented']}"},
+        "runs": "if (req.http.X) { call all; }",
+    },
+    "an init snippet": {
+        "files": {"main": MAINS["documented"]},
+        "runs": "call shop;",
+        "snippet": {"type": "init", "content": f"sub shop {{ {LEAVE} }}"},
+    },
+    "an included snippet": {
+        "files": {"main": MAINS["documented"]},
+        "runs": 'include "snippet::theirs";',
+        "snippet": {"type": "none", "content": LEAVE},
+    },
+    "an included file": {"files": {"main": MAINS["documented"], "shop": LEAVE}, "runs": 'include "shop";'},
+    "a file included at the top": {
+        "files": {"main": f'include "shop";\n{MAINS["documented"]}', "shop": f"sub shop {{ {LEAVE} }}"},
+        "runs": "call shop;",
+    },
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+def test_what_leaves_early_is_found_behind(standin_edge: StandinEdge, behind: str) -> None:
+    how: dict[str, Any] = BEHIND[behind]
+    for macro_first in (False, True):
+        runs = f"#FASTLY recv\n  {how['runs']}" if macro_first else f"{how['runs']}\n#FASTLY recv"
+        files = [
+            {"name": name, "main": name == "main", "content": text.replace("#FASTLY recv", runs)}
+            for name, text in how["files"].items()
+        ]
+        snippets = [{"name": "theirs", "priority": 100, **how["snippet"]}] if "snippet" in how else []
+        found = planted(standin_edge, add={"vcl": files, "snippet": snippets})
+        assert found == ([] if macro_first else [("early-return", "critical")])
+        standin_edge.control("DELETE", "/plants")
+
+
+def test_a_bare_return_leaves_only_the_subroutine_that_it_is_in(standin_edge: StandinEdge) -> None:
+    main = f"sub shop {{ if (req.http.X) {{ return; }} }}\n{MAINS['documented']}"
+    main = main.replace("#FASTLY recv", "call shop;\n#FASTLY recv")
+    assert planted(standin_edge, add={"vcl": [{"name": "main", "main": True, "content": main}]}) == []
+
+
+@pytest.mark.parametrize("text", ["/*\n#FASTLY recv\n*/", "# not #FASTLY recv", "// #FASTLY recv"])
+def test_a_macro_in_a_comment_is_missing(standin_edge: StandinEdge, text: str) -> None:
+    main = MAINS["documented"].replace("#FASTLY recv", text)
+    found = planted(standin_edge, add={"vcl": [{"name": "main", "main": True, "content": main}]})
+    assert found == [("no-macros", "critical")]
+
+
+@pytest.mark.parametrize(
+    ("add", "names"),
+    [
+        ({}, ["open-purges"]),
+        (snippet("recv", 'set req.http.Fastly-Purge-Requires-Auth = "1";'), []),
+        (snippet("recv", '# set req.http.Fastly-Purge-Requires-Auth = "1";'), ["open-purges"]),
+        (snippet("recv", "if (req.http.Cookie && req.restarts == 0) { restart; }"), ["restarts", "open-purges"]),
+        (snippet("deliver", "if (resp.status == 404) { return(restart); }"), ["restarts", "open-purges"]),
+        (snippet("recv", 'set req.http.X = "restart;";'), ["open-purges"]),
+        (snippet("recv", "set req.enable_segmented_caching = true;"), ["segmented-caching", "open-purges"]),
+        (snippet("recv", "set req.enable_segmented_caching = false;"), ["open-purges"]),
+    ],
+)
+def test_what_is_less_good_than_it_could_be_is_a_remark(
+    standin_edge: StandinEdge, add: dict[str, Any], names: list[str]
+) -> None:
+    assert planted(standin_edge, add=add) == []
+    remarks = standin_edge.edge.active_version().remarks()
+    assert [found.name for found in remarks] == names
+    assert all(found.remedy and found.severity != "critical" for found in remarks)
 
 
 def test_a_finding_says_where_it_was_found(standin_edge: StandinEdge) -> None:
