@@ -44,11 +44,11 @@ class Network:
         self._controls = controls
         self.propagation = propagation
         """Seconds until the nodes see a dictionary write, for writes from now on."""
-        self._shield = Node(SHIELD, controls, Replica(propagation), lambda: origin)
+        self._shield = Node(SHIELD, controls, Replica(propagation), lambda _: origin)
         shield = _Shield(self._shield, controls)
 
-        def upstream() -> Upstream:
-            return shield if controls.layout.shield else origin
+        def upstream(restarts: int) -> Upstream:
+            return shield if controls.layout.shield and restarts == 0 else origin
 
         self._edges = tuple(Node(identity, controls, Replica(propagation), upstream) for identity in EDGES)
         self._nodes = (*self._edges, self._shield)

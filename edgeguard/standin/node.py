@@ -36,8 +36,13 @@ class Upstream(Protocol):
 class Node:
     """The state of one node. `visit.serve` answers a request with it."""
 
-    def __init__(self, identity: str, controls: Controls, replica: Replica, upstream: Callable[[], Upstream]) -> None:
-        """`identity` is server.identity. `upstream` is called anew for each fetch."""
+    def __init__(
+        self, identity: str, controls: Controls, replica: Replica, upstream: Callable[[int], Upstream]
+    ) -> None:
+        """`identity` is server.identity. `upstream` is called anew for each fetch, with the number of restarts before.
+
+        A request that was restarted goes past the shield (Fastly: reference/vcl/statements/restart).
+        """
         self.identity = identity
         self.controls = controls
         self.replica = replica

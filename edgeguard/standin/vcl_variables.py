@@ -36,7 +36,7 @@ def new_request(node: Node, loaded: Loaded, received: Received, visits: int) -> 
         "resp.stale.is_revalidating": False,
     }
     pairs = end_to_end(received.headers)
-    if visits == 0:  # Fastly-FF counts only from another node; a visitor could forge it
+    if visits == 0 and not node.controls.layout.outer:  # a visitor could forge it
         pairs = [(key, value) for key, value in pairs if key.lower() != "fastly-ff"]
     return Request(tables=loaded.tables, req=Headers(pairs), values=values, semantics=node.controls.semantics)
 

@@ -174,7 +174,8 @@ class Visit:
         assert bereq is not None  # noqa: S101 - miss and pass made it; this tells mypy
         headers = [*bereq.items(), *conditions]
         body = self._received.body if self._passing else b""
-        return await self._node.upstream().ask(str(values["bereq.method"]), str(values["bereq.url"]), headers, body)
+        upstream = self._node.upstream(int(values["req.restarts"] or 0))
+        return await upstream.ask(str(values["bereq.method"]), str(values["bereq.url"]), headers, body)
 
     def _fetched(self, answer: Answer) -> Step | None:
         """Run vcl_fetch on the upstream's answer."""

@@ -133,6 +133,28 @@ CASES = (
     case("a 404", first_of(404), Later(15), Origin.CLOSED, Visit(SHORT), status=404),
     case("private", FIRST, Origin.CLOSED, Claim(300), Visit(SHORT), cache="max-age=10, private"),
     case("no-store", FIRST, Later(15), Origin.CLOSED, Claim(300), Visit(SHORT), cache="max-age=10, no-store"),
+    case("no-cache", FIRST, Later(15), Origin.CLOSED, Claim(300), Visit(SHORT), cache="no-cache, max-age=10"),
+    case(
+        "no-cache for browsers alone",
+        *(FIRST, Later(100), Origin.CLOSED, Claim(300), Visit(STALE)),
+        cache="no-cache",
+        headers={"Surrogate-Control": "max-age=10"},
+    ),
+    case(
+        "a refusal in a second header",
+        *(FIRST, Later(15), Origin.CLOSED, Claim(300), Visit(SHORT)),
+        cache="max-age=10\nprivate",
+    ),
+    case(
+        "an object's own limit in a second header",
+        *(FIRST, Later(20), Origin.CLOSED, Claim(300), Visit(STALE), Later(20), Visit(SHORT)),
+        cache="max-age=10\nstale-if-error=20",
+    ),
+    case(
+        "an object's own limit in quotes",
+        *(FIRST, Later(20), Origin.CLOSED, Claim(300), Visit(STALE), Later(20), Visit(SHORT)),
+        cache='max-age=10, stale-if-error="20"',
+    ),
     case("a cookie in the answer", FIRST, Origin.CLOSED, Claim(300), Visit(SHORT), headers={"Set-Cookie": "a=b"}),
     # -- hold
     case(

@@ -102,9 +102,9 @@ LAYERS = """
 ## Clusters of nodes, and a shield
 
 A case above is about one node. At Fastly the node that serves a page may fetch it through another node of its cluster,
-and through a shield behind all of them if the service has one. So every case is played there, too. The node in front
-keeps for a second what a shield serves stale, and for a minute more if the shield fails. It may serve that copy for so
-long after the grace has ended or the origin has come back.
+and through a shield behind all of them if the service has one. So every case is played there, too. A node in front
+that has no copy of its own keeps for a second what a shield serves stale, and for a minute more if the shield fails. It
+may serve that copy for so long after the grace has ended or the origin has come back.
 
 """
 
@@ -128,7 +128,7 @@ def _cases() -> str:
     lines = ["| case | what happens, and what the visitor gets |", "|---|---|"]
     for case in CASES:
         said = [f"`{name}: {value}`" for name, value in case.headers.items()]
-        said += [f"`Cache-Control: {case.cache}`"] if case.cache != "max-age=10" else []
+        said += [f"`Cache-Control: {each}`" for each in case.cache.split("\n")] if case.cache != "max-age=10" else []
         about = f" ({', '.join(said)})" if said else ""
         more = f"<br>Where the cache can't: {case.outside}." if case.outside else ""
         lines.append(f"| {case.name}{about} | {' · '.join(step.words for step in case.steps)}{more} |")

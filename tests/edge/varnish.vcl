@@ -149,10 +149,10 @@ sub vcl_backend_response {
   # How long the page may be served after its TTL at the most: as its origin says, and else, or if the origin says the
   # base or more, the ceiling.
   set beresp.http.Limit = "";
-  if (beresp.http.Surrogate-Control ~ "stale-if-error=[0-9]") {
-    set beresp.http.Limit = regsub(beresp.http.Surrogate-Control, ".*stale-if-error=([0-9]+).*", "\1s");
-  } elsif (beresp.http.Cache-Control ~ "stale-if-error=[0-9]") {
-    set beresp.http.Limit = regsub(beresp.http.Cache-Control, ".*stale-if-error=([0-9]+).*", "\1s");
+  if (beresp.http.Surrogate-Control ~ "stale-if-error=[^0-9,]?[0-9]") {
+    set beresp.http.Limit = regsub(beresp.http.Surrogate-Control, ".*stale-if-error=[^0-9,]?([0-9]+).*", "\1s");
+  } elsif (beresp.http.Cache-Control ~ "stale-if-error=[^0-9,]?[0-9]") {
+    set beresp.http.Limit = regsub(beresp.http.Cache-Control, ".*stale-if-error=[^0-9,]?([0-9]+).*", "\1s");
   }
   if (std.duration(beresp.http.Limit, {{base}}s) >= {{base}}s
       && (beresp.status == 200 || beresp.status == 203 || beresp.status == 300 || beresp.status == 301

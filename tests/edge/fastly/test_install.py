@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from edgeguard.cli import main
 from edgeguard.cluster.lock import SharedRecord
 from edgeguard.cluster.record import Unfinished
+from edgeguard.edge.claim import Claim
 from edgeguard.edge.fastly import policy
 from edgeguard.edge.fastly.by_vcl import ByVcl
 from edgeguard.environment import Environment
@@ -21,8 +23,8 @@ from tests.edge.standin_edge import TOKEN, StandinEdge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+BEFORE = Path(__file__).with_name("before.json")
 THEIRS = {"name": "theirs", "type": "recv", "content": "# theirs", "priority": 5}
 
 
@@ -171,6 +173,30 @@ def test_an_older_policy_is_replaced_whole_and_its_claims_stay(operator: Operato
     assert (code, found["changed"]) == (0, True)
     assert operator.snippets(found["version"]).keys() == {one.name for one in operator.standin_edge.policy()}
     assert ByVcl(operator.standin_edge.settings, TOKEN, ask).items()["support1"] == "0:0"
+
+
+def test_the_policy_of_the_release_before_is_upgraded_while_its_pages_and_claims_last(operator: Operator) -> None:
+    """before.json has the snippets of that release, for the settings of these tests."""
+    before = json.loads(BEFORE.read_text(encoding="utf-8"))
+    edge = operator.standin_edge
+    operator.plant(add={"snippet": before["snippets"], "dictionary": [{"name": "edgeguard"}]})
+    path = edge.page()
+    edge.get(path)
+    ByVcl(edge.settings, TOKEN, ask).write({"support1": Claim("support1", edge.now() + 9000, 900, "abcd1234").value()})
+    assert edge.edge.status().revision == before["revision"]
+
+    code, found = operator.json("diff")
+    assert (code, found["revision"]) == (4, before["revision"])
+    assert found["differences"] == [
+        f"snippet edgeguard_{name} has another content" for name in ("fetch_ceiling", "error", "deliver")
+    ]
+    code, found = operator.json("install")
+    assert (code, found["changed"]) == (0, True)
+    assert operator.run("diff") == (0, "", "")
+    assert edge.edge.status().revision == policy.revision(edge.settings)
+    edge.origin.closed = True
+    edge.later(500)
+    assert (edge.get(path).status, edge.get(path).stale) == (200, "error")
 
 
 def test_drafts_of_others_are_left_alone(operator: Operator) -> None:

@@ -34,6 +34,7 @@ def having(**settings: object) -> EdgeSettings:
 def test_the_same_settings_give_the_same_text_and_every_setting_shows_in_the_revision(tmp_path: Path) -> None:
     assert policy.render(SETTINGS) == policy.render(having())
     others = [having(base_grace=60), having(ceiling=86_400), having(dictionary="other"), having(status_name="other")]
+    others += [having(authenticate_purges=True)]
     others += [having(respect_must_revalidate=True), having(closed_page=tmp_path / "closed.html")]
     (tmp_path / "closed.html").write_text("one")
     revisions = {policy.revision(one) for one in (SETTINGS, *others)}

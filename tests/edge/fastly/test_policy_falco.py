@@ -169,7 +169,8 @@ def disagreements(folder: Path, text: str) -> dict[str, str]:
 def test_a_foreign_linter_finds_no_error(tmp_path: Path) -> None:
     page = tmp_path / "closed.html"
     page.write_text('<script>let a = {"b": {"c": "d"}}</script> "}', encoding="utf-8")
-    for settings in (SETTINGS, SETTINGS.model_copy(update={"respect_must_revalidate": True, "closed_page": page})):
+    everything = {"respect_must_revalidate": True, "authenticate_purges": True, "closed_page": page}
+    for settings in (SETTINGS, SETTINGS.model_copy(update=everything)):
         said = lint(whole(policy.render(settings)), tmp_path)
         assert (said.returncode, "0 errors" in said.stdout + said.stderr) == (0, True), said.stdout + said.stderr
 
@@ -234,3 +235,24 @@ def test_a_broken_policy_is_noticed_by_the_foreign_interpreter(tmp_path: Path, o
 def test_the_rest_of_the_policy_in_a_foreign_interpreter(tmp_path: Path) -> None:
     tests = (FOLDER / "policy.test.vcl").read_text(encoding="utf-8")
     assert run(tmp_path, whole(policy.render(SETTINGS)), tests) == {}
+
+
+def test_a_purge_needs_a_token_only_while_a_claim_is_in_force(tmp_path: Path) -> None:
+    tests = ""
+    for number, (row, method, demanded) in enumerate(
+        (
+            (ROWS[0], "FASTLYPURGE", False),
+            (Row("a claim", items=deploy(NOW + 100)), "FASTLYPURGE", True),
+            (Row("a hold", items=deploy(NOW + 100, grace=5, hold=NOW + 10)), "FASTLYPURGE", True),
+            (Row("expired", items=deploy(NOW - 1)), "FASTLYPURGE", False),
+            (Row("no purge", items=deploy(NOW + 100)), "GET", False),
+        )
+    ):
+        items = "".join(f'  testing.table_set(edgeguard, "{slot}", "{item}");\n' for slot, item in row.items.items())
+        header = "req.http.Fastly-Purge-Requires-Auth"
+        expected = f'assert.equal({header}, "1")' if demanded else f"assert.is_notset({header})"
+        tests += (
+            f"// @scope: recv\n// @suite: {row.why}\nsub test_{number} {{\n  testing.fixed_time({NOW});\n{items}"
+            f'  set req.method = "{method}";\n  testing.call_subroutine("vcl_recv");\n  {expected};\n}}\n'
+        )
+    assert run(tmp_path, whole(policy.render(SETTINGS.model_copy(update={"authenticate_purges": True}))), tests) == {}

@@ -61,6 +61,9 @@ BROKEN = [
         "a_visitor_cannot_hold": [
             ("init", 'set req.http.Edgeguard-Hold = "0";', ""),
         ],
+        "a_stale_answer_is_told_by_who_served_it": [
+            ("deliver", "(!req.http.Edgeguard-Asked && req.http", "(req.http"),
+        ],
         "a hold that would last too long": [
             ("init", "set var.eg_near = var.eg_now;", ""),
             ("init", "set var.eg_near += 3600;", ""),
@@ -87,7 +90,7 @@ BROKEN = [
             ("init", "set var.eg_hold = std.atoi(re.group.3);", ""),
             ("init", 'set req.http.Edgeguard-Hold = "1";', ""),
             ("miss", "return(deliver_stale);", ""),
-            ("deliver", 'if(req.http.Edgeguard-Hold == "1", "hold", "error")', '"error"'),
+            ("deliver", 'if(req.http.Edgeguard-Asked == "held"', "if(false"),
         ],
         "garbage_is_shown_as_it_is_and_counts_for_nothing": [
             ("init", '"^([0-9]{10}):([0-9]{1,7}):([0-9]{10})', '"([0-9]{10}):([0-9]{1,7}):([0-9]{10})'),
@@ -229,6 +232,7 @@ BROKEN = [
         "a_shield_serves_stale_for_a_node_without_a_copy": [
             ("fetch_ceiling", "set beresp.ttl = 1s;", ""),
             ("fetch_ceiling", "set beresp.stale_if_error = 60s;", ""),
+            ("fetch_ceiling", "if (stale.exists) {", "if (true) {"),
             ("deliver", 'req.http.Edgeguard-Tier != "shield" && ', ""),
         ],
         "what_the_shield_served_stale_is_asked_for_again_at_once": [
@@ -238,6 +242,9 @@ BROKEN = [
             ("deliver", "unset resp.http.ETag;", ""),
             ("deliver", "unset resp.http.Last-Modified;", ""),
             ("deliver", "set resp.http.Edgeguard-Stale = if(", "set resp.http.X-Other = if("),
+        ],
+        "an_edge_nodes_own_copy_survives_what_the_shield_served_stale": [
+            ("fetch_ceiling", "set beresp.cacheable = false;", ""),
         ],
         "what_the_shield_served_stale_is_not_kept_for_long": [
             ("fetch_ceiling", "set beresp.stale_while_revalidate = 0s;", ""),
@@ -249,7 +256,10 @@ BROKEN = [
             ("fetch", ' && req.http.Edgeguard-Tier == "edge"', ""),
         ],
         "a_cluster_of_nodes_makes_no_difference": [
+            ("deliver", '(!req.http.Edgeguard-Asked && req.http.Edgeguard-Hold == "1")', "false"),
             ("recv", 'set req.http.Edgeguard-Tier = if(fastly.ff.visits_this_service == 0, "edge", "shield");', ""),
+        ],
+        "a_cluster_of_nodes_makes_no_difference_without_a_restart": [
             ("fetch", 'req.http.Edgeguard-Tier == "edge"', "fastly.ff.visits_this_service == 0"),
         ],
         "a_neighbours_stale_answer_is_told_as_such": [
@@ -270,6 +280,7 @@ BROKEN = [
         ],
         "the_ceiling_is_told_to_the_node_in_front": [
             ("fetch_ceiling", 'std.collect(beresp.http.Surrogate-Control, ",");', ""),
+            ("fetch_ceiling", '"(?i)stale-if-error=[^,]*"', '"(?i)stale-if-error=[0-9]+"'),
             ("fetch_ceiling", "if (!beresp.http.Surrogate-Control) {", "if (false) {"),
             ("fetch_ceiling", 'set beresp.http.Surrogate-Control = "stale-if-error=3600";', ""),
             ("fetch_ceiling", '~ "(?i)stale-if-error=")', '~ "stale-if-error=")'),
@@ -277,7 +288,22 @@ BROKEN = [
             ("fetch_ceiling", 'beresp.http.Surrogate-Control ", stale', 'beresp.http.X-Other ", stale'),
             ("fetch_ceiling", "  } else {\n    set", "  } else if (false) {\n    set"),
         ],
+        "the_ceiling_stays_inside_the_service": [
+            ("deliver", 'std.collect(resp.http.Surrogate-Control, ",");', ""),
+            ("deliver", 'if (resp.http.Surrogate-Control ~ "(?i)stale', 'if (resp.http.X-Nothing ~ "(?i)stale'),
+            ("deliver", '"(?i)\\s*stale', '"\\s*stale'),
+            ("deliver", "=[^0-9,]?3600[^0-9,]?(", "=3600("),
+            ("deliver", "3600[^0-9,]?(?:,|\\z)", "3600"),
+            (
+                "deliver",
+                'regsuball(resp.http.Surrogate-Control, "^\\s+|\\s*,\\s*\\z", "")',
+                "resp.http.Surrogate-Control",
+            ),
+            ("deliver", 'if (resp.http.Surrogate-Control == "") {', "if (false) {"),
+            ("deliver", "unset resp.http.Surrogate-Control;", ""),
+        ],
         "a_shields_304_leaves_a_page_its_ceiling": [
+            ("deliver", 'if (req.http.Edgeguard-Tier != "shield") {', "if (true) {"),
             ("fetch_ceiling", 'set beresp.http.Surrogate-Control = "stale-if-error=3600";', ""),
         ],
         "an_origin_may_promise_less_than_the_base": [
@@ -286,11 +312,27 @@ BROKEN = [
             ("fetch_ceiling", "(?i)stale-if-error", "stale-if-error"),
             ("fetch_ceiling", "set var.eg_promised = std.atoi(re.group.1);", ""),
             ("fetch_ceiling", "\n    && var.eg_promised >= 60", ""),
+            ("fetch_ceiling", "stale-if-error=[^0-9,]?(", "stale-if-error=("),
+        ],
+        "a refusal in a second header": [
+            ("fetch_ceiling", 'std.collect(beresp.http.Cache-Control, ",");', ""),
+        ],
+        "no-cache": [
+            (
+                "fetch_ceiling",
+                '(beresp.http.Cache-Control !~ "(?i)no-cache',
+                '(beresp.http.Cache-Control !~ "(?i)nothing',
+            ),
+        ],
+        "no-cache for browsers alone": [
+            ("fetch_ceiling", ' || beresp.http.Surrogate-Control ~ "(?i)max-age="', ""),
         ],
         "an_origins_refusal_stands_where_the_service_caches_it_all_the_same": [
             ("fetch_ceiling", "beresp.ttl > 0s", "beresp.ttl >= 0s"),
             ("fetch_ceiling", '    && beresp.http.Cache-Control !~ "(?i)(?:private|no-store)"\n', ""),
-            ("fetch_ceiling", '    && beresp.http.Surrogate-Control !~ "(?i)(?:private|no-store)"\n', ""),
+            ("fetch_ceiling", '    && beresp.http.Surrogate-Control !~ "(?i)(?:private|no-store|no-cache)"\n', ""),
+            ("fetch_ceiling", "|no-cache)", ")"),
+            ("fetch_ceiling", "no-cache(?:[^=]|\\z)", "no-cache"),
             ("fetch_ceiling", "    && !beresp.http.Set-Cookie\n", ""),
         ],
         "a 404": [

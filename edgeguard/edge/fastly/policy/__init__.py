@@ -61,6 +61,8 @@ _SNIPPETS = (
     ("error", "error", _FIRST),
     ("deliver", "deliver", _LAST),
 )
+_PURGES = ("recv_purges", "recv", _FIRST)
+"""The snippet of edge.authenticate_purges."""
 _LITERALS = {
     "dictionary": r'table\.lookup\(([a-z][a-z0-9_]*), "deploy0"',
     "status_name": r'req\.url\.path == "/([A-Za-z0-9_-]{1,64})"',
@@ -158,7 +160,8 @@ def _render(settings: EdgeSettings, revision: str) -> tuple[Snippet, ...]:
     claims += [_fill("claim_support", values | {"slot": slot}) for slot in SUPPORT_SLOTS]
     shown = [f'\n    " {slot}=" urlencode(table.lookup({values["dictionary"]}, "{slot}", ""))' for slot in SLOTS]
     values |= {"claims": "".join(claims), "slots": "".join(shown)}
-    return tuple(Snippet(NAME_PREFIX + name, kind, priority, _fill(name, values)) for name, kind, priority in _SNIPPETS)
+    chosen = (*_SNIPPETS, _PURGES) if settings.authenticate_purges else _SNIPPETS
+    return tuple(Snippet(NAME_PREFIX + name, kind, priority, _fill(name, values)) for name, kind, priority in chosen)
 
 
 def _fill(name: str, values: dict[str, str]) -> str:

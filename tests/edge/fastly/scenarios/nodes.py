@@ -46,15 +46,18 @@ def a_shields_hold_is_told_as_such(standin_edge: StandinEdge) -> None:
 @scenario()
 def what_the_shield_served_stale_is_asked_for_again_at_once(standin_edge: StandinEdge) -> None:
     """After a soft purge, too, when its Age is low; with a service's default TTL; and with a validator."""
-    for age, cache, more in (
-        (15, "max-age=10", {}),
-        (3615, "", {}),
-        (1, "max-age=100", {}),
-        (1, "max-age=100", {"ETag": '"1"'}),
-        (1, "max-age=100", {"Last-Modified": "Sun, 06 Nov 1994 08:49:37 GMT"}),
+    for own, age, cache, more in (
+        (False, 3615, "", {}),
+        (False, 1, "max-age=100", {"ETag": '"1"'}),
+        (True, 15, "max-age=10", {}),
+        (True, 3615, "", {}),
+        (True, 1, "max-age=100", {}),
+        (True, 1, "max-age=100", {"ETag": '"1"'}),
+        (True, 1, "max-age=100", {"Last-Modified": "Sun, 06 Nov 1994 08:49:37 GMT"}),
     ):
         path = at_the_shield(standin_edge, age, cache, {"Surrogate-Key": "page", **more})
-        standin_edge.get_at_second_node(path)
+        if own:
+            standin_edge.get_at_second_node(path)
         standin_edge.edge.purge(["page"])
         standin_edge.origin.closed = True
         standin_edge.later(2)
@@ -105,11 +108,30 @@ def an_edge_node_has_its_own_copy_when_the_shield_has_none(standin_edge: Standin
     assert (standin_edge.get(path).status, standin_edge.get(path).stale) == (200, "error")
 
 
-@scenario(stranger("recv", "if (req.http.Cookie && fastly.ff.visits_this_service == 0) { return(pass); }"))
+NO_RESTART = stranger("fetch", "if (beresp.status == 500 || beresp.status == 503) { return(deliver); }", 10_000)
+"""A service without Fastly's own restart on a 500 or 503. That asks the origin itself, and so hides what a node did."""
+
+
+@scenario(stranger("recv", "if (req.http.Cookie && fastly.ff.visits_this_service == 0) { return(pass); }"), NO_RESTART)
 def a_shield_makes_no_page_of_its_own(standin_edge: StandinEdge) -> None:
     standin_edge.nodes(shield=True)
     standin_edge.origin.closed = True
     assert standin_edge.get(standin_edge.page(), Cookie="session=1").status == 500
+
+
+@scenario()
+def an_edge_nodes_own_copy_survives_what_the_shield_served_stale(standin_edge: StandinEdge) -> None:
+    """What the shield serves stale lasts for a minute, the node's own copy for the grace."""
+    for clustered in (False, True):
+        path = at_the_shield(standin_edge, age=15)
+        standin_edge.nodes(shield=True, clustered=clustered)
+        standin_edge.claim(grace=5 * BASE)
+        standin_edge.origin.closed = True
+        assert [standin_edge.get(path).stale for _ in range(2)] == ["error", "error"]
+        standin_edge.nodes(clustered=clustered)  # the shield is gone
+        standin_edge.later(2 * BASE)
+        assert [standin_edge.get(path).stale for _ in range(2)] == ["error", "error"]
+        standin_edge.origin.closed = False
 
 
 @scenario()
@@ -163,6 +185,11 @@ def a_cluster_of_nodes_makes_no_difference(standin_edge: StandinEdge) -> None:
             assert (standin_edge.get(path).status, standin_edge.get(path).stale) == (200, said)
         standin_edge.origin.closed = False
         standin_edge.origin.up()
+
+
+@scenario(NO_RESTART)
+def a_cluster_of_nodes_makes_no_difference_without_a_restart(standin_edge: StandinEdge) -> None:
+    a_cluster_of_nodes_makes_no_difference(standin_edge)
 
 
 @scenario()

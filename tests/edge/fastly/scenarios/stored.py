@@ -23,20 +23,54 @@ def a_page_that_says_nothing_gets_the_ceiling(standin_edge: StandinEdge) -> None
     assert served_stale(standin_edge, 3600 + CEILING // 2, grace=CEILING, cache="")
 
 
-@scenario()
+TOLD = 'if (req.http.Edgeguard-Tier == "shield") { set resp.http.X-Told = resp.http.Surrogate-Control; }'
+
+
+@scenario(stranger("deliver", TOLD, 10_000))
 def the_ceiling_is_told_to_the_node_in_front(standin_edge: StandinEdge) -> None:
-    """It is told to nobody else. Visitors see the origin's own headers, and a debugging visitor sees both."""
+    standin_edge.nodes(shield=True)
     told = f"stale-if-error={CEILING}"
     for own, expected in (
         ("", told),
         ("max-age=10", f"max-age=10, {told}"),
         ("max-age=10\nstale-while-revalidate=1", f"max-age=10, stale-while-revalidate=1, {told}"),
         (f"max-age=10, Stale-If-Error={BASE}", f"max-age=10, {told}"),
+        (f'stale-if-error="{BASE}", max-age=10', f"{told}, max-age=10"),
         (f"max-age=10, stale-if-error={BASE - 1}", f"max-age=10, stale-if-error={BASE - 1}"),
     ):
         path = standin_edge.page(more={"Surrogate-Control": own} if own else {})
-        assert standin_edge.get(path, Fastly_Debug="1").headers.get("surrogate-control") == expected
-        assert "surrogate-control" not in standin_edge.get(path).headers
+        assert standin_edge.get(path).headers.get("x-told") == expected
+
+
+@scenario()
+def the_ceiling_stays_inside_the_service(standin_edge: StandinEdge) -> None:
+    """Neither another service in front nor who debugs sees it, though Fastly leaves them Surrogate-Control.
+
+    The origin's own promises stay, but for those that the ceiling has replaced.
+    """
+    told, own = f"stale-if-error={CEILING}", f"stale-if-error={BASE - 1}"
+    for status, sent, expected in (
+        (200, "", None),
+        (200, "max-age=10", "max-age=10"),
+        (200, f"max-age=10, {told}", "max-age=10"),
+        (200, f"max-age=10, Stale-If-Error={BASE}, stale-while-revalidate=1", "max-age=10, stale-while-revalidate=1"),
+        (200, f"max-age=10, {own}", f"max-age=10, {own}"),
+        (404, f"{told}, max-age=10", "max-age=10"),
+        (404, f"max-age=10\n{told}", "max-age=10"),
+        (404, f'max-age=10, Stale-If-Error="{CEILING}"', "max-age=10"),
+        (404, told, None),
+        (404, f"max-age=10, {told}0", f"max-age=10, {told}0"),
+    ):
+        for nodes in ({}, {"shield": True}, {"clustered": True}):
+            standin_edge.nodes(outer=True, **nodes)
+            path = standin_edge.page(status, more={"Surrogate-Control": sent} if sent else {})
+            for asks in ({"Fastly_FF": "another service"}, {"Fastly_Debug": "1"}):
+                assert standin_edge.get(path, **asks).headers.get("surrogate-control") == expected, (sent, nodes, asks)
+            assert "surrogate-control" not in standin_edge.get(path).headers
+    standin_edge.nodes(outer=True)
+    renewed = cached(standin_edge, age=15, more={"ETag": '"1"', "Surrogate-Control": f"max-age=10\n{told}"})
+    for _ in range(2):  # renewed by a 304, for which fetch does not run
+        assert standin_edge.get(renewed, Fastly_FF="another").headers.get("surrogate-control") == "max-age=10"
 
 
 @scenario()
@@ -47,6 +81,10 @@ def an_origin_may_promise_less_than_the_base(standin_edge: StandinEdge) -> None:
         ("max-age=10", f"max-age=10, {short}"),
         (f"max-age=10, stale-if-error={CEILING}", f"max-age=10, {short}"),
         (f"max-age=10, {short.title()}", ""),
+        (f"max-age=10\n{short}", ""),
+        (f'max-age=10, stale-if-error="{BASE - 1}"', ""),
+        ("max-age=10", f'max-age=10, stale-if-error="{BASE - 1}"'),
+        ("max-age=10", f"max-age=10\n{short}"),
     ):
         more = {"Surrogate-Control": surrogate} if surrogate else {}
         assert not served_stale(standin_edge, 10 + BASE, grace=CEILING, cache=cache, more=more), (cache, surrogate)
@@ -66,6 +104,10 @@ def an_origins_refusal_stands_where_the_service_caches_it_all_the_same(standin_e
         ("max-age=10, private", {}),
         ("max-age=10, no-store", {}),
         ("max-age=10, No-Store", {}),
+        ("max-age=10\nno-store", {}),
+        ("No-Cache, max-age=10", {}),
+        ("max-age=10\nno-cache", {}),
+        ("max-age=10", {"Surrogate-Control": "max-age=10, no-cache"}),
         ("max-age=10", {"Surrogate-Control": "max-age=10, private"}),
         ("max-age=10", {"Surrogate-Control": "no-store, max-age=10"}),
         ("max-age=10", {"Set-Cookie": "a=b"}),
@@ -73,6 +115,11 @@ def an_origins_refusal_stands_where_the_service_caches_it_all_the_same(standin_e
     ):
         assert not served_stale(standin_edge, 15, grace=CEILING, cache=cache, more=more), (cache, more)
     assert served_stale(standin_edge, 15, grace=CEILING)
+    for cache, more in (
+        ("max-age=10, no-cache=X-Visitor", {}),
+        ("no-cache", {"Surrogate-Control": "max-age=10"}),
+    ):
+        assert served_stale(standin_edge, 15, grace=CEILING, cache=cache, more=more), (cache, more)
 
 
 @scenario(stranger("fetch", "set beresp.stale_if_error = 43200s;", 2))

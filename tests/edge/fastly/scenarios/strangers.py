@@ -136,3 +136,23 @@ def stale_comes_before_a_strangers_restart(standin_edge: StandinEdge) -> None:
     standin_edge.origin.closed = True
     assert standin_edge.get(path).stale == "error"
     assert standin_edge.asked(path) == 2
+
+
+@scenario(stranger("recv", "if (req.http.Cookie && req.restarts == 0) { restart; }"))
+def a_stale_answer_is_told_by_who_served_it(standin_edge: StandinEdge) -> None:
+    """On hold, a request that a stranger restarted waits for the origin: it is served by fetch. So is one whose
+    conditional fetch comes before miss."""
+    for shield in (False, True):
+        standin_edge.nodes(shield=shield)
+        path = cached(standin_edge, age=15)
+        standin_edge.claim(grace=5 * BASE, hold=100)
+        standin_edge.origin.closed = True
+        assert standin_edge.get(path).stale == "hold"
+        assert (standin_edge.get(path, Cookie="a=b").stale, standin_edge.asked(path)) == ("error", 2)
+        standin_edge.origin.closed = False
+    standin_edge.nodes()
+    standin_edge.believe(vcl_miss_before_conditional_fetch=False)
+    path = cached(standin_edge, age=15, more={"ETag": '"1"'})
+    standin_edge.claim(grace=5 * BASE, hold=100)
+    standin_edge.origin.closed = True
+    assert (standin_edge.get(path).stale, standin_edge.asked(path)) == ("error", 2)
