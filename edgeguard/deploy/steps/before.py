@@ -10,7 +10,7 @@ from edgeguard.cluster.host import images
 from edgeguard.deploy.deployment import UNGUARDED
 from edgeguard.deploy.steps.step import Step, agreed
 from edgeguard.doctor import readiness
-from edgeguard.errors import OriginsUnhealthy, Refused, UsageError
+from edgeguard.errors import BuildFailed, OriginsUnhealthy, Refused, UsageError
 from edgeguard.release import application, image
 from edgeguard.release.fingerprint import fingerprint
 from edgeguard.site import front_door
@@ -37,14 +37,18 @@ class Build(Step):
 
     def do(self) -> Facts:
         deployment, settings = self.deployment, self.environment.settings
-        release = image.build(
-            settings.application,
-            ref=deployment.ref,
-            root=settings.cluster.root,
-            in_use=self._in_use,
-            cancelled=deployment.stop.asked,
-            output=lambda line: deployment.say("output", text=line),
-        )
+        try:
+            release = image.build(
+                settings.application,
+                ref=deployment.ref,
+                root=settings.cluster.root,
+                in_use=self._in_use,
+                cancelled=deployment.stop.asked,
+                output=lambda line: deployment.say("output", text=line),
+            )
+        except (UsageError, BuildFailed):
+            deployment.stop.check()  # the signal may have killed Git, pip or npm too: then that is no failure of theirs
+            raise
         for warning in application.warnings(release.application, settings.application):
             deployment.say("warning", text=warning)
         _target(deployment, release)
