@@ -1,14 +1,17 @@
-"""A real HTTP server in this process, for as long as a block runs."""
+"""A real HTTP server in this process, for as long as a block runs; and the ways in which a server may be hostile."""
 
 from __future__ import annotations
 
 import http.server
 import threading
-from contextlib import contextmanager
+import zlib
+from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 @contextmanager
@@ -30,3 +33,52 @@ def serving(answer: Callable[[http.server.BaseHTTPRequestHandler], None]) -> Ite
         finally:
             server.shutdown()
             thread.join()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+HOSTILE: dict[str, tuple[bytes, Iterable[bytes], float]] = {
+    "drips its head": (HEAD + b"A: ", repeat(b"a"), 0.05),
+    "drips its body": (HEAD + b"\r\n", repeat(b"a"), 0.05),
+    "drips its chunks": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", repeat(b"1\r\na\r\n"), 0.05),
+    "never answers": (b"", repeat(b""), 0.05),
+    "sends without end": (HEAD + b"\r\n", repeat(b"0" * 65_536), 0),
+    "has 10,000 headers": (HEAD, [*(b"X-%d: a\r\n" % number for number in range(10_000)), b"\r\n"], 0),
+    "has a header of 1 MB": (HEAD + b"A: ", [*([b"a" * 1000] * 1000), b"\r\n\r\n"], 0),
+}
+"""What a hostile server sends first, what it goes on with, and the seconds between two pieces of that."""
+
+
+def hostile(
+    first: bytes, pieces: Iterable[bytes], pause: float
+) -> Callable[[http.server.BaseHTTPRequestHandler], None]:
+    """An answer for `serving` that goes on until the other side has had enough."""
+
+    def answer(asked: http.server.BaseHTTPRequestHandler) -> None:
+        gone = threading.Event()
+        with suppress(ConnectionError):
+            asked.wfile.write(first)
+            for piece in pieces:
+                asked.wfile.write(piece)
+                gone.wait(pause)
+                if not piece and not _listens(asked):
+                    return
+        asked.close_connection = True
+
+    return answer
+
+
+def _listens(asked: http.server.BaseHTTPRequestHandler) -> bool:
+    asked.connection.setblocking(False)
+    try:
+        return bool(asked.connection.recv(1))
+    except BlockingIOError:
+        return True
+    finally:
+        asked.connection.setblocking(True)
+
+
+@cache
+def bomb(mebibytes: int) -> bytes:
+    """Nothing but zeros, packed with gzip to a thousandth."""
+    packer = zlib.compressobj(wbits=31)
+    return b"".join([*(packer.compress(bytes(2**20)) for _ in range(mebibytes)), packer.flush()])

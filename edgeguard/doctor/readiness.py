@@ -99,20 +99,21 @@ def look(
     warm: bool = False,
     ahead: float = 0.0,
     pause: Callable[[float], None] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[tuple[Page, tuple[Finding, ...]]]:
-    """Each page with the findings about it. `ahead` and `pause` are as in pages.look.
+    """Each page with the findings about it. `ahead`, `pause` and `sleep` are as in pages.look.
 
     With `warm`, a page that was cold is looked at once more: the edge has fetched it for the first question.
     """
     edge, origin, timeout = environment.edge, _origin(environment.settings), environment.settings.visitors.timeout
     for url in names:
-        page = pages.look(url, edge, measure, timeout=timeout, ahead=ahead, pause=pause)
+        page = pages.look(url, edge, measure, timeout=timeout, ahead=ahead, pause=pause, sleep=sleep)
         if warm and page.why == "cold":
-            page = pages.look(url, edge, measure, timeout=timeout, ahead=ahead, pause=pause)
+            page = pages.look(url, edge, measure, timeout=timeout, ahead=ahead, pause=pause, sleep=sleep)
         found: tuple[Finding, ...] = ()
         if page.cached and page.answer is not None:
             found = revalidation.examine(
-                url, page.answer.headers, edge, origin, needed=measure.closure, timeout=timeout
+                url, page.answer.headers, edge, origin, needed=measure.closure, timeout=timeout, sleep=sleep
             )
         cause = next((each for each in found if each.name == "revalidates"), None)
         if cause and page.why == "short-runway":  # a 304 has shortened it; after a purge, the next 304 would again
@@ -122,15 +123,18 @@ def look(
         yield page, found
 
 
-def before_a_deploy(environment: EdgeSide, cluster: Cluster) -> Iterator[Finding]:
-    """The findings of the quick part, for preflight: the service, the token, and a few pages. Raises EdgeError."""
+def before_a_deploy(environment: EdgeSide, cluster: Cluster, *, sleep: Callable[[float], None]) -> Iterator[Finding]:
+    """The findings of the quick part, for preflight: the service, the token, and a few pages. Raises EdgeError.
+
+    Errors of `sleep` pass through, also amid a page's answer.
+    """
     settings = environment.settings
     closure, _ = expected_closure(environment, history(environment, cluster))
     version = environment.edge.active_version()
     yield from version.conflicts()
     yield from health_checks_of(environment, version, closure)
     yield from token_findings(environment, lasting=settings.claim.duration)
-    for _, found in look(spread(urls(settings), QUICK), environment, yardstick(environment, closure)):
+    for _, found in look(spread(urls(settings), QUICK), environment, yardstick(environment, closure), sleep=sleep):
         yield from found
 
 

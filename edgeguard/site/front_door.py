@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from edgeguard.site.asking import Answer
 
 TIMEOUT = 10.0
+LEAST = 1.0
+"""Seconds for an answer at the end of `edge.healthy_timeout`: with less, a healthy site would seem to be sick."""
 PAUSE = 0.2
 _BROKEN = 500
 _REMEDY = "See the origin's log, and ask the origin without the edge."
@@ -25,7 +27,7 @@ _REMEDY = "See the origin's log, and ask the origin without the edge."
 
 def wait_healthy(settings: EdgeSettings, release: str | None, *, sleep: Callable[[float], None]) -> None:
     """Wait for `edge.healthy_rounds` good answers in a row (see ask_once), spread over `edge.healthy_for` seconds: a
-    release that answers once and then dies is not healthy. Errors of `sleep` pass through.
+    release that answers once and then dies is not healthy. Errors of `sleep` pass through, also amid an answer.
 
     Raises:
         OriginsUnhealthy: there were not enough within `edge.healthy_timeout`. It describes the last bad answer.
@@ -46,7 +48,7 @@ def _wait_good(
     good = 0
     while good < rounds:
         try:
-            ask_once(settings, release)
+            ask_once(settings, release, timeout=min(TIMEOUT, max(LEAST, deadline - time.monotonic())), sleep=sleep)
             good += 1
         except OriginsUnhealthy:
             if time.monotonic() > deadline:
@@ -58,22 +60,28 @@ def _wait_good(
                 sleep(pause)
 
 
-def ask_once(settings: EdgeSettings, release: str | None) -> float:
+def ask_once(
+    settings: EdgeSettings,
+    release: str | None,
+    *,
+    timeout: float = TIMEOUT,
+    sleep: Callable[[float], None] = time.sleep,
+) -> float:
     """Ask the health page once, at a URL that is a sure miss. Returns how long the answer took, in seconds.
 
-    That is the origin's time, since no cache can answer.
+    That is the origin's time, since no cache can answer. `timeout` and `sleep` are as in `ask`.
 
     Raises:
         OriginsUnhealthy: the answer is not a fresh 200 of this release (where the release can be told).
     """
-    answer = look(settings)
+    answer = look(settings, timeout=timeout, sleep=sleep)
     judge(settings, answer, release)
     return answer.seconds
 
 
-def look(settings: EdgeSettings) -> Answer:
+def look(settings: EdgeSettings, *, timeout: float = TIMEOUT, sleep: Callable[[float], None] = time.sleep) -> Answer:
     """The answer, good or bad, at a URL that is a sure miss. Raises OriginsUnhealthy for no answer at all."""
-    return ask(sure_miss(settings), headers=marks.asking(settings.status_name), timeout=TIMEOUT)
+    return ask(sure_miss(settings), headers=marks.asking(settings.status_name), timeout=timeout, sleep=sleep)
 
 
 def judge(settings: EdgeSettings, answer: Answer, release: str | None = None) -> None:
@@ -103,12 +111,16 @@ def unseen(url: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}edgeguard={os.urandom(8).hex()}"
 
 
-def statuses(settings: EdgeSettings, urls: Iterable[str]) -> dict[str, int]:
-    """The status with which the origin answers each of these pages; 0 for a page without an answer."""
+def statuses(settings: EdgeSettings, urls: Iterable[str], *, sleep: Callable[[float], None]) -> dict[str, int]:
+    """The status with which the origin answers each of these pages; 0 for a page without a whole answer.
+
+    Errors of `sleep` pass through, also amid an answer.
+    """
     found = {}
+    asking = marks.asking(settings.status_name)
     for url in urls:
         try:
-            found[url] = ask(unseen(url), headers=marks.asking(settings.status_name), timeout=TIMEOUT).status
+            found[url] = ask(unseen(url), headers=asking, timeout=TIMEOUT, sleep=sleep).status
         except OriginsUnhealthy:
             found[url] = 0
     return found

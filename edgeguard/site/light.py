@@ -7,81 +7,93 @@ from __future__ import annotations
 
 import http.client
 import time
-import zlib
 from contextlib import closing
-from functools import cache
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from edgeguard.errors import OriginsUnhealthy
-from edgeguard.site.asking import Answer
+from edgeguard.machine.in_time import in_time
+from edgeguard.site import bounds, wire
+from edgeguard.site.asking import Answer, words_of
+from edgeguard.site.bounds import TooMuch
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from urllib.parse import SplitResult
+
+    from edgeguard.machine.in_time import Line
 
 _KEPT = "%/:;=@!$&'()*+,?[]~"
 """Characters of a path and a query that are sent as they are (RFC 3986). Others are sent with %."""
-_GZIP = 31
-"""zlib's wbits for a stream with gzip's header and the largest window."""
+_PIECE = 2**16
 
 
-def ask(url: str, *, headers: Mapping[str, str], timeout: float, at_most: int | None = None) -> Answer:
-    """Like site.asking.ask. It asks for compressed content, as browsers do: a cache has that copy.
+def ask(
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    timeout: float,
+    at_most: int = bounds.BYTES,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Answer:
+    """As site.asking.ask.
 
     Raises:
-        OriginsUnhealthy: there was no HTTP answer within `timeout` seconds, or its body is longer than `at_most`.
+        OriginsUnhealthy: there was no whole HTTP answer within `timeout`, or it goes beyond the bounds.
     """
-    began = time.monotonic()
-    sent = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "edgeguard", **headers, "Connection": "close"}
     try:
-        parts = urlsplit(url)
-        target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_KEPT)
-        with closing(_connection(url, timeout)) as connection:
-            connection.request("GET", target, headers=sent)
-            with connection.getresponse() as answer:
-                body = _body(answer, at_most)
-    except (OSError, http.client.HTTPException, ValueError, zlib.error) as exc:
-        raise OriginsUnhealthy(f"{url} gives no answer: {_said(exc)}") from exc
-    if at_most is not None and len(body) > at_most:
-        raise OriginsUnhealthy(f"{url} answers with more than {at_most} bytes")
-    return Answer(answer.status, _joined(answer), body, time.monotonic() - began)
+        return in_time(lambda line: _answer(url, headers, timeout, at_most, line), timeout, sleep=sleep)
+    except TooMuch as exc:
+        raise OriginsUnhealthy(f"{url} {exc}") from exc
+    except (OSError, http.client.HTTPException, ValueError) as exc:
+        raise OriginsUnhealthy(f"{url} gives no answer: {words_of(exc)}") from exc
 
 
-def _connection(url: str, timeout: float) -> http.client.HTTPConnection:
+def _answer(url: str, headers: Mapping[str, str], timeout: float, at_most: int, line: Line) -> Answer:
+    began = time.monotonic()
     parts = urlsplit(url)
-    if parts.scheme == "https":
-        return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout, context=_certificates())
-    if parts.scheme == "http" and parts.hostname:
-        return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+    target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_KEPT)
+    sent = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "edgeguard", **headers, "Connection": "close"}
+    proxy = wire.proxy(url)
+    if proxy is not None and parts.scheme == "http":
+        target, sent = f"http://{parts.netloc}{target}", {**sent, **_password(urlsplit(proxy))}
+    with closing(_connection(parts, None if proxy is None else urlsplit(proxy), timeout)) as connection:
+        connection.connect()
+        line.is_at(connection.sock)
+        connection.request("GET", target, headers=sent)
+        with connection.getresponse() as answer:
+            heard = bounds.joined(answer.getheaders())
+            body = bounds.body(_pieces(answer), heard, at_most)
+    return Answer(answer.status, heard, body, time.monotonic() - began)
+
+
+def _connection(parts: SplitResult, proxy: SplitResult | None, timeout: float) -> http.client.HTTPConnection:
+    """A connection to the site, or to the proxy. The proxy hears at `connect` to which site TLS has to get through."""
+    there = parts if proxy is None else proxy
+    if parts.scheme == "https" and there.hostname is not None:
+        port = there.port if proxy is None else there.port or http.client.HTTP_PORT
+        secure = http.client.HTTPSConnection(there.hostname, port, timeout=timeout, context=wire.authorities())
+        if proxy is not None:
+            secure.set_tunnel(parts.hostname or "", parts.port or http.client.HTTPS_PORT, _password(proxy))
+        return secure
+    if parts.scheme == "http" and there.hostname is not None and parts.hostname:
+        return http.client.HTTPConnection(there.hostname, there.port, timeout=timeout)
     raise ValueError("it is not an http:// or https:// address")
 
 
-@cache
-def _certificates() -> ssl.SSLContext:
-    """The system's authorities. Reading them takes longer than most answers, so it is done once."""
-    import ssl  # noqa: PLC0415 (only for TLS)
+def _password(proxy: SplitResult) -> dict[str, str]:
+    """The header with the name and password of the proxy's URL, if it has them."""
+    if proxy.username is None:
+        return {}
+    import base64  # noqa: PLC0415 (only where there is a proxy)
 
-    return ssl.create_default_context()
-
-
-def _body(answer: http.client.HTTPResponse, at_most: int | None) -> bytes:
-    """The body, up to one byte more than `at_most`."""
-    most = None if at_most is None else at_most + 1
-    content = answer.read(most)
-    if answer.headers.get("Content-Encoding", "").strip().lower() == "gzip":
-        return zlib.decompressobj(_GZIP).decompress(content, most or 0)
-    return content
+    said = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(said.encode()).decode()}"}
 
 
-def _joined(answer: http.client.HTTPResponse) -> dict[str, str]:
-    """The headers. Several of one name become one list (RFC 9110, 5.2)."""
-    headers: dict[str, str] = {}
-    for name, value in answer.getheaders():
-        key = name.lower()
-        headers[key] = f"{headers[key]}, {value}" if key in headers else value
-    return headers
-
-
-def _said(exc: Exception) -> str:
-    return " ".join(str(exc).split()) or type(exc).__name__
+def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The body as it comes. Raises IncompleteRead if it ends before its length."""
+    while piece := answer.read(_PIECE):
+        yield piece
+    if answer.length:
+        raise http.client.IncompleteRead(b"", answer.length)

@@ -88,17 +88,18 @@ def look(
     timeout: float,
     ahead: float = 0.0,
     pause: Callable[[float], None] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Page:
     """Ask for a page until the edge has told what it holds, at most ASKS times.
 
     The edge's clock is `ahead` of this machine's, in seconds. `pause` is called after each answer with the seconds that
-    it took. This raises nothing: a page without an answer has a finding.
+    it took. This raises nothing but errors of `sleep` (see ask): a page without an answer has a finding.
     """
     cold: bool | None = None
     answer, copy = None, None
     for number in range(ASKS):
         try:
-            answer = ask(url, headers=edge.asking, timeout=timeout)
+            answer = ask(url, headers=edge.asking, timeout=timeout, sleep=sleep)
         except OriginsUnhealthy as exc:
             return _error(Page(url), exc.message)
         if pause is not None:

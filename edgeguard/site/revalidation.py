@@ -6,6 +6,8 @@ reference/http/http-headers/Surrogate-Control). So the origin itself is asked, w
 
 from __future__ import annotations
 
+import re
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,9 +17,14 @@ from edgeguard.findings import Finding
 from edgeguard.site.asking import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from edgeguard.edge import Freshness, VisibleEdge
+
+_SENDABLE = re.compile(r"[\x20-\x7e\x80-\xff]*")
+"""A header's value (RFC 9110, 5.5), without the control characters that it must not have."""
+_LONGEST = 4096
+"""The most characters of a validator. Many servers refuse a request with 8 KiB of headers."""
 
 
 def revalidates(headers: Mapping[str, str]) -> bool:
@@ -26,13 +33,20 @@ def revalidates(headers: Mapping[str, str]) -> bool:
 
 
 def examine(
-    url: str, headers: Mapping[str, str], edge: VisibleEdge, origin: str | None, *, needed: float, timeout: float
+    url: str,
+    headers: Mapping[str, str],
+    edge: VisibleEdge,
+    origin: str | None,
+    *,
+    needed: float,
+    timeout: float,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[Finding, ...]:
     """Ask the origin whether the page is still the same, and judge its 304 as this edge reads it. Returns () where all
     is well.
 
     `headers` are those of the edge's answer. `origin` is the beginning of a URL such as http://10.0.0.1:8080 (None: not
-    known). `needed` is the least stale-if-error, in seconds, that the page has to keep.
+    known). `needed` is the least stale-if-error, in seconds, that the page has to keep. Errors of `sleep` pass through.
     """
     if not revalidates(headers):
         return ()
@@ -40,11 +54,14 @@ def examine(
         remedy = "Name the origin, as the edge asks it: doctor.origin."
         return (_unknown(url, "it has a validator, and no origin is configured that could be asked", remedy),)
     conditions = {"If-None-Match": headers.get("etag", ""), "If-Modified-Since": headers.get("last-modified", "")}
+    if not all(_SENDABLE.fullmatch(value) and len(value) <= _LONGEST for value in conditions.values()):
+        remedy = f"Let the origin send an ETag of at most {_LONGEST} characters, without control characters; or none."
+        return (_unknown(url, "its validator can't be sent in a request", remedy),)
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     asked = {"Host": parts.netloc, **{name: value for name, value in conditions.items() if value}}
     try:
-        answer = ask(origin.rstrip("/") + target, headers=asked, timeout=timeout)
+        answer = ask(origin.rstrip("/") + target, headers=asked, timeout=timeout, sleep=sleep)
     except OriginsUnhealthy as exc:
         return (_unknown(url, exc.message, "Is doctor.origin right, and may this machine ask it?"),)
     if answer.status != HTTPStatus.NOT_MODIFIED:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from edgeguard.settings import EdgeSettings, VisitorsSettings
 
+_PIECE = 2**16
+
 
 class Visitors:
     """Samples every audience of the settings from `start` to `stop`, into a file of JSON lines."""
@@ -85,6 +87,18 @@ class Visitors:
             self.lost = exc.strerror
 
 
+async def _read_away(reader: asyncio.StreamReader, length: int | None) -> None:
+    """Read a body of this many bytes (None: to its end) and keep nothing of it. Raises IncompleteReadError."""
+    left = length
+    while left is None or left > 0:
+        piece = await reader.read(_PIECE if left is None else min(left, _PIECE))
+        if not piece and left is None:
+            return
+        if not piece:
+            raise asyncio.IncompleteReadError(b"", length)
+        left = None if left is None else left - len(piece)
+
+
 async def _get(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
     """Status and headers of one GET over a new connection, once the whole answer has arrived."""
     parts = urlsplit(url)
@@ -99,10 +113,8 @@ async def _get(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         status = int(head[0].partition(" ")[2][:3])
         answer = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-        if (length := answer.get("content-length")) is not None:
-            await reader.readexactly(int(length))
-        else:
-            await reader.read()
+        length = answer.get("content-length")
+        await _read_away(reader, None if length is None else int(length))
         return status, answer
     finally:
         writer.transport.abort()

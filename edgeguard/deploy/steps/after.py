@@ -33,7 +33,8 @@ class Healthy(Step):
                 f"the application's process died since the cluster was opened: {', '.join(died)}",
                 "The application's output says why it ended.",
             )
-        front_door.refuse_broken(deployment.pages, front_door.statuses(edge, deployment.pages))
+        now = front_door.statuses(edge, deployment.pages, sleep=deployment.stop.sleep)
+        front_door.refuse_broken(deployment.pages, now)
         return {}
 
 

@@ -194,15 +194,16 @@ class Preflight(Step):
         """The reasons for which visitors would notice the deploy. A sick site has one reason: that it is sick."""
         deployment = self.deployment
         try:
-            front_door.ask_once(self.environment.settings.edge, None)
+            front_door.ask_once(self.environment.settings.edge, None, sleep=deployment.stop.sleep)
         except OriginsUnhealthy as exc:
             return [("origins-sick", exc.message)]
         pages = readiness.spread(readiness.urls(self.environment.settings), readiness.QUICK)
-        deployment.pages = front_door.statuses(self.environment.settings.edge, pages)
+        deployment.pages = front_door.statuses(self.environment.settings.edge, pages, sleep=deployment.stop.sleep)
         if not deployment.guarded:
             return []
         reasons: dict[str, list[str]] = {}
-        for finding in readiness.before_a_deploy(self.environment, self.deployment.serving):
+        found = readiness.before_a_deploy(self.environment, deployment.serving, sleep=deployment.stop.sleep)
+        for finding in found:
             critical = finding.severity == "critical" or finding.name not in readiness.OF_SERVICE
             if finding.name in readiness.REFUSED and critical and finding.name not in deployment.accept:
                 reasons.setdefault(finding.name, []).append(finding.text)

@@ -1,0 +1,60 @@
+"""The way to a site, as this machine's environment names it: the proxy, and the authorities that are trusted.
+
+HTTPS_PROXY, HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR count, as they do for Fastly's API. This machine's own
+addresses are asked without a proxy.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import ssl
+
+
+def proxy(url: str) -> str | None:
+    """The proxy's URL for a site's URL; None to ask the site itself.
+
+    Raises:
+        ValueError: this is no URL, or the proxy's own address is not http://….
+    """
+    if not any(name.lower() in ("http_proxy", "https_proxy") and said for name, said in os.environ.items()):
+        return None  # the usual case, without the import
+    from urllib.request import getproxies_environment, proxy_bypass  # noqa: PLC0415 (heavy: 20 ms)
+
+    parts, proxies = urlsplit(url), getproxies_environment()
+    host = parts.hostname or ""
+    if _here(host) or proxy_bypass(f"{host}:{parts.port}" if parts.port else host):
+        return None
+    found = proxies.get(parts.scheme)
+    if not found:
+        return None
+    whole = found if "://" in found else f"http://{found}"
+    if not whole.startswith("http://"):
+        raise ValueError(
+            f"the proxy for {parts.scheme} has to be an http:// address, with TLS to the site inside of it"
+        )
+    return whole
+
+
+def _here(host: str) -> bool:
+    """Whether this is an address of this machine's own."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    import ipaddress  # noqa: PLC0415 (only where there is a proxy)
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@cache
+def authorities() -> ssl.SSLContext:
+    """The authorities to trust. Reading them takes longer than most answers, so it is done once, and only for TLS."""
+    import ssl  # noqa: PLC0415 (only for TLS)
+
+    return ssl.create_default_context()  # OpenSSL itself heeds SSL_CERT_FILE and SSL_CERT_DIR
