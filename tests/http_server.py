@@ -14,12 +14,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
-@contextmanager
-def serving(answer: Callable[[http.server.BaseHTTPRequestHandler], None]) -> Iterator[str]:
-    """A server on a free port of this machine; its URL, without a slash at its end. `answer` answers one GET."""
+class Request(http.server.BaseHTTPRequestHandler):
+    """A request. `over` is set when its server ends."""
 
-    class Asked(http.server.BaseHTTPRequestHandler):
+    over: threading.Event
+
+
+@contextmanager
+def serving(answer: Callable[[Request], None]) -> Iterator[str]:
+    """A server on a free port of this machine; its URL, without a slash at its end. `answer` answers one request."""
+
+    class Asked(Request):
+        over = threading.Event()
+
         def do_GET(self) -> None:
+            answer(self)
+
+        def do_POST(self) -> None:
+            answer(self)
+
+        def do_CONNECT(self) -> None:
             answer(self)
 
         def log_message(self, *_: object) -> None:
@@ -31,6 +45,7 @@ def serving(answer: Callable[[http.server.BaseHTTPRequestHandler], None]) -> Ite
         try:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
+            Asked.over.set()
             server.shutdown()
             thread.join()
 
@@ -48,33 +63,19 @@ HOSTILE: dict[str, tuple[bytes, Iterable[bytes], float]] = {
 """What a hostile server sends first, what it goes on with, and the seconds between two pieces of that."""
 
 
-def hostile(
-    first: bytes, pieces: Iterable[bytes], pause: float
-) -> Callable[[http.server.BaseHTTPRequestHandler], None]:
+def hostile(first: bytes, pieces: Iterable[bytes], pause: float) -> Callable[[Request], None]:
     """An answer for `serving` that goes on until the other side has had enough."""
 
-    def answer(asked: http.server.BaseHTTPRequestHandler) -> None:
-        gone = threading.Event()
+    def answer(asked: Request) -> None:
         with suppress(ConnectionError):
             asked.wfile.write(first)
             for piece in pieces:
                 asked.wfile.write(piece)
-                gone.wait(pause)
-                if not piece and not _listens(asked):
-                    return
+                if asked.over.wait(pause):
+                    break
         asked.close_connection = True
 
     return answer
-
-
-def _listens(asked: http.server.BaseHTTPRequestHandler) -> bool:
-    asked.connection.setblocking(False)
-    try:
-        return bool(asked.connection.recv(1))
-    except BlockingIOError:
-        return True
-    finally:
-        asked.connection.setblocking(True)
 
 
 @cache

@@ -42,7 +42,7 @@ class Origin:
 
     def begin(self) -> None:
         """Measure how fast the origin answers before anything is purged. Raises OriginsUnhealthy."""
-        self._usual = median(front_door.ask_once(self._settings, None, sleep=self._sleep) for _ in range(BEFORE))
+        self._usual = median(front_door.ask_once(self._settings, None) for _ in range(BEFORE))
 
     def wait_until_well(self) -> None:
         """Return at once if the origin answers as fast as before; else wait until it does.
@@ -63,7 +63,7 @@ class Origin:
     def _slow(self) -> str | None:
         """Why the origin is slow or sick now; None where it is well."""
         try:
-            took = front_door.ask_once(self._settings, None, sleep=self._sleep)
+            took = front_door.ask_once(self._settings, None)
         except OriginsUnhealthy as exc:
             return exc.message
         if took <= SLOWER * self._usual + FLOOR:

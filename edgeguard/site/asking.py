@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.errors import OriginsUnhealthy
+from edgeguard.machine import network
 from edgeguard.machine.in_time import in_time
-from edgeguard.site import bounds, wire
+from edgeguard.site import bounds
 from edgeguard.site.bounds import TooMuch
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def ask(
     at_most: int = bounds.BYTES,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Answer:
-    """Send one GET over a new connection, by the proxy that `wire` names. Redirects are not followed.
+    """Send one GET over a new connection, by the proxy that `network` names. Redirects are not followed.
 
     It asks for compressed content, as browsers do: a cache has that copy. `timeout` is for everything together, in
     seconds, and `at_most` for the bytes of the body, unpacked. Errors of `sleep` (an interruption) pass through.
@@ -69,9 +70,9 @@ def _answer(url: str, headers: Mapping[str, str], timeout: float, at_most: int, 
 
     began = time.monotonic()
     sent = {"Accept-Encoding": "gzip", **headers, "Connection": "close"}
-    verify = False if url.lower().startswith("http://") else wire.authorities()
+    verify = False if url.lower().startswith("http://") else network.authorities()
     with (
-        httpx.Client(timeout=timeout, trust_env=False, verify=verify, proxy=wire.proxy(url)) as client,
+        httpx.Client(timeout=timeout, trust_env=False, verify=verify, proxy=network.proxy(url)) as client,
         client.stream(
             "GET",
             url,

@@ -9,11 +9,12 @@ import http.client
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from edgeguard.errors import OriginsUnhealthy
+from edgeguard.machine import network
 from edgeguard.machine.in_time import in_time
-from edgeguard.site import bounds, wire
+from edgeguard.site import bounds
 from edgeguard.site.asking import Answer, words_of
 from edgeguard.site.bounds import TooMuch
 
@@ -54,9 +55,9 @@ def _answer(url: str, headers: Mapping[str, str], timeout: float, at_most: int, 
     parts = urlsplit(url)
     target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_KEPT)
     sent = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "edgeguard", **headers, "Connection": "close"}
-    proxy = wire.proxy(url)
+    proxy = network.proxy(url)
     if proxy is not None and parts.scheme == "http":
-        target, sent = f"http://{parts.netloc}{target}", {**sent, **_password(urlsplit(proxy))}
+        target, sent = f"http://{parts.netloc}{target}", {**sent, **network.password(urlsplit(proxy))}
     with closing(_connection(parts, None if proxy is None else urlsplit(proxy), timeout)) as connection:
         connection.connect()
         line.is_at(connection.sock)
@@ -72,23 +73,13 @@ def _connection(parts: SplitResult, proxy: SplitResult | None, timeout: float) -
     there = parts if proxy is None else proxy
     if parts.scheme == "https" and there.hostname is not None:
         port = there.port if proxy is None else there.port or http.client.HTTP_PORT
-        secure = http.client.HTTPSConnection(there.hostname, port, timeout=timeout, context=wire.authorities())
+        secure = http.client.HTTPSConnection(there.hostname, port, timeout=timeout, context=network.authorities())
         if proxy is not None:
-            secure.set_tunnel(parts.hostname or "", parts.port or http.client.HTTPS_PORT, _password(proxy))
+            secure.set_tunnel(parts.hostname or "", parts.port or http.client.HTTPS_PORT, network.password(proxy))
         return secure
     if parts.scheme == "http" and there.hostname is not None and parts.hostname:
         return http.client.HTTPConnection(there.hostname, there.port, timeout=timeout)
     raise ValueError("it is not an http:// or https:// address")
-
-
-def _password(proxy: SplitResult) -> dict[str, str]:
-    """The header with the name and password of the proxy's URL, if it has them."""
-    if proxy.username is None:
-        return {}
-    import base64  # noqa: PLC0415 (only where there is a proxy)
-
-    said = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    return {"Proxy-Authorization": f"Basic {base64.b64encode(said.encode()).decode()}"}
 
 
 def _pieces(answer: http.client.HTTPResponse) -> Iterator[bytes]:

@@ -17,7 +17,7 @@ from edgeguard.settings import EdgeSettings
 from edgeguard.site import front_door, revalidation, sitemap
 from edgeguard.site.asking import ask as by_httpx
 from edgeguard.site.light import ask as by_standard_library
-from tests.http_server import HEAD, HOSTILE, bomb, hostile, serving
+from tests.http_server import HEAD, HOSTILE, Request, bomb, hostile, serving
 
 if TYPE_CHECKING:
     import http.server
@@ -94,7 +94,7 @@ def test_a_front_door_that_drips_is_not_waited_for_beyond_its_time() -> None:
 def test_a_signal_ends_a_question_that_is_under_way() -> None:
     drip = hostile(*HOSTILE["drips its body"])
 
-    def answer(request: http.server.BaseHTTPRequestHandler) -> None:
+    def answer(request: Request) -> None:
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
         drip(request)
 

@@ -9,6 +9,7 @@ if it surely was not done, or if it may be done twice. The client is imported at
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import random
 import re
@@ -16,23 +17,33 @@ import threading
 import time
 from contextlib import closing, contextmanager, suppress
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from edgeguard.edge.fastly.answers import SHAPES, flaw
 from edgeguard.errors import EdgeError, EdgeNotDone, EdgeUnauthorized, EdgeUnavailable
+from edgeguard.machine import network
+from edgeguard.machine.in_time import in_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from urllib.parse import SplitResult
 
     import tenacity
+    import urllib3.connection
+
+    from edgeguard.machine.in_time import Line
 
 _Result = TypeVar("_Result")
 
 TIMEOUTS = 5.0, 15.0
 """Seconds for connecting, and for each wait for more of an answer."""
+LONGEST = 60.0
+"""Seconds for one attempt altogether, however its answer comes."""
+BYTES = 32 * 2**20
+"""The most bytes of an answer, unpacked. A full dictionary has about 8 MB."""
 ATTEMPTS = 4
 PATIENCE = 20.0
 """Seconds after which no attempt begins. So this is also the longest wait for a throttled call."""
@@ -60,6 +71,7 @@ class Api:
         *,
         sleep: Callable[[float], None] = time.sleep,
         timeouts: tuple[float, float] = TIMEOUTS,
+        longest: float = LONGEST,
     ) -> None:
         if not re.fullmatch(r"[\x21-\x7e]+", token):  # else it would be quoted in full by the error about the header
             raise EdgeUnauthorized(
@@ -69,6 +81,7 @@ class Api:
         self._token = token
         self._sleep = sleep
         self._timeouts = timeouts
+        self._longest = longest
         self._lock = threading.Lock()
 
     def call(self, operation: str, doing: str, arguments: Mapping[str, object], *, repeat: bool = False) -> Any:  # noqa: ANN401 - JSON is of any type
@@ -89,8 +102,8 @@ class Api:
             module, method = operation.split(".")
             name = "".join(word.title() for word in module.split("_")) + "Api"
             api = getattr(importlib.import_module(f"fastly.api.{module}_api"), name)(self._client)
-            raw = getattr(api, method)(**arguments, _request_timeout=self._timeouts, _preload_content=False)
-            answer = json.loads(raw.data)
+            ask = partial(getattr(api, method), **arguments, _request_timeout=self._timeouts, _preload_content=False)
+            answer = json.loads(in_time(lambda _: ask().data, self._longest))
         if wrong := flaw(SHAPES[operation], answer):
             raise EdgeUnavailable(f"could not {doing}: the answer is not of the known shape ({wrong})", _REMEDY)
         return answer
@@ -104,21 +117,36 @@ class Api:
         return self._retried(lambda: self._post(target, doing, headers), EdgeUnavailable if repeat else EdgeNotDone)
 
     def _post(self, target: str, doing: str, headers: Mapping[str, str]) -> Any:  # noqa: ANN401 - as above
-        from urllib3 import connection as urllib3  # noqa: PLC0415 (heavy: 36 ms)
-
         address, (to_connect, to_read) = urlsplit(self._url), self._timeouts
-        kind = urllib3.HTTPSConnection if address.scheme == "https" else urllib3.HTTPConnection
         sent = {"Fastly-Key": self._token, "Accept": "application/json", **headers}
-        with self._lock, self._border(doing):
-            connection = kind(str(address.hostname), address.port, timeout=to_connect)
-            with closing(connection):
+
+        def ask(line: Line) -> urllib3.BaseHTTPResponse:
+            with closing(self._connection(address, to_connect)) as connection:
                 connection.connect()
+                line.is_at(connection.sock)
                 connection.timeout = to_read  # from the request on
                 connection.request("POST", address.path + target, headers=sent)
-                answer = connection.getresponse()
-                if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
-                    raise self._refusal(doing, answer.status, answer.headers, answer.data)
-                return json.loads(answer.data)
+                return _bounded(connection.getresponse())
+
+        with self._lock, self._border(doing):
+            answer = in_time(ask, self._longest)
+            if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+                raise self._refusal(doing, answer.status, answer.headers, answer.data)
+            return json.loads(answer.data)
+
+    def _connection(self, address: SplitResult, timeout: float) -> urllib3.connection.HTTPConnection:
+        """A connection to the API, through the proxy that this machine's environment names, if it names one."""
+        from urllib3 import connection as urllib3  # noqa: PLC0415 (heavy: 36 ms)
+
+        if address.scheme != "https":  # a stand-in's
+            return urllib3.HTTPConnection(str(address.hostname), address.port, timeout=timeout)
+        proxy = network.proxy(self._url)
+        if proxy is None:
+            return urllib3.HTTPSConnection(str(address.hostname), address.port, timeout=timeout)
+        there = urlsplit(proxy)
+        connection = urllib3.HTTPSConnection(str(there.hostname), there.port or 80, timeout=timeout)
+        connection.set_tunnel(str(address.hostname), address.port or 443, network.password(there))
+        return connection
 
     def change_items(self, arguments: Mapping[str, object], operations: Sequence[Mapping[str, str]]) -> None:
         """Change a dictionary's items in one call, without repetition."""
@@ -153,7 +181,14 @@ class Api:
         configuration = fastly.Configuration(host=self._url)
         configuration.retries = False
         configuration.api_token = self._token
-        return fastly.ApiClient(configuration)
+        configuration.proxy = network.proxy(self._url)
+        if configuration.proxy is not None:
+            configuration.proxy_headers = network.password(urlsplit(configuration.proxy))
+        client = fastly.ApiClient(configuration)
+        pool = client.rest_client.pool_manager
+        ask = pool.request
+        pool.request = lambda *arguments, **options: _bounded(ask(*arguments, **options, redirect=False))
+        return client
 
     @contextmanager
     def _border(self, doing: str) -> Iterator[None]:
@@ -170,7 +205,7 @@ class Api:
             unreached = isinstance(exc, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError))
             said = f"could not {doing}: Fastly's API gives no answer ({self._shown(str(exc) or type(exc).__name__)})"
             raise (EdgeNotDone if unreached else EdgeUnavailable)(said, _REMEDY) from exc
-        except (OSError, urllib3.connection.HTTPException) as exc:  # of `post`
+        except (OSError, urllib3.connection.HTTPException) as exc:  # of `post`, and beyond the bounds
             said = f"could not {doing}: Fastly's API gives no answer ({self._shown(str(exc) or type(exc).__name__)})"
             raise EdgeUnavailable(said, _REMEDY) from exc
         except (AttributeError, ValueError, RecursionError) as exc:
@@ -210,6 +245,22 @@ class Api:
         """The text on one line, without the token, and without characters that control a terminal."""
         line = " ".join(text.replace(self._token, "(the token)").split())
         return "".join(char if char.isprintable() else "?" for char in line)
+
+
+class _TooLong(OSError):
+    """An answer has more than BYTES."""
+
+
+def _bounded(answer: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPResponse:
+    """The answer with its content, which is read here. Raises _TooLong, and urllib3's errors."""
+    import urllib3  # noqa: PLC0415 (heavy: 36 ms)
+
+    content = answer.read(BYTES + 1, decode_content=True)
+    if len(content) > BYTES:
+        answer.close()
+        raise _TooLong(f"more than {BYTES} bytes")
+    headers, status, reason = answer.headers, answer.status, answer.reason
+    return urllib3.HTTPResponse(io.BytesIO(content), headers, status, reason=reason, decode_content=False)
 
 
 def _said(body: str | bytes) -> str:

@@ -16,7 +16,7 @@ from edgeguard.edge.fastly.purges import PURGE_BYTES, PURGE_KEYS
 from edgeguard.errors import EdgeError, EdgeguardError, EdgeUnauthorized, EdgeUnavailable, UsageError
 from edgeguard.site.asking import ask
 from tests.edge.standin_edge import TOKEN, StandinEdge
-from tests.http_server import serving
+from tests.http_server import HEAD, HOSTILE, bomb, hostile, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -320,6 +320,21 @@ def test_no_error_shows_the_token(status: int) -> None:
         shown = str(caught.value) + caught.value.message + caught.value.remedy
         assert TOKEN not in shown
         assert TOKEN[:10] not in shown
+
+
+@pytest.mark.parametrize("how", [*HOSTILE, "is a gzip bomb"])
+@pytest.mark.parametrize("status", [b"200", b"500"])
+def test_an_api_that_is_hostile_ends_in_our_errors(how: str, status: bytes) -> None:
+    """Also where the client reads the body of an error."""
+    packed = bomb(64)
+    gzip = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    first, pieces, pause = HOSTILE.get(how, (gzip, [packed], 0))
+    with serving(hostile(first.replace(b"200", status, 1), pieces, pause)) as url:
+        api = Api(url, TOKEN, longest=0.5)
+        with pytest.raises(EdgeError, match="no answer"):
+            api.once("service.get_service_detail", "look", {"service_id": "s"})
+        with pytest.raises(EdgeError, match=r"no answer|not JSON|: 500"):
+            api._post("/purge/x", "purge", {})  # noqa: SLF001 (one attempt)
 
 
 @pytest.mark.parametrize("token", ["", "two words", f"{TOKEN}\nX: y", "t\u00f6ken"])

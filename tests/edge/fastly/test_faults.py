@@ -101,7 +101,7 @@ def standin_edge(module_standin_edge: StandinEdge) -> StandinEdge:
 
 def adapter(standin_edge: StandinEdge, fault: dict[str, Any], naps: list[float]) -> ByVcl:
     """The adapter. It has looked the dictionary up already, so that a fault meets the call that it is for."""
-    hasty = {"timeouts": BRIEF} if fault.get("delay") else {}
+    hasty: dict[str, Any] = {"timeouts": BRIEF} if fault.get("delay") else {}
     edge = ByVcl(
         standin_edge.settings, TOKEN, ask, api=Api(standin_edge.settings.api_url, TOKEN, sleep=naps.append, **hasty)
     )

@@ -1,7 +1,7 @@
-"""The way to a site, as this machine's environment names it: the proxy, and the authorities that are trusted.
+"""The way out of this machine, as its environment names it: the proxy, and the authorities that are trusted.
 
-HTTPS_PROXY, HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR count, as they do for Fastly's API. This machine's own
-addresses are asked without a proxy.
+HTTPS_PROXY, HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR count for the site and for Fastly's API alike. This
+machine's own addresses are asked without a proxy.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 from functools import cache
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     import ssl
+    from urllib.parse import SplitResult
 
 
 def proxy(url: str) -> str | None:
-    """The proxy's URL for a site's URL; None to ask the site itself.
+    """The proxy's URL for this URL; None to ask without a proxy.
 
     Raises:
         ValueError: this is no URL, or the proxy's own address is not http://….
@@ -34,10 +35,18 @@ def proxy(url: str) -> str | None:
         return None
     whole = found if "://" in found else f"http://{found}"
     if not whole.startswith("http://"):
-        raise ValueError(
-            f"the proxy for {parts.scheme} has to be an http:// address, with TLS to the site inside of it"
-        )
+        raise ValueError(f"the proxy for {parts.scheme} has to be an http:// address, through which TLS is led")
     return whole
+
+
+def password(proxy: SplitResult) -> dict[str, str]:
+    """The header with the name and the password of the proxy's URL, if it has them."""
+    if proxy.username is None:
+        return {}
+    import base64  # noqa: PLC0415 (only where there is a proxy)
+
+    said = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(said.encode()).decode()}"}
 
 
 def _here(host: str) -> bool:
