@@ -34,7 +34,7 @@ def close(
 
 @verb(cluster, "edgeguard cluster open production", name="open")
 def open_(name: Name, options: Options, without: Without = None, fenced: Fenced = None) -> None:
-    """Open the release that was open last, once every server is healthy; then give the grace back."""
+    """Start what does not run, open the release that was open last, once all is healthy; then give the grace back."""
     from edgeguard.cli.say.cluster import opened
     from edgeguard.deploy.by_hand import open_again
     from edgeguard.deploy.lost_servers import as_it_is

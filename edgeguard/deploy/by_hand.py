@@ -10,7 +10,17 @@ from edgeguard.cluster import Closure
 from edgeguard.cluster.record import ClosedByHand
 from edgeguard.deploy import steps
 from edgeguard.deploy.attempt import new_id
-from edgeguard.errors import EdgeguardError, Held, Interrupted, Locked, OriginsUnhealthy
+from edgeguard.errors import (
+    ClusterError,
+    EdgeError,
+    EdgeguardError,
+    Held,
+    Interrupted,
+    Locked,
+    NotConfirmed,
+    OriginsUnhealthy,
+    UsageError,
+)
 from edgeguard.grace import claims
 from edgeguard.machine.signals import Stop
 from edgeguard.machine.who import this_holder
@@ -20,6 +30,7 @@ from edgeguard.times import rfc3339
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from edgeguard.cluster import Generation, ServerState
     from edgeguard.environment import Environment
 
 
@@ -55,21 +66,29 @@ def close(environment: Environment, *, lasting: int, reason: str, say: Callable[
 
 
 def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[str, Any]:
-    """Open the release that was open last, wait until the front door answers well, and give the claim back.
+    """Start what does not run, open the release that was open last, wait until the front door answers well, and give
+    the claim back. No hook runs.
 
-    If the release's image was changed meanwhile, this only warns: the image served before the closure, too, and there
-    is no other release to open.
+    This ends a closure by hand, and it is the one command after a restart of hosts. If the release's image was changed
+    meanwhile, this only warns: the image served before, too, and there is no other release to open.
 
     Raises:
+        UsageError: nothing was ever opened here.
         Locked: somebody else holds the lock, or a deploy is unfinished and has to be resumed or rolled back.
-        ClusterError: a server does not run that release, or is not healthy; the cluster stays closed.
+        ClusterError: a server does not run that release, or is not healthy; the message says whether it is closed.
         OriginsUnhealthy: the cluster is open, but the front door does not answer well; the grace stays long.
+        EdgeError, NotConfirmed: servers that serve had to be closed, and the grace could not be claimed for that.
         Held: a signal came. The cluster is still closed, or is open, and the grace stays long.
     """
     with _held_if_interrupted(environment), _locked(environment, say, closed=True) as deployment:
         record, cluster = deployment.record, environment.cluster
+        if record.opened is None:
+            raise UsageError(
+                f"nothing was ever opened on {environment.name}, so there is no release to open",
+                f"The first deploy opens it: edgeguard deploy {environment.name}",
+            )
         generation = deployment.previous_generation()
-        cluster.check(generation, cancelled=deployment.stop.asked)
+        _start(deployment, generation)
         record.note(without=deployment.without)
         cluster.open(deployment.epoch, generation.name)
         record.note(closure=None)
@@ -85,6 +104,62 @@ def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[st
         deployment.claim.drop()
         without = {"without": list(cluster.left_out)}
         return {"opened": generation.release, "servers": [server.name for server in cluster.state()], **without}
+
+
+def _start(deployment: steps.Deployment, generation: Generation) -> None:
+    """Let every server run this generation, healthy. What runs already is left alone.
+
+    A claim comes first where visitors could notice: a gate is dead, or servers have to be closed while one of them
+    is swapped to the generation. A dead process whose supervisor lives is waited for.
+
+    Raises:
+        ClusterError: a server can't be started, or is not healthy. The claim stays, for as long as a person may need.
+        EdgeError, NotConfirmed: the grace could not be claimed, and a server that serves would have to be closed.
+    """
+    cluster, epoch = deployment.environment.cluster, deployment.epoch
+    servers = cluster.state()
+    stopped = [server.name for server in servers if _has_to_start(generation, server)]
+    dead_gate = any(server.gate is False for server in servers)
+    if not stopped and not dead_gate:
+        cluster.check(generation, cancelled=deployment.stop.asked)
+        return
+    parts = ["its gate is started"] * dead_gate + [f"{', '.join(stopped)}: the application is started"] * bool(stopped)
+    deployment.say("warning", text=f"not everything runs: {'; '.join(parts)}")
+    _claim_for_start(deployment, serving=any(server.open and server.running for server in servers))
+    try:
+        if stopped:
+            planned = time.time() + deployment.environment.settings.cluster.planned_closure
+            cluster.close(epoch, Closure(deployment.id, planned))
+            cluster.drain(epoch, deployment.environment.settings.cluster.drain_timeout)
+            cluster.swap(epoch, generation.name)
+        cluster.check(generation, cancelled=deployment.stop.asked)
+    except ClusterError as exc:
+        until = deployment.claim.lengthen()
+        closed = "the cluster is closed" if stopped or not any(server.open for server in servers) else ""
+        covered = f"the edge serves the copies it has until {until}" if until else ""
+        remedy = (
+            f"{exc.remedy} When that is mended: edgeguard cluster open {deployment.environment.name} (with --without "
+            "SERVER, if one is lost)."
+        )
+        raise exc.with_more(*filter(None, (closed, covered)), remedy=remedy.lstrip()) from exc
+
+
+def _has_to_start(generation: Generation, server: ServerState) -> bool:
+    """Whether a swap has to start something on this server. A living supervisor starts a dead process by itself."""
+    if server.running is None:
+        return server.generation != generation.name or not server.supervisor
+    return server.generation != generation.name or server.running != generation.release or server.supervisor is False
+
+
+def _claim_for_start(deployment: steps.Deployment, *, serving: bool) -> None:
+    """Claim the grace. If no server serves, a failure is a warning: a start ends the closure sooner than waiting."""
+    try:
+        deployment.claim.take()
+    except (EdgeError, NotConfirmed) as exc:
+        if serving:
+            deployment.claim.undo(proved=False)
+            raise
+        deployment.say("warning", text=f"the grace could not be claimed: {exc.message}")
 
 
 @contextmanager

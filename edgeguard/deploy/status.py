@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.record import Phase
+from edgeguard.deploy.deployment import served
 from edgeguard.grace import show
 from edgeguard.times import duration, short
 
@@ -93,11 +94,12 @@ def text(found: Status) -> str:
     if found.runway is not None:
         runway = duration(round(found.runway))
         lines.append(f"  runway     {runway}: for so long the edge could serve its copies without the origin")
-    return "\n".join([*lines, *_to_do(found.environment, found.record)])
+    return "\n".join([*lines, *_to_do(found)])
 
 
-def _to_do(name: str, record: Record) -> list[str]:
-    """Lines about an unfinished deploy or a closed cluster, with the commands that go on from there."""
+def _to_do(found: Status) -> list[str]:
+    """Lines about an unfinished deploy, or a cluster that is closed or does not run, with the commands that go on."""
+    name, record = found.environment, found.record
     deploy, closure = record.deploy, record.closure
     lines = []
     if closure:
@@ -117,6 +119,11 @@ def _to_do(name: str, record: Record) -> list[str]:
             lines.append(f"  {ways_on(name, deploy.id, committed=deploy.phase is Phase.COMMITTED)}")
         else:
             lines.append(f"  if its process is gone: edgeguard resume {name} or edgeguard rollback {name}")
+    if record.opened and not deploy and not closure and not served(record.opened, found.servers):
+        lines.append(
+            f"  not every server serves {record.opened.generation}, which was opened last\n"
+            f"  edgeguard cluster open {name} starts what does not run, and opens it; no hook runs"
+        )
     return lines
 
 

@@ -223,7 +223,8 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 def _members(session: int) -> list[int]:
-    """The processes of a session that still run; zombies are not counted.
+    """The processes of a session that still run; zombies are not counted. A process whose first thread alone has ended
+    shows as a zombie, too, but has more than one thread (proc_pid_stat(5), field 20).
 
     Without /proc, only the leader's own process group is found, as one negative id. Other process groups of the
     session are not found there and go on.
@@ -239,7 +240,8 @@ def _members(session: int) -> list[int]:
         if entry.name.isdigit():
             with suppress(OSError):
                 stat = Path(entry.path, "stat").read_text(encoding="utf-8", errors="replace")
-                state, _parent, _group, of = stat.rpartition(")")[2].split()[:4]
-                if int(of) == session and state not in "ZX":
+                fields = stat.rpartition(")")[2].split()
+                state, of, threads = fields[0], int(fields[3]), int(fields[17])
+                if of == session and (state not in "ZX" or threads > 1):
                     found.append(int(entry.name))
     return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shlex
 import signal
 import socket
 import stat
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard.cluster import load
+from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import fence, files, output, processes
 from edgeguard.cluster.local import LocalCluster
 from edgeguard.errors import ClusterError, UsageError
@@ -26,7 +29,7 @@ from edgeguard.testing.local import World
 from edgeguard.testing.world import SERVERS, ask, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 @pytest.fixture
@@ -477,3 +480,85 @@ def test_nothing_is_left_after_dismantling(world: World) -> None:
         assert world.supervisor(name).pid() is None
     with pytest.raises(OSError, match="refused"):
         world.ask()
+
+
+LEADERLESS = """
+import ctypes, http.server, os, threading
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+server = http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page)
+threading.Thread(target=server.serve_forever).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+"""A program whose first thread ends while another one serves. Linux shows its process as a zombie."""
+
+
+@pytest.mark.skipif(not processes.VISIBLE, reason="only Linux shows processes in /proc")
+def test_a_process_whose_first_thread_has_ended_runs_and_is_ended_by_a_swap(world: World) -> None:
+    """Also where its supervisor was killed, so that nobody is its parent."""
+    lock(world)
+    one = world.generation("one", start=f"exec {world.python} -I -S -c {shlex.quote(LEADERLESS)}")
+    deploy(world, 1, one)
+    assert [state.running for state in world.cluster.state()] == [one.release] * 3
+    os.kill(supervisor_pid(world), signal.SIGKILL)
+    until(lambda: world.supervisor("web1").pid() is None, "it is dead")
+    two = world.generation("two")
+    deploy(world, 1, two)
+    assert [state.running for state in world.cluster.state()] == [two.release] * 3
+
+
+def _gone(folder: Path) -> None:
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to("a-disk-that-is-not-mounted")
+
+
+def _a_file(folder: Path) -> None:
+    folder.rename(folder.with_name("elsewhere"))
+    folder.write_text("in the way")
+
+
+@pytest.mark.parametrize("lose", [_gone, _a_file])
+def test_every_act_names_a_server_whose_folder_is_lost_and_says_what_to_do(
+    world: World, lose: Callable[[Path], None]
+) -> None:
+    lock(world)
+    one = world.generation("one", hooks={"deploy": "true"})
+    deploy(world, 1, one)
+    folder = server(world, "web2")
+    lose(folder)
+    cluster = world.cluster
+    acts: list[Callable[[], object]] = [
+        lambda: cluster.write_record(1, {"version": 1}),
+        lambda: cluster.stage(1, one),
+        lambda: cluster.close(1, CLOSURE),
+        lambda: cluster.drain(1, 1),
+        lambda: cluster.swap(1, "one"),
+        lambda: cluster.check(one),
+        lambda: cluster.run_hook(1, "deploy", "web1", limit=9, cancelled=lambda: True),
+        lambda: cluster.open(1, "one"),
+        lambda: cluster.prune(1, ()),
+        cluster.read_record,
+        cluster.state,
+    ]
+    told = []
+    try:
+        for act in acts:
+            try:
+                act()
+            except ClusterError as exc:
+                told.append((exc.server, str(exc).startswith("web2: "), bool(exc.remedy)))
+    finally:
+        folder.unlink()
+        folder.with_name("elsewhere").rename(folder)
+    assert len(told) >= 8
+    assert set(told) == {("web2", True, True)}
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EIO, errno.ESTALE])
+def test_an_error_of_a_server_s_system_names_the_server_and_a_remedy(number: int) -> None:
+    with pytest.raises(ClusterError, match=r"^web2: /srv/record\.json: ") as raised, on("web2"):
+        raise OSError(number, os.strerror(number), "/srv/record.json")
+    assert (raised.value.server, raised.value.exit_code) == ("web2", 6)
+    assert raised.value.remedy

@@ -39,26 +39,43 @@ class Process:
 
 
 def living() -> Iterator[Process]:
-    """Every process that runs now, zombies and kernel threads left out; nothing where there is no /proc."""
+    """Every process that runs now, zombies and kernel threads left out; nothing where there is no /proc.
+
+    A process whose first thread has ended shows as a zombie while its other threads run: it holds its ports, and it may
+    serve. Its number of threads (proc_pid_stat(5), field 20) tells it from a dead one, which has its first thread only.
+    """
     with os.scandir("/proc") if VISIBLE else nullcontext(()) as entries:
         names = [entry.name for entry in entries]
     for name in names:
         if name.isdigit():
             with suppress(OSError, ValueError):  # it has just ended
                 fields = Path("/proc", name, "stat").read_bytes().rpartition(b")")[2].split()
-                state, parent, session, flags, started = (fields[0], *(int(fields[n]) for n in (1, 3, 6, 19)))
-                if state not in b"ZX" and not int(flags) & _KERNEL_THREAD:
-                    yield Process(int(name), int(parent), int(session), int(started))
+                parent, session, flags, threads, started = (int(fields[n]) for n in (1, 3, 6, 17, 19))
+                dead = fields[0] in b"ZX" and threads <= 1
+                if not dead and not flags & _KERNEL_THREAD:
+                    yield Process(int(name), parent, session, started)
 
 
 def variable(pid: int, name: str) -> str | None:
     """A variable of a process's environment; None where it has none, or belongs to another user."""
     mark = f"{name}=".encode()
     with suppress(OSError):
-        for said in Path("/proc", str(pid), "environ").read_bytes().split(b"\0"):
+        for said in _environ(pid).split(b"\0"):
             if said.startswith(mark):
                 return os.fsdecode(said[len(mark) :])
     return None
+
+
+def _environ(pid: int) -> bytes:
+    """The environment of a process. Where its first thread has ended, another thread still has it."""
+    process = Path("/proc", str(pid))
+    try:
+        return (process / "environ").read_bytes()
+    except ProcessLookupError:
+        for thread in (process / "task").iterdir():
+            with suppress(ProcessLookupError):
+                return (thread / "environ").read_bytes()
+        raise
 
 
 def running(folder: Path, *, parent: int = 0) -> dict[int, Path | None]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import files
+from edgeguard.cluster.host.errors import DAMAGED, HostError
 from edgeguard.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -42,14 +43,12 @@ class Daemon:
 
     def pid(self) -> int | None:
         """The living process, None if there is none."""
-        try:
-            with (self.folder / "daemon.lock").open(encoding="ascii") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return int(file.read() or 0) or None
-        except (FileNotFoundError, NotADirectoryError):
-            pass
+        gone = suppress(FileNotFoundError, NotADirectoryError)
+        with on(self.name), gone, (self.folder / "daemon.lock").open(encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read() or 0) or None
         return None
 
     def desired(self) -> dict[str, Any]:
@@ -64,9 +63,10 @@ class Daemon:
         return actual if actual is not None and actual["pid"] == pid else None
 
     def last(self) -> dict[str, Any] | None:
-        """The actual state that a process wrote last, be it alive or dead; None if none ever did."""
+        """The actual state that a process wrote last, be it alive or dead; None if none ever did. It is not durable, so
+        a power cut may have torn it: then nobody's state is known, and nobody is alive to have it."""
         with on(self.name):
-            return files.read(self.folder / "actual.json")
+            return read_actual(self.folder)
 
     def order(self, wanted: Mapping[str, Any], *, limit: float = START_SECONDS) -> dict[str, Any]:
         """Set the desired state, and wait until it is the actual state. Returns the actual state.
@@ -79,8 +79,8 @@ class Daemon:
                 seconds.
         """
         number = self.desired().get("number", 0) + 1
-        self.folder.mkdir(parents=True, exist_ok=True)
         with on(self.name):
+            self.folder.mkdir(parents=True, exist_ok=True)
             files.write(self.folder / "desired.json", {**wanted, "number": number})
         before = self.pid()
         actual = self._obeyed(number, limit)
@@ -119,7 +119,8 @@ class Daemon:
                     f"See {self.folder / 'daemon.log'}; trying again is harmless.",
                 )
             if pid is None:
-                self._start()
+                with on(self.name):
+                    self._start()
                 started = True
             elif now - nudged > _NUDGE:
                 _signal(pid, signal.SIGHUP)
@@ -181,8 +182,8 @@ class DaemonProcess:
         return files.read(self.folder / "desired.json") or {"number": 0}
 
     def published(self) -> dict[str, Any] | None:
-        """The actual state that this daemon, or an earlier one, wrote last."""
-        return files.read(self.folder / "actual.json")
+        """The actual state that this daemon, or an earlier one, wrote last; None also where a power cut tore it."""
+        return read_actual(self.folder)
 
     def publish(self, actual: Mapping[str, Any]) -> None:
         """Write the actual state. It is not durable: after a power cut the process is gone, too."""
@@ -197,6 +198,16 @@ class DaemonProcess:
                     return True
             time.sleep(0.005)
         return False
+
+
+def read_actual(folder: Path) -> dict[str, Any] | None:
+    """What is in actual.json; None where there is nothing, or a torn file. Raises HostError if it can't be read."""
+    try:
+        return files.read(folder / "actual.json")
+    except HostError as exc:
+        if exc.code == DAMAGED:
+            return None
+        raise
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

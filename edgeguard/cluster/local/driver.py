@@ -148,8 +148,8 @@ class LocalCluster:
         self._refuse_while_a_hook_runs()
         with on(self.servers[0]):
             images.refuse_other(generation.image, generation.release, whole=whole)
-        for folder in generation.runs.folders:
-            folder.mkdir(parents=True, exist_ok=True)
+            for folder in generation.runs.folders:
+                folder.mkdir(parents=True, exist_ok=True)
 
         def stage(name: str) -> None:
             server = self._server(name)
@@ -159,7 +159,8 @@ class LocalCluster:
 
         self._on_all(stage)
         with self._all_fenced(epoch):
-            archive.put(self._root / "host")
+            with on(self.servers[0]):
+                archive.put(self._root / "host")
             if self._gate.actual() is None:
                 self._gate.order(self._gate.desired() or self._closed(_NEVER_OPENED))
 
@@ -265,9 +266,10 @@ class LocalCluster:
         """Remove what is not needed, also images that no server has. An unfinished build is left alone."""
         with self._all_fenced(epoch):
             used = {image for name in self.servers for image in self._server(name).prune(keep)}
-            for image in images.finished(self._root / "releases"):
-                if image not in used:
-                    images.remove(image)
+            with on(self.servers[0]):
+                for image in images.finished(self._root / "releases"):
+                    if image not in used:
+                        images.remove(image)
 
     def explain(self, phase: str, generation: Generation) -> Sequence[str]:
         """The acts of a phase, a line each."""
@@ -293,7 +295,8 @@ class LocalCluster:
         return Server(name, self._folder(name))
 
     def _port(self, name: str) -> int:
-        return self._ports.of(self._folder(name), self._settings.servers.index(name))
+        with on(name):
+            return self._ports.of(self._folder(name), self._settings.servers.index(name))
 
     @contextmanager
     def _all_fenced(self, epoch: int, note: Mapping[str, Any] | None = None) -> Iterator[None]:
@@ -304,7 +307,11 @@ class LocalCluster:
             yield
 
     def _on_all(self, act: Callable[[str], None]) -> None:
-        at_once([partial(act, name) for name in self.servers])
+        def act_on(name: str) -> None:
+            with on(name):
+                act(name)
+
+        at_once([partial(act_on, name) for name in self.servers])
 
     # Refusals, and the order that closes the gate
 
@@ -327,7 +334,8 @@ class LocalCluster:
     def _forget_hook(self, generation: str, hook: str) -> None:
         """There is one ledger at a time: the ledger of an earlier start, on whatever server, goes."""
         for server in self.servers:
-            hooks.forget(self._folder(server), generation, hook)
+            with on(server):
+                hooks.forget(self._folder(server), generation, hook)
 
     def _closed(self, closure: Closure) -> dict[str, Any]:
         """The gate's desired state while it is closed. Raises ClusterError for a name that no header can hold."""
