@@ -272,7 +272,7 @@ class SharedRecord:
         if left and left.id != instead_of:
             raise Locked(
                 f"{left.id} is unfinished: it reached {left.phase.value}",
-                f"edgeguard resume {name} finishes it, edgeguard rollback {name} undoes it; "
+                f"edgeguard resume {name} finishes it, edgeguard rollback {name}{left.back} undoes it; "
                 f"to bring a fix instead: edgeguard deploy {name} --supersede {left.id}",
             )
         if instead_of is not None and not left:

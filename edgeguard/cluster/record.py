@@ -159,6 +159,11 @@ class Unfinished(Part):
         )
 
     @property
+    def back(self) -> str:
+        """The options with which `rollback` takes this deploy back. Without any it finishes one that has committed."""
+        return f" --deploy {self.id}" if self.phase is Phase.COMMITTED else ""
+
+    @property
     def hook_begun(self) -> bool:
         """Whether the hook of this deploy, or of one that it supersedes, has begun."""
         return self.hook is not None or self.after_hook

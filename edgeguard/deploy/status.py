@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.record import Phase
 from edgeguard.deploy.deployment import served
 from edgeguard.grace import show
 from edgeguard.times import duration, short
@@ -116,9 +115,9 @@ def _to_do(found: Status) -> list[str]:
         if deploy.held or not record.lock:
             from edgeguard.deploy.steps import ways_on  # noqa: PLC0415 (all steps; mostly nothing is unfinished)
 
-            lines.append(f"  {ways_on(name, deploy.id, committed=deploy.phase is Phase.COMMITTED)}")
+            lines.append(f"  {ways_on(name, deploy.id, back=deploy.back)}")
         else:
-            lines.append(f"  if its process is gone: edgeguard resume {name} or edgeguard rollback {name}")
+            lines.append(f"  if its process is gone: edgeguard resume {name} or edgeguard rollback {name}{deploy.back}")
     if record.opened and not deploy and not closure and not served(record.opened, found.servers):
         lines.append(
             f"  not every server serves {record.opened.generation}, which was opened last\n"

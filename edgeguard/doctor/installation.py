@@ -180,7 +180,7 @@ def _on_the_servers(name: str, cluster: Cluster) -> Iterator[Finding]:
         text, remedy = f"{lock.deploy} holds the lock: {lock.holder}, since {lock.since}", _WAIT
     elif unfinished := record.deploy:
         text = f"the deploy {unfinished.id} is unfinished"
-        remedy = f"edgeguard resume {name} finishes it, edgeguard rollback {name} undoes it."
+        remedy = f"edgeguard resume {name} finishes it, edgeguard rollback {name}{unfinished.back} undoes it."
     elif closure := record.closure:
         text = f"{closure.who} closed the cluster by hand: {closure.why}"
         remedy = f"edgeguard cluster open {name} opens it."

@@ -179,12 +179,12 @@ def halt(deployment: Deployment) -> Halt:
     )
 
 
-def ways_on(environment: str, deploy: str, *, committed: bool = False) -> str:
-    """The three commands with which a person goes on from a deploy that needs one, a line each."""
-    which = f" --deploy {deploy}" if committed else ""
+def ways_on(environment: str, deploy: str, *, back: str = "") -> str:
+    """The three commands with which a person goes on from a deploy that needs one, a line each. `back` has the options
+    of its rollback."""
     return (
         f"To go on: edgeguard resume {environment} (with --hook=again or --hook=skip, if the hook failed)\n"
-        f"  To go back: edgeguard rollback {environment}{which}\n"
+        f"  To go back: edgeguard rollback {environment}{back}\n"
         f"  To bring a fix: edgeguard deploy {environment} --supersede {deploy}"
     )
 
