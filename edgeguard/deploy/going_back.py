@@ -62,7 +62,7 @@ class Serving:
         if not self.earlier:
             back = "no other release is kept on the servers: to go back, deploy the commit that you want with --ref"
         else:
-            back = f"to go back further: edgeguard rollback {name} --to RELEASE\n{listed(self.earlier)}"
+            back = f"to go back to another release: edgeguard rollback {name} --to RELEASE\n{listed(self.earlier)}"
         return "\n".join(filter(None, (self.because, serves, back)))
 
 

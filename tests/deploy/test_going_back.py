@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tests.deploy.rehearsal import come_from, commit, repository, said, untouched
+from tests.deploy.test_healthy import answering
 from tests.deploy.test_recovery import LEASE, elsewhere, killed, releases
 
 if TYPE_CHECKING:
@@ -137,3 +138,21 @@ def test_as_many_releases_stay_as_are_to_be_kept(rehearsal: Rehearsal, tmp_path:
     assert there == {middle["deploy"], last["deploy"]}
     assert images == {middle["release"], last["release"]}
     said(gone, 2, first[:12], middle["deploy"])
+
+
+def test_a_sick_release_that_has_committed_makes_room_for_the_one_before(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    before, sick = releases(rehearsal), tmp_path / "sick"
+    site = answering(repository(tmp_path / "r"), f"500 if os.path.exists({str(sick)!r}) else 200")
+    name = killed(rehearsal, "purge", site)
+    sick.touch()
+    short = {"EDGEGUARD_EDGE__HEALTHY_TIMEOUT": "0.5"}
+    status = rehearsal.run("status", "rehearsal").out
+    bare = back(rehearsal, **short)
+    told = back(rehearsal, "--deploy", name, **short)
+    ended = back(rehearsal, "--deploy", name, "--accept", "origins-sick", EDGEGUARD_EDGE__HEALTHY_TIMEOUT="2")
+
+    assert f"rollback rehearsal --deploy {name}" in status
+    said(bare, 11, "has committed, but", f"edgeguard rollback rehearsal --deploy {name}")
+    said(told, 4, "--accept origins-sick")
+    assert ended.code == 0, ended.err
+    assert releases(rehearsal) == before
