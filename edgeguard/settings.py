@@ -84,6 +84,7 @@ class ClusterSettings(Table):
     planned_closure: Seconds = 300
     lease: Seconds = Field(default=15, gt=0)
     keep_releases: int = Field(default=5, ge=2)
+    keep_reports: int = Field(default=100, ge=1)
     health_path: str = "/"
     closed_status: Literal[500, 503] = 500
     retry_after: WholeSeconds = 30

@@ -91,6 +91,7 @@ def attempt(
             failure = _never_of_a_closed_cluster(deployment, failure)
         _end(deployment, log, failure)
         deployment.let_go(_in_short(log, failure, id=deployment.id, command=command))
+        report.forget_old(environment.state, keep=environment.settings.cluster.keep_reports)
         for act in deployment.afterwards:
             act()
     return report.fold(log.entries, samples.read(folder / "samples.jsonl"))

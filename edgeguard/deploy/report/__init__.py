@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.deploy import journal
@@ -30,6 +32,15 @@ def load(folder: Path) -> dict[str, Any]:
 def journals(state: Path) -> list[Path]:
     """The folders of the runs that this machine knows of, oldest first."""
     return sorted(path.parent for path in state.glob("*/journal.jsonl"))
+
+
+def forget_old(state: Path, *, keep: int) -> None:
+    """Remove the folders of all runs but the newest `keep` and those that still run. No deploy needs them to be
+    resumed or undone. A folder that can't be removed stays, and is tried again after the next run."""
+    for folder in journals(state)[:-keep]:
+        with suppress(OSError):
+            if not journal.alive(folder / "journal.jsonl"):
+                shutil.rmtree(folder)
 
 
 def fold(entries: Sequence[Entry], samples: Sequence[Sample], *, alive: bool = True) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from edgeguard.cluster.host import images
 from edgeguard.deploy.deployment import UNGUARDED
 from edgeguard.deploy.steps.step import Step, agreed
 from edgeguard.doctor import readiness
-from edgeguard.errors import BuildFailed, OriginsUnhealthy, Refused, UsageError
+from edgeguard.errors import BuildFailed, ClusterError, Fenced, OriginsUnhealthy, Refused, UsageError
 from edgeguard.release import application, image
 from edgeguard.release.fingerprint import fingerprint
 from edgeguard.site import front_door
@@ -216,7 +216,8 @@ class Preflight(Step):
 
 
 class Stage(Step):
-    """Put the image and the variables on each server, beside the release that runs there.
+    """Put the image and the variables on each server, beside the release that runs there. Then remove the generations
+    and images of earlier deploys that never opened.
 
     On a server that comes back, this first stops the old processes.
     """
@@ -227,7 +228,23 @@ class Stage(Step):
         if self.deployment.back_again.servers:
             self.deployment.back_again.swap(self.deployment.epoch, None)
         self.environment.cluster.stage(self.deployment.epoch, self.deployment.target, whole=not self.deployment.changed)
+        self._prune()
         return {}
+
+    def _prune(self) -> None:
+        """Keep this deploy, the deploys that it supersedes, and the releases that can be gone back to."""
+        deployment, record = self.deployment, self.deployment.record
+        keep = [deployment.target.name, *(release.generation for release in record.releases)]
+        left = deployment.under_way.superseded
+        while left:
+            keep.append(left.id)
+            left = left.superseded
+        try:
+            self.environment.cluster.prune(deployment.epoch, keep)
+        except Fenced:
+            raise
+        except ClusterError as exc:  # files that can't be removed must not stop a deploy
+            deployment.say("warning", text=f"what deploys that never opened left can't be removed: {exc.message}")
 
 
 def _target(deployment: Deployment, release: Release) -> None:
