@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgeguard.cluster.local.driver import LocalCluster as LocalCluster
+else:  # a type checker that saw this function would believe every import from here
 
+    def __getattr__(name: str) -> object:
+        """Import the driver only when it is asked for: the gate and the supervisors are in this package and stay
+        light."""
+        if name != "LocalCluster":
+            raise AttributeError(name)
+        from edgeguard.cluster.local.driver import LocalCluster  # noqa: PLC0415 (heavy)
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the name is)
-    """Import the driver only when it is asked for: the gate and the supervisors are in this package and stay light."""
-    if name != "LocalCluster":
-        raise AttributeError(name)
-    from edgeguard.cluster.local.driver import LocalCluster  # noqa: PLC0415 (heavy)
-
-    return LocalCluster
+        return LocalCluster
