@@ -121,7 +121,7 @@ class EdgeSettings(Table):
     base_grace: WholeSeconds = 3600
     ceiling: WholeSeconds = 7 * 86_400
     respect_must_revalidate: bool = False
-    authenticate_purges: bool = False
+    authenticate_purges: bool = True
     closed_page: Path | None = None
     propagation: Seconds = 30
     confirm_timeout: Seconds = 60

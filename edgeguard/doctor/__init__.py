@@ -127,12 +127,13 @@ def _service(
     try:
         version = environment.edge.active_version()
         found += version.conflicts()
-        found += version.remarks()
         if not version.fit:
             return NONE, found
         installed = environment.edge.policy()
         revision = installed.revision or NONE
         found.append(_policy(installed))
+        if revision != NONE and environment.edge.claims:
+            found += version.remarks()
         if revision != NONE:
             found += readiness.health_checks_of(environment, version, closure)
         if revision != NONE and environment.edge.claims:

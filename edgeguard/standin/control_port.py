@@ -11,8 +11,8 @@
     POST   /clock         {"skew": s}: the edge's clock is ahead of this machine's by so much
     POST   /plants        PLANT: changes the service past the API's rules; {"active": n, "draft": n or null}
     DELETE /plants        the service and the tokens as they were before the first plant; versions made since are gone
-    POST   /nodes         {"edges": 1 or 2, "shield": bool, "clustered": bool, "outer": bool, "lag": s}, each
-                          optional; GET shows all. `controls.Layout` explains them
+    POST   /nodes         {"edges": 1 or 2, "shield": bool, "clustered": bool, "lag": s}, each optional; GET shows all.
+                          `controls.Layout` explains them
 
 A FAULT, every key optional:
 

@@ -48,9 +48,6 @@ class Layout(_Strict):
     """Whether a neighbour answers every second request of a node. The request then loses what vcl_hit, vcl_miss,
     vcl_fetch and vcl_error set on it, fastly.ff.visits_this_service is one more at the neighbour, and Fastly-Debug-TTL
     has no times."""
-    outer: bool = False
-    """Whether another Fastly service is in front. A request's Fastly-FF then counts; else it is removed, since only a
-    node of Fastly's may send it."""
     lag: float = Field(default=0.0, ge=0)
     """Seconds by which the last edge node sees dictionary writes later than the others, for writes from now on."""
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgeguard.standin.dictionaries import Replica
 from edgeguard.standin.node import Node
-from edgeguard.standin.visit import serve
+from edgeguard.standin.visit import PURGE, serve
 from edgeguard.standin.wire import Received
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from edgeguard.standin.controls import Controls
     from edgeguard.standin.node import Upstream
@@ -40,7 +41,10 @@ class _Shield:
 class Network:
     """All nodes. `Controls.layout` says which of them serve; writes and purges reach them all."""
 
-    def __init__(self, origin: Origin, controls: Controls, propagation: float) -> None:
+    def __init__(
+        self, origin: Origin, controls: Controls, propagation: float, may_purge: Callable[[str | None], bool]
+    ) -> None:
+        """`may_purge` says of a secret whether its token may purge."""
         self._controls = controls
         self.propagation = propagation
         """Seconds until the nodes see a dictionary write, for writes from now on."""
@@ -50,12 +54,20 @@ class Network:
         def upstream(restarts: int) -> Upstream:
             return shield if controls.layout.shield and restarts == 0 else origin
 
-        self._edges = tuple(Node(identity, controls, Replica(propagation), upstream) for identity in EDGES)
+        def purge(url: str, secret: str | None, *, soft: bool, demanded: bool) -> bool:
+            allowed = not demanded or may_purge(secret)
+            if allowed:
+                self.purge_url(url, soft=soft)
+            return allowed
+
+        self._edges = tuple(Node(identity, controls, Replica(propagation), upstream, purge) for identity in EDGES)
         self._nodes = (*self._edges, self._shield)
 
     async def answer(self, received: Received) -> Answer:
         """Answer a visitor's request on the node that the connection reaches."""
         serving = self._edges[: self._controls.layout.edges]
+        if received.method == "PURGE":  # VCL sees this method in its place
+            received = replace(received, method=PURGE)
         return await serve(serving[received.connection % len(serving)], received)
 
     def load(self, program: Program, number: int, dictionaries: Mapping[str, str]) -> None:

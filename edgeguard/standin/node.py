@@ -33,20 +33,34 @@ class Upstream(Protocol):
         """Send a request and wait for the whole answer. Raises Unreachable."""
 
 
+class Purge(Protocol):
+    """A purge by URL, as a visitor asks for it."""
+
+    def __call__(self, url: str, secret: str | None, *, soft: bool, demanded: bool) -> bool:
+        """Purge the URL everywhere. Returns False if a token is demanded and the secret is not that of one."""
+
+
 class Node:
     """The state of one node. `visit.serve` answers a request with it."""
 
     def __init__(
-        self, identity: str, controls: Controls, replica: Replica, upstream: Callable[[int], Upstream]
+        self,
+        identity: str,
+        controls: Controls,
+        replica: Replica,
+        upstream: Callable[[int], Upstream],
+        purge: Purge | None = None,
     ) -> None:
         """`identity` is server.identity. `upstream` is called anew for each fetch, with the number of restarts before.
 
-        A request that was restarted goes past the shield (Fastly: reference/vcl/statements/restart).
+        A request that was restarted goes past the shield (Fastly: reference/vcl/statements/restart). `purge` is of the
+        nodes that visitors meet.
         """
         self.identity = identity
         self.controls = controls
         self.replica = replica
         self.upstream = upstream
+        self.purge = purge
         self.cache = Cache()
         self.turns = Turns()
         self.loaded: Loaded | None = None

@@ -91,9 +91,10 @@ async def serve(options: Options, announce: Callable[[Ready], None]) -> None:
     host, port = _address(options.origin)
     controls, origin = Controls(), Origin(host, port)
     service = Service(options.service_name, (host, port))
-    network = Network(origin, controls, options.propagation)
     token = options.token or secrets.token_urlsafe(24)
-    account = Account(service, network, Tokens(token, service.id), controls)
+    tokens = Tokens(token, service.id)
+    network = Network(origin, controls, options.propagation, tokens.may_purge)
+    account = Account(service, network, tokens, controls)
     account.load()
     ports = (
         (Listener(Api(account).answer), options.api_port, "API"),

@@ -89,3 +89,11 @@ class Tokens:
         if not found[0].may(method, path) or (elsewhere and path.startswith(f"/service/{self._service}")):
             raise Problem(403, "You are not authorized to perform this action")
         return found[0]
+
+    def may_purge(self, secret: str | None) -> bool:
+        """Whether the token with this secret may purge a URL."""
+        try:
+            self.authorize(secret, "POST", "/purge/a.url")
+        except Problem:
+            return False
+        return True

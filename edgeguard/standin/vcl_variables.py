@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from edgeguard.standin.wire import Answer, Received
 
 
+OUTER = "signed!OUTER!cache-outer1-OUTER"
+"""A request with this Fastly-FF comes from a node of another Fastly service, in front of this one."""
+
+
 def new_request(node: Node, loaded: Loaded, received: Received, visits: int) -> Request:
     """A request as vcl_recv finds it. `visits` counts the nodes of the service that it passed before this one."""
     values: dict[str, Value] = {
@@ -36,8 +40,8 @@ def new_request(node: Node, loaded: Loaded, received: Received, visits: int) -> 
         "resp.stale.is_revalidating": False,
     }
     pairs = end_to_end(received.headers)
-    if visits == 0 and not node.controls.layout.outer:  # a visitor could forge it
-        pairs = [(key, value) for key, value in pairs if key.lower() != "fastly-ff"]
+    if visits == 0:  # a visitor could forge it; Fastly knows its own by a signature
+        pairs = [pair for pair in pairs if pair[0].lower() != "fastly-ff" or pair[1] == OUTER]
     return Request(tables=loaded.tables, req=Headers(pairs), values=values, semantics=node.controls.semantics)
 
 

@@ -25,13 +25,15 @@ from edgeguard.standin.wire import Answer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from edgeguard.standin.node import Loaded, Node
+    from edgeguard.standin.node import Loaded, Node, Purge
     from edgeguard.standin.wire import Pairs, Received
 
     Step = Callable[[], Awaitable["Step | None"]]
 
 MAX_RESTARTS = 3
 """Fastly: reference/vcl/constraints-and-limitations."""
+PURGE = "FASTLYPURGE"
+"""The method of a request to purge a URL, as VCL sees it (Fastly: reference/api/purging)."""
 NOTHING_STALE = "No stale object available"
 
 
@@ -99,7 +101,21 @@ class Visit:
         self._run("hash")
         self._request.error = error
         self._lookup.key = (self._node.cache.generation, str(self._request.values["req.hash"]))
+        if state != "error" and self._received.method == PURGE and self._node.purge is not None:
+            return self._purged(self._node.purge)
         return {"lookup": self._look_up, "pass": self._pass}.get(state, self._error)
+
+    def _purged(self, purge: Purge) -> Step:
+        """Purge the URL, if the request may: VCL can demand a token."""
+        req = self._request.req
+        url = f"{req.get('Host') or ''}{self._request.values['req.url']}"
+        demanded, soft = "Fastly-Purge-Requires-Auth" in req, "Fastly-Soft-Purge" in req
+        if purge(url, self._received.header("fastly-key"), soft=soft, demanded=demanded):
+            status, reason, body = 200, "OK", b'{"status":"ok"}'
+        else:
+            status, reason, body = 401, "Unauthorized", b'{"msg":"Provided credentials are missing or invalid"}'
+        headers = (("Content-Type", "application/json"),)
+        return self._serve(Stored(url, status, reason, headers, body, self._node.controls.now(), 0.0), "NONE")
 
     async def _look_up(self) -> Step | None:
         lookup, controls = self._lookup, self._node.controls

@@ -241,7 +241,7 @@ def test_a_backend_that_stays_sick_for_longer_than_a_deploy_waits_is_critical(si
 PERSONAL: dict[str, tuple[str, dict[str, str]]] = {
     "set-cookie": ("max-age=600", {"Set-Cookie": "session=secret-of-a-visitor"}),
     "private": ("private, max-age=600", {}),
-    "no-store": ("no-store", {}),
+    "no-store": ("no-store, max-age=0", {}),
     "no-ttl": ("max-age=0", {}),
     "vary": ("max-age=600", {"Vary": "Accept-Encoding, User-Agent"}),
     "short-runway": ("max-age=60, stale-if-error=30", {}),

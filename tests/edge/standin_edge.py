@@ -253,10 +253,9 @@ class StandinEdge(Cache):
     def believe(self, **beliefs: bool) -> None:
         self.control("POST", "/switches", beliefs)
 
-    def nodes(self, *, edges: int = 1, shield: bool = False, clustered: bool = False, outer: bool = False) -> None:
+    def nodes(self, *, edges: int = 1, shield: bool = False, clustered: bool = False) -> None:
         """Choose the nodes that serve from now on."""
-        nodes = {"edges": edges, "shield": shield, "clustered": clustered, "outer": outer, "lag": 0}
-        self.control("POST", "/nodes", nodes)
+        self.control("POST", "/nodes", {"edges": edges, "shield": shield, "clustered": clustered, "lag": 0})
 
     def get_at_second_node(self, path: str, **headers: str) -> Page:
         """Ask as a visitor at the second edge node. Afterwards both nodes serve, in turns."""

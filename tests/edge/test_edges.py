@@ -193,7 +193,7 @@ def test_an_answer_tells_of_the_copy(standin_edge: StandinEdge, edge: Edge) -> N
 
 @pytest.mark.parametrize(
     ("cache", "refusal"),
-    [("max-age=60", None), ("private", "private"), ("no-store", "no-store"), ("max-age=0", "no-ttl")],
+    [("max-age=60", None), ("private", "private"), ("no-store, max-age=0", "no-store"), ("max-age=0", "no-ttl")],
 )
 def test_a_page_has_a_copy_unless_its_headers_refuse_one(
     standin_edge: StandinEdge, edge: Edge, cache: str, refusal: str | None

@@ -70,6 +70,6 @@ def _open_purges(version: Rows) -> Iterator[Finding]:
             "open-purges",
             "note",
             "anybody may purge a page by a PURGE request; purged while the site is closed, it has no copy",
-            "edge.authenticate_purges = true demands a token for it while a claim is in force; then edgeguard edge "
-            "install ENV.",
+            "edge.authenticate_purges = true and edgeguard edge install ENV demand a token for it while a claim is in "
+            "force; or set req.http.Fastly-Purge-Requires-Auth for FASTLYPURGE in recv, as Fastly recommends.",
         )

@@ -79,7 +79,7 @@ _SERVE_STALE = {
         "  if (stale.exists) {\n"
         "    return(deliver_stale);\n"
         "  }\n"
-        '  if (req.restarts < 1 && (req.method == "GET" || req.method == "HEAD")) {\n'
+        '  if (req.restarts < 1 && (req.request == "GET" || req.request == "HEAD")) {\n'
         "    restart;\n"
         "  }\n"
         "}\n"

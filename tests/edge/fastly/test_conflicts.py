@@ -151,14 +151,11 @@ def test_a_macro_in_a_comment_is_missing(standin_edge: StandinEdge, text: str) -
 @pytest.mark.parametrize(
     ("add", "names"),
     [
-        ({}, ["open-purges"]),
-        (snippet("recv", 'set req.http.Fastly-Purge-Requires-Auth = "1";'), []),
-        (snippet("recv", '# set req.http.Fastly-Purge-Requires-Auth = "1";'), ["open-purges"]),
-        (snippet("recv", "if (req.http.Cookie && req.restarts == 0) { restart; }"), ["restarts", "open-purges"]),
-        (snippet("deliver", "if (resp.status == 404) { return(restart); }"), ["restarts", "open-purges"]),
-        (snippet("recv", 'set req.http.X = "restart;";'), ["open-purges"]),
-        (snippet("recv", "set req.enable_segmented_caching = true;"), ["segmented-caching", "open-purges"]),
-        (snippet("recv", "set req.enable_segmented_caching = false;"), ["open-purges"]),
+        (snippet("recv", "if (req.http.Cookie && req.restarts == 0) { restart; }"), ["restarts"]),
+        (snippet("deliver", "if (resp.status == 404) { return(restart); }"), ["restarts"]),
+        (snippet("recv", 'set req.http.X = "restart;";'), []),
+        (snippet("recv", "set req.enable_segmented_caching = true;"), ["segmented-caching"]),
+        (snippet("recv", "set req.enable_segmented_caching = false;"), []),
     ],
 )
 def test_what_is_less_good_than_it_could_be_is_a_remark(
@@ -168,6 +165,15 @@ def test_what_is_less_good_than_it_could_be_is_a_remark(
     remarks = standin_edge.edge.active_version().remarks()
     assert [found.name for found in remarks] == names
     assert all(found.remedy and found.severity != "critical" for found in remarks)
+
+
+def test_purges_are_open_where_nothing_demands_a_token(standin_edge: StandinEdge) -> None:
+    without = {"remove": {"snippet": ["edgeguard_recv_purges"]}}
+    demands = 'set req.http.Fastly-Purge-Requires-Auth = "1";'
+    for content, names in (("", ["open-purges"]), (f"# {demands}", ["open-purges"]), (demands, [])):
+        assert planted(standin_edge, add=snippet("recv", content), **without) == []
+        assert [found.name for found in standin_edge.edge.active_version().remarks()] == names
+        standin_edge.control("DELETE", "/plants")
 
 
 def test_a_finding_says_where_it_was_found(standin_edge: StandinEdge) -> None:

@@ -34,7 +34,7 @@ def having(**settings: object) -> EdgeSettings:
 def test_the_same_settings_give_the_same_text_and_every_setting_shows_in_the_revision(tmp_path: Path) -> None:
     assert policy.render(SETTINGS) == policy.render(having())
     others = [having(base_grace=60), having(ceiling=86_400), having(dictionary="other"), having(status_name="other")]
-    others += [having(authenticate_purges=True)]
+    others += [having(authenticate_purges=False)]
     others += [having(respect_must_revalidate=True), having(closed_page=tmp_path / "closed.html")]
     (tmp_path / "closed.html").write_text("one")
     revisions = {policy.revision(one) for one in (SETTINGS, *others)}
@@ -70,7 +70,7 @@ def test_nothing_is_left_to_fill_in_and_all_names_are_ours() -> None:
         assert set(re.findall(r"\bsub (\w+)", code)) <= {"edgeguard_grace"}
 
 
-KNOWN_HEADERS = {"Edgeguard", "Cache", "Surrogate", "Set", "Content", "Retry", "Last"}
+KNOWN_HEADERS = {"Edgeguard", "Fastly", "Cache", "Surrogate", "Set", "Content", "Retry", "Last"}
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,12 @@ BROKEN = [
         "a_limit_known_at_the_lookup_is_enough": [
             ("recv", "call edgeguard_grace;", ""),
         ],
+        "a_strangers_purge_takes_no_copy_away_while_a_claim_is_in_force": [
+            ("recv_purges", 'set req.http.Fastly-Purge-Requires-Auth = "1";', ""),
+            ("recv_purges", 'req.http.Edgeguard-Hold == "1" || ', ""),
+            ("recv_purges", "std.atoi(req.http.Edgeguard-Grace) > 60", "true"),
+            ("recv_purges", " || std.atoi(req.http.Edgeguard-Grace) > 60", ""),
+        ],
         "the_status_is_at_its_path_only": [
             ("recv", 'req.url.path == "/edgeguard-status"', 'req.url ~ "/edgeguard-status"'),
         ],

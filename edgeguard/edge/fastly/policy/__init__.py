@@ -62,7 +62,7 @@ _SNIPPETS = (
     ("deliver", "deliver", _LAST),
 )
 _PURGES = ("recv_purges", "recv", _FIRST)
-"""The snippet of edge.authenticate_purges."""
+"""The snippet is left out where edge.authenticate_purges is false. Its name puts it after recv."""
 _LITERALS = {
     "dictionary": r'table\.lookup\(([a-z][a-z0-9_]*), "deploy0"',
     "status_name": r'req\.url\.path == "/([A-Za-z0-9_-]{1,64})"',

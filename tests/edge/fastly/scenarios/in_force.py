@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgeguard.edge.claim import DAY, FREE, SLOTS, Claim
 from tests.edge.fastly.scenarios.telling import SHORT_PAGE, cached, ours, scenario, stranger
-from tests.edge.standin_edge import BASE, CEILING
+from tests.edge.standin_edge import BASE, CEILING, TOKEN
 
 if TYPE_CHECKING:
     from tests.edge.standin_edge import StandinEdge
@@ -131,3 +131,22 @@ def on_hold_nothing_is_revalidated_in_the_background(standin_edge: StandinEdge) 
     path = cached(standin_edge, age=15, cache="max-age=10, stale-while-revalidate=1000, stale-if-error=0")
     standin_edge.claim(grace=5 * BASE, hold=100)
     assert (standin_edge.get(path).stale, standin_edge.asked(path)) == (None, 2)
+
+
+@scenario()
+def a_strangers_purge_takes_no_copy_away_while_a_claim_is_in_force(standin_edge: StandinEdge) -> None:
+    """By its URL anybody may purge a page, as Fastly has it, and who has a token always."""
+    for claimed, hold, token, purged in (
+        (0, 0, "", True),
+        (5 * BASE, 0, "", False),
+        (BASE, 100, "", False),
+        (5 * BASE, 0, "another token", False),
+        (5 * BASE, 0, TOKEN, True),
+    ):
+        path = cached(standin_edge, age=1)
+        if claimed:
+            standin_edge.claim(grace=claimed, hold=hold)
+        answer = standin_edge.ask("PURGE", path, {"Fastly-Key": token} if token else {})
+        assert answer.status == (200 if purged else 401)
+        assert (standin_edge.get(path).status, standin_edge.asked(path)) == (200, 1 + purged)
+        standin_edge.write({})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeguard.edge.fastly import policy
+from edgeguard.standin.vcl_variables import OUTER
 from tests.edge.fastly.scenarios.telling import PASS, cached, scenario, served_stale, stranger
 from tests.edge.standin_edge import BASE, CEILING
 
@@ -62,15 +63,15 @@ def the_ceiling_stays_inside_the_service(standin_edge: StandinEdge) -> None:
         (404, f"max-age=10, {told}0", f"max-age=10, {told}0"),
     ):
         for nodes in ({}, {"shield": True}, {"clustered": True}):
-            standin_edge.nodes(outer=True, **nodes)
+            standin_edge.nodes(**nodes)
             path = standin_edge.page(status, more={"Surrogate-Control": sent} if sent else {})
-            for asks in ({"Fastly_FF": "another service"}, {"Fastly_Debug": "1"}):
+            for asks in ({"Fastly_FF": OUTER}, {"Fastly_Debug": "1"}):
                 assert standin_edge.get(path, **asks).headers.get("surrogate-control") == expected, (sent, nodes, asks)
             assert "surrogate-control" not in standin_edge.get(path).headers
-    standin_edge.nodes(outer=True)
+    standin_edge.nodes()
     renewed = cached(standin_edge, age=15, more={"ETag": '"1"', "Surrogate-Control": f"max-age=10\n{told}"})
     for _ in range(2):  # renewed by a 304, for which fetch does not run
-        assert standin_edge.get(renewed, Fastly_FF="another").headers.get("surrogate-control") == "max-age=10"
+        assert standin_edge.get(renewed, Fastly_FF=OUTER).headers.get("surrogate-control") == "max-age=10"
 
 
 @scenario()
