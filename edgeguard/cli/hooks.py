@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
 
 from edgeguard.cli.app import app, group
 from edgeguard.cli.options import Name, Options, PurgeKey, verb, whole_seconds
+
+_DEPLOY = re.compile(r"[!-:<-~]{1,60}")
+"""The name of a deploy in a header: no spaces, no semicolon."""
 
 hook = group("hook", "Before and after a deploy by other means: claim the grace, give it back.")
 
@@ -88,3 +92,26 @@ def wrap(
     elif done["command_exit_code"] == 0:  # stdout is the command's
         say(pipeline.text(done))
     raise typer.Exit(done["command_exit_code"])
+
+
+@verb(app, "edgeguard closed-header production --for 10m", name="closed-header")
+def closed_header(
+    name: Name,
+    options: Options,
+    lasting: Annotated[
+        str | None, typer.Option("--for", help="How long the closure is to last. [until the claim ends]")
+    ] = None,
+    deploy: Annotated[str | None, typer.Option("--deploy", help="Its name, for monitors. [the claim's id]")] = None,
+) -> None:
+    """Print the value of Edgeguard-Closed that a gate of your own should send while it is closed. It needs no token."""
+    from edgeguard.environment import config_folder, visible_edge
+    from edgeguard.grace.closed_header import closed_header as made
+    from edgeguard.settings import load_edge_only
+    from edgeguard.site.light import ask
+
+    if deploy is not None and not _DEPLOY.fullmatch(deploy):
+        raise typer.BadParameter("--deploy takes 1 to 60 visible characters, and no semicolon")
+    seconds = None if lasting is None else whole_seconds(lasting)
+    settings = load_edge_only(name, config_folder(options.config))
+    found = made(name, settings, visible_edge(settings.edge, ask), lasting=seconds, deploy=deploy)
+    options.answer(found, found["value"])

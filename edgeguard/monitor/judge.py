@@ -2,11 +2,13 @@
 
 `judge` is a pure function of the answers. A closed gate announces until when it expects to be closed
 (Edgeguard-Closed): until then a closure is not a fault, and afterwards it is one. An end that is too far away does not
-count, as with claims, so a forgotten closure can't silence a monitor for ever.
+count, as with claims, so a forgotten closure can't silence a monitor for ever. A failing front door that announces
+nothing is a warning while a claim covers for it and every page is served: somebody has provided for it.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -37,7 +39,7 @@ def judge(environment: str, settings: EdgeOnlySettings, edge: VisibleEdge, seen:
     view = _View(edge, settings.edge.ceiling, seen)
     pages = tuple(Page(asked, view.runway(asked)) for asked in seen.pages)
     runway = min((page.runway for page in pages if page.runway is not None), default=None)
-    found = [_front_door(view), *_pages(view), *_origins(view), _policy(view)]
+    found = [_covered(view, _front_door(view)), *_pages(view), *_origins(view), _policy(view)]
     covering = any(finding.name in _UNCOVERED for finding in found)
     if covering:
         found += _short(limits, runway)
@@ -80,6 +82,13 @@ class _View:
         """Whether stale copies are expected: in a planned closure, or during a deploy's hold."""
         hold = self.seen.status is not None and self.seen.status.hold
         return hold or (self.closure is not None and self.closure.seconds_left > 0)
+
+    @property
+    def covered(self) -> bool:
+        """Whether visitors see nothing of a failing front door, by a claim: every page that was asked for is served."""
+        pages = self.seen.pages
+        served = bool(pages) and all(0 < page.status < HTTPStatus.BAD_REQUEST for page in pages)
+        return served and bool(self.claims)
 
     def runway(self, asked: Asked) -> float | None:
         """The seconds for which the page could be served without an origin; None where that is unknown."""
@@ -127,6 +136,16 @@ def _front_door(view: _View) -> Finding:
     if asked.status != HTTPStatus.OK:
         return Finding("down", "critical", f"{asked.url} answers {asked.status}, not 200", "", asked.url)
     return Finding("front-door", "ok", f"the front door answers 200 in {asked.answer.seconds:.3f} s", "", asked.url)
+
+
+def _covered(view: _View, front: Finding) -> Finding:
+    """The front door's finding, which is a warning while a claim covers for it."""
+    if front.name != "down" or not view.covered:
+        return front
+    slots = " and ".join(claim.slot for claim in view.claims)
+    text = f"{front.text}; every page is served meanwhile, by the claim {slots}"
+    remedy = front.remedy or "If it is planned, let the gate say so: edgeguard closed-header ENV."
+    return replace(front, severity="warning", text=text, remedy=remedy)
 
 
 def _refused(view: _View, asked: Asked, name: str) -> Finding:

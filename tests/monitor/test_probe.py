@@ -166,24 +166,30 @@ def test_while_on_hold_copies_are_no_fault(site: Site) -> None:
 
 
 @pytest.mark.parametrize("how", ["5xx", "refused"])
-def test_an_outage_is_critical_and_tells_how_long_copies_last(site: Site, how: str) -> None:
-    site.page(cache="max-age=10")
-    site.standin_edge.claim("support1", grace=1000, last=2000)
+def test_an_outage_is_critical_unless_a_claim_covers_it(site: Site, how: str) -> None:
+    path = site.page(cache="max-age=10")
     site.standin_edge.later(20)
     if how == "refused":
         site.standin_edge.origin.down()
     else:
         site.standin_edge.origin.refusal = {}
         site.standin_edge.origin.closed = True
-    found = site.ask()
+    without = site.ask()
+    site.standin_edge.claim("support1", grace=1000, last=2000)
+    covered, short = site.ask(), site.ask("-c", "30m")
+    site.pages.append("/never-asked-for")
+    uncovered = site.ask()
+    site.pages.remove("/never-asked-for")
+    site.standin_edge.later(1001)
+    over = site.ask()
 
-    assert (found["state"], found["closed"], found["front_door"]["status"]) == (
-        "critical",
-        None,
-        503 if how == "refused" else 500,
-    )
-    assert 950 < found["runway"] <= 990
-    assert [claim["slot"] for claim in found["claims"]] == ["support1"]
+    status = 503 if how == "refused" else 500
+    for found, state in ((without, "critical"), (covered, "warning"), (short, "critical"), (uncovered, "critical")):
+        assert (found["state"], found["closed"], found["front_door"]["status"]) == (state, None, status)
+    assert "every page is served meanwhile, by the claim support1" in covered["summary"]
+    assert 950 < covered["runway"] <= 990
+    assert [claim["slot"] for claim in covered["claims"]] == ["support1"]
+    assert (over["state"], over["pages"][0]["url"].endswith(path)) == ("critical", True)  # the copy is too old now
 
 
 def test_a_page_that_is_stale_although_nothing_is_planned_is_a_warning(site: Site) -> None:
