@@ -21,6 +21,8 @@ Service = Annotated[
     typer.Option("--service", help="Instead of ENV: a Fastly service's id. Everything is read from the service."),
 ]
 
+Who = Annotated[str, typer.Option("--who", help="Your name, for the audit and for --claim. [user@host]")]
+
 
 @verb(grace, "edgeguard grace show production")
 def show(
@@ -49,6 +51,10 @@ def extend(
     service: Service = None,
     reason: Annotated[str, typer.Option("--reason", help="Why, for `grace show` and the audit.")] = "",
     stale: Annotated[str | None, typer.Option("--grace", help="How stale a page may be. [base grace + --for]")] = None,
+    who: Who = "",
+    prolongs: Annotated[
+        str | None, typer.Option("--claim", help="Instead of a new claim: prolong or shorten this one of yours.")
+    ] = None,
 ) -> None:
     """Lengthen the grace: one write, confirmed at the edge. It ends by itself, and no deploy touches it."""
     from edgeguard.cli.say.grace import extended
@@ -56,7 +62,18 @@ def extend(
 
     seconds, stale_seconds = whole_seconds(lasting), None if stale is None else whole_seconds(stale)
     environment = _edge_side(name, service, options)
-    made = claim(environment, lasting=seconds, reason=reason, stale=stale_seconds, say=options.teller(), last=True)
+    with options.fleeting() as progress:
+        made = claim(
+            environment,
+            lasting=seconds,
+            reason=reason,
+            stale=stale_seconds,
+            say=options.teller(),
+            last=True,
+            who=who,
+            prolongs=prolongs,
+            progress=progress,
+        )
     options.answer(made, extended(environment.name, made))
 
 
@@ -68,6 +85,7 @@ def release(
     options: Options,
     service: Service = None,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the audit.")] = "released by hand",
+    who: Who = "",
 ) -> None:
     """Give one claim back before its time."""
     from edgeguard.cli.say.grace import released
@@ -77,7 +95,7 @@ def release(
     if len(names) > 1:
         raise typer.BadParameter(f"expected [ENV] ID; what is {' and '.join(names[1:])}?")
     environment = _edge_side(names[0] if names else None, service, options)
-    done = give_back(environment, slot, reason=reason)
+    done = give_back(environment, slot, reason=reason, who=who, say=options.teller())
     options.answer(done, released(environment.name, slot, done))
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +24,7 @@ import edgeguard
 from edgeguard.cli import output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from edgeguard.cluster import Cluster
     from edgeguard.deploy.journal import Entry
@@ -156,6 +158,23 @@ class Voice:
     def progress(self) -> Callable[[Entry], None]:
         """The listener of a command with one result at its end: people see events meanwhile, programs don't."""
         return output.hearing(as_json=False, quiet=self.quiet or self.as_json, verbose=self.verbose)
+
+    @contextmanager
+    def fleeting(self) -> Iterator[Callable[[str], None]]:
+        """The listener of sentences that the next one replaces, on a terminal only. None stays."""
+        shown = not self.quiet and sys.stderr.isatty()
+
+        def show(text: str) -> None:
+            if shown:
+                sys.stderr.write(f"\r\033[K  {text} …")
+                sys.stderr.flush()
+
+        try:
+            yield show
+        finally:
+            if shown:
+                sys.stderr.write("\r\033[K")
+                sys.stderr.flush()
 
     def teller(self) -> Callable[[str], None]:
         """The listener of sentences, on stderr also with --json. None with --quiet."""

@@ -27,13 +27,14 @@ _APART = 5_000
 
 
 def line(
-    items: Mapping[str, str], *, at: float, did: str, why: str, slot: str, claim: Claim | None = None
+    items: Mapping[str, str], *, at: float, did: str, why: str, slot: str, claim: Claim | None = None, who: str = ""
 ) -> dict[str, str | None]:
     """The items to write for one more line: the line itself, and None for each old line that is removed.
 
     `items` are the dictionary's, `at` is Unix time, `did` is the command, and `claim` is in the slot afterwards.
+    `who` is this process by default.
     """
-    said: dict[str, object] = {"did": did, "id": slot, "who": this_holder(), "why": why[:_WORDS]}
+    said: dict[str, object] = {"did": did, "id": slot, "who": who[:_WORDS] or this_holder(), "why": why[:_WORDS]}
     if claim is not None:
         said |= {"nonce": claim.nonce, "grace": claim.grace, "until": claim.until}
     there = sorted(key for key in items if _KEY.fullmatch(key))

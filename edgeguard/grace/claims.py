@@ -52,8 +52,8 @@ class Seen:
 class Wish:
     """A wish for a claim that lasts `lasting` seconds, lets pages be `stale` seconds old, and holds for `hold` seconds.
 
-    `did` and `why` are for the audit line. `owner` is the nonce's first letter. `over` is the claim that the new one
-    takes over, if there is one.
+    `did`, `why` and `who` are for the audit line. `owner` is the nonce's first letter. `over` is the claim that the new
+    one takes over, if there is one; only with `shortens` may the new one be shorter, or grant less.
     """
 
     lasting: int
@@ -63,6 +63,8 @@ class Wish:
     hold: int = 0
     owner: str = ""
     over: Claim | None = None
+    who: str = ""
+    shortens: bool = False
 
     @property
     def before(self) -> str:
@@ -74,7 +76,7 @@ class Wish:
         begins = math.ceil(now)
         hold_until = begins + self.hold if self.hold else 0
         claim = Claim(slot, begins + self.lasting, self.stale, new_nonce(self.owner), hold_until)
-        return no_shorter(claim, than=self.over)
+        return claim if self.shortens else no_shorter(claim, than=self.over)
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,18 @@ def within_limits(environment: EdgeSide, lasting: int, stale: int) -> None:
         )
 
 
-def take(environment: EdgeSide, seen: Seen, slot: str, wish: Wish, *, sleep: Callable[[float], None]) -> Made:
+def take(
+    environment: EdgeSide,
+    seen: Seen,
+    slot: str,
+    wish: Wish,
+    *,
+    sleep: Callable[[float], None],
+    see: Callable[[Status], None] = lambda _: None,
+) -> Made:
     """Write a claim to this slot, in one write with its audit line, and wait until the edge shows it in force.
+
+    `see` is called with every status answer meanwhile.
 
     Raises:
         LostSlot: somebody else took it at the same moment.
@@ -159,10 +171,11 @@ def take(environment: EdgeSide, seen: Seen, slot: str, wish: Wish, *, sleep: Cal
     ours_or_older = (claim.value(), seen.items.get(slot, ""))
 
     def watch(status: Status) -> None:
+        see(status)
         if status.slots.get(slot, "") not in ours_or_older:
             _still_ours(environment, slot, ours_or_older)
 
-    write(environment, seen, slot, claim, did=wish.did, why=wish.why)
+    write(environment, seen, slot, claim, did=wish.did, why=wish.why, who=wish.who)
     _still_ours(environment, slot, ours_or_older)
     confirmed = wait_until_shown(environment, slot, claim, sleep=sleep, see=watch)
     _still_ours(environment, slot, ours_or_older)
@@ -187,9 +200,11 @@ def give_back(environment: EdgeSide, seen: Seen, slot: str, *, did: str, why: st
     write(environment, seen, slot, None, did=did, why=why)
 
 
-def write(environment: EdgeSide, seen: Seen, slot: str, claim: Claim | None, *, did: str, why: str) -> None:
+def write(
+    environment: EdgeSide, seen: Seen, slot: str, claim: Claim | None, *, did: str, why: str, who: str = ""
+) -> None:
     """Put a claim into a slot (None: free it) and add the audit line that says so, in one write."""
-    line = audit.line(seen.items, at=seen.now, did=did, why=why, slot=slot, claim=claim)
+    line = audit.line(seen.items, at=seen.now, did=did, why=why, slot=slot, claim=claim, who=who)
     environment.edge.write({slot: FREE if claim is None else claim.value(), **line})
 
 

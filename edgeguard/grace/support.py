@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import shlex
+import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge.claim import DEPLOY_SLOTS, SUPPORT_SLOTS
-from edgeguard.errors import EdgeError, EdgeUnauthorized, Interrupted, Locked, NotConfirmed, UsageError
-from edgeguard.grace import claims
+from edgeguard.errors import (
+    EdgeError,
+    EdgeUnauthorized,
+    Interrupted,
+    Locked,
+    NotConfirmed,
+    OriginsUnhealthy,
+    UsageError,
+)
+from edgeguard.grace import audit, claims
 from edgeguard.grace.claims import LostSlot, Seen, Wish
 from edgeguard.machine.signals import Stop
+from edgeguard.machine.who import this_person
+from edgeguard.site import front_door
+from edgeguard.times import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from edgeguard.edge import Status
+    from edgeguard.edge.claim import Claim
     from edgeguard.environment import EdgeSide
 
 
@@ -23,14 +39,21 @@ def extend(
     lasting: int,
     reason: str,
     stale: int | None = None,
+    who: str = "",
+    prolongs: str | None = None,
     say: Callable[[str], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
     last: bool = False,
 ) -> dict[str, Any]:
     """Claim a support slot for `lasting` seconds; pages may then be `stale` seconds old (default: base + lasting).
-    `last` is as in Stop.
+
+    `who` is for the audit (default: user and host). `prolongs` is the slot of a claim in force of the same `who`: that
+    claim ends `lasting` seconds from now instead, later or sooner. `say` hears warnings, which are also in the result.
+    `progress` hears each act that begins. `last` is as in Stop.
 
     Raises:
-        UsageError: the claim would go beyond the ceiling, its reason is missing, or all slots are taken.
+        UsageError: the claim would go beyond the ceiling, its reason is missing, or all slots are taken; or the claim
+            to be prolonged is not in force, or somebody else's.
         NotConfirmed: it is written, but the edge does not show it, or a signal came before it did.
     """
     settings = environment.settings
@@ -43,19 +66,76 @@ def extend(
         )
     if settings.claim.reason_required and not reason.strip():
         raise UsageError("a reason is needed here (claim.reason_required)", 'Say why: --reason "…".')
-    wish = Wish(lasting=lasting, stale=wanted, did="grace extend", why=reason)
+    wish = Wish(lasting=lasting, stale=wanted, did="grace extend", why=reason, who=who.strip() or this_person())
     stop = Stop(last=last)
     with stop.listening():
         for _ in SUPPORT_SLOTS:
+            progress("looking at the claims that are in force")
             seen = claims.look(environment)
-            slot = _free_slot(environment, seen)
+            if prolongs is not None:
+                wish = replace(wish, over=_own(environment, seen, prolongs, wish.who), shortens=True)
+            slot = prolongs or _free_slot(environment, seen)
             stop.check()
+            warnings = list(_warnings(seen, wish))
+            for warning in warnings:
+                say(warning)
+            progress(f"writing {slot}")
             with _told_how_to_go_on(environment, slot):
                 try:
-                    return claims.take(environment, seen, slot, wish, sleep=stop.sleep).json()
+                    see = _waiting(environment, slot, progress)
+                    made = claims.take(environment, seen, slot, wish, sleep=stop.sleep, see=see)
                 except LostSlot as exc:
+                    if prolongs is not None:
+                        raise
                     say(f"{exc.message}; taking another")
+                else:
+                    return {**made.json(), "warnings": warnings}
     raise Locked("every slot was taken by somebody else at the same moment", "Try again.")
+
+
+def _waiting(environment: EdgeSide, slot: str, progress: Callable[[str], None]) -> Callable[[Status], None]:
+    """A listener to the answers of nodes, for claims.take, which tells how long the wait has been."""
+    began, least = time.monotonic(), environment.settings.edge.propagation
+
+    def see(status: Status) -> None:
+        passed = time.monotonic() - began
+        progress(f"{slot} is written, and {status.node} is asked for it: {passed:.0f} s of at least {least:.0f} s")
+
+    return see
+
+
+def _own(environment: EdgeSide, seen: Seen, slot: str, who: str) -> Claim:
+    """The claim in force in this slot, if it is of the same `who`. That is a convenience, not security."""
+    _require_support_slot(environment, slot)
+    claim = seen.live(SUPPORT_SLOTS, environment.settings.edge.ceiling).get(slot)
+    if claim is None:
+        raise UsageError(f"{slot} holds no claim that is in force", "Leave --claim out for a new one.")
+    said = str(audit.of_claim(claim, audit.lines(seen.items)).get("who", "somebody"))
+    owner = "".join(char if char.isprintable() else "?" for char in said.partition(" pid ")[0])
+    if owner != who:
+        remedy = f"If it is yours to change: --who {shlex.quote(owner)}. Else leave --claim out for one of your own."
+        raise UsageError(f"{slot} is of {owner}, not of {who}", remedy)
+    return claim
+
+
+def _warnings(seen: Seen, wish: Wish) -> Iterator[str]:
+    """What may not be meant: a claim that ends sooner than before, or grants less."""
+    until, over = seen.now + wish.lasting, wish.over
+    if over is not None and until < over.until:
+        yield f"{over.slot} ends {duration(round(over.until - until))} sooner than before"
+    if over is not None and wish.stale < over.grace:
+        yield f"{over.slot} grants {duration(wish.stale)} instead of {duration(over.grace)}"
+
+
+def _require_support_slot(environment: EdgeSide, slot: str) -> None:
+    """Raise UsageError for any other name."""
+    if slot in DEPLOY_SLOTS:
+        raise UsageError(
+            f"{slot} is a deploy's claim; support's and deploys' never cancel each other",
+            f"A pipeline's is given back with: edgeguard hook post {environment.name} {slot}",
+        )
+    if slot not in SUPPORT_SLOTS:
+        raise UsageError(f"{slot!r} is not a support slot", f"One of: {', '.join(SUPPORT_SLOTS)}.")
 
 
 @contextmanager
@@ -89,8 +169,12 @@ def _free_slot(environment: EdgeSide, seen: Seen) -> str:
     )
 
 
-def release(environment: EdgeSide, slot: str, *, reason: str) -> dict[str, Any]:
+def release(
+    environment: EdgeSide, slot: str, *, reason: str, who: str = "", say: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
     """Give one support claim back before its time, in one write. Other claims stay as they are.
+
+    `say` hears a warning if the front door is sick; the claim is given back all the same.
 
     If the claim is not in force any more, nothing is written, and `released` is False. That is no error.
 
@@ -98,21 +182,26 @@ def release(environment: EdgeSide, slot: str, *, reason: str) -> dict[str, Any]:
         UsageError: there is no such slot, or it belongs to a deploy.
         NotConfirmed: it is written, but the edge does not show it.
     """
-    if slot in DEPLOY_SLOTS:
-        raise UsageError(
-            f"{slot} is a deploy's claim; support's and deploys' never cancel each other",
-            f"A pipeline's is given back with: edgeguard hook post {environment.name} {slot}",
-        )
-    if slot not in SUPPORT_SLOTS:
-        raise UsageError(f"{slot!r} is not a support slot", f"One of: {', '.join(SUPPORT_SLOTS)}.")
+    _require_support_slot(environment, slot)
     seen = claims.look(environment)
     if slot not in seen.live(SUPPORT_SLOTS, environment.settings.edge.ceiling):
         return {"id": slot, "released": False}
-    claims.give_back(environment, seen, slot, did="grace release", why=reason)
+    warnings = list(_sick(environment, slot))
+    for warning in warnings:
+        say(warning)
+    claims.write(environment, seen, slot, None, did="grace release", why=reason, who=who.strip() or this_person())
     try:
         confirmed = claims.wait_until_shown(environment, slot, None)
     except NotConfirmed as exc:
         remedy = f"It ends by itself in any case. Look: edgeguard grace show {environment.argument}"
         raise NotConfirmed(f"{slot}: {exc.message}", remedy) from exc
     seconds, nodes = round(confirmed.seconds, 3), list(confirmed.nodes)
-    return {"id": slot, "released": True, "confirmed_seconds": seconds, "nodes": nodes}
+    return {"id": slot, "released": True, "confirmed_seconds": seconds, "nodes": nodes, "warnings": warnings}
+
+
+def _sick(environment: EdgeSide, slot: str) -> Iterator[str]:
+    """The warning that visitors may need the claim."""
+    try:
+        front_door.ask_once(environment.settings.edge, None)
+    except OriginsUnhealthy as exc:
+        yield f"{exc.message}; without {slot}, visitors may see errors sooner"

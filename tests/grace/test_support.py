@@ -398,3 +398,43 @@ def test_what_is_no_service_with_our_policy_is_said(
             read(EDGEGUARD_EDGE__SERVICE=standin_edge.ready["service_id"])
     finally:
         standin_edge.install(installed)
+
+
+def test_a_claim_of_one_s_own_is_prolonged_and_shortened(standin_edge: StandinEdge) -> None:
+    environment, told = edge_side(standin_edge), list[str]()
+    support.extend(environment, lasting=600, reason="it takes time", who="ann")
+    extend(environment, 700)
+    longer = support.extend(environment, lasting=1200, reason="more time", who="ann", prolongs="support1")
+    grace = in_force(standin_edge)
+    with pytest.raises(UsageError, match="support1 is of ann, not of bob"):
+        support.extend(environment, lasting=900, reason="", who="bob", prolongs="support1")
+    with pytest.raises(UsageError, match="support3 holds no claim"):
+        support.extend(environment, lasting=900, reason="", who="ann", prolongs="support3")
+    shorter = support.extend(environment, lasting=300, reason="", who="ann", prolongs="support1", say=told.append)
+
+    assert (longer["id"], longer["grace"], longer["warnings"], grace) == ("support1", BASE + 1200, [], BASE + 1200)
+    assert (shorter["id"], in_force(standin_edge)) == ("support1", BASE + 700)
+    assert shorter["warnings"] == told
+    assert ["sooner than before" in said for said in told] == [True, False]
+    assert [claim["id"] for claim in shown(environment)["claims"]] == ["support1", "support2"]
+    line = show.grace(environment, now=time.time(), audit_lines=1)["audit"][0]
+    assert (line["who"], line["grace"], "until" in line) == ("ann", BASE + 300, True)
+
+
+def test_releasing_over_a_sick_front_door_warns_and_obeys(standin_edge: StandinEdge) -> None:
+    environment, told = edge_side(standin_edge), list[str]()
+    extend(environment, 600)
+    standin_edge.origin.closed = True
+    done = support.release(environment, "support1", reason="", say=told.append)
+    standin_edge.origin.closed = False
+
+    assert (done["released"], done["warnings"], in_force(standin_edge)) == (True, told, BASE)
+    assert "without support1, visitors may see errors sooner" in told[0]
+
+
+def test_progress_is_told_from_the_beginning(standin_edge: StandinEdge) -> None:
+    told: list[str] = []
+    support.extend(edge_side(standin_edge), lasting=600, reason="", progress=told.append)
+
+    assert told[:2] == ["looking at the claims that are in force", "writing support1"]
+    assert told[2].startswith("support1 is written, and cache-")
