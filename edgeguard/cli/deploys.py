@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from edgeguard.cli.app import app
-from edgeguard.cli.options import Fenced, Name, Options, PurgeKey, Without, accepted, verb
+from edgeguard.cli.options import EdgeName, Fenced, Name, Options, PurgeKey, Service, Without, accepted, verb
 
 Ref = Annotated[str | None, typer.Option("--ref", help="A commit, tag or branch. [the environment's branch]")]
 Accept = Annotated[list[str] | None, typer.Option("--accept", help="Go on although preflight names this; repeatable.")]
@@ -126,8 +126,15 @@ def rollback(
 
 
 @verb(app, "edgeguard status production --json")
-def status(name: Name, options: Options) -> None:
-    """Show what is in force now: the servers, the lock, and the grace as the edge shows it."""
+def status(options: Options, name: EdgeName = None, service: Service = None) -> None:
+    """Show what is in force now: the servers, the lock, and the grace as the edge shows it. Of a service, the grace."""
+    if service is not None or name is None:
+        from edgeguard.grace import show
+
+        environment = options.edge_side_or_service(name, service)
+        grace = show.grace(environment, now=time.time())
+        options.answer({"environment": environment.name, "grace": grace}, f"{environment.name}:\n{show.text(grace)}")
+        return
     from edgeguard.deploy.status import status as look
     from edgeguard.deploy.status import text
 

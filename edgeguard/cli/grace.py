@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from edgeguard.cli.app import group
-from edgeguard.cli.options import Options, verb, whole_seconds
-
-if TYPE_CHECKING:
-    from edgeguard.environment import EdgeSide
+from edgeguard.cli.options import EdgeName, Options, Service, verb, whole_seconds
 
 grace = group("grace", "How stale a page may be served when the origin fails.")
-
-EdgeName = Annotated[str | None, typer.Argument(metavar="ENV", help="The environment: config/ENV.toml.")]
-Service = Annotated[
-    str | None,
-    typer.Option("--service", help="Instead of ENV: a Fastly service's id. Everything is read from the service."),
-]
 
 Who = Annotated[str, typer.Option("--who", help="Your name, for the audit and for --claim. [user@host]")]
 
@@ -35,7 +26,7 @@ def show(
     from edgeguard.errors import EdgeError
     from edgeguard.grace import show
 
-    found = show.grace(_edge_side(name, service, options), now=time.time(), audit_lines=audit)
+    found = show.grace(options.edge_side_or_service(name, service), now=time.time(), audit_lines=audit)
     if options.as_json or "error" not in found:
         options.answer(found, show.text(found))
     for part in (found, found.get("edge") or {}):
@@ -61,7 +52,7 @@ def extend(
     from edgeguard.grace.support import extend as claim
 
     seconds, stale_seconds = whole_seconds(lasting), None if stale is None else whole_seconds(stale)
-    environment = _edge_side(name, service, options)
+    environment = options.edge_side_or_service(name, service)
     with options.fleeting() as progress:
         made = claim(
             environment,
@@ -94,17 +85,6 @@ def release(
     *names, slot = named
     if len(names) > 1:
         raise typer.BadParameter(f"expected [ENV] ID; what is {' and '.join(names[1:])}?")
-    environment = _edge_side(names[0] if names else None, service, options)
+    environment = options.edge_side_or_service(names[0] if names else None, service)
     done = give_back(environment, slot, reason=reason, who=who, say=options.teller())
     options.answer(done, released(environment.name, slot, done))
-
-
-def _edge_side(name: str | None, service: str | None, options: Options) -> EdgeSide:
-    """The environment, or the service without any file of ours."""
-    from edgeguard.environment import ServiceOnly
-
-    if service is None and name is not None:
-        return options.edge_side(name)
-    if service is not None and name is None:
-        return ServiceOnly.read(service, state=options.state)
-    raise typer.BadParameter("name an environment, or a service with --service, and not both")

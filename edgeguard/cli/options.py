@@ -104,13 +104,32 @@ class Folders:
 
         return EdgeSide.open(name, config=self.config, state=self.state)
 
-    def as_far_as_it_goes(self, name: str) -> tuple[EdgeSide, Cluster | None]:
-        """The environment, and its cluster if its file has one."""
+    def edge_side_or_service(self, name: str | None, service: str | None) -> EdgeSide:
+        """The environment without its cluster, or the service without any file of ours."""
+        from edgeguard.environment import ServiceOnly
+
+        if service is None and name is not None:
+            return self.edge_side(name)
+        if service is not None and name is None:
+            return ServiceOnly.read(service, state=self.state)
+        raise typer.BadParameter(ONE_OF_BOTH)
+
+    def as_far_as_it_goes(self, name: str | None, service: str | None = None) -> tuple[EdgeSide, Cluster | None]:
+        """The environment, and its cluster if its file has one; or the service without any file of ours."""
         from edgeguard.environment import as_far_as_it_goes
+
+        if service is not None or name is None:
+            return self.edge_side_or_service(name, service), None
 
         return as_far_as_it_goes(name, config=self.config, state=self.state)
 
 
+EdgeName = Annotated[str | None, typer.Argument(metavar="ENV", help="The environment: config/ENV.toml.")]
+Service = Annotated[
+    str | None,
+    typer.Option("--service", help="Instead of ENV: a Fastly service's id. Everything is read from the service."),
+]
+ONE_OF_BOTH = "name an environment, or a service with --service, and not both"
 LAST_WORDS = 5.0
 """Seconds for a slow reader of a deploy's last words."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from edgeguard.cli.app import app
-from edgeguard.cli.options import Name, Options, verb
+from edgeguard.cli.options import ONE_OF_BOTH, EdgeName, Options, Service, verb
 from edgeguard.errors import EdgeguardError, UsageError
 from edgeguard.machine.signals import heeded, ignore_all
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from edgeguard.monitor import Limits
+    from edgeguard.settings import EdgeOnlySettings
 
 UNKNOWN = 3
 
@@ -36,8 +37,12 @@ class Format(StrEnum):
 
 @verb(app, "edgeguard probe production --format nagios -w 30m -c 10m")
 def probe(
-    name: Name,
     options: Options,
+    name: EdgeName = None,
+    service: Service = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="With --service, or alone: the site's address. Then no token is needed.")
+    ] = None,
     how: Annotated[Format, typer.Option("--format", help="For people, a program, Nagios or Prometheus.")] = Format.text,
     warning: Annotated[
         str | None,
@@ -52,13 +57,27 @@ def probe(
     if options.as_json and how not in (Format.text, Format.json):
         raise UsageError(f"--json and --format {how} are two answers", "Give one of them.")
     limits = _limits(warning, critical, timeout)
-    from edgeguard.environment import config_folder
     from edgeguard.monitor.check import check
     from edgeguard.monitor.formats import FORMATS
-    from edgeguard.settings import load_edge_only
 
-    health = check(name, load_edge_only(name, config_folder(options.config)), limits)
+    called, settings = _named(options, name, service, url)
+    health = check(called, settings, limits, of_file=name is not None)
     raise typer.Exit(health.code if _write(FORMATS[Format.json if options.as_json else how](health)) else UNKNOWN)
+
+
+def _named(options: Options, name: str | None, service: str | None, url: str | None) -> tuple[str, EdgeOnlySettings]:
+    """The name and the settings of the environment, of the service, or of the site at this address."""
+    from edgeguard.environment import ServiceOnly, config_folder
+    from edgeguard.settings import for_service, load_edge_only
+
+    if name is not None and service is None and url is None:
+        return name, load_edge_only(name, config_folder(options.config))
+    if name is not None or (service is None and url is None):
+        raise UsageError(ONE_OF_BOTH, "Without a token, name the site's address with --url.")
+    if url is None and service is not None:
+        return service, ServiceOnly.read(service, state=options.state).settings
+    site = f"{(url or '').rstrip('/')}/"
+    return service or site, for_service(service or "unknown", url=site, health_url=site)
 
 
 def _limits(warning: str | None, critical: str | None, timeout: str) -> Limits:

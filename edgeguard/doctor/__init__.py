@@ -96,7 +96,7 @@ def examine(
     pages = tuple(page for page, _ in looked)
     found += [finding for _, about in looked for finding in about]
     found += _coverage(pages, measure)
-    findings = tuple(finding.about(environment.name) for finding in found)
+    findings = tuple(finding.about(environment.argument) for finding in found)
     return Diagnosis(environment.name, expected, known_from, findings, pages)
 
 

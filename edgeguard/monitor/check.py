@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from edgeguard.settings import EdgeOnlySettings
 
 
-def check(environment: str, settings: EdgeOnlySettings, limits: Limits) -> Health:
-    """Ask and judge, within about `limits.timeout` seconds. It needs no token."""
+def check(environment: str, settings: EdgeOnlySettings, limits: Limits, *, of_file: bool = True) -> Health:
+    """Ask and judge, within about `limits.timeout` seconds. It needs no token.
+
+    `of_file`: the settings are of a file, so the policy at the edge should be the one that they ask for.
+    """
     edge = visible_edge(settings.edge, partial(ask, at_most=BYTES))
-    return judge(environment, settings, edge, look(settings, edge, timeout=limits.timeout), limits)
+    return judge(environment, settings, edge, look(settings, edge, timeout=limits.timeout), limits, of_file=of_file)

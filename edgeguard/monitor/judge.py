@@ -34,9 +34,11 @@ _LONGEST = 60
 """The most characters of a word from somebody else."""
 
 
-def judge(environment: str, settings: EdgeOnlySettings, edge: VisibleEdge, seen: Seen, limits: Limits) -> Health:
-    """The verdict. The edge is not asked: it reads what was seen."""
-    view = _View(edge, settings.edge.ceiling, seen)
+def judge(
+    environment: str, settings: EdgeOnlySettings, edge: VisibleEdge, seen: Seen, limits: Limits, *, of_file: bool = True
+) -> Health:
+    """The verdict. The edge is not asked: it reads what was seen. `of_file` is as in `check`."""
+    view = _View(edge, settings.edge.ceiling, seen, of_file=of_file)
     pages = tuple(Page(asked, view.runway(asked)) for asked in seen.pages)
     runway = min((page.runway for page in pages if page.runway is not None), default=None)
     found = [_covered(view, _front_door(view)), *_pages(view), *_origins(view), _policy(view)]
@@ -62,9 +64,9 @@ def judge(environment: str, settings: EdgeOnlySettings, edge: VisibleEdge, seen:
 class _View:
     """The facts by which all answers are judged: the closure that the gate announces, and the claims in force."""
 
-    def __init__(self, edge: VisibleEdge, ceiling: int, seen: Seen) -> None:
+    def __init__(self, edge: VisibleEdge, ceiling: int, seen: Seen, *, of_file: bool) -> None:
         self.edge, self.ceiling, self.seen = edge, ceiling, seen
-        self.expected = edge.revision
+        self.expected = edge.revision if of_file or seen.status is None else seen.status.revision
         told = (self.closed(asked) for asked in (seen.front, *seen.origins, *seen.pages))
         self.closure = next((closure for closure in told if closure is not None), None)
         claims = parse_all(seen.status.slots) if seen.status else ()

@@ -577,3 +577,30 @@ def test_every_finding_is_explained() -> None:
 
     assert found
     assert {name for name in found if f"`{name}`" not in page} == set()
+
+
+def test_a_site_without_a_file_is_asked_by_its_service_or_its_address(site: Site) -> None:
+    """With a token, everything is read from the service; without one, the address is enough."""
+    settings = site.standin_edge.settings
+    site.standin_edge.origin.pages["/"] = (200, {"Cache-Control": "no-store"})
+    known = {"EDGEGUARD_EDGE__API_URL": settings.api_url, "EDGEGUARD_EDGE__URL": settings.url}
+
+    def run(*arguments: str, **more: str) -> Ran:
+        command = [sys.executable, "-m", "edgeguard", *arguments]
+        environment = {**site.environment(), **more}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert "Traceback" not in done.stderr, done.stderr
+        return Ran(done.returncode, done.stdout)
+
+    service = ["--service", settings.service]
+    by_service = run("probe", *service, "--json", **known, FASTLY_API_TOKEN=TOKEN)
+    by_address = run("probe", "--url", settings.url, "--json")
+    status = run("status", *service, "--json", **known, FASTLY_API_TOKEN=TOKEN)
+    doctor = run("doctor", *service, "--json", **known, FASTLY_API_TOKEN=TOKEN)
+    both = run("probe", "site", *service)
+
+    for found in (by_service, by_address):
+        assert (found.code, found.json["state"], found.json["grace"]["base"]) == (0, "ok", 60), found.out
+    assert (status.code, status.json["grace"]["in_force"]) == (0, 60)
+    assert {"policy", "nodes", "no-pages"} <= {finding["name"] for finding in doctor.json["findings"]}
+    assert both.code == 3
