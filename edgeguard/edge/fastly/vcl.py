@@ -40,8 +40,11 @@ class Statement:
 
     def __str__(self) -> str:
         """The words as one line of VCL."""
-        line = re.sub(r" ?([(),;]) ?", r"\1", " ".join(self.words))
-        return re.sub(r",(?=\S)", ", ", line)
+        line, before = "", "("
+        for word in self.words:
+            line += word if before == "(" or word in ("(", ")", ",") else f" {word}"
+            before = word
+        return line
 
 
 def statements(text: str) -> tuple[Statement, ...]:
