@@ -14,7 +14,7 @@ FAMILIES = {
     "doctor": ("doctor",),
     "edge": ("edge",),
     "grace": ("grace",),
-    "hooks": ("hook", "wrap"),
+    "hooks": ("hook", "wrap", "closed-header"),
     "probe": ("probe",),
     "purge": ("purge",),
     "rehearsals": ("rehearse", "standin"),
