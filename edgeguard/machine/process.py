@@ -6,6 +6,7 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -144,6 +145,54 @@ def run(
                     pass
                 lines.close()
         return process.returncode
+
+
+@contextmanager
+def piped(
+    argv: Sequence[str], *, env: Mapping[str, str], deadline: float, cancelled: Callable[[], bool]
+) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Run a program with a pipe to it and a pipe from it, as long as the block lasts. Its errors are dropped.
+
+    The program is killed at the block's end, at `deadline` (of the monotonic clock), and when `cancelled()` turns true.
+    The latter two end a read or a write that waits for the program, and the block's own error about that is replaced.
+
+    Raises:
+        TimedOut, Cancelled: the program was killed before the block had ended.
+    """
+    over = threading.Event()
+    why: list[type[Ended]] = []
+    with subprocess.Popen(
+        argv,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # a signal to the terminal's group is this process's to hear, not the program's
+    ) as process:
+
+        def watch() -> None:
+            while not over.wait(_POLL):
+                if cancelled() or time.monotonic() > deadline:
+                    why.append(Cancelled if cancelled() else TimedOut)
+                    process.kill()
+                    return
+
+        watcher = threading.Thread(target=watch, name=Path(argv[0]).name, daemon=True)
+        watcher.start()
+        try:
+            with process.stdin as to, process.stdout as out:  # type: ignore[union-attr]  # both are pipes, as said above
+                yield to, out
+        except (OSError, EOFError, ValueError) as exc:
+            if not why:
+                raise
+            raise why[0] from exc
+        else:
+            if why:
+                raise why[0]
+        finally:
+            over.set()
+            watcher.join()
+            process.kill()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from edgeguard.cluster.host import manifest
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import process, seclusion
 from edgeguard.release import application as applications
-from edgeguard.release.source import git_environment
+from edgeguard.release.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +39,10 @@ class Build:
     started: float = field(default_factory=time.monotonic)
 
     @property
+    def _deadline(self) -> float:
+        return self.started + self.limit
+
+    @property
     def _tool_environment(self) -> dict[str, str]:
         """The environment of our own tools. The application's variables must not change what they do."""
         return {"HOME": str(self.folder / "home"), "PATH": applications.SYSTEM_PATH, "TMPDIR": str(self.folder / "tmp")}
@@ -47,11 +51,14 @@ class Build:
     def _place(self) -> Path:
         return self.application.folder(self.folder)
 
-    def run(self, tools: Sequence[Tool]) -> None:
-        """Unpack, install the toolchain and dependencies, then the default build, then the build hook."""
+    def run(self, tools: Sequence[Tool]) -> tuple[str, ...]:
+        """Write the tree, install the toolchain and dependencies, then the default build, then the build hook.
+
+        Returns a sentence for each thing of the tree that is not in the release as people expect it.
+        """
         for name in ("app", "home", "toolchain/bin", "tmp"):
             manifest.make(self.folder / name)
-        self._unpack()
+        said = Tree(self.source, self.folder / "app", self._deadline).write()
         for tool in tools:
             if tool.warning:
                 self.output(tool.warning)
@@ -67,14 +74,7 @@ class Build:
         self._mounts()
         for left in ("tmp", "home/.cache", "home/.npm"):
             shutil.rmtree(self.folder / left, ignore_errors=True)
-
-    def _unpack(self) -> None:
-        archive, app = self.folder / "tmp" / "tree.tar", self.folder / "app"
-        self._step("git archive", self.source.archive(archive), env=git_environment())
-        self._step("tar", ["tar", "-xf", str(archive), "-C", str(app)])
-        archive.unlink()
-        for path in self.source.submodules():
-            self.output(f"{path}: submodules are not supported, this folder is empty")
+        return said
 
     def _dependencies(self) -> None:
         packages = self.application.dependencies
@@ -144,7 +144,7 @@ class Build:
                 argv,
                 cwd=cwd or (self._place if self._place.is_dir() else self.folder),
                 env=env,
-                limit=self.started + self.limit - time.monotonic(),
+                limit=self._deadline - time.monotonic(),
                 cancelled=self.cancelled,
                 output=heard,
             )

@@ -24,7 +24,7 @@ from edgeguard.cluster.host.generations import Runs
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import process
 from edgeguard.release import application as applications
-from edgeguard.release import toolchain
+from edgeguard.release import toolchain, tree
 from edgeguard.release.application import Application
 from edgeguard.release.build import Build
 from edgeguard.release.source import resolve
@@ -104,7 +104,7 @@ def build(
                 output(f"{folder} is not as it was built: {images.in_short(images.verify(folder))}. It is built anew")
             images.remove(folder)
             try:
-                Build(
+                warnings = Build(
                     source=source,
                     application=application,
                     folder=folder,
@@ -113,7 +113,7 @@ def build(
                     cancelled=cancelled,
                     output=output,
                 ).run(tools)
-                return _seal(folder, inputs, source, application)
+                return _seal(folder, inputs, source, replace(application, warnings=application.warnings + warnings))
             except BaseException:
                 manifest.remove(folder)
                 raise
@@ -210,6 +210,8 @@ def _inputs(source: Source, tools: Sequence[Tool], root: Path, named: dict[str, 
         "root": str(root),
         "environment": sorted(named.items()),
     }
+    if source.uses_lfs():
+        what["lfs"] = tree.lfs_is_installed()
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 

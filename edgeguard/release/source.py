@@ -1,4 +1,4 @@
-"""The Git repository that a release comes from: it resolves a ref to a commit and reads the commit's tree."""
+"""The Git repository that a release comes from: it resolves a ref to a commit and finds the objects of its tree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from edgeguard.errors import Interrupted, UsageError
 from edgeguard.machine import process
@@ -18,6 +18,7 @@ from edgeguard.machine import process
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,25 @@ class Source:
         """Whether the tree has this folder; "" is its root."""
         return not path or self._git("cat-file", "-t", f"{self.tree}:{path}").stdout == b"tree\n"
 
-    def submodules(self) -> tuple[str, ...]:
-        """The folders of the tree that are submodules. They are empty in an archive."""
-        listed = self._git("ls-tree", "-r", "-z", self.tree).stdout.split(b"\0")
-        return tuple(os.fsdecode(line.partition(b"\t")[2]) for line in listed if line.startswith(b"160000 "))
+    def entries(self) -> list[tuple[str, str, str]]:
+        """The files, links and submodules of the tree: mode, object and path."""
+        listed = self._git("ls-tree", "-r", "-z", "--full-tree", self.tree).stdout.split(b"\0")
+        found = []
+        for line in filter(None, listed):
+            head, _, path = line.partition(b"\t")
+            mode, _kind, named = head.decode().split()
+            found.append((mode, named, os.fsdecode(path)))
+        return found
 
-    def archive(self, to: Path) -> list[str]:
-        """The argv that writes the tree as a tar file. The user's Git configuration does not change its modes."""
-        return [
-            *("git", "-C", str(self.folder), "-c", "tar.umask=0022"),
-            *("archive", "--format=tar", f"--output={to}", self.tree),
-        ]
+    def uses_lfs(self) -> bool:
+        """Whether an attribute of the tree has Git LFS keep the content of files."""
+        at = (self.tree, "--", ":(glob)**/.gitattributes")
+        return self._git("grep", "--quiet", "--fixed-strings", "filter=lfs", *at).returncode == 0
+
+    def piped(self, *arguments: str, deadline: float) -> AbstractContextManager[tuple[IO[bytes], IO[bytes]]]:
+        """Git, running on this repository, with a pipe to it and a pipe from it (`process.piped`)."""
+        argv = ["git", "-C", str(self.folder), *arguments]
+        return process.piped(argv, env=_environment(self.folder), deadline=deadline, cancelled=self.cancelled)
 
     def _git(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         return _git(self.folder, *arguments, cancelled=self.cancelled)
@@ -87,17 +96,30 @@ def resolve(repository: str, ref: str, *, cache: Path, cancelled: Callable[[], b
 
 
 def git_environment() -> dict[str, str]:
-    """The environment that Git runs with. Git asks for no password, and its messages are in English."""
-    return {**process.environment(), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    """The environment that Git runs with.
+
+    Git asks for no password, its messages are in English, no object stands in for another, and LFS content is fetched.
+    """
+    return {
+        **process.environment(),
+        "GIT_LFS_SKIP_SMUDGE": "0",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C",
+    }
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Git's environment for exactly this folder. A repository in a folder above does not count."""
+    return {**git_environment(), "GIT_CEILING_DIRECTORIES": str(folder.parent.resolve())}
 
 
 def _git(
     folder: Path, *arguments: str, cancelled: Callable[[], bool] = lambda: False
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run Git in exactly this folder. A repository in a folder above does not count."""
-    environment = {**git_environment(), "GIT_CEILING_DIRECTORIES": str(folder.parent.resolve())}
+    """Run Git in exactly this folder."""
     try:
-        return process.answer(["git", "-C", str(folder), *arguments], env=environment, cancelled=cancelled)
+        return process.answer(["git", "-C", str(folder), *arguments], env=_environment(folder), cancelled=cancelled)
     except process.Cancelled as exc:
         raise Interrupted(f"interrupted during the build, in git {arguments[0]}", "Nothing was touched.") from exc
 

@@ -510,7 +510,7 @@ def test_a_place_that_can_not_be_written_fails_the_build(world: World) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 def test_a_full_disk_fails_the_build_and_leaves_nothing(world: World) -> None:
-    world.commit(hook("echo built"), large="x" * 900_000)
+    world.commit(hook("echo built"), large="x" * 1_100_000)
     world.root.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(world.root)], check=False).returncode:
         pytest.skip("mounting is not allowed here")
