@@ -78,7 +78,7 @@ def attempt(
         try:
             failure = story(deployment, log)
         except EdgeguardError as exc:  # raised before the saga began
-            log.append("failed", step=None, error=exc.message)
+            log.failed(exc)
             failure = exc
         except BaseException:
             deployment.let_go()
@@ -157,7 +157,8 @@ class Log:
     """The journal of a run, as its story writes it.
 
     After a failure, and after the commit, the run must go on to its end. From then on signals wait, and a journal that
-    can't be written is a warning, not an error. It is a warning also from the opening on: closing the cluster again
+    can't be written is a warning, not an error. That does not hold for the failure of a step that the story can do
+    without (`goes_on`). An unwritable journal is a warning also from the opening on: closing the cluster again
     would help nobody. The servers hold the truth.
     """
 
@@ -170,7 +171,7 @@ class Log:
 
     def append(self, event: str, **facts: Any) -> None:  # noqa: ANN401 (as Journal)
         """As Journal.append."""
-        if event in ("failed", "committed", "undoing"):
+        if event in ("failed", "committed", "undoing") and not facts.get("goes_on"):
             self._only_on = True
             self._deployment.stop.shield()
         try:
@@ -182,3 +183,9 @@ class Log:
             if not self._told:
                 self._deployment.say("warning", text=exc.message)
             self._told = True
+
+    def failed(self, failure: EdgeguardError) -> None:
+        """Write down that the run failed, unless the entry before this one has told it of a step."""
+        last = self.entries[-1]
+        if last["event"] != "failed" or last.get("goes_on"):
+            self.append("failed", step=None, error=failure.message)

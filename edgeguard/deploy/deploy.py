@@ -78,8 +78,9 @@ def run(
     try:
         steps.commit(deployment)
     except EdgeguardError as exc:
-        log.append("failed", step="commit", error=exc.message)
-        return verdict.uncommitted(deployment, exc)
+        failure = verdict.uncommitted(deployment, exc)
+        log.append("failed", step=None, error=failure.message)
+        return failure
     log.append("committed")
     return finish(deployment, log)
 
@@ -109,16 +110,23 @@ def finish(deployment: Deployment, log: Log) -> EdgeguardError | None:
     undone, remedies = [], []
     for phase in COMMITTED:
         step = phase(deployment)
-        log.append("begin", step=step.name, before={})
         try:
-            log.append("done", step=step.name, **step.do())
+            act(step, log)
         except Fenced:
             return verdict.replaced(deployment)
         except steps.OriginsSick as exc:
-            log.append("failed", step=step.name, error=exc.message)
             return exc  # a person is needed; the record stays committed
         except EdgeguardError as exc:
-            log.append("failed", step=step.name, error=exc.message)
             undone.append(f"{step.name}: {exc.message}")
             remedies += [exc.remedy, step.left]
     return verdict.left_to_do(undone, remedies) if undone else None
+
+
+def act(step: steps.Step, log: Log) -> None:
+    """Do one step that nothing takes back. Its failure is written down, and raised."""
+    log.append("begin", step=step.name, before={})
+    try:
+        log.append("done", step=step.name, **step.do())
+    except EdgeguardError as exc:
+        log.append("failed", step=step.name, error=exc.message)
+        raise

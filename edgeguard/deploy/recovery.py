@@ -110,9 +110,7 @@ def _serve(deployment: Deployment, log: Log) -> None:
     deployment.say("warning", text=text)
     _claim_again(deployment, log)
     for phase in (steps.StopTasks, steps.Close, steps.Drain, steps.Swap, steps.Check, steps.Open):
-        step = phase(deployment)
-        log.append("begin", step=step.name, before={})
-        log.append("done", step=step.name, **step.do())
+        deploy.act(phase(deployment), log)
 
 
 def _serving(deployment: Deployment) -> bool:
@@ -127,7 +125,7 @@ def _held_while_closed(story: Story) -> Story:
         try:
             failure = story(deployment, log)
         except EdgeguardError as exc:
-            log.append("failed", step=None, error=exc.message)
+            log.failed(exc)
             failure = exc
         if failure is None or isinstance(failure, (Locked, RolledBack, Held, CleanupUnfinished)):
             return failure
@@ -240,8 +238,10 @@ def _claim_again(deployment: Deployment, log: Log) -> None:
     log.append("begin", step=claim.name, before={})
     try:
         log.append("done", step=claim.name, **claim.do())
-    except (EdgeError, NotConfirmed) as exc:
-        if not deployment.closed or _open(deployment):
+    except EdgeguardError as exc:
+        goes_on = isinstance(exc, (EdgeError, NotConfirmed)) and deployment.closed and not _open(deployment)
+        log.append("failed", step=claim.name, error=exc.message, goes_on=goes_on)
+        if not goes_on:
             raise
         deployment.say("warning", text=f"the grace could not be claimed again: {exc.message}")
 

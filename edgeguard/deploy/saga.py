@@ -3,10 +3,13 @@
 This engine knows nothing of deploys. Three rules about order make it safe:
 
 - Before a step is done, the intent and the state before it are written down.
-- *undoing* is written down before an undo, too.
+- *undoing* is written down before an undo that changes anything, too.
 - If an undo fails, everything stops there, so that the earlier steps stay in force.
 
 An undo may also raise Halt: the unwinding ends at that step on purpose.
+
+The journal tells each outcome once. A step that begins ends with *done* or *failed*. An undo that begins ends with
+*undone*, *stays*, *halted* or *undo-failed*. A failure between two steps is of no step.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ class Step(Protocol):
     `do` that failed half-way, and also if `do` was never reached."""
 
     name: str
+    restores: bool  # whether `undo` changes anything; an undo that changes nothing may still raise
 
     def before(self) -> Facts:
         """The state now, as absolute facts that JSON can hold. Changes nothing."""
@@ -33,8 +37,8 @@ class Step(Protocol):
     def do(self) -> Facts:
         """Do it. Returns facts for the report."""
 
-    def undo(self, before: Facts) -> None:
-        """Restore the state that `before` saw."""
+    def undo(self, before: Facts) -> str | None:
+        """Restore the state that `before` saw. Returns the reason for which it stays as it is, if there is one."""
 
 
 class Log(Protocol):
@@ -75,6 +79,7 @@ def run(
         Halt: an undo ended it.
     """
     begun: list[tuple[Step, Facts]] = []
+    under_way = None
     try:
         for step in steps:
             before = step.before()
@@ -84,10 +89,11 @@ def run(
             interrupt()
             journal.append("begin", step=step.name, before=before)
             begun.append((step, before))
+            under_way = step.name
             journal.append("done", step=step.name, **step.do())
+            under_way = None
     except BaseException as failure:
-        last = begun[-1][0].name if begun else None
-        journal.append("failed", step=last, error=_said(failure))
+        journal.append("failed", step=under_way, error=_said(failure))
         unwind(begun, journal, failure)
         raise
 
@@ -99,16 +105,20 @@ def unwind(begun: Sequence[tuple[Step, Facts]], journal: Log, failure: BaseExcep
         UndoFailed, Halt: as in run.
     """
     for step, before in reversed(begun):
-        journal.append("undoing", step=step.name)
+        if step.restores:
+            journal.append("undoing", step=step.name)
         try:
-            step.undo(before)
+            stays = step.undo(before)
         except Halt as halt:
             journal.append("halted", step=step.name, error=halt.message)
             raise halt from failure
         except Exception as exc:  # a bug in an undo stops the unwinding like any other failure of it
             journal.append("undo-failed", step=step.name, error=_said(exc))
             raise UndoFailed(step.name, failure, exc) from exc
-        journal.append("undone", step=step.name)
+        if stays:
+            journal.append("stays", step=step.name, why=stays)
+        elif step.restores:
+            journal.append("undone", step=step.name)
 
 
 def _said(failure: BaseException) -> str:

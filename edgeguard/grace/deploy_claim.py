@@ -165,10 +165,11 @@ class DeployClaim:
         if self._record.beneath:
             self._record.note(beneath={})
 
-    def undo(self, *, proved: bool) -> None:
+    def undo(self, *, proved: bool) -> str | None:
         """Take the claim back. A failure is a warning: a claim that stays does no harm, and ends by itself.
 
         `proved` says that the origins were seen healthy. Then the deploys' claims that were found are given back, too.
+        Returns that warning, if the claim may have stayed.
 
         Raises:
             Fenced: somebody else took the lock.
@@ -179,13 +180,17 @@ class DeployClaim:
             else:
                 self._restore()
         except EdgeError as exc:
-            text = f"a claim, if one was written, stays for at most {self._lasting} s: {exc.message}"
-            self._say("warning", text=text)
+            return self._warned(f"a claim, if one was written, stays for at most {self._lasting} s: {exc.message}")
+        return None
 
-    def leave(self, why: str) -> None:
-        """Let the claim end by itself, and say why it is not given back."""
+    def leave(self, why: str) -> str | None:
+        """Let the claim end by itself, and warn why it is not given back. Returns that warning."""
         self._end_renewal()
-        self._say("warning", text=f"{why}: the claim stays, for at most {self._settings.claim.duration} s")
+        return self._warned(f"{why}: the claim stays, for at most {self._settings.claim.duration} s")
+
+    def _warned(self, text: str) -> str:
+        self._say("warning", text=text)
+        return text
 
     def _restore(self) -> None:
         """Write the claim that was found in the slot back, without its hold. Free the slot if that claim has ended."""
@@ -287,11 +292,13 @@ class NoClaim:
     def drop(self) -> None:
         """There is nothing to give back."""
 
-    def undo(self, *, proved: bool) -> None:
+    def undo(self, *, proved: bool) -> str | None:  # noqa: ARG002 (as DeployClaim)
         """There is nothing to take back."""
+        return None
 
-    def leave(self, why: str) -> None:
+    def leave(self, why: str) -> str | None:  # noqa: ARG002 (as DeployClaim)
         """There is nothing that stays."""
+        return None
 
 
 def _in_deploy_slots(items: Mapping[str, str]) -> list[Claim]:

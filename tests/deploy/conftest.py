@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edgeguard.deploy import journal, report
+from tests.deploy.outcomes import broken_laws, untrue_report
 from tests.deploy.rehearsal import Rehearsal, furnished
 from tests.staying_rehearsal import staying_rehearsal
 
@@ -44,3 +46,7 @@ def _left_whole(rehearsal: Rehearsal) -> None:
     for path in rehearsal.state.rglob("*.jsonl"):
         content = path.read_text()
         assert not [secret for secret in rehearsal.secrets if secret in content], path
+    for state in {rehearsal.state, *(command.state for command in rehearsal.commands)}:
+        for path in report.journals(state / "rehearsal"):
+            entries = journal.read(path / "journal.jsonl")
+            assert [*broken_laws(entries), *untrue_report(entries)] == [], path

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.host import hooks
@@ -16,10 +17,10 @@ from tests.staying_rehearsal import StayingRehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 PATIENCE = 60.0  # seconds that a command may take on a machine that has much else to do
 EDGEGUARD = (sys.executable, "-m", "edgeguard")
+STATE = "EDGEGUARD_STATE"
 VARIABLE = "correct-horse-battery"
 DATABASE = "sesame-opens-it"
 QUICK = {
@@ -51,6 +52,7 @@ class Command:
 
     def __init__(self, arguments: tuple[str, ...], environment: dict[str, str], secrets: tuple[str, ...]) -> None:
         self._secrets = secrets
+        self.state = Path(arguments[arguments.index("--state") + 1] if "--state" in arguments else environment[STATE])
         self.process = subprocess.Popen(
             [*EDGEGUARD, *arguments],
             env=environment,
@@ -95,7 +97,7 @@ class Rehearsal(StayingRehearsal):
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("FASTLY_", "EDGEGUARD_"))
         }
-        environment |= {"EDGEGUARD_CONFIG": str(self.config), "EDGEGUARD_STATE": str(self.state), **QUICK, **variables}
+        environment |= {"EDGEGUARD_CONFIG": str(self.config), STATE: str(self.state), **QUICK, **variables}
         self.commands.append(Command(arguments, environment, self.secrets))
         return self.commands[-1]
 

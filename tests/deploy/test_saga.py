@@ -7,6 +7,7 @@ import pytest
 from edgeguard.deploy import saga
 from edgeguard.deploy.journal import Journal, read
 from edgeguard.errors import ClusterError, Interrupted
+from tests.deploy.outcomes import broken_laws
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,8 +17,19 @@ if TYPE_CHECKING:
 class Leaf:
     """A step on real files: `do` writes its name into the folder, and `undo` restores the folder's state before."""
 
-    def __init__(self, folder: Path, name: str, *, fails: str = "", failure: BaseException | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *,
+        fails: str = "",
+        failure: BaseException | None = None,
+        restores: bool = True,
+        stays: str | None = None,
+    ) -> None:
         self.name = name
+        self.restores = restores
+        self._stays = stays
         self._file = folder / name
         self._order = folder / "undone"
         self._fails = fails
@@ -35,7 +47,9 @@ class Leaf:
             raise self._failure
         return {"wrote": self.name}
 
-    def undo(self, before: dict[str, Any]) -> None:
+    def undo(self, before: dict[str, Any]) -> str | None:
+        if self._stays or not self.restores:
+            return self._stays
         if self._fails == "undo":
             raise self._failure if self._given else ClusterError(f"{self.name} stays", "Take it back by hand.")
         with self._order.open("a") as order:
@@ -44,6 +58,7 @@ class Leaf:
             self._file.unlink(missing_ok=True)
         else:
             self._file.write_text(before["content"])
+        return None
 
 
 @pytest.fixture
@@ -57,8 +72,11 @@ def told(tmp_path: Path) -> list[tuple[str, str | None]]:
 
 
 def run(tmp_path: Path, steps: list[Leaf], interrupt: Callable[[], None] = lambda: None) -> None:
-    with Journal(tmp_path / "journal") as journal:
-        saga.run(steps, journal, interrupt=interrupt)
+    try:
+        with Journal(tmp_path / "journal") as journal:
+            saga.run(steps, journal, interrupt=interrupt)
+    finally:
+        assert [*broken_laws(read(tmp_path / "journal"))] == []
 
 
 def test_all_steps_are_done_in_their_order(tmp_path: Path, folder: Path) -> None:
@@ -147,6 +165,18 @@ def test_an_interrupt_is_heard_between_two_steps(tmp_path: Path, folder: Path) -
     with pytest.raises(Interrupted):
         run(tmp_path, [Leaf(folder, "a"), Leaf(folder, "b")], interrupt)
     assert (folder / "undone").read_text() == "a"
+    assert told(tmp_path)[1:] == [("done", "a"), ("failed", None), ("undoing", "a"), ("undone", "a")]
+
+
+def test_only_a_step_that_was_really_taken_back_is_told_as_undone(tmp_path: Path, folder: Path) -> None:
+    steps = [Leaf(folder, "a", stays="the origins are sick"), Leaf(folder, "b", restores=False)]
+    with pytest.raises(ClusterError):
+        run(tmp_path, [*steps, Leaf(folder, "c", fails="do")])
+    assert told(tmp_path)[4:] == [
+        *(("begin", "c"), ("failed", "c")),
+        *(("undoing", "c"), ("undone", "c")),
+        *(("undoing", "a"), ("stays", "a")),
+    ]
 
 
 def test_nothing_is_done_that_cannot_be_written_down(folder: Path) -> None:

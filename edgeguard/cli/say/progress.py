@@ -11,6 +11,8 @@ from edgeguard.errors import first_line
 if TYPE_CHECKING:
     from edgeguard.deploy.journal import Entry
 
+_TAKING_BACK = ("undoing", "undone", "halted", "undo-failed")
+
 
 class Progress:
     """Writes to a stream. On a terminal, the phase that is under way has a line that the next one replaces."""
@@ -29,10 +31,10 @@ class Progress:
                 self._for_now(f"  {step:<12} …")
         elif event == "done" and step not in INTERNAL:
             self._line(step, entry["at"] - self._began, detail(entry))
-        elif event == "failed":
-            self._line(step or "start", entry["at"] - self._began, f"FAILED: {first_line(entry['error'])}")
-        elif event == "undoing" and step in ("open", "swap", "close", "claim", "lock"):
-            self._line("", 0, f"taking back {step}")
+        elif event == "failed" and not entry.get("goes_on"):  # else a warning tells it
+            self._line(step, entry["at"] - self._began, f"FAILED: {first_line(entry['error'])}")
+        elif event in _TAKING_BACK and step not in INTERNAL:
+            self._taking_back(entry)
         elif event == "found":
             self._line("", 0, f"found it at {entry['phase']}: {'; '.join(entry['servers'])}; will {entry['will']}")
         elif event == "progress":
@@ -41,6 +43,18 @@ class Progress:
             self._line("", 0, entry["text"])
         elif event == "warning" or (event == "output" and self._verbose):
             self._stream.write(f"  {'!' if event == 'warning' else '|'} {entry['text']}\n")
+
+    def _taking_back(self, entry: Entry) -> None:
+        """The outcome of an undo, once it is known. A reason for which a step stays is told as a warning."""
+        event, step = entry["event"], entry["step"]
+        if event == "undoing":
+            self._for_now(f"  taking back {step} …")
+        elif event == "undone":
+            self._line("", 0, f"{step} is taken back")
+        elif event == "halted":
+            self._line("", 0, f"{step} is not taken back: {first_line(entry['error'])}")
+        elif event == "undo-failed":
+            self._line("", 0, f"taking back {step} FAILED: {first_line(entry['error'])}")
 
     def _for_now(self, text: str) -> None:
         """A line that the next one replaces. Only a terminal can show it."""

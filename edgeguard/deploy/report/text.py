@@ -27,8 +27,7 @@ def _timeline(report: dict[str, Any]) -> str:
     for phase in phases:
         closed = (closed or phase["name"] == "close") and phase["name"] not in ("open", "healthy")
         bar = ("█" if closed else "░") * max(1, round(40 * phase["seconds"] / longest))
-        taken_back = phase["outcome"] == "undone" and phase["name"] in ("claim", "close", "swap", "open")
-        mark = "  taken back" if taken_back else f"  {phase['outcome']}" if "fail" in phase["outcome"] else ""
+        mark = {"done": "", "undone": "  taken back"}.get(phase["outcome"], f"  {phase['outcome']}")
         lines.append(f"  {phase['name']:<12}{phase['seconds']:9.3f} s  {bar}{mark}")
     if report["closed_seconds"] is not None:
         lines.append(f"  closed for {report['closed_seconds']:.3f} s (█)")

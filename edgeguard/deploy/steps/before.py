@@ -102,6 +102,7 @@ class Lock(Step):
     """
 
     name = "lock"
+    restores = True
 
     def do(self) -> Facts:
         deployment, record = self.deployment, self.deployment.record

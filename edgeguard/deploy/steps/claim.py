@@ -17,6 +17,7 @@ class ClaimGrace(Step):
     """Raise the grace and set hold in one write. The deploy goes on only when the edge shows both."""
 
     name = "claim"
+    restores = True
 
     def do(self) -> Facts:
         deployment = self.deployment
@@ -34,11 +35,10 @@ class ClaimGrace(Step):
         seen = self.deployment.generations
         return bool(seen) and {server.generation for server in self.deployment.serving.state()} != seen
 
-    def undo(self, before: Facts) -> None:
+    def undo(self, before: Facts) -> str | None:
         if self.deployment.sick:
-            self.deployment.claim.leave("the origins are not healthy")
-        else:
-            self.deployment.claim.undo(proved=self.deployment.proved)
+            return self.deployment.claim.leave("the origins are not healthy")
+        return self.deployment.claim.undo(proved=self.deployment.proved)
 
 
 class ReleaseClaim(Step):

@@ -33,6 +33,7 @@ class Close(Step):
     """
 
     name = "close"
+    restores = True
 
     def before(self) -> Facts:
         return {"open": self.deployment.was_open}
@@ -66,6 +67,7 @@ class Swap(Step):
     """On every server, stop the old processes, make the new generation current, and start its processes."""
 
     name = "swap"
+    restores = True
 
     def before(self) -> Facts:
         return {"generation": self.deployment.previous}
@@ -97,6 +99,7 @@ class Open(Step):
     """Let the gate pass requests, and end the hold."""
 
     name = "open"
+    restores = True
 
     def do(self) -> Facts:
         if self.deployment.deaths and self.deployment.died():  # between the check and now

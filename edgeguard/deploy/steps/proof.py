@@ -17,6 +17,7 @@ class Proof(Step):
     """Do nothing. The undo waits for healthy origins, so that no unwinding drops the claim while they are sick."""
 
     name = "proof"
+    restores = True
 
     def undo(self, before: Facts) -> None:
         deployment, edge = self.deployment, self.environment.settings.edge

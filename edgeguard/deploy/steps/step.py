@@ -21,6 +21,8 @@ class Step:
     deployment: Deployment
 
     name = ""
+    restores = False
+    """Whether `undo` changes anything."""
     left = ""
     """The remedy if this step fails after the commit, when nothing is taken back any more."""
 
@@ -30,8 +32,9 @@ class Step:
     def do(self) -> Facts:
         return {}
 
-    def undo(self, before: Facts) -> None:
+    def undo(self, before: Facts) -> str | None:
         """Restore nothing."""
+        return None
 
     @property
     def environment(self) -> Environment:
