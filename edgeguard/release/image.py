@@ -183,7 +183,7 @@ def _application(source: Source) -> Application:
             f"{source.ref} of {source.folder} has no {applications.FILE}",
             "Commit one at the root of the repository, with at least name, type and web.commands.start.",
         )
-    application = applications.parse(text)
+    application = applications.parse(text, include=source.read)
     if not source.has_folder(application.root):
         raise UsageError(
             f"{applications.FILE}: source.root: the tree has no folder {application.root!r}",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+_LARGEST = 1 << 20  # bytes of a file that is read whole
+
 
 @dataclass(frozen=True)
 class Source:
@@ -32,7 +34,10 @@ class Source:
     cancelled: Callable[[], bool] = lambda: False
 
     def read(self, path: str) -> bytes | None:
-        """A file of the tree, None if there is no such file."""
+        """A file of the tree, None if there is no such file. Raises UsageError where it is too large to be read."""
+        size = self._git("cat-file", "-s", f"{self.tree}:{path}")
+        if size.returncode == 0 and int(size.stdout) > _LARGEST:
+            raise UsageError(f"{path} is larger than {_LARGEST >> 20} MiB, which nobody reads", "Make it smaller.")
         found = self._git("cat-file", "blob", f"{self.tree}:{path}")
         return found.stdout if found.returncode == 0 else None
 

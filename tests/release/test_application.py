@@ -108,13 +108,39 @@ def test_it_survives_json() -> None:
     assert application == Application.from_json(json.loads(json.dumps(application.to_json())))
 
 
+def bomb() -> str:
+    """Ten levels of ten aliases each, which stand for ten thousand million values."""
+    levels = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 11))
+    return f"a0: &a0 text\n{levels}"
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
         ("", "no keys"),
         ("- a\n- b\n", "no keys"),
         ("name: [\n", "not YAML"),
-        ("name: !include other\n", "not YAML"),
+        ("name: !include other\n", "no such file"),
+        ("name: !include [a]\n", "!include needs a path"),
+        ("name: !include {path: a, type: archive}\n", "!include needs a path"),
+        ("name: !archive a\n", "not YAML"),
+        ("hooks: {build: a}\nname: b\nhooks: {deploy: c}\n", "'hooks' stands twice, the second time in line 3"),
+        ("hooks: {build: a, build: b}\n", "'build' stands twice"),
+        ("? [a]\n: b\n", "is not text"),
+        ("a: &a [*a]\n", "contains itself"),
+        ("a: &a {<<: *a}\n", "contains itself"),
+        (bomb(), "stand for more than"),
+        ("a: " + "[" * 50_000, "nested more than"),
+        ("a:\n" + "- b\n" * 30_000, "more than 20000 values"),
+        ("a: " + "b" * 300_000, "larger than 256 KiB"),
+        ("a: b\n---\na: b\n", "not YAML"),
+        (LEAST + "variables: {env: {A: .nan}}\n", "variables.env.A: not a number"),
+        (LEAST + "variables: {env: {A: 1e999}, b: {c: -.inf}}\n", "variables.b.c: not a number"),
+        (LEAST + f"variables: {{env: {{A: {'9' * 4000}}}}}\n", "variables.env.A: a number with too many digits"),
+        (LEAST + f"variables: {{env: {{A: {'9' * 5000}}}}}\n", "not YAML"),
+        (LEAST + "variables: {env: {A: !!binary aGk=}}\n", "variables.env.A: a value of a kind"),
+        (LEAST + 'relationships: {"a\\0": b}\n', "a character that can't be used"),
+        (LEAST + 'hooks: {deploy: "\\ud800"}\n', "hooks.deploy: text with a character"),
         (b"\xff\xfe\xfa", "not YAML"),
         ("type: python:3\n", "name"),
         ("name: a\n", "type"),
@@ -210,3 +236,45 @@ def test_what_fails_before_the_start_keeps_it_from_starting(tmp_path: Path) -> N
     done = subprocess.run(shell(application.launch), cwd=tmp_path, capture_output=True, check=False, text=True)
 
     assert (done.returncode, done.stdout) == (3, "")
+
+
+def test_an_included_file_is_a_string_yaml_or_base64() -> None:
+    tree = {
+        "build.sh": b"\xef\xbb\xbfecho built\n",
+        "variables.yaml": b"env: {A: b, NESTED: !include {path: one, type: string}}\n",
+        "one": b"one",
+        "picture": b"\xff\xd8",
+    }
+    application = parse(
+        LEAST
+        + "hooks:\n  build: !include\n    type: string\n    path: build.sh\n"
+        + "variables: !include variables.yaml\n"
+        + "mounts: {a: {source: local, source_path: !include {path: one, type: string}}}\n",
+        include=tree.get,
+    )
+
+    assert application.hooks == {"build": "echo built"}
+    assert application.environment == {"A": "b", "NESTED": "one"}
+    assert application.mounts == {"a": "one"}
+    encoded = parse(LEAST + "variables: {env: {P: !include {type: binary, path: picture}}}\n", include=tree.get)
+    assert encoded.environment == {"P": "/9g="}
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"a: !include self\n", "more than 20 files are included"),
+        (b"a: b\na: c\n", "!include self: the key 'a' stands twice"),
+        (b"\xff\xfe\xfa", "!include self: it is not YAML"),
+        (b"a" * 300_000, "!include self: it is larger"),
+    ],
+)
+def test_a_file_that_cannot_be_included_is_named(content: bytes, named: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse("name: !include self\n", include={"self": content}.get)
+
+    assert named in refused.value.message
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file() -> None:
+    assert parse(b"\xef\xbb\xbf" + LEAST.encode()).name == "a"
