@@ -61,7 +61,7 @@ BORDERS = {
     "http.client": ("edgeguard.site.light", "edgeguard.cluster.host.health", "edgeguard.testing"),
     "pytest": ("edgeguard.testing",),
     "typer": ("edgeguard.cli",),
-    "yaml": ("edgeguard.release.application", "edgeguard.rehearsal.repository"),
+    "yaml": ("edgeguard.release.strict_yaml", "edgeguard.rehearsal.repository"),
 }
 
 IMPORTED_AS = {"yaml": "pyyaml"}  # a package by another name

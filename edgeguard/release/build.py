@@ -12,7 +12,7 @@ from edgeguard.cluster.host import manifest
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import process, seclusion
 from edgeguard.release import application as applications
-from edgeguard.release.tree import Tree
+from edgeguard.release.tree import Tree, Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,14 +51,14 @@ class Build:
     def _place(self) -> Path:
         return self.application.folder(self.folder)
 
-    def run(self, tools: Sequence[Tool]) -> tuple[str, ...]:
+    def run(self, tools: Sequence[Tool]) -> Written:
         """Write the tree, install the toolchain and dependencies, then the default build, then the build hook.
 
-        Returns a sentence for each thing of the tree that is not in the release as people expect it.
+        Returns what the tree lacks.
         """
         for name in ("app", "home", "toolchain/bin", "tmp"):
             manifest.make(self.folder / name)
-        said = Tree(self.source, self.folder / "app", self._deadline).write()
+        written = Tree(self.source, self.folder / "app", self._deadline).write()
         for tool in tools:
             if tool.warning:
                 self.output(tool.warning)
@@ -74,7 +74,7 @@ class Build:
         self._mounts()
         for left in ("tmp", "home/.cache", "home/.npm"):
             shutil.rmtree(self.folder / left, ignore_errors=True)
-        return said
+        return written
 
     def _dependencies(self) -> None:
         packages = self.application.dependencies

@@ -24,7 +24,7 @@ from edgeguard.cluster.host.generations import Runs
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import process
 from edgeguard.release import application as applications
-from edgeguard.release import toolchain, tree
+from edgeguard.release import toolchain
 from edgeguard.release.application import Application
 from edgeguard.release.build import Build
 from edgeguard.release.source import resolve
@@ -54,7 +54,8 @@ PASSED_ON = (
 class Release:
     """A frozen image and its origin. `digest` identifies its content; `inputs` identifies what it was built from.
 
-    `differs` has a sentence for each change since it was built; it is empty also where nobody has looked.
+    `pointers` are the files that lack the content that Git LFS keeps: such an image is built anew where no server uses
+    it. `differs` has a sentence for each change since it was built; it is empty also where nobody has looked.
     """
 
     digest: str
@@ -64,6 +65,7 @@ class Release:
     tree: str
     folder: Path
     application: Application
+    pointers: tuple[str, ...] = ()
     reused: bool = False
     differs: tuple[str, ...] = ()
 
@@ -100,11 +102,11 @@ def build(
         with _turn(root, cancelled, output):
             if (found := _found(folder, source, in_use)) is not None:
                 return found
-            if (folder / "release.json").exists():
-                output(f"{folder} is not as it was built: {images.in_short(images.verify(folder))}. It is built anew")
+            if (folder / "release.json").exists() and (differs := images.verify(folder)):
+                output(f"{folder} is not as it was built: {images.in_short(differs)}. It is built anew")
             images.remove(folder)
             try:
-                warnings = Build(
+                written = Build(
                     source=source,
                     application=application,
                     folder=folder,
@@ -113,7 +115,8 @@ def build(
                     cancelled=cancelled,
                     output=output,
                 ).run(tools)
-                return _seal(folder, inputs, source, replace(application, warnings=application.warnings + warnings))
+                application = replace(application, warnings=application.warnings + written.warnings)
+                return _seal(folder, inputs, source, application, written.pointers)
             except BaseException:
                 manifest.remove(folder)
                 raise
@@ -128,6 +131,7 @@ def load(folder: Path) -> Release:
     try:
         content = json.loads((folder / "release.json").read_text(encoding="utf-8"))
         content["application"] = Application.from_json(content["application"])
+        content["pointers"] = tuple(content.get("pointers", ()))
         return Release(**content, folder=folder)
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise UsageError(f"{folder} holds no finished image", "Deploy again; the image is built anew.") from exc
@@ -210,22 +214,20 @@ def _inputs(source: Source, tools: Sequence[Tool], root: Path, named: dict[str, 
         "root": str(root),
         "environment": sorted(named.items()),
     }
-    if source.uses_lfs():
-        what["lfs"] = tree.lfs_is_installed()
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _found(folder: Path, source: Source, in_use: Callable[[Release], bool]) -> Release | None:
     """The image that an earlier build left, as the release of this commit: other commits may have the same tree.
 
-    None where there is no such image, or where it was changed since and is not in use.
+    None where there is no such image, or where it was changed since, or lacks LFS content, and is not in use.
     """
     try:
         release = load(folder)
     except UsageError:
         return None
     differs = tuple(images.verify(folder))
-    if differs and not in_use(release):
+    if (differs or release.pointers) and not in_use(release):
         return None
     return replace(release, ref=source.ref, commit=source.commit, reused=True, differs=differs)
 
@@ -262,7 +264,7 @@ def _refused_by_disk(folder: Path) -> Iterator[None]:
         ) from exc
 
 
-def _seal(folder: Path, inputs: str, source: Source, application: Application) -> Release:
+def _seal(folder: Path, inputs: str, source: Source, application: Application, pointers: tuple[str, ...]) -> Release:
     """Freeze the image, and write its manifest and `release.json` durably. The latter, written last, marks it whole."""
     for part in images.FROZEN:
         manifest.freeze(folder / part)
@@ -275,6 +277,7 @@ def _seal(folder: Path, inputs: str, source: Source, application: Application) -
         tree=source.tree,
         folder=folder,
         application=application,
+        pointers=pointers,
     )
     said = {name: value for name, value in asdict(release).items() if name not in ("folder", "reused", "differs")}
     os.sync()  # the files of the image must be durable before the manifest names them

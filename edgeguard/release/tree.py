@@ -36,6 +36,30 @@ _POINTER = re.compile(
 
 
 @dataclass(frozen=True)
+class Written:
+    """The paths of a written tree that lack content: submodules are empty folders, and files are pointers of LFS."""
+
+    submodules: tuple[str, ...]
+    pointers: tuple[str, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for people about each thing that is not as they expect it."""
+        said = [
+            f"{path}: submodules are not fetched, this folder is empty. Commit its files, or fetch them in hooks.build"
+            for path in self.submodules
+        ]
+        if self.pointers:
+            more = f" and {len(self.pointers) - _NAMED} more" if len(self.pointers) > _NAMED else ""
+            how = "Find out why `git lfs fetch` fails" if lfs_is_installed() else "Install git-lfs on this machine"
+            said.append(
+                f"{', '.join(self.pointers[:_NAMED])}{more}: the release has Git LFS pointers in place of the content. "
+                f"{how}, and deploy again"
+            )
+        return tuple(said)
+
+
+@dataclass(frozen=True)
 class Tree:
     """A commit's tree on its way into the folder `to`, which is empty. `deadline` is of the monotonic clock."""
 
@@ -43,12 +67,11 @@ class Tree:
     to: Path
     deadline: float
 
-    def write(self) -> tuple[str, ...]:
-        """Write the tree. Returns a sentence for each thing that is not as people expect it.
+    def write(self) -> Written:
+        """Write the tree. LFS content that can't be fetched leaves its pointer in the tree.
 
         Raises:
-            BuildFailed: an object is missing, a path can't be written, LFS content can't be fetched, or the deadline
-                has passed.
+            BuildFailed: an object is missing, a path can't be written, or the deadline has passed.
             Interrupted: the source was cancelled.
             OSError: the disk is full, or the folder can't be written.
         """
@@ -56,9 +79,7 @@ class Tree:
             submodules = self._write_objects()
             pointers = self._pointers()
             if lfs_is_installed():
-                for place, pointer in pointers.items():
-                    self._fetch(place, *pointer)
-                pointers = {}
+                pointers = {place: said for place, said in pointers.items() if not self._fetch(place, *said)}
         except (EOFError, BrokenPipeError) as exc:
             raise BuildFailed(
                 "Git ended before it had read the whole tree",
@@ -71,7 +92,7 @@ class Tree:
             ) from exc
         except process.Cancelled as exc:
             raise Interrupted("interrupted during the build, while Git read the tree", "Nothing was touched.") from exc
-        return _warnings(submodules, [str(place.relative_to(self.to)) for place in pointers])
+        return Written(tuple(submodules), tuple(str(place.relative_to(self.to)) for place in pointers))
 
     def _write_objects(self) -> list[str]:
         """Write every file, link and folder. Returns the paths of the submodules, which are empty folders.
@@ -126,8 +147,8 @@ class Tree:
                     found[place] = (said[1].decode(), int(said[2]))
         return found
 
-    def _fetch(self, place: Path, digest: str, size: int) -> None:
-        """Put the content in its pointer's place."""
+    def _fetch(self, place: Path, digest: str, size: int) -> bool:
+        """Put the content in its pointer's place. False: it can't be had, or is another one."""
         path, content = str(place.relative_to(self.to)), place.with_name(f".{digest}.lfs")
         with self._git("lfs", "smudge", "--", path) as (to, out), content.open("xb") as file:
             to.write(place.read_bytes())
@@ -138,12 +159,11 @@ class Tree:
                 file.write(piece)
                 length += len(piece)
         if (found.hexdigest(), length) != (digest, size):
-            raise BuildFailed(
-                f"{path}: its content can't be fetched from Git LFS",
-                f"Try `git lfs fetch origin {self.source.commit}` in {self.source.folder}.",
-            )
+            content.unlink()
+            return False
         content.chmod(place.stat().st_mode)
         content.replace(place)
+        return True
 
     def _git(self, *arguments: str) -> AbstractContextManager[tuple[IO[bytes], IO[bytes]]]:
         return self.source.piped(*arguments, deadline=self.deadline)
@@ -168,17 +188,3 @@ def _copy(out: IO[bytes], file: IO[bytes], left: int) -> None:
             raise EOFError
         file.write(piece)
         left -= len(piece)
-
-
-def _warnings(submodules: list[str], pointers: list[str]) -> tuple[str, ...]:
-    said = [
-        f"{path}: submodules are not fetched, this folder is empty. Commit its files, or fetch them in hooks.build"
-        for path in submodules
-    ]
-    if pointers:
-        more = f" and {len(pointers) - _NAMED} more" if len(pointers) > _NAMED else ""
-        said.append(
-            f"{', '.join(pointers[:_NAMED])}{more}: the release has Git LFS pointers in place of the content. "
-            "Install git-lfs on this machine and deploy again"
-        )
-    return tuple(said)

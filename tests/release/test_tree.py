@@ -13,7 +13,7 @@ import pytest
 
 from edgeguard.errors import BuildFailed, Interrupted
 from edgeguard.release.source import Source, resolve
-from edgeguard.release.tree import Tree
+from edgeguard.release.tree import Tree, Written
 
 IDENTITY = ("-c", "user.name=a", "-c", "user.email=a@example.invalid", "-c", "commit.gpgSign=false")
 
@@ -39,7 +39,7 @@ def committed(repository: Path) -> Source:
     return resolve(str(repository), "main", cache=repository.parent)
 
 
-def written(source: Source, to: Path, *, seconds: float = 60) -> tuple[str, ...]:
+def written(source: Source, to: Path, *, seconds: float = 60) -> Written:
     to.mkdir()
     return Tree(source, to, time.monotonic() + seconds).write()
 
@@ -71,7 +71,7 @@ def test_every_file_of_the_commit_is_there_byte_for_byte(
     said = written(source, tmp_path / "to")
 
     to = tmp_path / "to"
-    assert said == ()
+    assert said.warnings == ()
     assert (to / "docs/index.html").read_bytes() == b"left out of archives\n"
     assert (to / "unix").read_bytes() == b"a\nb\n"
     assert (to / "dos").read_bytes() == b"a\r\nb\r\n"
@@ -122,8 +122,8 @@ def test_a_submodule_is_named_with_a_remedy(repository: Path, tmp_path: Path) ->
 
     said = written(resolve(str(repository), "main", cache=tmp_path), tmp_path / "to")
 
-    assert len(said) == 1
-    assert said[0].startswith("vendor/lib: submodules are not fetched")
+    assert len(said.warnings) == 1
+    assert said.warnings[0].startswith("vendor/lib: submodules are not fetched")
     assert list((tmp_path / "to/vendor/lib").iterdir()) == []
 
 
@@ -162,13 +162,14 @@ def with_lfs(repository: Path) -> Source:
 
 
 def test_the_content_of_lfs_is_fetched(with_lfs: Source, tmp_path: Path) -> None:
-    assert written(with_lfs, tmp_path / "to") == ()
+    assert written(with_lfs, tmp_path / "to").warnings == ()
     assert (tmp_path / "to/model.bin").read_bytes() == b"the real content\n" * 1000
     assert sorted(path.name for path in (tmp_path / "to").iterdir()) == [".gitattributes", "model.bin"]
 
     shutil.rmtree(with_lfs.folder / ".git/lfs")
-    with pytest.raises(BuildFailed, match=r"model\.bin: its content can't be fetched"):
-        written(with_lfs, tmp_path / "lost")
+    assert "Find out why `git lfs fetch` fails" in written(with_lfs, tmp_path / "lost").warnings[0]
+    assert (tmp_path / "lost/model.bin").read_bytes().startswith(b"version https://git-lfs")
+    assert sorted(path.name for path in (tmp_path / "lost").iterdir()) == [".gitattributes", "model.bin"]
 
 
 def test_without_git_lfs_a_pointer_is_named(with_lfs: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,9 +181,9 @@ def test_without_git_lfs_a_pointer_is_named(with_lfs: Source, tmp_path: Path, mo
 
     said = written(with_lfs, tmp_path / "to")
 
-    assert len(said) == 1
-    assert said[0].startswith("model.bin: the release has Git LFS pointers")
-    assert "nstall git-lfs" in said[0]
+    assert len(said.warnings) == 1
+    assert said.warnings[0].startswith("model.bin: the release has Git LFS pointers")
+    assert "Install git-lfs" in said.warnings[0]
 
 
 def test_a_file_that_only_looks_like_a_pointer_stays(repository: Path, tmp_path: Path) -> None:
@@ -190,5 +191,5 @@ def test_a_file_that_only_looks_like_a_pointer_stays(repository: Path, tmp_path:
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12\n"
     (repository / "sample").write_text(pointer, encoding="utf-8")
 
-    assert written(committed(repository), tmp_path / "to") == ()
+    assert written(committed(repository), tmp_path / "to").warnings == ()
     assert (tmp_path / "to/sample").read_text(encoding="utf-8") == pointer
