@@ -152,11 +152,20 @@ class SharedRecord:
                 not the one to be superseded (`instead_of`); or the cluster was closed by hand, and `closed_by_hand` is
                 not set.
         """
+        newest = self.must_be_free(instead_of=instead_of, closed_by_hand=closed_by_hand)
+        self._write_lock(newest, deploy, by_hand)
+
+    def must_be_free(self, *, instead_of: str | None = None, closed_by_hand: bool = False) -> Record:
+        """The newest record, if the lock could be taken now. This writes nothing, so `take` may be refused later.
+
+        Raises:
+            Locked: as `take`.
+        """
         newest = self._everywhere()
         if newest.lock:
             raise self._locked(newest.lock)
         self._refuse_unfinished(newest, instead_of, closed_by_hand=closed_by_hand)
-        self._write_lock(newest, deploy, by_hand)
+        return newest
 
     def take_over(self, *, wait: Callable[[float], None], say: Callable[[str], None]) -> None:
         """Take the lock if its holder is dead, or if it is free. An unfinished deploy stays in the record.

@@ -12,7 +12,15 @@ from edgeguard.cluster.record import Ended
 from edgeguard.deploy import report, verdict
 from edgeguard.deploy.journal import VERSION, Journal
 from edgeguard.deploy.steps import Deployment
-from edgeguard.errors import ClusterError, EdgeguardError, Interrupted
+from edgeguard.errors import (
+    CleanupUnfinished,
+    ClusterError,
+    EdgeguardError,
+    Held,
+    Interrupted,
+    Locked,
+    RolledBack,
+)
 from edgeguard.machine.redaction import redacted
 from edgeguard.machine.signals import Stop
 from edgeguard.machine.who import this_holder
@@ -25,6 +33,10 @@ if TYPE_CHECKING:
     from edgeguard.environment import Environment
 
     Story = Callable[[Deployment, "Log"], EdgeguardError | None]
+
+
+_TELL_HOW_IT_IS = (Locked, RolledBack, Held, CleanupUnfinished)
+"""Errors that say how the cluster is, or why it is closed."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +99,7 @@ def attempt(
             visitors.stop()
         if visitors.lost:
             deployment.say("warning", text=f"some samples of the visitors could not be written down: {visitors.lost}")
-        if isinstance(failure, Interrupted):
-            failure = _never_of_a_closed_cluster(deployment, failure)
+        failure = _of_closed(deployment, failure)
         _end(deployment, log, failure)
         deployment.let_go(_in_short(log, failure, id=deployment.id, command=command))
         report.forget_old(environment.state, keep=environment.settings.cluster.keep_reports)
@@ -128,12 +139,16 @@ def _in_short(log: Log, failure: EdgeguardError | None, **named: str) -> Ended:
     return Ended.new(**named, who=this_holder(), error=error, **{key: found[key] for key in kept})
 
 
-def _never_of_a_closed_cluster(deployment: Deployment, failure: Interrupted) -> EdgeguardError:
-    """The error of a run that a signal ended, once the servers were asked. If they can't be, it stays as it is."""
+def _of_closed(deployment: Deployment, failure: EdgeguardError | None) -> EdgeguardError | None:
+    """The error of a run that changed nothing, once the servers were asked whether they are closed. If they can't be
+    asked, it stays as it is."""
+    if failure is None or isinstance(failure, _TELL_HOW_IT_IS):
+        return failure
     try:
-        return verdict.interrupted(deployment, failure)
+        return verdict.of_closed(deployment, failure)
     except ClusterError as exc:
-        deployment.say("warning", text=f"whether the cluster is closed can't be read: {exc.message}")
+        if isinstance(failure, Interrupted):
+            deployment.say("warning", text=f"whether the cluster is closed can't be read: {exc.message}")
         return failure
 
 

@@ -51,6 +51,7 @@ def deploy(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
     """
 
     def story(deployment: Deployment, log: Log) -> EdgeguardError | None:
+        deployment.record.must_be_free(instead_of=wish.supersede)  # before the build: a refusal needs no image
         if not wish.if_changed:
             return run(deployment, log, wait=wish.wait)
         failure = do(deployment, log, (steps.Build,))

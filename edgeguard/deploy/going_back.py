@@ -185,6 +185,7 @@ def _deploy(
         wish = replace(wish, supersede=left.id)
 
     def story(deployment: Deployment, log: Log) -> EdgeguardError | None:
+        deployment.record.must_be_free(instead_of=wish.supersede)  # before the images are compared
         deployment.back_to = release
         phases = [steps.Earlier if phase is steps.Build else phase for phase in forward.UNTIL_COMMITTED]
         return forward.run(deployment, log, phases, wait=wish.wait)

@@ -56,7 +56,7 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
             _serve(deployment, log)
             return deploy.finish(deployment, log)
         if deployment.reached is Phase.LOCK and deployment.generation is None:
-            return _undo(deployment, log, _never_staged(deployment.under_way, environment.name))
+            return _undo(deployment, log, _never_staged(deployment))
         _refuse_guess(environment, deployment.under_way, wish)
         _claim_again(deployment, log)
         _wait_for_the_hook(deployment)
@@ -170,11 +170,16 @@ def unfinished(environment: Environment) -> Unfinished | None:
     return environment.record().look().deploy
 
 
-def _never_staged(left: Unfinished, environment: str) -> EdgeguardError:
+def _never_staged(deployment: Deployment) -> EdgeguardError:
     """The error for a deploy whose image is not on every server: it can't be finished."""
+    environment = deployment.environment.name
     died = "this deploy died before its image was on the servers"
-    if (before := left.superseded) is None:
-        return RolledBack(f"{died}: nothing was closed, and the previous release serves", "Deploy again.")
+    if (before := deployment.under_way.superseded) is None:
+        if not deployment.first and not _open(deployment):
+            opens = f"edgeguard cluster open {environment} opens the previous release."
+            return Held(f"{died}; the cluster is closed, as before", opens)
+        serves = "nothing serves, as before" if deployment.first else "the previous release serves"
+        return RolledBack(f"{died}: nothing was closed, and {serves}", "Deploy again.")
     return Held(
         f"{died}; the cluster is as {before.id} left it, which is unfinished as before",
         f"edgeguard rollback {environment}, or the fix once more: edgeguard deploy {environment} --supersede "

@@ -87,13 +87,26 @@ def text(found: Status) -> str:
         f"  {name:<10} left out: no request gets there until a deploy brings it back" for name in found.record.left_out
     ]
     lines += [f"  {name:<10} unknown: {failure}" for name, failure in found.unreadable.items()]
-    lock = found.record.lock
-    lines.append(f"  lock       {lock.deploy} ({lock.holder}, since {lock.since})" if lock else "  lock       free")
+    lines.append(f"  lock       {_lock(found)}")
     lines.append(show.text(found.grace))
     if found.runway is not None:
         runway = duration(round(found.runway))
         lines.append(f"  runway     {runway}: for so long the edge could serve its copies without the origin")
     return "\n".join([*lines, *_to_do(found)])
+
+
+def _lock(found: Status) -> str:
+    """The holder of the lock; if it is free, whether that means that a deploy may come."""
+    record = found.record
+    if lock := record.lock:
+        return f"{lock.deploy} ({lock.holder}, since {lock.since})"
+    if record.deploy:
+        return f"free, but {record.deploy.id} is unfinished: resume or rollback takes it over"
+    if record.closure:
+        return "free, but the cluster is closed by hand: no deploy may come"
+    if found.unreadable:
+        return "free on the servers that can be read"
+    return "free" if record.opened is None or served(record.opened, found.servers) else "free, but not everything runs"
 
 
 def _to_do(found: Status) -> list[str]:
@@ -118,6 +131,10 @@ def _to_do(found: Status) -> list[str]:
             lines.append(f"  {ways_on(name, deploy.id, back=deploy.back)}")
         else:
             lines.append(f"  if its process is gone: edgeguard resume {name} or edgeguard rollback {name}{deploy.back}")
+    elif record.lock and record.lock.by_hand:
+        lines.append(f"  if its process is gone: edgeguard cluster open {name}")
+    elif record.lock:
+        lines.append(f"  if its process is gone: edgeguard resume {name} frees the lock; nothing is unfinished")
     if record.opened and not deploy and not closure and not served(record.opened, found.servers):
         lines.append(
             f"  not every server serves {record.opened.generation}, which was opened last\n"

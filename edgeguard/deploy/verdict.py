@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from edgeguard.cluster.record import Phase
 from edgeguard.deploy.steps.hook import ways_on
-from edgeguard.errors import CleanupUnfinished, EdgeguardError, Fenced, Held, Interrupted, Locked, RolledBack, joined
+from edgeguard.errors import (
+    CleanupUnfinished,
+    EdgeguardError,
+    Fenced,
+    Held,
+    Interrupted,
+    Locked,
+    Refused,
+    RolledBack,
+    joined,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,28 +30,36 @@ def taken_back(deployment: Deployment, failure: EdgeguardError) -> EdgeguardErro
     """Everything was taken back. If nothing had been closed, the failure itself is enough."""
     if not deployment.closed:
         return failure
+    if not deployment.was_open and not deployment.first:
+        opens = f"edgeguard cluster open {deployment.environment.name} opens the previous release."
+        return Held(joined(failure.message, "the cluster is closed, as before"), f"{failure.remedy} {opens}".lstrip())
     left = "nothing serves, as before" if deployment.first else "the previous release serves again"
     return RolledBack(joined(failure.message, left), failure.remedy)
 
 
-def interrupted(deployment: Deployment, failure: Interrupted) -> EdgeguardError:
-    """A signal came before this run had begun anything, or everything that it began was taken back.
+def of_closed(deployment: Deployment, failure: EdgeguardError) -> EdgeguardError:
+    """The run failed before it had closed anything, or everything that it began was taken back. If the cluster is
+    closed all the same, since an earlier run or a person has closed it, the error says so.
 
-    Interrupted says that nothing was closed. So it is another error if an earlier run, or a person, has closed the
-    cluster, or has opened a release that is not committed.
+    Interrupted says that nothing was closed. So it is another error then, and also if an earlier run has opened a
+    release that is not committed.
     """
     name, record = deployment.environment.name, deployment.record.look()
     left = record.deploy
     ours = left is not None and left.id == deployment.id
     remedy = f"edgeguard status {name} shows why." if left is None else ways_on(name, left.id)
-    if left is not None and ours and left.phase is Phase.COMMITTED:
+    interrupted = isinstance(failure, Interrupted)
+    if interrupted and left is not None and ours and left.phase is Phase.COMMITTED:
         text = f"{left.id} has committed and serves, and its clean-up is left to do"
         return CleanupUnfinished(joined(failure.message, text), f"edgeguard resume {name}")
     servers = deployment.environment.cluster.without(record.left_out).state()
-    if record.opened is not None and not all(server.open for server in servers):
-        by = f", as {left.id} left it" if left else ", as before"
-        return Held(joined(failure.message, f"the cluster is closed{by}"), remedy)
-    if left is not None and ours and left.phase > Phase.LOCK:
+    told = left is None and isinstance(failure, Refused)  # preflight has told it
+    if record.opened is not None and not told and not all(server.open for server in servers):
+        text = f"the cluster is closed, as {left.id} left it" if left else "the cluster is closed, as before"
+        if interrupted:
+            return Held(joined(failure.message, text), remedy)
+        return failure.with_more(text, remedy=f"{failure.remedy}\n  {remedy}".lstrip())
+    if interrupted and left is not None and ours and left.phase > Phase.LOCK:
         return Held(joined(failure.message, f"the cluster is open, and {left.id} is not committed"), remedy)
     return failure
 

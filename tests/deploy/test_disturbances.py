@@ -31,7 +31,7 @@ def test_of_two_deploys_at_once_one_is_told_at_once_who_is_at_work(rehearsal: Re
     go.touch()
     assert first.end().code == 0
     said(second, 3, name, f"pid {first.process.pid}")
-    assert second.report["outcome"] == "refused"
+    assert (second.report["outcome"], second.report["phases"]) == ("refused", []), "the refusal needs no image"
     said(purge, 3, "web1, web2, web3: closed", "status")
     assert [call for call in purged if call["path"].endswith("purge_all")] == []
     assert f"lock       {name}" in text

@@ -63,7 +63,7 @@ def test_status_says_the_same_to_people_and_machines(rehearsal: Rehearsal) -> No
     text, found = rehearsal.run("status", "rehearsal").out, rehearsal.status()
     for server in found["servers"]:
         assert re.search(rf"{server['name']} +open +release {server['release'][:12]}", text)
-    assert re.search("lock +free", text)
+    assert re.search("lock +free\n", text)
     assert re.search("grace +1 s in force", text)
 
 

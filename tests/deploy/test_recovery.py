@@ -103,7 +103,14 @@ def test_a_held_cluster_says_how_to_go_on_and_resume_with_again_does(rehearsal: 
     still = elsewhere(rehearsal, tmp_path, "resume", **STAYS)
     mended.touch()
     ended = elsewhere(rehearsal, tmp_path, "resume", "--hook=again", **STAYS)
-    for part in (name, "is held", "resume rehearsal", "rollback rehearsal", f"--supersede {name}", "24.0 h"):
+    for part in (
+        f"free, but {name} is unfinished",
+        "is held",
+        "resume rehearsal",
+        "rollback rehearsal",
+        f"--supersede {name}",
+        "24.0 h",
+    ):
         assert part in status
     said(still, 11, "hook", "--hook=again")
     assert ended.code == 0, ended.err
@@ -122,8 +129,11 @@ def test_a_fix_supersedes_a_held_deploy(rehearsal: Rehearsal, tmp_path: Path) ->
     name, _ = held(rehearsal, tmp_path)
     fix = repository(tmp_path / "fix", deploy="echo fixed")
     wrong = rehearsal.deploy_of(fix, "--supersede", "another")
+    broken = rehearsal.deploy_of(repository(tmp_path / "broken", build="exit 3"), "--supersede", name)
     ended = elsewhere(rehearsal, tmp_path, "deploy", "--supersede", name, **come_from(fix))
     said(wrong, 3, name)
+    assert wrong.report["phases"] == [], "the refusal needs no image"
+    said(broken, 8, f"; the cluster is closed, as {name} left it\n", f"--supersede {name}")
     assert ended.code == 0, ended.err
     assert {ended.report["previous"]} == before
     assert releases(rehearsal) == {ended.report["release"]}
@@ -169,6 +179,7 @@ def test_a_cluster_is_closed_and_opened_by_hand(rehearsal: Rehearsal, tmp_path: 
     assert [server["open"] for server in status["servers"]] == [False] * 3
     assert status["grace"]["in_force"] >= 7200
     assert 7000 < status["runway"] <= status["grace"]["in_force"] + 2
+    assert refused.report["phases"] == [], "the refusal needs no image"
     said(refused, 3, "by hand", "the database moves", "edgeguard cluster open rehearsal")
     said(twice, 3, "by hand")
     assert opened.code == 0, opened.err
