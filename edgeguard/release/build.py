@@ -48,6 +48,11 @@ class Build:
         return {"HOME": str(self.folder / "home"), "PATH": applications.SYSTEM_PATH, "TMPDIR": str(self.folder / "tmp")}
 
     @property
+    def cache(self) -> Path:
+        """The folder of all builds below this root, for their downloads. It is beside the images, and in none."""
+        return self.folder.parent.parent / "cache"
+
+    @property
     def _place(self) -> Path:
         return self.application.folder(self.folder)
 
@@ -58,6 +63,7 @@ class Build:
         """
         for name in ("app", "home", "toolchain/bin", "tmp"):
             manifest.make(self.folder / name)
+        self.cache.mkdir(mode=0o700, exist_ok=True)
         written = Tree(self.source, self.folder / "app", self._deadline).write()
         for tool in tools:
             if tool.warning:
@@ -72,8 +78,7 @@ class Build:
         if self.application.language == "python":
             self._compile()
         self._mounts()
-        for left in ("tmp", "home/.cache", "home/.npm"):
-            shutil.rmtree(self.folder / left, ignore_errors=True)
+        shutil.rmtree(self.folder / "tmp", ignore_errors=True)
         return written
 
     def _dependencies(self) -> None:
@@ -173,9 +178,11 @@ def _environment(build: Build) -> dict[str, str]:
     """The environment of a build. It has the variables of the application's file, and not those of the settings."""
     return {
         "LANG": "C.UTF-8",
+        "PIP_CACHE_DIR": str(build.cache / "pip"),  # pip and npm would keep their downloads in HOME, in the image
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_INPUT": "1",
         "npm_config_audit": "false",
+        "npm_config_cache": str(build.cache / "npm"),
         "npm_config_fund": "false",
         "npm_config_update_notifier": "false",
         **build.passed,
@@ -186,6 +193,7 @@ def _environment(build: Build) -> dict[str, str]:
         "npm_config_prefix": str(build.folder / "toolchain"),  # else `npm install --global` writes beside the real node
         "PLATFORM_APP_DIR": str(build.application.folder(build.folder)),
         "PLATFORM_APPLICATION_NAME": build.application.name,
+        "PLATFORM_CACHE_DIR": str(build.cache),
         "PLATFORM_OUTPUT_DIR": str(build.application.folder(build.folder)),
         "PLATFORM_SOURCE_DIR": str(build.folder / "app"),
         "PLATFORM_TREE_ID": build.source.tree,

@@ -161,6 +161,24 @@ def test_it_does_not_depend_on_who_builds(world: World) -> None:
     assert found[0] == found[1] == found[2]
 
 
+def test_downloads_are_kept_between_builds_and_never_in_the_image(world: World) -> None:
+    """A hard link into the folder of downloads becomes a copy: whoever writes there leaves the image as it is."""
+    script = 'echo run >> "$PLATFORM_CACHE_DIR/runs"; cp "$PLATFORM_CACHE_DIR/runs" runs; pip cache dir >> runs'
+    script += '; echo one > "$PLATFORM_CACHE_DIR/one"; ln "$PLATFORM_CACHE_DIR/one" one'
+    cache = world.root / "cache"
+    first_of_two = hook(script).replace("type: plain\nbuild: {flavor: none}", "type: python:3")
+    world.commit(first_of_two)
+    world.build()
+    world.commit(first_of_two, another="tree")
+    release = world.build()
+    (cache / "one").write_text("two\n")
+
+    assert (release.folder / "app/runs").read_text() == f"run\nrun\n{cache}/pip\n"
+    assert (release.folder / "app/one").read_text() == "one\n"
+    assert images.verify(release.folder) == []
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+
+
 def test_a_named_build_variable_is_an_input(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.commit(hook('echo "$MODE" > mode'))
     monkeypatch.setenv("MODE", "one")
@@ -523,7 +541,7 @@ def test_a_full_disk_fails_the_build_and_leaves_nothing(world: World) -> None:
 
 
 def test_python_has_a_private_toolchain(world: World) -> None:
-    """The type's Python is first on PATH, compiled beforehand, and nothing of the build is left in its home."""
+    """The type's Python is first on PATH, compiled beforehand, and its tools leave nothing in the image's home."""
     script = "python3 -c 'import sys; print(sys.prefix)' > prefix; command -v pip >> prefix"
     world.commit(
         f"name: a\ntype: python:3\nhooks: {{build: {json.dumps(script)}}}\nweb: {{commands: {{start: a}}}}\n",

@@ -27,7 +27,14 @@ def make(folder: Path) -> None:
 
 
 def freeze(folder: Path) -> None:
-    """Take the right to write away from everything in the folder, and from itself. Links are not followed."""
+    """Take the right to write away from everything in the folder, and from itself. Links are not followed.
+
+    A file with a second name (a hard link) becomes a copy: the second name may be outside, in a package manager's
+    cache, and whoever writes there would change the folder too.
+    """
+    for path in _walk(folder):
+        if not path.is_symlink() and path.is_file() and path.stat().st_nlink > 1:
+            _copy_in_place(path)
     for path in _walk(folder):
         if not path.is_symlink():
             _chmod(path, path.stat().st_mode & ~_WRITABLE)
@@ -135,6 +142,12 @@ def _walk(folder: Path, *, opening: bool = False) -> Iterator[Path]:
         yield path
         if below:
             yield from _walk(path, opening=opening)
+
+
+def _copy_in_place(path: Path) -> None:
+    fresh = path.with_name(".copy.tmp")
+    shutil.copy2(path, fresh)  # with its times: Python's compiled files name those of their sources
+    fresh.replace(path)
 
 
 def _chmod(path: Path, mode: int) -> None:
