@@ -87,22 +87,22 @@ def _toml(tables: dict[str, dict[str, Any]]) -> str:
     for table, content in tables.items():
         lines.append(f"\n[{table}]")
         nested = {key: value for key, value in content.items() if isinstance(value, dict)}
-        lines += [f"{_key(key)} = {_value(value)}" for key, value in content.items() if key not in nested]
+        lines += [f"{json.dumps(key)} = {_value(value)}" for key, value in content.items() if key not in nested]
         for name, inner in nested.items():
-            lines.append(f"[{table}.{_key(name)}]")
-            lines += [f"{_key(key)} = {_value(value)}" for key, value in inner.items()]
+            lines.append(f"[{table}.{_table(name)}]")
+            lines += [f"{json.dumps(key)} = {_value(value)}" for key, value in inner.items()]
     return "\n".join(lines) + "\n"
 
 
-def _key(name: str) -> str:
-    """A key as TOML: bare if it can be."""
+def _table(name: str) -> str:
+    """A table's name as TOML: bare if it can be. Keys are always quoted: scripts read single lines of this file."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
 
 
 def _value(value: object) -> str:
     """One value as TOML, which JSON writes in the same way, but for tables and times."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(key)} = {_value(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_value, value)) + "]"
     if isinstance(value, (dt.date, dt.time)):

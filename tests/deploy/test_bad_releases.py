@@ -59,9 +59,9 @@ def test_a_gate_port_that_a_stranger_holds(rehearsal: Rehearsal, tmp_path: Path)
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         port = stranger.getsockname()[1]
         text = (rehearsal.config / "rehearsal.toml").read_text()
-        text, found = re.subn(r"gate_port = .*", f"gate_port = {port}", text)
+        text, found = re.subn(r'"gate_port" = .*', f'"gate_port" = {port}', text)
         assert found == 1
-        text = re.sub(r"\nroot = .*", f'\nroot = "{tmp_path}/other"', text)
+        text = re.sub(r'\n"root" = .*', f'\n"root" = "{tmp_path}/other"', text)
         (tmp_path / "second.toml").write_text(text)
         try:
             ended = rehearsal.run(
