@@ -296,9 +296,10 @@ def runtime_variables(
 ) -> dict[str, str]:
     """The environment of the application's processes, without the variables that differ between servers.
 
-    Those are PORT and EDGEGUARD_SERVER. A variable named `env:NAME` in the settings becomes the environment variable
-    NAME (in capitals); others are in PLATFORM_VARIABLES only. The settings override the application's file, and nothing
-    overrides the PLATFORM_ names (Upsun: development/variables).
+    Those are PORT, EDGEGUARD_SERVER and HOME; the HOME here is the image's, for servers that have none of their own. A
+    variable named `env:NAME` in the settings becomes the environment variable NAME (in capitals); others are in
+    PLATFORM_VARIABLES only. The settings override the application's file, and nothing overrides the PLATFORM_ names
+    (Upsun: development/variables).
 
     Raises:
         UsageError: a variable's name or a relationship's URL can't be used. The message shows no values.

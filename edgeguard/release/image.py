@@ -1,8 +1,8 @@
 """Images: a release is built from a Git tree, at the path where it runs, and frozen. A tree is built once.
 
 An image is a folder `<root>/releases/<inputs>`. It has `app/` (the built tree), `toolchain/` (first on PATH), `home/`
-(HOME of the build), `manifest` and `release.json`. The last is written last: a folder without it is an unfinished
-build.
+(HOME of the build, of which each server has a writable copy), `manifest` and `release.json`. The last is written last:
+a folder without it is an unfinished build.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from edgeguard.release.toolchain import Tool
     from edgeguard.settings import ApplicationSettings
 
-FORMAT = 1
+FORMAT = 2
 _POLL = 0.05
 
 # Package managers need these variables to reach their registries from this machine. A build sees another variable of

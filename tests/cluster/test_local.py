@@ -20,7 +20,7 @@ import pytest
 
 from edgeguard.cluster import load
 from edgeguard.cluster.errors import on
-from edgeguard.cluster.host import fence, files, output, processes
+from edgeguard.cluster.host import fence, files, manifest, output, processes
 from edgeguard.cluster.local import LocalCluster
 from edgeguard.errors import ClusterError, UsageError
 from edgeguard.settings import ClusterSettings
@@ -50,6 +50,36 @@ def supervisor_pid(world: World, name: str = "web1") -> int:
 
 def running(world: World, name: str = "web1") -> dict[int, Path | None]:
     return processes.running(server(world, name))
+
+
+def test_home_is_the_server_s_own_and_begins_with_what_the_build_left(world: World) -> None:
+    """The application and the hook write there, and the image stays as it was."""
+    write = 'cat "$HOME/.cache/left" >> "$HOME/written"'
+    one = world.generation("one", start=f"{write}; {world.serve}", hooks={"deploy": f"{write}; cat $HOME/written"})
+    left = one.image / "home/.cache/left"
+    one.image.chmod(0o755)
+    left.parent.mkdir(parents=True)
+    left.write_text("by the build\n")
+    os.mkfifo(one.image / "home/pipe")
+    manifest.freeze(one.image / "home")
+    before = manifest.take(one.image, ("app", "home"))
+    lock(world)
+    world.cluster.stage(1, one, whole=False)
+    world.cluster.close(1, CLOSURE)
+    world.cluster.swap(1, "one")
+    world.cluster.check(one)
+    world.cluster.stage(1, one, whole=False)  # again: what was written stays
+    hook = world.cluster.run_hook(1, "deploy", "web1", limit=60, cancelled=lambda: False)
+    world.cluster.open(1, "one")
+
+    assert (hook.code, hook.output.count("by the build")) == (0, 2)
+    assert len(set(world.ask_all("/env?HOME").values())) == len(SERVERS)
+    assert stat.S_IMODE((server(world) / "generations/one/home").stat().st_mode) == 0o700
+    assert manifest.take(one.image, ("app", "home")) == before
+    world.cluster.close(1, CLOSURE)
+    world.cluster.swap(1, None)
+    world.cluster.prune(1, ())
+    assert list((server(world) / "generations").iterdir()) == []
 
 
 def test_driver_is_found_by_its_name() -> None:

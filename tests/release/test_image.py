@@ -179,6 +179,14 @@ def test_downloads_are_kept_between_builds_and_never_in_the_image(world: World) 
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
 
 
+def test_what_a_build_leaves_in_its_home_stays_in_the_image(world: World) -> None:
+    world.commit(hook("mkdir -p ~/.cache/pypoetry ~/.npm && touch ~/.cache/pypoetry/environment ~/.npm/kept"))
+    release = world.build()
+
+    kept = [path.relative_to(release.folder / "home").as_posix() for path in release.folder.glob("home/**/*")]
+    assert sorted(kept) == [".cache", ".cache/pypoetry", ".cache/pypoetry/environment", ".npm", ".npm/kept"]
+
+
 def test_a_named_build_variable_is_an_input(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.commit(hook('echo "$MODE" > mode'))
     monkeypatch.setenv("MODE", "one")

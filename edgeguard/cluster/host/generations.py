@@ -1,18 +1,18 @@
 """A server's generations: folders with all that a deploy makes current by one rename, ready before the close.
 
 In each folder: `image` is a link to the frozen image; `variables.json` (mode 0600) has the variables; `generation.json`
-has {"release", "cwd", "start", "hooks", "folders", "users"}. `current` is a link to one of these folders.
+has {"release", "cwd", "start", "hooks", "folders", "users"}; `home` is HOME of the processes (see homes.py). `current`
+is a link to one of these folders.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.host import files
+from edgeguard.cluster.host import files, manifest
 from edgeguard.cluster.host.errors import DAMAGED, NOT_STAGED, HostError
 
 if TYPE_CHECKING:
@@ -170,8 +170,7 @@ def put(server: Path, generation: Generation) -> None:
         )
     fresh = folder.with_name(f".{generation.name}.tmp")
     for old in (fresh, folder):
-        if old.exists():
-            shutil.rmtree(old)
+        manifest.remove(old)
     fresh.mkdir(parents=True)
     (fresh / "image").symlink_to(generation.image)
     files.write(fresh / "variables.json", generation.variables, mode=0o600)
@@ -215,7 +214,6 @@ def remove(server: Path, name: str) -> None:
     """Remove a generation. A generation that is half removed is none any more."""
     folder = server / "generations" / name
     gone = folder.with_name(f".{name}.gone")
-    if gone.exists():
-        shutil.rmtree(gone)
+    manifest.remove(gone)
     folder.rename(gone)
-    shutil.rmtree(gone)
+    manifest.remove(gone)

@@ -41,6 +41,13 @@ def freeze(folder: Path) -> None:
     _chmod(folder, folder.stat().st_mode & ~_WRITABLE)
 
 
+def unfreeze(folder: Path) -> None:
+    """Give the owner the right to write to everything in the folder, and to itself. Links are not followed."""
+    for path in (folder, *_walk(folder)):
+        if not path.is_symlink():
+            _chmod(path, path.stat().st_mode | stat.S_IWUSR)
+
+
 def take(folder: Path, parts: Sequence[str]) -> str:
     """The manifest of these parts of a folder: JSON lines [mode, kind, digest or target, path], in order of path.
 

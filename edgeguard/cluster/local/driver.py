@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 from edgeguard.cluster import Closure, Generation, HookResult, ServerState, archive
 from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.errors import on
-from edgeguard.cluster.host import fence, generations, health, hooks, images
+from edgeguard.cluster.host import fence, generations, health, homes, hooks, images
 from edgeguard.cluster.local import ports
 from edgeguard.cluster.local.daemon import Daemon
 from edgeguard.cluster.local.explain import explain
@@ -155,6 +155,7 @@ class LocalCluster:
             server = self._server(name)
             with server.fenced(epoch), on(name):
                 generations.put(server.folder, generation)
+                homes.seed(server.folder, generation)
                 server.start_supervisor(self._port(name))
 
         self._on_all(stage)
@@ -228,7 +229,7 @@ class LocalCluster:
                 self._forget_hook(name, hook)
             else:
                 self._refuse_second(name, hook)
-            own = {"PORT": str(self._port(server)), "EDGEGUARD_SERVER": server}
+            own = {**homes.variables(folder, name), "PORT": str(self._port(server)), "EDGEGUARD_SERVER": server}
             order = hooks.Order(name, hook, own, limit, secrets.token_hex(8))
             hooks.start(folder, order, archive.program(archive.put(self._root / "host")))
         only = self.without([other for other in self.servers if other != server])

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.host import generations, processes
+from edgeguard.cluster.host import generations, homes, processes
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.output import Output
 from edgeguard.cluster.local.daemon import DaemonProcess
@@ -128,6 +128,7 @@ class Supervisor:
         runs = generations.read(self._folder, name).runs
         environment = {
             **generations.variables(self._folder, name),
+            **homes.variables(self._folder, name),
             "PORT": str(port),
             "EDGEGUARD_SERVER": self._desired["server"],
             processes.MARK: str(folder),
