@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.record import Damaged, Ended, Lock, Opened, Record, Unfinished
+from edgeguard.cluster.record import ClosedByHand, Damaged, Ended, Lock, Opened, Record, Unfinished
 from edgeguard.errors import ClusterError, Fenced, Locked
 from edgeguard.machine.redaction import redacted
 from edgeguard.machine.who import this_holder
@@ -94,6 +94,11 @@ class SharedRecord:
     def renewal(self) -> float:
         """The interval of renewals, in seconds."""
         return self._lease / RENEWALS
+
+    @property
+    def closure(self) -> ClosedByHand | None:
+        """The closure by hand that is in force."""
+        return self._content.closure
 
     @property
     def without(self) -> tuple[str, ...]:
@@ -274,8 +279,9 @@ class SharedRecord:
     def _refuse_unfinished(self, newest: Record, instead_of: str | None, *, closed_by_hand: bool) -> None:
         name, left, closure = self._environment, newest.deploy, newest.closure
         if closure and not closed_by_hand:
+            since = f"since {closure.since}, " if closure.since else ""
             raise Locked(
-                f"{closure.who} closed the cluster by hand: {closure.why} (until {closure.until})",
+                f"{closure.who} closed the cluster by hand: {closure.why} ({since}planned until {closure.until})",
                 f"edgeguard cluster open {name} opens it.",
             )
         if left and left.id != instead_of:

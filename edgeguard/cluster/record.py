@@ -32,6 +32,7 @@ from edgeguard.cluster.parts import (
     texts,
     texts_by_name,
 )
+from edgeguard.cluster.time_closed import TimeClosed
 from edgeguard.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class Unfinished(Part):
     after_hook: bool  # the hook of a deploy that it supersedes had begun
     was_open: bool  # whether the cluster was open before this deploy, or before the first one that it supersedes
     pages: Mapping[str, int]  # the status of each page that was asked before the close
+    time_closed: TimeClosed | None  # None: it has closed nothing yet, or nobody wrote it down
     replaced: Opened | None  # the generation that it has replaced, once it has committed
     held: bool  # the cluster stays closed on purpose until a person decides
     without: tuple[str, ...]  # the servers that it leaves out
@@ -152,6 +154,7 @@ class Unfinished(Part):
             after_hook=optional(json, "after_hook", bool, False),
             was_open=optional(json, "was_open", bool, True),
             pages=numbers_by_name(json, "pages"),
+            time_closed=part(json, "time_closed", TimeClosed),
             replaced=part(json, "replaced", Opened),
             held=optional(json, "held", bool, False),
             without=texts(json, "without"),
@@ -199,12 +202,13 @@ class Opened(Part):
 
 @dataclass(frozen=True)
 class ClosedByHand(Part):
-    """A closure by hand: the person, the reason, and the planned end."""
+    """A closure by hand: the person, the reason, its beginning, and the planned end."""
 
     id: str
     who: str
     why: str
-    until: str  # RFC 3339
+    since: str | None  # RFC 3339, by the edge's clock as in TimeClosed; None: nobody wrote it down
+    until: str  # RFC 3339, likewise
 
     @classmethod
     def of(cls, json: JSON) -> Self:
@@ -212,6 +216,7 @@ class ClosedByHand(Part):
         return cls(
             json,
             id=required(json, "id", str),
+            since=optional(json, "since", str, None),
             who=required(json, "who", str),
             why=required(json, "why", str),
             until=required(json, "until", str),
@@ -229,7 +234,9 @@ class Ended(Part):
     outcome: str
     error: str | None
     release: str | None
-    closed_seconds: float | None  # None: it closed nothing
+    closed_seconds: float | None  # over all runs, as TimeClosed; None: nothing was closed
+    still_closed: bool  # the cluster was closed when the run ended
+    closed_before: bool  # an earlier run had closed the cluster
 
     @classmethod
     def of(cls, json: JSON) -> Self:
@@ -244,6 +251,8 @@ class Ended(Part):
             error=optional(json, "error", str, None),
             release=optional(json, "release", str, None),
             closed_seconds=optional(json, "closed_seconds", float, None),
+            still_closed=optional(json, "still_closed", bool, False),
+            closed_before=optional(json, "closed_before", bool, False),
         )
 
 

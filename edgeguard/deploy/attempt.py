@@ -101,7 +101,7 @@ def attempt(
             deployment.say("warning", text=f"some samples of the visitors could not be written down: {visitors.lost}")
         failure = _of_closed(deployment, failure)
         _end(deployment, log, failure)
-        deployment.let_go(_in_short(log, failure, id=deployment.id, command=command))
+        deployment.let_go(_in_short(deployment, log, failure, command=command))
         report.forget_old(environment.state, keep=environment.settings.cluster.keep_reports)
         for act in deployment.afterwards:
             act()
@@ -131,12 +131,15 @@ def _grace(environment: Environment) -> dict[str, Any]:
     return {"base": edge.base, **unclaimed}
 
 
-def _in_short(log: Log, failure: EdgeguardError | None, **named: str) -> Ended:
+def _in_short(deployment: Deployment, log: Log, failure: EdgeguardError | None, *, command: str) -> Ended:
     """A run as a line of the history in the record, for people on other machines."""
     found = report.fold(log.entries, ())
     kept = ("release", "ref", "outcome", "exit_code", "started", "ended", "closed_seconds")
     error = failure.message if failure else None
-    return Ended.new(**named, who=this_holder(), error=error, **{key: found[key] for key in kept})
+    facts = {key: found[key] for key in (*kept, *(key for key in ("still_closed",) if key in found))}
+    if deployment.closed_before:
+        facts["closed_before"] = True
+    return Ended.new(id=deployment.id, command=command, who=this_holder(), error=error, **facts)
 
 
 def _of_closed(deployment: Deployment, failure: EdgeguardError | None) -> EdgeguardError | None:
@@ -154,8 +157,10 @@ def _of_closed(deployment: Deployment, failure: EdgeguardError | None) -> Edgegu
 
 def _end(deployment: Deployment, journal: Log, failure: EdgeguardError | None) -> None:
     servers = []
+    closed = deployment.time_closed is not None and deployment.time_closed.until is None
     try:
         state = deployment.environment.cluster.state()
+        closed = not all(each.open for each in state)
         servers = [{"name": each.name, "release": each.release, "open": each.open} for each in state]
     except EdgeguardError as exc:
         deployment.say("warning", text=f"the servers can't be read: {exc.message}")
@@ -165,6 +170,8 @@ def _end(deployment: Deployment, journal: Log, failure: EdgeguardError | None) -
         error=failure.message if failure else None,
         remedy=failure.remedy if failure else None,
         servers=servers,
+        closed_seconds=deployment.closed_seconds,
+        closed=closed,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from edgeguard.grace import claims
 from edgeguard.machine.signals import Stop
 from edgeguard.machine.who import this_holder
 from edgeguard.site import front_door
-from edgeguard.times import rfc3339
+from edgeguard.times import rfc3339, unix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,7 +46,6 @@ def close(environment: Environment, *, lasting: int, reason: str, say: Callable[
     if environment.edge.claims:
         edge = environment.settings.edge
         claims.within_limits(environment, lasting, min(edge.ceiling, edge.base_grace + lasting))
-    until = time.time() + lasting
     with _locked(environment, say) as deployment:
         record, cluster = deployment.record, environment.cluster
         if not all(server.open for server in cluster.state()):
@@ -57,7 +55,11 @@ def close(environment: Environment, *, lasting: int, reason: str, say: Callable[
         except EdgeguardError:
             deployment.claim.undo(proved=False)
             raise
-        closure = ClosedByHand.new(id=deployment.id, who=this_holder(), why=reason, until=rfc3339(until))
+        now = deployment.claim.now()
+        until = now + lasting
+        closure = ClosedByHand.new(
+            id=deployment.id, who=this_holder(), why=reason, since=rfc3339(now), until=rfc3339(until)
+        )
         record.note(closure=closure)  # before the act: others learn why the cluster is closed, and `open` can undo it
         cluster.close(deployment.epoch, Closure(deployment.id, until))
         cut = cluster.drain(deployment.epoch, environment.settings.cluster.drain_timeout)
@@ -91,6 +93,7 @@ def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[st
         _start(deployment, generation)
         record.note(without=deployment.without)
         cluster.open(deployment.epoch, generation.name)
+        closed = _closed_seconds(deployment, record.closure)
         record.note(closure=None)
         deployment.tell_differences(generation)
         edge = environment.settings.edge
@@ -103,7 +106,18 @@ def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[st
             ) from exc
         deployment.claim.drop()
         without = {"without": list(cluster.left_out)}
-        return {"opened": generation.release, "servers": [server.name for server in cluster.state()], **without}
+        servers = [server.name for server in cluster.state()]
+        return {"opened": generation.release, "servers": servers, "closed_seconds": closed, **without}
+
+
+def _closed_seconds(deployment: steps.Deployment, closure: ClosedByHand | None) -> float | None:
+    """How long a closure by hand has lasted, by the edge's clock; None where nobody wrote down when it began."""
+    if closure is None or closure.since is None:
+        return None
+    try:
+        return round(max(0.0, deployment.claim.now() - unix(closure.since)), 3)
+    except ValueError:
+        return None
 
 
 def _start(deployment: steps.Deployment, generation: Generation) -> None:
@@ -128,7 +142,7 @@ def _start(deployment: steps.Deployment, generation: Generation) -> None:
     _claim_for_start(deployment, serving=any(server.open and server.running for server in servers))
     try:
         if stopped:
-            planned = time.time() + deployment.environment.settings.cluster.planned_closure
+            planned = deployment.claim.now() + deployment.environment.settings.cluster.planned_closure
             cluster.close(epoch, Closure(deployment.id, planned))
             cluster.drain(epoch, deployment.environment.settings.cluster.drain_timeout)
             cluster.swap(epoch, generation.name)

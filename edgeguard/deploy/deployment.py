@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgeguard.cluster.host import images
 from edgeguard.cluster.record import Opened, Phase, Unfinished
+from edgeguard.cluster.time_closed import TimeClosed
 from edgeguard.errors import ClusterError
 from edgeguard.grace.deploy_claim import DeployClaim, NoClaim
 from edgeguard.machine.renewal import Renewal
@@ -69,6 +70,7 @@ class Deployment:
     reached: Phase = Phase.LOCK  # the furthest phase that has begun
     was_open: bool = True  # whether the cluster was open when this deploy, or the one that it supersedes, began
     pages: Mapping[str, int] = field(default_factory=dict)  # the status of each page, asked before the close
+    time_closed: TimeClosed | None = None
     hook_server: str | None = None  # where an earlier run of this deploy has started its hook
 
     # Facts that this process has found out.
@@ -77,6 +79,7 @@ class Deployment:
     differs: Sequence[str] = ()  # a sentence for each change of the image since it was built
     generation: Generation | None = None
     deaths: Mapping[str, int] = field(default_factory=dict)  # of each server's processes, when it was last healthy
+    closed_before: bool = False  # an earlier run had closed the cluster
     generations: set[str | None] = field(default_factory=set)  # the current ones when this deploy began
     unsettled: bool = False  # only a person can know how the post-deploy hook ended
     proved: bool = False  # an unwinding has seen that the origins are healthy, so the claim may be given back
@@ -112,6 +115,7 @@ class Deployment:
         self.reached = left.phase
         self.was_open = left.was_open
         self.pages = left.pages
+        self.time_closed = left.time_closed
         self.hook_server = left.hook.server if left.hook else None
 
     def as_written(self, superseded: Unfinished | None) -> Unfinished:
@@ -127,6 +131,7 @@ class Deployment:
             changed=self.changed,
             hook=None,
             after_hook=superseded is not None and superseded.hook_begun,
+            time_closed=superseded.time_closed if superseded and superseded.phase is not Phase.COMMITTED else None,
             superseded=superseded,
         )
 
@@ -256,6 +261,28 @@ class Deployment:
         """The record that says which phase is reached, and these facts about the deploy. The phase's first act takes it
         along, and writes it on each server before it acts there."""
         return self.record.taken_along({"phase": self.reached, **facts}, without=self.without)
+
+    def see_closure(self, *, is_open: bool) -> None:
+        """Take over the record's account of an earlier run's closure, as far as the servers confirm it."""
+        known = self.under_way.time_closed
+        if known is not None and self.reached is not Phase.COMMITTED:
+            known = known.seen(is_open=is_open)
+        self.time_closed, self.closed_before = known, known is not None
+
+    def begin_closure(self) -> TimeClosed:
+        """Note that the cluster is closed from now on, if it was not before."""
+        self.time_closed = TimeClosed.closing(self.time_closed, self.claim.now())
+        return self.time_closed
+
+    def end_closure(self) -> TimeClosed | None:
+        """Note that the cluster is open from now on."""
+        self.time_closed = self.time_closed and self.time_closed.opening(self.claim.now())
+        return self.time_closed
+
+    @property
+    def closed_seconds(self) -> float | None:
+        """How long the cluster was closed, over all runs, or has been until now; None if nobody knows of a closure."""
+        return None if self.time_closed is None else round(self.time_closed.seconds(self.claim.now()), 3)
 
     def tell_differences(self, generation: Generation) -> None:
         """Warn if the image that serves again is not as it was built. This never raises: it is only information."""

@@ -219,6 +219,8 @@ def _take_over(deployment: Deployment, log: Log, will: str) -> None:
     if deployment.closed:  # a server may have been lost since then
         record.note(without=deployment.without)
     servers = deployment.environment.cluster.state()
+    is_open = all(server.open for server in deployment.serving.state())
+    deployment.see_closure(is_open=is_open)
     log.append(
         "found",
         phase=left.phase.value,
@@ -226,7 +228,7 @@ def _take_over(deployment: Deployment, log: Log, will: str) -> None:
         previous=record.opened.release if record.opened else None,
         ref=left.ref,
         servers=[f"{server.name} {'open' if server.open else 'closed'}, {short(server.running)}" for server in servers],
-        closed=not all(server.open for server in deployment.serving.state()),
+        closed=not is_open,
         will=will,
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.deploy.deployment import served
 from edgeguard.grace import show
-from edgeguard.times import duration, short
+from edgeguard.times import duration, rfc3339, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -115,15 +115,19 @@ def _to_do(found: Status) -> list[str]:
     deploy, closure = record.deploy, record.closure
     lines = []
     if closure:
+        since = f"since {closure.since}, " if closure.since else ""
         lines.append(
-            f"  closed by hand by {closure.who}: {closure.why} (planned until {closure.until})\n"
+            f"  closed by hand by {closure.who}: {closure.why} ({since}planned until {closure.until})\n"
             f"  edgeguard cluster open {name} opens it"
         )
     if deploy:
+        closed = deploy.time_closed and deploy.time_closed.seen(is_open=all(server.open for server in found.servers))
+        closed = closed if closed and closed.until is None else None
         how = "is held" if deploy.held else "is under way, or was left unfinished"
         lines.append(
             f"  {deploy.id} {how}: it reached {deploy.phase.value}"
             + (f"; its hook was started on {deploy.hook.server}" if deploy.hook else "")
+            + (f"; the cluster has been closed since {rfc3339(closed.since)}" if closed else "")
         )
         if deploy.held or not record.lock:
             from edgeguard.deploy.steps import ways_on  # noqa: PLC0415 (all steps; mostly nothing is unfinished)

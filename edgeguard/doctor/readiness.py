@@ -45,7 +45,9 @@ PLANNED_CLOSURE = ClusterSettings.model_fields["planned_closure"].default
 
 def expected_closure(environment: EdgeSide, past: Sequence[Ended]) -> tuple[float, str]:
     """How long a closure will last, in seconds, and where that is known from. `past` is the servers' history."""
-    closures = [run.closed_seconds for run in past if run.outcome == "deployed" and run.closed_seconds]
+    closures = [  # of whole deploys: the time between a run that broke off and the next one tells nothing
+        run.closed_seconds for run in past if run.outcome == "deployed" and run.closed_seconds and not run.closed_before
+    ]
     cluster = environment.settings.cluster
     said = (
         cluster is not None and "planned_closure" in cluster.model_fields_set

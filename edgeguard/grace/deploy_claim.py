@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, Claim, live, new_nonce, parse
+from edgeguard.edge.clock import edge_clock
 from edgeguard.errors import EdgeError, Fenced
 from edgeguard.grace import claims
 from edgeguard.times import rfc3339
@@ -52,7 +53,7 @@ class DeployClaim:
         self._renew = renew
         self._lasting = environment.settings.claim.duration  # seconds, if nobody renews it
         self._nonce = new_nonce()
-        self._now: Callable[[], float] = time.time  # the edge's clock, once it was asked
+        self._clock: Callable[[], float] | None = None  # the edge's, once it was asked
         self._renewal: Renewal | None = None
         self._found: dict[str, str] = {}  # what the deploys' slots held before this deploy wrote to them
         self._least: Claim | None = None  # the claim that was in the slot before, or the one that was written last
@@ -61,6 +62,12 @@ class DeployClaim:
     def slot(self) -> str:
         """The deploys' slot that belongs to this epoch."""
         return DEPLOY_SLOTS[self._record.epoch % 2]
+
+    def now(self) -> float:
+        """Unix time by the edge's clock, which is asked once. Without an answer, by this machine's."""
+        if self._clock is None:
+            self._clock = edge_clock(self._edge)
+        return self._clock()
 
     def take(self, *, lasting: int | None = None) -> dict[str, Any]:
         """Raise the grace and set hold in one write, wait until the edge shows it, and renew both from then on.
@@ -75,7 +82,7 @@ class DeployClaim:
         """
         self._lasting = lasting or self._lasting
         seen = claims.look(self._environment)
-        self._now = seen.clock
+        self._clock = seen.clock
         self._refuse_if_replaced()
         self._remember(seen.items)
         claim = self._from_now()
@@ -198,7 +205,7 @@ class DeployClaim:
         if self._found:
             self._refuse_if_replaced()
             before = parse(self.slot, self._found[self.slot])
-            alive = before is not None and before.until > self._now()
+            alive = before is not None and before.until > self.now()
             self._edge.write({self.slot: before.without_hold().value() if before and alive else FREE})
 
     def _remember(self, items: Mapping[str, str]) -> None:
@@ -224,7 +231,7 @@ class DeployClaim:
     def _from_now(self, lasting: int | None = None) -> Claim:
         """The claim that begins now, with its hold. It is no shorter than the claim that it replaces, if that is in
         force."""
-        edge, now = self._settings.edge, int(self._now())
+        edge, now = self._settings.edge, int(self.now())
         lasting = lasting or self._lasting
         grace = min(edge.ceiling, edge.base_grace + lasting)
         claim = Claim(self.slot, now + lasting, grace, self._nonce, hold_until=now + self._settings.claim.hold)
@@ -254,6 +261,13 @@ class NoClaim:
         self._environment = environment
         self._stop = stop
         self._say = say
+        self._clock: Callable[[], float] | None = None
+
+    def now(self) -> float:
+        """As DeployClaim. Without an edge that takes claims there is only this machine's clock."""
+        if self._clock is None:
+            self._clock = edge_clock(self._environment.edge) if self._environment.edge.claims else time.time
+        return self._clock()
 
     def take(self, *, lasting: int | None = None) -> dict[str, Any]:  # noqa: ARG002 (as DeployClaim)
         """Check that the service's own setting gives the wanted grace, and warn what visitors can expect.

@@ -15,6 +15,7 @@ import pytest
 
 from edgeguard.cluster.lock import SharedRecord
 from edgeguard.cluster.record import Damaged, Ended, Opened, Phase, Record
+from edgeguard.cluster.time_closed import TimeClosed
 from edgeguard.errors import ClusterError
 from tests.cluster.servers import Servers
 
@@ -94,6 +95,29 @@ def test_what_an_older_edgeguard_wrote_in_between_is_believed() -> None:
 
     assert older == found.json
     assert (found.deploy, found.opened and found.opened.release) == (None, "eee")
+
+
+def test_closures_are_counted_from_the_first_close_to_the_real_opening() -> None:
+    first = TimeClosed.closing(None, 100.0)
+    again = TimeClosed.closing(first, 120.0)  # another run closes what is closed
+    opened = again.opening(143.0)
+    twice = TimeClosed.closing(opened, 200.0)
+    read = TimeClosed.of(json.loads(json.dumps(twice.json)))
+    assert [each.seconds(210.0) for each in (first, again, opened, opened.opening(150.0), twice, read)] == [
+        *(110.0, 110.0, 43.0, 43.0, 53.0, 53.0),
+    ]
+
+
+def test_servers_are_believed_where_the_record_says_another_thing_about_a_closure() -> None:
+    closed, opened = TimeClosed.new(since=100.0), TimeClosed.new(since=100.0, until=143.0)
+    twice = TimeClosed.new(since=200.0, earlier=43.0)
+    assert closed.seen(is_open=True) is None, "the close was written down, and did not happen"
+    assert [each.seconds(210.0) for each in (opened.seen(is_open=False), opened.seen(is_open=True)) if each] == [
+        *(110.0, 43.0),
+    ]
+    seen = twice.seen(is_open=True)
+    assert seen is not None
+    assert seen.seconds(210.0) == 43.0
 
 
 def deep(levels: int) -> dict[str, Any]:

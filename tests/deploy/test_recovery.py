@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 import urllib.request
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edgeguard.times import unix
 from tests.deploy.rehearsal import come_from, eventually, repository, said
 
 if TYPE_CHECKING:
@@ -59,8 +61,11 @@ def test_a_killed_deploy_is_finished_or_undone(rehearsal: Rehearsal, tmp_path: P
     before, starts = releases(rehearsal), tmp_path / "starts"
     name = killed(rehearsal, phase, repository(tmp_path / "r", deploy=f"echo >> {starts}; sleep 0.3"))
     refused = rehearsal.deploy()
+    closed_since = rehearsal.status()["deploy"]["time_closed"]["since"]
     ended = elsewhere(rehearsal, tmp_path, command)
     said(refused, 3, name, f"edgeguard {command} rehearsal")
+    if phase == "hook":
+        assert ended.report["closed_seconds"] > unix(ended.report["started"]) - closed_since, "both runs' parts count"
     assert ended.code == 0, ended.err
     assert ended.report["deploy"] == name
     assert ended.report["ref"], "which ref it is of is known from anywhere"
@@ -135,6 +140,10 @@ def test_a_fix_supersedes_a_held_deploy(rehearsal: Rehearsal, tmp_path: Path) ->
     assert wrong.report["phases"] == [], "the refusal needs no image"
     said(broken, 8, f"; the cluster is closed, as {name} left it\n", f"--supersede {name}")
     assert ended.code == 0, ended.err
+    first, last = json.loads(rehearsal.run("history", "rehearsal", "--json").out)["history"][-2:]
+    assert (first["id"], first["still_closed"]) == (name, True)
+    waited = unix(broken.report["ended"]) - unix(broken.report["started"])
+    assert last["closed_seconds"] == ended.report["closed_seconds"] > first["closed_seconds"] + waited
     assert {ended.report["previous"]} == before
     assert releases(rehearsal) == {ended.report["release"]}
 
@@ -183,6 +192,7 @@ def test_a_cluster_is_closed_and_opened_by_hand(rehearsal: Rehearsal, tmp_path: 
     said(refused, 3, "by hand", "the database moves", "edgeguard cluster open rehearsal")
     said(twice, 3, "by hand")
     assert opened.code == 0, opened.err
+    assert re.search(r"is open, after \d+\.\d s closed, healthy", opened.out)
 
 
 def test_a_person_can_wait_with_the_grace_renewed(rehearsal: Rehearsal, tmp_path: Path) -> None:

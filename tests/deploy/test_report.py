@@ -147,6 +147,22 @@ def test_a_cluster_that_stays_closed_counts_until_the_end() -> None:
     assert found["closed_seconds"] >= 20.0
 
 
+def test_a_run_s_end_tells_the_closure_over_all_runs() -> None:
+    """An earlier run closed the cluster 41 s before this one found it closed."""
+    found = (1000.0, "found", {"phase": "hook", "closed": True})
+    entries = story(found, begin(1001, "open"), done(1002, "open", closed_seconds=43.0))
+    entries[-1] |= {"closed_seconds": 43.0, "closed": False}
+    whole = report.fold(entries, [])
+    assert (whole["closed_seconds"], whole.get("still_closed")) == (43.0, None)
+    assert "  closed for 43.000 s (█)" in render(whole)
+
+    entries = story(begin(1010, "close"), done(1010, "close"), event(1020, "halted", "swap"), code=11)
+    entries[-1] |= {"closed_seconds": 90.0, "closed": True}
+    stays = report.fold(entries, [])
+    assert (stays["closed_seconds"], stays["still_closed"]) == (90.0, True)
+    assert "  closed for 90.000 s so far (█)" in render(stays)
+
+
 def test_a_step_under_way_is_running() -> None:
     found = report.fold(story(begin(1000, "build"), code=None), [])
     assert found["phases"] == [{"name": "build", "seconds": None, "outcome": "running"}]

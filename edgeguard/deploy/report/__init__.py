@@ -51,6 +51,7 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample], *, alive: bool = T
     steps = _steps(entries)
     code = end["exit_code"] if end else None
     found = next((entry for entry in entries if entry["event"] == "found"), {})  # if an earlier run began the deploy
+    closed_seconds, still_closed = _closed(entries)
     idle = code == 0 and done.get("build", {}).get("serves", False) and "lock" not in done  # --if-changed
     release, claim = done.get("build", found), {**first, **done.get("claim", {})}  # the base is known from the start
     return {
@@ -67,7 +68,7 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample], *, alive: bool = T
         "started": rfc3339(first["at"]),
         "ended": rfc3339(end["at"]) if end else None,
         "phases": [step for step in steps if step["name"] not in INTERNAL],
-        "closed_seconds": _closed(entries),
+        "closed_seconds": closed_seconds,
         "hook_seconds": next((step["seconds"] for step in steps if step["name"] == "hook"), None),
         "servers": end["servers"] if end else [],
         "without": first.get("without", []),
@@ -83,6 +84,7 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample], *, alive: bool = T
         | {key: done["purge"][key] for key in _PURGED if key in done.get("purge", {})},
         "visitors": files.summarize(samples),
         **({"unchanged": True} if idle else {}),
+        **({"still_closed": True} if still_closed else {}),
     }
 
 
@@ -113,15 +115,24 @@ def _steps(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _closed(entries: Sequence[Entry]) -> float | None:
-    """Seconds for which the gate was closed: from the close to the opening after it, or to the journal's end."""
+def _closed(entries: Sequence[Entry]) -> tuple[float | None, bool]:
+    """For how many seconds the cluster was closed, or has been until the last entry; and whether it still is.
+
+    A run's end tells the time over all runs of its deploy. A run without an end, or of an older edgeguard, knows its
+    own part only: from a close, or from finding the cluster closed, to the opening after it.
+    """
     total, since = 0.0, None
+    closed = False
     for entry in entries:
         key = (entry["event"], entry.get("step"))
-        if key in (("begin", "close"), ("undoing", "open")) or entry.get("closed"):
-            since = since or entry["at"]
+        if key in (("begin", "close"), ("undoing", "open")) or (entry["event"] == "found" and entry.get("closed")):
+            since, closed = since or entry["at"], True
         elif key in (("done", "open"), ("undone", "close")) and since is not None:
             total, since = total + entry["at"] - since, None
-    if since is not None:
-        total += entries[-1]["at"] - since
-    return round(total, 3) if any(entry.get("step") == "close" or entry.get("closed") for entry in entries) else None
+    last = entries[-1]
+    still_closed = last.get("closed", since is not None)
+    if last.get("closed_seconds") is not None:
+        return last["closed_seconds"], still_closed
+    if not closed:
+        return None, False
+    return round(total + (last["at"] - since if since is not None else 0.0), 3), still_closed

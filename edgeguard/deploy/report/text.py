@@ -30,7 +30,8 @@ def _timeline(report: dict[str, Any]) -> str:
         mark = {"done": "", "undone": "  taken back"}.get(phase["outcome"], f"  {phase['outcome']}")
         lines.append(f"  {phase['name']:<12}{phase['seconds']:9.3f} s  {bar}{mark}")
     if report["closed_seconds"] is not None:
-        lines.append(f"  closed for {report['closed_seconds']:.3f} s (█)")
+        so_far = " so far" if report.get("still_closed") else ""
+        lines.append(f"  closed for {report['closed_seconds']:.3f} s{so_far} (█)")
     return "\n".join(line for line in lines if line)
 
 
@@ -80,6 +81,7 @@ def history(environment: str, past: Sequence[Ended], kept: Sequence[Opened]) -> 
     for number, run in enumerate(past):
         mark = "*" if number in marked else " "
         closed = f"closed {run.closed_seconds:.1f} s" if run.closed_seconds is not None else "never closed"
+        closed += " so far" if run.still_closed else ""
         release = short(run.release)
         lines.append(
             f"{mark} {run.started}  {run.id}  {run.command:<8}  {run.outcome:<11}  {release}  {closed}  {run.who}"

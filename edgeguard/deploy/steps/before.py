@@ -129,6 +129,7 @@ class Preflight(Step):
         now_open = all(server.open for server in servers)
         mended = None if now_open else self.deployment.under_way.superseded
         self._mends = mended is not None
+        self.deployment.see_closure(is_open=now_open)
         self.deployment.was_open = mended.was_open if mended else now_open
         self.deployment.pages = mended.pages if mended else {}
         reasons = [*self._cluster(servers), *self._edge()]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster import Closure
 from edgeguard.cluster.record import Phase
 from edgeguard.deploy.steps.hook import halt
 from edgeguard.deploy.steps.step import Step
-from edgeguard.errors import Interrupted
+from edgeguard.errors import ClusterError, Interrupted
+from edgeguard.times import rfc3339
 
 if TYPE_CHECKING:
     from edgeguard.deploy.deployment import Deployment
@@ -40,9 +41,12 @@ class Close(Step):
 
     def do(self) -> Facts:
         self.deployment.reach(Phase.CLOSE)
-        note = self.deployment.note_reached(was_open=self.deployment.was_open, pages=self.deployment.pages)
+        closed = self.deployment.begin_closure()
+        note = self.deployment.note_reached(
+            was_open=self.deployment.was_open, pages=self.deployment.pages, time_closed=closed
+        )
         self.environment.cluster.close(self.deployment.epoch, _closure(self.deployment), note=note)
-        return {}
+        return {"closed_since": rfc3339(closed.since)}
 
     def undo(self, before: Facts) -> None:
         stay_closed(self.deployment)
@@ -50,6 +54,8 @@ class Close(Step):
             previous = self.deployment.previous_generation()
             self.deployment.serving.check(previous)
             self.deployment.serving.open(self.deployment.epoch, previous.name)
+            with suppress(ClusterError):  # only reports need it
+                self.deployment.record.note_deploy(time_closed=self.deployment.end_closure())
             self.deployment.tell_differences(previous)
 
 
@@ -105,13 +111,16 @@ class Open(Step):
         if self.deployment.deaths and self.deployment.died():  # between the check and now
             check(self.deployment)
         self.deployment.reach(Phase.OPEN)
-        note = self.deployment.note_reached()
+        closed = self.deployment.time_closed
+        note = self.deployment.note_reached(time_closed=closed and closed.opening(self.deployment.claim.now()))
         self.environment.cluster.open(self.deployment.epoch, self.deployment.target.name, note=note)
+        self.deployment.end_closure()
         self.deployment.claim.let_go_of_hold()
-        return {}
+        return {"closed_seconds": self.deployment.closed_seconds}
 
     def undo(self, before: Facts) -> None:
         self.deployment.claim.hold_again()
+        self.deployment.record.taken_along({"time_closed": self.deployment.begin_closure()})
         self.environment.cluster.close(self.deployment.epoch, _closure(self.deployment))
         self.environment.cluster.drain(self.deployment.epoch, self.environment.settings.cluster.drain_timeout)
 
@@ -144,4 +153,4 @@ def stay_closed(deployment: Deployment) -> None:
 
 
 def _closure(deployment: Deployment) -> Closure:
-    return Closure(deployment.id, time.time() + deployment.environment.settings.cluster.planned_closure)
+    return Closure(deployment.id, deployment.claim.now() + deployment.environment.settings.cluster.planned_closure)
