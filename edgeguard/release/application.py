@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 FILE = ".platform.app.yaml"
 LANGUAGES = ("python", "nodejs")
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+MACHINE = "machine"
+"""The folder of a toolchain with this machine's package managers, on PATH behind the toolchain's `bin`.
+
+They are not in `bin`, since `npm install --global npm` refuses to replace a file there. `corepack enable` writes beside
+the corepack that PATH finds first: here, instead of beside the machine's own.
+"""
 
 _SUPPORTED: dict[str, tuple[str, ...] | None] = {  # None: everything below it is read
     "name": None,
@@ -323,7 +329,7 @@ def runtime_variables(
         **application.environment,
         **direct,
         "HOME": str(image / "home"),
-        "PATH": f"{image / 'toolchain' / 'bin'}:{SYSTEM_PATH}",
+        "PATH": search_path(image),
         "PLATFORM_APPLICATION_NAME": application.name,
         "PLATFORM_APP_DIR": str(application.folder(image)),
         "PLATFORM_BRANCH": branch,
@@ -334,6 +340,12 @@ def runtime_variables(
             {name: [_endpoint(name, url)] for name, url in settings.relationships.items()}
         ),
     }
+
+
+def search_path(image: Path) -> str:
+    """PATH in builds and at run time: the image's toolchain, and then the system's programs."""
+    toolchain = image / "toolchain"
+    return f"{toolchain / 'bin'}:{toolchain / MACHINE}:{SYSTEM_PATH}"
 
 
 def encoded(content: Mapping[str, Any]) -> str:

@@ -188,7 +188,7 @@ def _environment(build: Build) -> dict[str, str]:
         **build.passed,
         **build.application.environment,
         "HOME": str(build.folder / "home"),
-        "PATH": f"{build.folder / 'toolchain' / 'bin'}:{applications.SYSTEM_PATH}",
+        "PATH": applications.search_path(build.folder),
         "TMPDIR": str(build.folder / "tmp"),
         "npm_config_prefix": str(build.folder / "toolchain"),  # else `npm install --global` writes beside the real node
         "PLATFORM_APP_DIR": str(build.application.folder(build.folder)),

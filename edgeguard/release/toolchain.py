@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from edgeguard.cluster.host import manifest
 from edgeguard.errors import UsageError
 from edgeguard.machine import process
+from edgeguard.release import application as applications
 
 if TYPE_CHECKING:
     import subprocess
@@ -50,12 +51,12 @@ class Tool:
         """
         if self.language == "python":
             return [[*_VIRTUALENV, "--app-data", str(scratch), "--python", str(self.program), str(toolchain)]]
-        folder = toolchain / "bin"
-        manifest.make(folder)
-        (folder / "node").symlink_to(self.program)
-        for name in ("npm", "npx"):
+        manifest.make(toolchain / "bin")
+        (toolchain / "bin" / "node").symlink_to(self.program)
+        manifest.make(toolchain / applications.MACHINE)
+        for name in ("npm", "npx", "corepack"):
             if self.npm is not None and (found := self.npm.with_name(name)).exists():
-                (folder / name).symlink_to(found)
+                (toolchain / applications.MACHINE / name).symlink_to(found)
         return []
 
 

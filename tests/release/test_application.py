@@ -185,7 +185,7 @@ def test_the_environments_variables_are_as_in_the_reference() -> None:
     assert found["PLAIN"] == "of settings"
     assert "listed" not in found
     assert decoded(found["PLATFORM_VARIABLES"]) == {"php:limit": "2", "listed": "yes"}
-    assert found["PATH"].startswith("/i/toolchain/bin:/usr/local/sbin:")
+    assert found["PATH"].startswith("/i/toolchain/bin:/i/toolchain/machine:/usr/local/sbin:")
     assert (found["HOME"], found["PLATFORM_APP_DIR"] + "/") == ("/i/home", "/i/app/")
     assert tuple(found[f"PLATFORM_{name}"] for name in ("APPLICATION_NAME", "BRANCH", "ENVIRONMENT", "TREE_ID")) == (
         "a",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -574,6 +575,22 @@ def test_a_path_may_have_a_space_in_it(tmp_path: Path) -> None:
 
     assert [path.name.partition(".")[0] for path in (release.folder / "app/__pycache__").iterdir()] == ["m"]
     assert images.verify(release.folder) == []
+
+
+@pytest.mark.skipif(shutil.which("corepack") is None, reason="no corepack here")
+def test_corepack_is_enabled_in_the_image(world: World) -> None:
+    """Not on this machine, where `corepack enable` would write as root. npm may install another corepack over it."""
+    own = json.dumps({"name": "corepack", "version": "9.9.9", "bin": {"corepack": "own.js"}})
+    script = "corepack enable && { command -v pnpm; command -v yarn; } > found\n"
+    script += "npm install --global --offline ./own && hash -r && corepack >> found"
+    world.commit(
+        f"name: a\ntype: nodejs:20\nhooks: {{build: {json.dumps(script)}}}\nweb: {{commands: {{start: a}}}}\n",
+        **{"own/package.json": own, "own/own.js": "#!/usr/bin/env node\nconsole.log('another')\n"},
+    )
+    release = world.build()
+    programs = release.folder / "toolchain/machine"
+
+    assert (release.folder / "app/found").read_text().split() == [f"{programs}/pnpm", f"{programs}/yarn", "another"]
 
 
 def test_another_version_than_the_types_is_used_with_a_warning(world: World) -> None:
