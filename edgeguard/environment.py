@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard import settings as files
 from edgeguard.machine import seclusion
 from edgeguard.machine.redaction import redacted
+from edgeguard.release import entropy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,6 +122,7 @@ class Environment(EdgeSide):
         settings = files.load(name, config_folder(config))
         token = _token(settings.edge)
         _hide(name, settings, token)
+        entropy.hide(settings.cluster.root)
         return cls(
             name=name,
             settings=settings,

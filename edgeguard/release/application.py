@@ -299,6 +299,8 @@ def runtime_variables(
     branch: str,
     tree: str,
     image: Path,
+    front_door: str,
+    entropy: str,
 ) -> dict[str, str]:
     """The environment of the application's processes, without the variables that differ between servers.
 
@@ -334,6 +336,8 @@ def runtime_variables(
         "PLATFORM_APP_DIR": str(application.folder(image)),
         "PLATFORM_BRANCH": branch,
         "PLATFORM_ENVIRONMENT": environment,
+        "PLATFORM_PROJECT_ENTROPY": entropy,
+        "PLATFORM_ROUTES": encoded(_routes(application, front_door)),
         "PLATFORM_TREE_ID": tree,
         "PLATFORM_VARIABLES": encoded(listed),
         "PLATFORM_RELATIONSHIPS": encoded(
@@ -351,6 +355,24 @@ def search_path(image: Path) -> str:
 def encoded(content: Mapping[str, Any]) -> str:
     """Base64 of JSON: the form of the PLATFORM_ variables."""
     return base64.b64encode(json.dumps(content).encode()).decode()
+
+
+def _routes(application: Application, front_door: str) -> dict[str, Any]:
+    """The one route of an environment in the reference's form: its front door, which leads to this application.
+
+    A user and a password in the URL are left out: they are for those who ask, and no part of the site's address.
+    """
+    parts = urlsplit(front_door)
+    host = parts.netloc.rpartition("@")[2]
+    route: dict[str, Any] = {
+        "primary": True,
+        "id": None,
+        "attributes": {},
+        "type": "upstream",
+        "upstream": application.name,
+        "original_url": f"{parts.scheme}://{{default}}/",
+    }
+    return {f"{parts.scheme}://{host}/": route}
 
 
 def _endpoint(name: str, url: str) -> dict[str, Any]:

@@ -46,6 +46,8 @@ def environment(release: image.Release, **more: str) -> dict[str, str]:
         branch="rehearsal",
         tree=release.tree,
         image=release.folder,
+        front_door="http://127.0.0.1",
+        entropy="entropy",
     )
     return {**found, **more}
 

@@ -54,7 +54,14 @@ def decoded(value: str) -> object:
 
 def variables(application: Application, given: ApplicationSettings) -> dict[str, str]:
     return runtime_variables(
-        application, settings=given, environment="production", branch="main", tree="t" * 40, image=Path("/i")
+        application,
+        settings=given,
+        environment="production",
+        branch="main",
+        tree="t" * 40,
+        image=Path("/i"),
+        front_door="https://someone:sentinel@www.example.com:8443",
+        entropy="ENTROPY",
     )
 
 
@@ -194,6 +201,19 @@ def test_the_environments_variables_are_as_in_the_reference() -> None:
         "t" * 40,
     )
     assert not {"PORT", "EDGEGUARD_SERVER"} & found.keys()
+
+
+def test_the_front_door_is_the_one_route() -> None:
+    """Applications look for their own name among the routes, and build their absolute links from the address."""
+    found = variables(parse(LEAST + "variables: {env: {PLATFORM_PROJECT_ENTROPY: of the file}}\n"), settings())
+    routes = decoded(found["PLATFORM_ROUTES"])
+
+    assert isinstance(routes, dict)
+    assert list(routes) == ["https://www.example.com:8443/"]
+    route = routes["https://www.example.com:8443/"]
+    assert (route["type"], route["upstream"], route["primary"]) == ("upstream", "a", True)
+    assert "sentinel" not in str(routes)
+    assert found["PLATFORM_PROJECT_ENTROPY"] == "ENTROPY"
 
 
 def test_a_relationship_is_an_endpoint_in_the_references_form() -> None:

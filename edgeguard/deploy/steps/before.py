@@ -11,7 +11,7 @@ from edgeguard.deploy.deployment import UNGUARDED
 from edgeguard.deploy.steps.step import Step, agreed
 from edgeguard.doctor import readiness
 from edgeguard.errors import BuildFailed, ClusterError, Fenced, OriginsUnhealthy, Refused, UsageError
-from edgeguard.release import application, image
+from edgeguard.release import application, entropy, image
 from edgeguard.release.fingerprint import fingerprint
 from edgeguard.site import front_door
 from edgeguard.times import short
@@ -259,6 +259,8 @@ def _target(deployment: Deployment, release: Release) -> None:
         branch=settings.branch,
         tree=release.tree,
         image=release.folder,
+        front_door=deployment.environment.settings.edge.url,
+        entropy=entropy.of(deployment.environment.settings.cluster.root),
     )
     deployment.release = release
     deployment.variables = fingerprint(variables, deployment.environment.name)
