@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
     from tests.crash.kinds import Outcome
     from tests.crash.rehearsal import Rehearsal
+    from tests.crash.watch import Watch
 
-TAKEN_BACK, HELD, LEFT_OVER = 10, 11, 12
-"""Exit codes: the previous release serves again; a person is needed; it is done, but not all that follows."""
+TAKEN_BACK, HELD, LEFT_OVER, INTERRUPTED = 10, 11, 12, 130
+"""Exit codes: the previous release serves again; a person is needed; it is done, but not all that follows; and it was
+interrupted before anything was closed."""
+DONE = (0, LEFT_OVER)
 
 
 def due(rehearsal: Rehearsal, outcome: Outcome, command: str, code: int, found: Mapping[str, Any]) -> str:
@@ -25,6 +28,8 @@ def due(rehearsal: Rehearsal, outcome: Outcome, command: str, code: int, found: 
     left = found.get("deploy")
     if code == TAKEN_BACK:
         return outcome.old
+    if command == "deploy" and code not in DONE:
+        return outcome.old
     if command == "deploy":
         return outcome.new
     if command == "resume":
@@ -32,6 +37,22 @@ def due(rehearsal: Rehearsal, outcome: Outcome, command: str, code: int, found: 
             return rehearsal.named(found["opened"]["release"])
         return "hook" if left["release"] == rehearsal.digests["hook"] else outcome.new
     return outcome.old if left and left["phase"] != "committed" else rehearsal.named(found["opened"]["release"])
+
+
+def agreement(rehearsal: Rehearsal, watch: Watch, outcome: Outcome) -> Iterator[str]:
+    """The exit code with which the deploy ended says how the cluster is, and whether it was ever closed."""
+    answer, code = ask(rehearsal.gate_url), outcome.ended
+    serves = rehearsal.named(answer.release)
+    if code == HELD:
+        if not rehearsal.unfinished():
+            yield "the deploy ended with 11, and nothing is unfinished"
+        return
+    if rehearsal.unfinished():
+        yield f"the deploy ended with {code}, and it is unfinished"
+    if answer.broken or serves != (outcome.new if code in DONE else outcome.old):
+        yield f"the deploy ended with {code}, and {serves} serves"
+    if code == INTERRUPTED and watch.was_closed():
+        yield "the deploy ended with 130, and the cluster had been closed"
 
 
 def settled(rehearsal: Rehearsal, outcome: Outcome) -> Iterator[str]:

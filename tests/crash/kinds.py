@@ -1,32 +1,52 @@
-"""A scenario: a kind of deploy, the moment at which it dies, and the command that follows. And its outcome."""
+"""A scenario: a kind of deploy, the moment at which it or a process of the servers dies, and the command that follows.
+And its outcome."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
-KINDS = ("good", "swap", "hook", "check", "healthy", "fix")
-"""Deploys that succeed; that fail in a phase; and a good one, in place of one that failed in its hook."""
+KINDS = ("good", "swap", "hook", "check", "healthy", "fix", "daemon")
+"""Deploys that succeed; that fail in a phase; a good one, in place of one that failed in its hook; and a good one whose
+hook leaves a daemon behind."""
+GOOD = ("good", "fix", "daemon")
 POLICIES = ("stay-closed", "rollback")
 FAULTS = ("503", "lost", "down")
 """Of the edge's API: it fails some writes; it does them and loses the answers; it fails every call."""
 
 
+FELLED = ("gate", "supervisors", "application", "host")
+"""Processes of the servers that are killed: the gate; every supervisor; the application of web2; and everything that
+runs on the servers, as when their hosts are restarted."""
+SIGNALS = ("INT", "TERM", "HUP", "INT INT", "TERM INT", "HUP HUP HUP", "INT TERM HUP", "INT INT INT")
+"""Signals that a deploy's process group gets at a moment, and at the moments that follow it."""
+
+
 @dataclass(frozen=True)
 class Scenario:
-    """A kind of deploy, its moment of death, and the command that follows."""
+    """A kind of deploy, the moment at which something happens to it, and the command that follows."""
 
     kind: str = "good"
     policy: str = "stay-closed"
     at: int | str = 0
-    """The moment at which the deploy dies, as mortal.py takes it; 0: it lives."""
+    """The moment at which the deploy dies, as mortal.py takes it; 0: it lives to its end."""
     then: Literal["resume", "rollback"] = "resume"
+    """The command that follows a deploy that is dead, or needs a person."""
     paused: str = ""
     """The moment at which it is paused instead, and goes on when all has been ended without it."""
     again: int | str = 0
     """The moment at which that dies, too, before it is called once more; 0: it lives."""
     fault: str = ""
     """What the edge's API does while that runs: "503", or "lost" answers, for some calls."""
+    felled: str = ""
+    """The processes of the servers that are killed (FELLED), once the deploy is dead."""
+    lives: bool = False
+    """The deploy goes on while these are killed at `at`."""
+    signals: str = ""
+    """The signals that the deploy gets at `at` (SIGNALS), instead of being killed."""
+    ends: int | None = None
+    """The exit code with which the deploy must end by itself, where the moment decides it."""
     broken: str = ""
     """What is missing in edgeguard (broken.WAYS)."""
     lasting: int = 0
@@ -35,11 +55,26 @@ class Scenario:
     """The origin is sick, through the gate, from the death until the first command after it has ended, and LATER."""
 
     def __str__(self) -> str:
-        parts = [self.kind, self.policy, f"pauses at {self.paused}" if self.paused else f"dies at {self.at}", self.then]
+        parts = [self.kind, self.policy, self._happens, self.then]
         parts += [f"dies at {self.again} again"] if self.again else []
         parts += [f"claims of {self.lasting} s"] if self.lasting else []
         parts += [part for part in (self.fault and f"API: {self.fault}", self.broken and f"no {self.broken}") if part]
         return ", ".join(parts)
+
+    @property
+    def _happens(self) -> str:
+        if self.paused:
+            return f"pauses at {self.paused}"
+        if self.signals:
+            return f"gets {self.signals} at {self.at}"
+        if self.felled:
+            return f"{self.felled} killed at {self.at}" if self.lives else f"dies at {self.at}, and then the {self.felled}"
+        return f"dies at {self.at}"
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether nobody kills the deploy, or pauses it."""
+        return not self.paused and (not self.at or self.lives or bool(self.signals))
 
 
 @dataclass
@@ -50,11 +85,13 @@ class Outcome:
     new: str = ""
     """The release that was deployed, by its name in the rehearsal."""
     moment: str = ""
-    """The phase and the act before which the deploy died; empty where it did not."""
+    """The phase and the act before which it happened; empty where nothing did."""
     visible: str = ""
     """Whether the gate was open or closed when the deploy was dead."""
     others: str = ""
     """What it answered then: a release's name, or "closed"."""
+    felled: float = -inf
+    """When processes of the servers were killed (Unix time)."""
     unknown: bool = False
     """Whether the servers knew nothing of the deploy then."""
     old: str = ""
@@ -86,10 +123,18 @@ class Outcome:
         return f"{self.scenario}{where}: {said}" + "".join(f"\n    {wrong}" for wrong in self.wrong)
 
 
-def by_itself(scenario: Scenario) -> int:
-    """The exit code of a deploy of this kind that does not die."""
+def by_itself(scenario: Scenario) -> set[int]:
+    """The exit codes with which a deploy of this kind may end by itself."""
     after_the_hook = 11 if scenario.policy == "stay-closed" else 10
-    return {"good": 0, "fix": 0, "swap": 10}.get(scenario.kind, after_the_hook)
+    if scenario.ends is not None:
+        return {scenario.ends}
+    if scenario.signals:
+        return {0, 10, 11, 12, 130}
+    if scenario.felled == "application":
+        return {0, after_the_hook}
+    if scenario.felled and scenario.lives:
+        return {0, 4, 6, 10, 11, 12}
+    return {0 if scenario.kind in GOOD else 10 if scenario.kind == "swap" else after_the_hook}
 
 
 def variables(scenario: Scenario) -> dict[str, str]:

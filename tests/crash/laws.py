@@ -22,6 +22,7 @@ FRESH = (
 )
 QUICKER_THAN_A_SWAP = 0.05
 SPREADING = 0.5  # seconds after which every node of the edge shows what was written
+KNOWABLE = 0.5  # seconds after which a command can know that processes of the servers were killed
 TOLERANCE = 2  # seconds by which two readings of the edge's clock may differ
 
 
@@ -44,6 +45,8 @@ class Seen:
     status: list[Answer]
     hooks: list[list[str]]
     asked: list[dict[str, Any]]
+    felled: float = -inf
+    """When processes of the servers were killed."""
 
     @property
     def closures(self) -> list[tuple[float, float]]:
@@ -53,6 +56,16 @@ class Seen:
             for gate in self.gates
             for release, run in groupby(gate, key=lambda answer: answer.release)
             if release == CLOSED and (answers := list(run))
+        ]
+
+    @property
+    def silences(self) -> list[tuple[float, float]]:
+        """The times when the gate gave no answer, from the moment on at which a command could know it."""
+        return [
+            (max(answers[0].ended, self.felled + KNOWABLE), answers[-1].began)
+            for gate in self.gates
+            for silent, run in groupby(gate, key=lambda answer: answer.status is None)
+            if silent and (answers := list(run))
         ]
 
     @property
@@ -110,7 +123,8 @@ class Seen:
 
     @property
     def hook_runs(self) -> list[HookRun]:
-        """The runs of deploy hooks, in the order of their starts. A run without a noted end still runs."""
+        """The runs of deploy hooks, in the order of their starts. A run without a noted end was killed with its server,
+        or still runs."""
         runs: list[HookRun] = []
         for at, what, _, server, _, tree in self.hooks:
             when = datetime.fromisoformat(at).timestamp()
@@ -119,7 +133,7 @@ class Seen:
                 continue
             place = next(n for n, run in enumerate(runs) if (run.server, run.tree, run.ended) == (server, tree, inf))
             runs[place] = replace(runs[place], ended=when)
-        return runs
+        return [replace(run, ended=self.felled) if run.ended == inf and run.began < self.felled else run for run in runs]
 
     def _hooks_together(self) -> Iterator[str]:
         runs, until = self.hook_runs, -inf
@@ -139,15 +153,24 @@ class Seen:
             yield f"{len(wrong)} anonymous visitors got {', '.join(statuses)} for a cached page"
 
     def _unfair(self, answer: Answer) -> bool:
-        """An error for a page of which the edge had a copy, fresh enough, when the origin went away."""
+        """An error for a page of which the edge had a copy, fresh enough, when the origin went away. Where the gate was
+        killed while no claim was in force, the edge owes nothing."""
         if not answer.broken:
             return False
-        gone = max((began for began, _ in self.closures if began < answer.ended), default=answer.began)
+        silent = [began for began, ended in self.silences if began < ended and began < answer.ended]
+        gone = max((*silent, *(began for began, _ in self.closures if began < answer.ended)), default=answer.began)
+        if gone in silent and not self._claimed_at(gone):
+            return False
         return any(
             gone - FRESH < other.began and other.ended < answer.began and not other.broken
             for other in self.anonymous
             if other.page == answer.page
         )
+
+    def _claimed_at(self, moment: float) -> bool:
+        """Whether the edge showed a claim in its first answer after this moment."""
+        shown = next((answer.words for answer in self.status if answer.began >= moment and answer.words), None)
+        return shown is not None and int(shown["grace"]) > int(shown["base"])
 
     def _unclaimed(self) -> Iterator[str]:
         for began, ended in self.closures:
@@ -162,8 +185,9 @@ class Seen:
                 return
 
     def _shortened(self) -> Iterator[str]:
-        """While the cluster is closed, a deploy's claim may get longer. Only its own end makes it shorter."""
-        for began, ended in self.closures:
+        """While the cluster is closed or its gate is dead, a deploy's claim may get longer. Only its own end makes it
+        shorter."""
+        for began, ended in self.closures + self.silences:
             claims = [
                 (answer, claimed(answer.words))
                 for answer in self.status
@@ -177,19 +201,21 @@ class Seen:
                 ]
                 most = max((claim[0] for claim in earlier), default=0), max((claim[1] for claim in earlier), default=0)
                 if until < most[0] - TOLERANCE or grace < most[1] - TOLERANCE:
-                    yield f"closed, and a claim of {most[1]} s until {most[0]} became one of {grace} s until {until}"
+                    yield f"closed or dead, and a claim of {most[1]} s until {most[0]} became one of {grace} s until {until}"
                     return
 
     def _purged_while_closed(self) -> Iterator[str]:
         for call in self.asked:
             if "purge" in call["path"] and any(began < call["at"] < ended for began, ended in self.closures):
                 yield f"{call['method']} {call['path']} while closed"
+            if "purge" in call["path"] and any(began < call["at"] < ended for began, ended in self.silences):
+                yield f"{call['method']} {call['path']} while the gate is dead"
 
     def _purged_before_healthy(self, *, unchanged: bool) -> Iterator[str]:
         """A release that came through a closure answers well, before its deploy purges anything. That may be the one
         of before again, if another was seen meanwhile."""
         for call in self.asked:
-            if "purge" not in call["path"]:
+            if "purge" not in call["path"] or abs(call["at"] - self.felled) < KNOWABLE:
                 continue
             for gate in self.gates:
                 until_then = [answer for answer in gate if answer.began < call["at"]]

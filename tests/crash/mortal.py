@@ -1,14 +1,18 @@
-"""`edgeguard` as a process that dies, or stops for a while, at a chosen moment: `python -m tests.crash.mortal …`.
+"""`edgeguard` as a process to which something happens at a chosen moment: `python -m tests.crash.mortal …`.
 
-    [--die N | --pause N] [--acts FILE] [--api PORT] [--break NAME] -- ARGUMENTS OF EDGEGUARD
+    [--at N] [--does ACT] [--acts FILE] [--api PORT] [--root FOLDER] [--break NAME] -- ARGUMENTS OF EDGEGUARD
 
 Its acts on the outside are counted, by the interpreter's own audit events, and around the calls that have none. The
-acts are making, renaming and removing files, starting and signalling processes, writing bytes to files, fsync, and
-requests to the edge's API. The moment of an act is before it, and after the previous act. A write of bytes also has a
-moment in its midst (half a line in the journal). A request to the API has two more: when half of it is sent, and when
-the answer is there but unread.
+acts are making, renaming and removing files, starting and signalling processes, writing bytes to files, fsync,
+requests to the edge's API, and the end of the process. The moment of an act is before it, and after the previous act. A
+write of bytes also has a moment in its midst (half a line in the journal). A request to the API has two more: when half
+of it is sent, and when the answer is there but unread.
 
-At moment N the whole process group is killed (or stopped). N is a number, or PHASE|BEGINNING OF THE ACT|WHICH OF THESE.
+At moment N the act is done. N is a number, or PHASE|BEGINNING OF THE ACT|WHICH OF THESE. The acts are:
+
+    KILL, STOP, INT, TERM HUP, …   the whole process group gets this signal; and at each moment that follows, the next
+    gate, host, …                  processes of the cluster in FOLDER are killed (kinds.FELLED), and this one goes on
+
 edgeguard's code does not know of this. Threads that only renew are not counted, so that a moment is the same in every
 run. They die with the process.
 """
@@ -23,60 +27,80 @@ import signal
 import socket
 import sys
 import threading
+import time
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tests.crash import broken
+from tests.crash.felled import fell
+from tests.crash.kinds import FELLED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _AUDITED = ("os.rename", "os.link", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.kill", "os.killpg")
 _DEPLOY = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 _TURN = threading.RLock()
-_BEGIN = re.compile(rb'"event":"(begin|undoing|committed)"(?:.*?"step":"([a-z-]+)")?')
+_BEGIN = re.compile(rb'"event":"(begin|undoing|committed|end)"(?:.*?"step":"([a-z-]+)")?')
 
 
 class Moments:
-    """Counts moments, writes them down, and at one of them ends or stops the process group."""
+    """Counts moments, writes them down, and lets something happen at one of them."""
 
-    def __init__(self, at: str, number: signal.Signals, acts: Path | None, api: int) -> None:
+    def __init__(
+        self, at: str, happens: Sequence[Callable[[], None]], acts: Path | None, api: int, *, halves: bool
+    ) -> None:
+        """`happens`: the act of the moment `at`, and those of the moments that follow. `halves`: at a moment in the
+        midst of an act, half of that is done; only for a process that will not do the whole of it afterwards."""
         self._at = int(at) if at.isdigit() else 0
         self._phase_at, self._act_at, which = ("", "", "0") if at.isdigit() else at.split("|")
         self._left = int(which)
-        self._signal = number
+        self._happens = list(happens)
+        self._halves = halves
+        self._began = False
         self._acts = None if acts is None else os.open(acts, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         self._api = api
         self._mutex = threading.Lock()
         self._count = 0
         self._phase = "start"
-        self._write, self._killpg = os.write, os.killpg
+        self._write, self._exit = os.write, os._exit
         self._inside = threading.local()
 
-    def moment(self, act: str, before_it_ends: Callable[[], object] = lambda: None) -> None:
-        """One moment. `before_it_ends` is done only if this is the last one."""
+    def moment(self, act: str, half: Callable[[], object] = lambda: None) -> None:
+        """One moment. `half` does the half of an act that is done if something happens now."""
         if threading.current_thread().name.startswith("renew") or getattr(self._inside, "now", False):
             return
         with self._mutex:
             act = _DEPLOY.sub("DEPLOY", act)
             self._count += 1
+            now = bool(self._happens) and (self._began or self._is_it(act))
             if self._acts is not None:
-                self._write(self._acts, f"{self._count}\t{self._phase}\t{act}\n".encode())
-            if self._is_it(act):
-                self._inside.now = True
-                before_it_ends()
-                # Who writes in the journal holds no server's lock, and a renewal that does is waited for.
-                with _TURN if act.startswith("write ") else nullcontext():
-                    self._killpg(os.getpgrp(), self._signal)
-                self._inside.now = False
+                mark = f"\t{time.time()}" if now and not self._began else ""
+                self._write(self._acts, f"{self._count}\t{self._phase}\t{act}{mark}\n".encode())
+            if now:
+                self._began = self._inside.now = True
+                try:
+                    if self._halves:
+                        half()
+                    # Who writes in the journal holds no server's lock, and a renewal that does is waited for.
+                    with _TURN if act.startswith("write ") else nullcontext():
+                        self._happens.pop(0)()
+                finally:  # a signal's handler may raise
+                    self._inside.now = False
 
     def _is_it(self, act: str) -> bool:
         if self._phase == self._phase_at and act.startswith(self._act_at):
             self._left -= 1
             return self._left == 0
         return self._count == self._at
+
+    def exit(self, code: int) -> NoReturn:
+        """As os._exit."""
+        self.moment("exit")
+        self._exit(code)
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
@@ -123,7 +147,7 @@ class Moments:
             self.moment("fsync")
             fsync(descriptor)
 
-        os.write, os.fsync = self.write, watched  # type: ignore[assignment]
+        os.write, os.fsync, os._exit = self.write, watched, self.exit  # type: ignore[assignment]
         socket.socket.sendall = lambda sock, *said: self.sendall(sock, *said)  # type: ignore[method-assign]  # noqa: PLW0108 (the class has to bind it)
         socket.socket.recv_into = lambda sock, *said: self.recv_into(sock, *said)  # type: ignore[method-assign]  # noqa: PLW0108 (as above)
         sys.addaudithook(self.audit)
@@ -155,26 +179,36 @@ def _named(argument: object) -> str:
     )
 
 
+def _acts(does: str, root: Path) -> list[Callable[[], None]]:
+    """An act, as the options say it."""
+    if does in FELLED:
+        return [partial(fell, root, does)]
+    return [partial(os.killpg, os.getpgrp(), signal.Signals[f"SIG{name}"]) for name in does.split()]
+
+
 def main() -> None:
-    """Run the command, as mortal as was asked."""
+    """Run the command, and let happen to it whatever was asked for."""
     split = sys.argv.index("--")
     own, arguments = sys.argv[1:split], sys.argv[split + 1 :]
     parser = argparse.ArgumentParser()
-    parser.add_argument("--die", default="0")
-    parser.add_argument("--pause", default="")
+    parser.add_argument("--at", default="0")
+    parser.add_argument("--does", default="KILL")
     parser.add_argument("--acts", type=Path)
     parser.add_argument("--api", type=int, default=0)
+    parser.add_argument("--root", type=Path, default=Path())
     parser.add_argument("--break", dest="broken", choices=sorted(broken.WAYS))
     said = parser.parse_args(own)
-    from edgeguard.cli import main as run  # noqa: PLC0415 (what it imports is imported before it is watched)
+    from edgeguard import cli  # noqa: F401, PLC0415 (what it imports is imported before it is watched)
+    from edgeguard.__main__ import main as run  # noqa: PLC0415 (as above)
 
     if said.broken:
         broken.WAYS[said.broken]()
-    if said.pause:
+    if said.does == "STOP":
         _queue_for_locks()
-    number = signal.SIGSTOP if said.pause else signal.SIGKILL
-    Moments(said.pause or said.die, number, said.acts, said.api).watch()
-    sys.exit(run(arguments))
+    dies = said.does in {"KILL", "STOP"}
+    Moments(said.at, _acts(said.does, said.root), said.acts, said.api, halves=dies).watch()
+    sys.argv = ["edgeguard", *arguments]
+    run()
 
 
 if __name__ == "__main__":

@@ -50,10 +50,10 @@ def ends(cell: str) -> dict[int, str]:
 def unkept(outcome: Outcome) -> list[str]:
     """The differences between the table and the outcome of a good deploy that was killed and recovered undisturbed."""
     scenario = outcome.scenario
-    disturbed = scenario.again or scenario.fault or scenario.paused or scenario.sick or scenario.broken
-    if scenario.kind != "good" or not outcome.moment or disturbed:
+    disturbed = scenario.again or scenario.fault or scenario.sick or scenario.broken or scenario.felled
+    if scenario.kind != "good" or not outcome.visible or scenario.paused or disturbed:
         return []
-    phase = {"start": "build", "proof": "claim", "committed": "purge", "finish": "post-deploy"}
+    phase = {"start": "build", "proof": "claim", "committed": "purge", "finish": "post-deploy", "end": "post-deploy"}
     named = phase.get(outcome.phase, outcome.phase)
     if named == "lock" and outcome.unknown:  # as the page says below the table
         named = "build"

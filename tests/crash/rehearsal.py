@@ -52,6 +52,16 @@ _SICK = """
 """
 """What the bundled application is given: a file that makes it sick for whoever comes through the gate."""
 
+_DAEMON = """
+    import subprocess
+    import sys
+
+    daemon = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"], start_new_session=True)
+    with (Path(__file__).parent / "var" / "daemons").open("a", encoding="ascii") as daemons:
+        daemons.write(f"{daemon.pid}\\n")
+"""
+"""What a deploy hook is given: a daemon."""
+
 _NO_TOOLCHAIN = '"php:8.3"\nbuild:\n    flavor: none'
 """A small image that is built at once: what kills in the midst of a build would show is not the point here."""
 
@@ -98,7 +108,8 @@ class Rehearsal(StayingRehearsal):
         environment["EDGEGUARD_STATE"] = str(self.folder / "states" / str(self.states))
         program: tuple[str, ...] = ("edgeguard",)
         if mortal:
-            program = ("tests.crash.mortal", "--api", str(urlsplit(self.ready["api_url"]).port), *mortal, "--")
+            world = ("--api", str(urlsplit(self.ready["api_url"]).port), "--root", str(self.root))
+            program = ("tests.crash.mortal", *world, *mortal, "--")
         return subprocess.Popen(
             [sys.executable, "-m", *program, *arguments],
             env=environment,
@@ -126,6 +137,13 @@ class Rehearsal(StayingRehearsal):
         """What the applications' deploy hooks noted: [time, what, "on", server, "for", tree]."""
         found = self.root / "mounts" / "var" / "hooks.log"
         return [line.split() for line in found.read_text(encoding="utf-8").splitlines()]
+
+    def daemons(self) -> list[int]:
+        """The daemons that deploy hooks have left behind since this was asked last, dead or alive."""
+        noted = self.root / "mounts" / "var" / "daemons"
+        found = [int(pid) for pid in noted.read_text(encoding="ascii").split()] if noted.exists() else []
+        noted.unlink(missing_ok=True)
+        return found
 
     def records(self) -> list[dict[str, Any]]:
         """Each server's record, read from its disk."""
@@ -220,6 +238,7 @@ def _furnished(found: Rehearsal) -> Rehearsal:
     (repository / "motto.txt").write_text("Another motto\n")
     found.refs["second"] = commit(repository, "Another motto")
     _failing(found, repository)
+    _leaving_daemons(found, repository)
     for ref in found.refs.values():  # all images are built before anything dies
         done = found.run("plan", "rehearsal", "--ref", ref, "--json")
         assert done.code == 0, done.err
@@ -255,6 +274,17 @@ def _failing(found: Rehearsal, repository: Path) -> None:
         else:
             server.write_text(source.replace(f'{exists} and self.headers.get("X-Forwarded-For")', condition))
         found.refs[kind] = commit(repository, f"A release that fails: {kind}")
+        git(repository, "checkout", "--quiet", found.refs["second"], "--", ".")
+
+
+def _leaving_daemons(found: Rehearsal, repository: Path) -> None:
+    """Two releases whose deploy hook leaves a daemon behind, in a session of its own, with the hook's output open."""
+    migrate = repository / "migrate.py"
+    source = migrate.read_text()
+    assert 'note("started")\n' in source
+    for name in ("daemon", "another daemon"):
+        migrate.write_text(source.replace('note("started")\n', f'note("started")\n{_DAEMON}') + f"# {name}\n")
+        found.refs[name] = commit(repository, f"A release with a {name}")
         git(repository, "checkout", "--quiet", found.refs["second"], "--", ".")
 
 

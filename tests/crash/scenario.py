@@ -1,22 +1,28 @@
-"""Play a scenario: a deploy dies at one moment, and is finished or undone from elsewhere. Judge it by the laws."""
+"""Play a scenario: something happens to a deploy at one moment, and it is finished or undone from elsewhere. Judge it by
+the laws."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import time
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.crash import promised
-from tests.crash.ending import due, settled
+from tests.crash.ending import agreement, due, settled
+from tests.crash.felled import fell, lives
 from tests.crash.kinds import Outcome, by_itself, variables
 from tests.crash.rehearsal import Ended
 from tests.observer import ask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.crash.kinds import Scenario
     from tests.crash.laws import Seen
     from tests.crash.rehearsal import Rehearsal
@@ -40,13 +46,15 @@ def run_scenario(rehearsal: Rehearsal, watch: Watch, scenario: Scenario) -> Outc
         if scenario.paused:
             _wakes(rehearsal, scenario, outcome)
         else:
-            _recovered(rehearsal, scenario, outcome, _dies(rehearsal, scenario, outcome))
+            _recovered(rehearsal, scenario, outcome, _plays(rehearsal, watch, scenario, outcome))
     finally:
         rehearsal.clear()
     outcome.wrong += settled(rehearsal, outcome)
+    _repeated(rehearsal, scenario, outcome)
     outcome.wrong += [f"a secret is in {path}" for path in rehearsal.shown(machines)]
-    seen = watch.seen(rehearsal.hooks()[hooks:], rehearsal.history()[asked:])
-    sick = scenario.sick or scenario.kind == "healthy"
+    outcome.wrong += _daemons_ended(rehearsal)
+    seen = watch.seen(rehearsal.hooks()[hooks:], rehearsal.history()[asked:], felled=outcome.felled)
+    sick = scenario.sick or scenario.kind == "healthy" or bool(scenario.felled)
     outcome.wrong += dict.fromkeys(seen.broken_laws(sick=sick, unchanged=_unchanged(outcome)))
     outcome.wrong += _hooks_at_most_once(seen, outcome)
     outcome.wrong += promised.unkept(outcome)
@@ -61,7 +69,8 @@ def _unchanged(outcome: Outcome) -> bool:
     return outcome.serves == outcome.old and (outcome.phase == "open" or first == outcome.old)
 
 
-def _dies(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome) -> Ended:
+def _plays(rehearsal: Rehearsal, watch: Watch, scenario: Scenario, outcome: Outcome) -> Ended:
+    """Run the deploy, and let happen to it what the scenario says."""
     if scenario.kind == "swap":
         rehearsal.obstruct()
     supersede: tuple[str, ...] = ()
@@ -70,35 +79,67 @@ def _dies(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome) -> Ended:
         _note(rehearsal, outcome, held)
         supersede = ("--supersede", held.report["deploy"])
     acts = rehearsal.folder / "acts"
+    does = scenario.signals or (scenario.felled if scenario.lives else "KILL")
     ended = rehearsal.run(
         *_deploy(rehearsal, outcome),
         *supersede,
-        mortal=("--die", str(scenario.at), "--acts", str(acts), *_variant(scenario)),
+        mortal=("--at", str(scenario.at), "--does", does, "--acts", str(acts), *_variant(scenario)),
         **variables(scenario),
     )
     _note(rehearsal, outcome, ended)
     outcome.ended, outcome.due = ended.code, due(rehearsal, outcome, "deploy", ended.code, {})
-    if ended.code < 0:
-        _dead(rehearsal, outcome, acts)
-    elif ended.code != by_itself(scenario):
-        outcome.wrong.append(f"the deploy ended with {ended.code}, not {by_itself(scenario)}: {ended.err[-600:]}")
+    outcome.moment, at = happened(acts)
+    if scenario.ends_by_itself:
+        if ended.code not in by_itself(scenario):
+            outcome.wrong.append(f"the deploy ended with {ended.code}, not {by_itself(scenario)}: {ended.err[-600:]}")
+        if scenario.signals:
+            outcome.wrong += agreement(rehearsal, watch, outcome)
+        if scenario.lives:
+            outcome.felled = at
+    elif ended.code < 0:
+        _dead(rehearsal, outcome)
+    else:
+        outcome.wrong.append(f"the deploy ended with {ended.code}, and should have died: {ended.err[-600:]}")
     rehearsal.clear()
+    if scenario.felled and not scenario.lives:
+        fell(rehearsal.root, scenario.felled)
+        outcome.felled = time.time()
+        outcome.wrong += _status_untrue(rehearsal, outcome, scenario.felled)
     return ended
 
 
-def _dead(rehearsal: Rehearsal, outcome: Outcome, acts: Path) -> None:
+def _dead(rehearsal: Rehearsal, outcome: Outcome) -> None:
     """Write down the state that others see after a deploy was killed, or while it sleeps."""
     answer = ask(rehearsal.gate_url)
-    outcome.moment, outcome.visible, outcome.others = last(acts), answer.state, rehearsal.named(answer.release)
+    outcome.visible, outcome.others = answer.state, rehearsal.named(answer.release)
     outcome.unknown = not rehearsal.unfinished()
 
 
+def _status_untrue(rehearsal: Rehearsal, outcome: Outcome, felled: str) -> Iterator[str]:
+    """What `status` does not say of the processes that were killed, or changes."""
+    records = rehearsal.records()
+    ended = rehearsal.run("status", "rehearsal", "--json")
+    _note(rehearsal, outcome, ended)
+    if ended.code != 0:
+        yield f"status ended with {ended.code}: {ended.err[-600:]}"
+        return
+    for server in json.loads(ended.out)["servers"]:
+        for process, killed in (("gate", {"gate", "host"}), ("supervisor", {"supervisors", "host"})):
+            if server[process] == (felled in killed):
+                yield f"the {felled} was killed, and status says of {server['name']}: {process} {server[process]}"
+    if records != rehearsal.records():
+        yield "status changed the record"
+
+
 def _recovered(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome, ended: Ended) -> None:
-    if ended.code in WHOLE:
+    if ended.code >= 0 and ended.code != HELD and not scenario.felled:
+        return
+    if ended.code >= 0 and not rehearsal.unfinished():
+        _opened(rehearsal, outcome)
         return
     fix = scenario.kind == "fix"
     arguments: list[str] = [scenario.then]
-    mortal = ("--die", str(scenario.again), *_variant(scenario))
+    mortal = ("--at", str(scenario.again), *_variant(scenario))
     if scenario.sick:
         rehearsal.sick(now=True)
     fault(rehearsal, scenario.fault)
@@ -113,8 +154,9 @@ def _recovered(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome, ended
             time.sleep(LATER)
         rehearsal.clear()
         if ended.code in WHOLE and not (fix and rehearsal.unfinished()):
+            _opened(rehearsal, outcome)
             return
-        mortal = ("--die", "0", *_variant(scenario))
+        mortal = _variant(scenario)
         if ended.code in WHOLE:  # what it came in place of is unfinished as before
             arguments, fix = ["rollback"], False
         if ended.code == HELD:
@@ -122,10 +164,41 @@ def _recovered(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome, ended
     outcome.wrong.append(f"not whole after {MOST_COMMANDS} commands")
 
 
+def _opened(rehearsal: Rehearsal, outcome: Outcome) -> None:
+    """With nothing unfinished and processes of the servers killed, one command starts and opens what served."""
+    if ask(rehearsal.gate_url).broken or any(ask(url).broken for url in rehearsal.server_urls().values()):
+        ended = rehearsal.run("cluster", "open", "rehearsal", "--json")
+        _note(rehearsal, outcome, ended)
+        if ended.code != 0:
+            outcome.wrong.append(f"cluster open ended with {ended.code}: {ended.err[-600:]}")
+
+
+def _repeated(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome) -> None:
+    """The same command once more has nothing to do: it changes nothing, and ends with 0."""
+    records, seen = rehearsal.records(), ask(rehearsal.gate_url).release
+    ended = rehearsal.run(scenario.then, "rehearsal", "--json")
+    _note(rehearsal, outcome, ended)
+    if ended.code != 0:
+        outcome.wrong.append(f"{scenario.then} once more ended with {ended.code}: {ended.err[-600:]}")
+    if records != rehearsal.records() or seen != ask(rehearsal.gate_url).release:
+        outcome.wrong.append(f"{scenario.then} once more changed the servers")
+
+
+def _daemons_ended(rehearsal: Rehearsal) -> list[str]:
+    """The daemons of hooks that did not live to the end, in words: nobody waits for them, and nobody ends them."""
+    wrong = []
+    for pid in rehearsal.daemons():
+        if lives(pid):
+            os.kill(pid, signal.SIGKILL)
+        else:
+            wrong.append(f"the daemon {pid} of a hook has ended")
+    return wrong
+
+
 def _wakes(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome) -> None:
     """The deploy is paused. Another process takes over and ends it. Then the first one goes on where it was."""
     acts = rehearsal.folder / "acts"
-    mortal = ("--pause", scenario.paused, "--acts", str(acts), *_variant(scenario))
+    mortal = ("--at", scenario.paused, "--does", "STOP", "--acts", str(acts), *_variant(scenario))
     deploy = rehearsal.start(*_deploy(rehearsal, outcome), mortal=mortal, **variables(scenario))
     try:
         deadline = time.monotonic() + LONG
@@ -133,7 +206,8 @@ def _wakes(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome) -> None:
             assert deploy.poll() is None, "it was not paused"
             assert time.monotonic() < deadline, "it is not paused"
             time.sleep(0.02)
-        _dead(rehearsal, outcome, acts)
+        outcome.moment, _ = happened(acts)
+        _dead(rehearsal, outcome)
         _recovered(rehearsal, replace(scenario, broken=""), outcome, Ended((), -signal.SIGSTOP, "", ""))
         epoch = [record["epoch"] for record in rehearsal.records()]
     finally:
@@ -189,15 +263,20 @@ def _hooks_at_most_once(seen: Seen, outcome: Outcome) -> list[str]:
 
 def target(rehearsal: Rehearsal, kind: str) -> str:
     """The release to deploy: another one than the one that serves."""
+    if kind == "daemon" and rehearsal.serving() == rehearsal.digests["daemon"]:
+        return "another daemon"
     if kind not in {"good", "swap", "fix"}:
         return kind
     return "second" if rehearsal.serving() == rehearsal.digests["first"] else "first"
 
 
-def last(acts: Path) -> str:
-    """The last moment that was counted: its phase and its act."""
-    lines = acts.read_text().splitlines()
-    return lines[-1].partition("\t")[2] if lines else ""
+def happened(acts: Path) -> tuple[str, float]:
+    """The moment at which it happened, as its phase and its act, and its time (Unix time). Empty: nothing happened."""
+    for line in acts.read_text().splitlines():
+        _, phase, act, *at = line.split("\t")
+        if at:
+            return f"{phase}\t{act}", float(at[0])
+    return "", -inf
 
 
 def moments(acts: Path) -> list[str]:

@@ -73,7 +73,7 @@ class Site(RuleBasedStateMachine):
     def falls_asleep(self, release: str, phase: str) -> None:
         """It falls asleep while it writes its journal, so it holds no server's own lock."""
         arguments = ("deploy", "rehearsal", "--json", "--ref", self.rehearsal.refs[release])
-        process = self.rehearsal.start(*arguments, mortal=("--pause", f"{phase}|write |1"))
+        process = self.rehearsal.start(*arguments, mortal=("--at", f"{phase}|write |1", "--does", "STOP"))
         deadline = time.monotonic() + PATIENCE
         while process.poll() is None and not stopped(process.pid) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -144,7 +144,7 @@ class Site(RuleBasedStateMachine):
 
     def _run(self, *arguments: str, dies: int = 0) -> Ended:
         verb, rest = (arguments[:2], arguments[2:]) if arguments[0] == "grace" else (arguments[:1], arguments[1:])
-        mortal = ("--die", str(dies)) if dies else ()
+        mortal = ("--at", str(dies)) if dies else ()
         ended = self.rehearsal.run(*verb, "rehearsal", "--json", *rest, mortal=mortal)
         self._judge(ended)
         return ended

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from math import inf
 from typing import Any, Self
 
 from tests.crash.laws import Seen
-from tests.observer import PATIENCE, STATUS, Visitor, bundled_pages
+from tests.observer import CLOSED, PATIENCE, STATUS, Visitor, bundled_pages
 
 PAGES = bundled_pages(5)
 
@@ -38,7 +39,11 @@ class Watch:
             assert time.monotonic() < deadline, "not every page is served"
             time.sleep(0.02)
 
-    def seen(self, hooks: list[list[str]], asked: list[dict[str, Any]]) -> Seen:
+    def was_closed(self) -> bool:
+        """Whether a visitor at the gate has been refused since `begin`."""
+        return any(answer.release == CLOSED for visitor in self._gates for answer in list(visitor.answers))
+
+    def seen(self, hooks: list[list[str]], asked: list[dict[str, Any]], *, felled: float = -inf) -> Seen:
         """The observations since `begin`. Each visitor has asked once more after this was called."""
         called = time.time()
         deadline = time.monotonic() + PATIENCE
@@ -47,4 +52,4 @@ class Watch:
                 assert time.monotonic() < deadline, "no answer"
                 time.sleep(0.01)
         gates = tuple(list(visitor.answers) for visitor in self._gates)
-        return Seen(gates, list(self._anonymous.answers), list(self._status.answers), hooks, asked)
+        return Seen(gates, list(self._anonymous.answers), list(self._status.answers), hooks, asked, felled)
