@@ -1,9 +1,16 @@
-"""Kill a deploy at every moment there is: `scripts/crash`, or `python -m tests.crash`.
+"""Let something happen to a deploy at every moment there is: `scripts/crash`, or `python -m tests.crash`.
 
-First, each kind of deploy runs to its end, so that its moments are known. Then it dies at each moment twice: once
-`resume` follows, and once `rollback`. With --again, the second command dies too, at a moment of its own, and is called
-once more. With --faults, the edge's API fails meanwhile. Scenarios in the results file are not played again, so a run
-that was broken off goes on from there. The end is a summary, and exit code 1 if any law was broken.
+First, each kind of deploy runs to its end, so that its moments are known. Then come the scenarios, in families:
+
+    deploys   a deploy dies at each moment twice: once `resume` follows, and once `rollback`
+    signals   a deploy gets SIGINT, SIGTERM and SIGHUP, once, twice or three times
+    servers   the gate, the supervisors, an application or everything on the servers is killed, beside a deploy
+
+With --again, the command that follows dies too, at a moment of its own, and is called once more; in the family
+`signals`, the deploy dies and the command that follows gets the signals. With --faults, the edge's API fails meanwhile.
+
+Scenarios in the results file are not played again, so a run that was broken off goes on from there. The end is a
+summary, and exit code 1 if any law was broken.
 """
 
 # ruff: noqa: T201 (a program that prints)
@@ -33,9 +40,10 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Play the wanted scenarios, in as many rehearsals at a time as the options say."""
-    parser = argparse.ArgumentParser(prog="scripts/crash", description="Kill a deploy at every moment there is.")
+    parser = argparse.ArgumentParser(prog="scripts/crash", description="Let deploys die at every moment there is.")
     parser.add_argument("--every", type=int, default=1, help="only every N-th moment")
-    parser.add_argument("--kind", choices=KINDS, action="append", help="only these deploys")
+    parser.add_argument("--only", choices=choice.FAMILIES, action="append", help="only these families of scenarios")
+    parser.add_argument("--kind", choices=KINDS, action="append", help="of deploys that die, only these kinds")
     parser.add_argument("--again", action="store_true", help="what follows dies too")
     parser.add_argument("--faults", action="store_true", help="the edge's API fails while it is finished or undone")
     parser.add_argument("--worlds", type=int, default=2, help="how many at a time")
@@ -43,10 +51,12 @@ def main() -> None:
     said = parser.parse_args()
     results = said.results or Path(tempfile.mkdtemp(prefix="edgeguard-crash-")) / "results.jsonl"
     known = _known(results)
+    families = tuple(dict.fromkeys(said.only or choice.FAMILIES))
+    kinds = tuple(dict.fromkeys(said.kind or KINDS)) if "deploys" in families else ()
     with tempfile.TemporaryDirectory(prefix="edgeguard-crash-") as folder:
-        lived = _lived(Path(folder), tuple(said.kind or KINDS), known, results)
+        lived = _lived(Path(folder), tuple({"good": None} | dict.fromkeys(kinds)), known, results)
         wanted: Queue[Scenario] = Queue()
-        for scenario in _wanted(said, lived):
+        for scenario in _wanted(said, lived, families, kinds):
             if str(scenario) not in known:
                 wanted.put(scenario)
         print(f"{wanted.qsize()} scenarios to play; results are in {results}", flush=True)
@@ -83,15 +93,18 @@ def _lived(
     return lived
 
 
-def _wanted(said: argparse.Namespace, lived: dict[tuple[str, str], list[str]]) -> Iterator[Scenario]:
+def _wanted(
+    said: argparse.Namespace, lived: choice.Moments, families: tuple[str, ...], kinds: tuple[str, ...]
+) -> Iterator[Scenario]:
     faults, moment = count(), count(20, 37)
-    for scenario in choice.every(lived, said.every, tuple(said.kind or KINDS)):
-        if said.again:
-            yield replace(scenario, again=next(moment) % 400 + 1)
-        elif said.faults:
-            yield replace(scenario, fault=FAULTS[next(faults) % len(FAULTS)])
-        else:
-            yield scenario
+    for family in families:
+        for scenario in choice.every(lived, said.every, kinds, family):
+            if said.again:
+                yield replace(scenario, again=next(moment) % 400 + 1)
+            elif said.faults:
+                yield replace(scenario, fault=FAULTS[next(faults) % len(FAULTS)])
+            else:
+                yield scenario
 
 
 def _play(folder: Path, wanted: Queue[Scenario], results: Path, mutex: threading.Lock) -> None:
@@ -135,7 +148,7 @@ def _known(results: Path) -> dict[str, Any]:
 
 def _summary(played: list[dict[str, Any]]) -> int:
     """Print the summary. Returns the exit code."""
-    died = [each for each in played if each["moment"]]
+    died = [each for each in played if each["visible"]]
     bad = [each for each in played if each["wrong"]]
     points = {(each["scenario"]["kind"], each["scenario"]["policy"], each["scenario"]["at"]) for each in died}
     twice = sum("the hook started" in wrong for each in bad for wrong in each["wrong"])

@@ -1,14 +1,17 @@
-"""The moments at which a deploy dies: some that are known to be delicate, or all."""
+"""The scenarios: those of the moments that are known to be delicate, or one for every moment there is."""
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import cycle, product
 from typing import TYPE_CHECKING, Literal
 
-from tests.crash.kinds import POLICIES, Scenario
+from tests.crash.kinds import GOOD, POLICIES, SIGNALS, Scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    Moments = Mapping[tuple[str, str], Sequence[str]]
+    """The moments of each kind of deploy under each policy: phase, act."""
 
 DELICATE: tuple[tuple[str, str, str, int, Literal["resume", "rollback"]], ...] = (
     # the kind, the phase, the beginning of the act's name, which of these acts, and the next command
@@ -37,20 +40,62 @@ def delicate() -> Iterator[Scenario]:
 MORE = (
     Scenario(at="purge|answer unread|1", fault="down", lasting=10),  # 12: a claim is left, and ends by itself
     Scenario(paused="swap|rename web2/current.next|1"),  # asleep while it holds that server's own lock
+    Scenario(at="committed|fsync|1", felled="host"),  # committed, and no server runs
+    Scenario(at="purge|answer unread|1", then="rollback", felled="gate"),  # open by the record, and refused by nobody
+    Scenario(at="swap|rename web2/current.next|1", signals="INT TERM HUP"),
+    Scenario(at="release||1", signals="INT INT INT"),  # all is done but to say so
+    Scenario("daemon", at="hook|start |1"),
+    Scenario(felled="host"),  # nothing is unfinished: cluster open
 )
 
 
-def every(moments: Mapping[tuple[str, str], Sequence[str]], step: int, kinds: Collection[str]) -> Iterator[Scenario]:
-    """Each moment of a good deploy; of one that fails, each from shortly before its failure on, under both policies."""
+def every(moments: Moments, step: int, kinds: Collection[str], family: str) -> Iterator[Scenario]:
+    """The scenarios of a family (FAMILIES) at every `step`-th moment."""
+    return FAMILIES[family](moments, step, kinds)
+
+
+def _deploys(moments: Moments, step: int, kinds: Collection[str]) -> Iterator[Scenario]:
+    """Deploys die: good ones at each moment, failing ones from shortly before their failure on, under both policies."""
     for kind, policy in product(kinds, POLICIES):
-        if kind in {"good", "fix"} and policy != POLICIES[0]:
+        if kind in GOOD and policy != POLICIES[0]:
             continue  # nothing depends on it
         own = moments[kind, policy]
-        first = (
-            1
-            if kind in {"good", "fix"}
-            else next(n for n, moment in enumerate(own, 1) if moment.startswith("undoing")) - 6
-        )
+        first = 1
+        if kind not in GOOD:
+            first = next(n for n, moment in enumerate(own, 1) if moment.startswith("undoing")) - 6
         for number in range(first, len(own) + 1, step):
             for then in ("resume", "rollback"):
                 yield Scenario(kind, policy, number, then)
+
+
+def _signals(moments: Moments, step: int, _kinds: Collection[str]) -> Iterator[Scenario]:
+    """A good deploy gets signals at each moment, and ends by itself."""
+    policies, which = cycle(POLICIES), cycle(SIGNALS)
+    for number in range(1, len(moments["good", POLICIES[0]]) + 1, step):
+        for _ in range(2):
+            yield Scenario(policy=next(policies), at=number, signals=next(which))
+
+
+def _servers(moments: Moments, step: int, _kinds: Collection[str]) -> Iterator[Scenario]:
+    """Processes of the servers are killed at each moment, beside a good deploy that dies or lives, or once all is over.
+    A deploy that lives does not begin over a dead application."""
+    own = moments["good", POLICIES[0]]
+    claimed = next(n for n, moment in enumerate(own, 1) if moment.startswith("claim"))
+    dead: Iterator[tuple[str, Literal["resume", "rollback"]]] = cycle(
+        product(("host", "gate", "supervisors"), ("resume", "rollback"))
+    )
+    alive = cycle(("application", "host", "gate", "application", "supervisors"))
+    yield Scenario(felled="host")
+    for number in range(1, len(own) + 1, step):
+        for _ in range(2):
+            what, then = next(dead)
+            yield Scenario(at=number, then=then, felled=what)
+        if number >= claimed:
+            yield Scenario(at=number, felled=next(alive), lives=True)
+
+
+FAMILIES: dict[str, Callable[[Moments, int, Collection[str]], Iterator[Scenario]]] = {
+    "deploys": _deploys,
+    "signals": _signals,
+    "servers": _servers,
+}

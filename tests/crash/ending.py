@@ -26,9 +26,7 @@ def due(rehearsal: Rehearsal, outcome: Outcome, command: str, code: int, found: 
     """The name of the release that must serve after a command that ended well; empty if it is unknown. `found`: the
     newest record on the servers when it was called."""
     left = found.get("deploy")
-    if code == TAKEN_BACK:
-        return outcome.old
-    if command == "deploy" and code not in DONE:
+    if code in {TAKEN_BACK, INTERRUPTED} or (command == "deploy" and code not in DONE):
         return outcome.old
     if command == "deploy":
         return outcome.new
@@ -40,19 +38,14 @@ def due(rehearsal: Rehearsal, outcome: Outcome, command: str, code: int, found: 
 
 
 def agreement(rehearsal: Rehearsal, watch: Watch, outcome: Outcome) -> Iterator[str]:
-    """The exit code with which the deploy ended says how the cluster is, and whether it was ever closed."""
-    answer, code = ask(rehearsal.gate_url), outcome.ended
-    serves = rehearsal.named(answer.release)
-    if code == HELD:
-        if not rehearsal.unfinished():
-            yield "the deploy ended with 11, and nothing is unfinished"
-        return
-    if rehearsal.unfinished():
-        yield f"the deploy ended with {code}, and it is unfinished"
-    if answer.broken or serves != (outcome.new if code in DONE else outcome.old):
-        yield f"the deploy ended with {code}, and {serves} serves"
+    """The exit code of the last command says how the cluster is now, and whether it was ever closed."""
+    (command, code), answer, unfinished = outcome.commands[-1], ask(rehearsal.gate_url), rehearsal.unfinished()
+    if unfinished != (code == HELD):
+        yield f"{command} ended with {code}, and {'the deploy is' if unfinished else 'nothing is'} unfinished"
+    if code != HELD and (answer.broken or rehearsal.named(answer.release) != outcome.due):
+        yield f"{command} ended with {code}, and {rehearsal.named(answer.release)} serves"
     if code == INTERRUPTED and watch.was_closed():
-        yield "the deploy ended with 130, and the cluster had been closed"
+        yield f"{command} ended with 130, and the cluster had been closed"
 
 
 def settled(rehearsal: Rehearsal, outcome: Outcome) -> Iterator[str]:

@@ -79,11 +79,11 @@ def _running(folder: Path) -> Iterator[int]:
 
 
 def _living() -> Iterator[int]:
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid():
-            state = _read(int(name), "stat").rpartition(b")")[2].split()[:1]
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit() and int(place.name) != os.getpid():
+            state = _read(int(place.name), "stat").rpartition(b")")[2].split()[:1]
             if state and state[0] not in b"ZX":
-                yield int(name)
+                yield int(place.name)
 
 
 def _read(pid: int, what: str) -> bytes:

@@ -44,7 +44,8 @@ class Scenario:
     lives: bool = False
     """The deploy goes on while these are killed at `at`."""
     signals: str = ""
-    """The signals that the deploy gets at `at` (SIGNALS), instead of being killed."""
+    """The signals that the deploy gets at `at` (SIGNALS) instead of being killed; with `again`, the next command gets
+    them at that moment."""
     ends: int | None = None
     """The exit code with which the deploy must end by itself, where the moment decides it."""
     broken: str = ""
@@ -56,7 +57,7 @@ class Scenario:
 
     def __str__(self) -> str:
         parts = [self.kind, self.policy, self._happens, self.then]
-        parts += [f"dies at {self.again} again"] if self.again else []
+        parts += [f"{f'gets {self.signals}' if self.signals else 'dies'} at {self.again} again"] if self.again else []
         parts += [f"claims of {self.lasting} s"] if self.lasting else []
         parts += [part for part in (self.fault and f"API: {self.fault}", self.broken and f"no {self.broken}") if part]
         return ", ".join(parts)
@@ -65,16 +66,18 @@ class Scenario:
     def _happens(self) -> str:
         if self.paused:
             return f"pauses at {self.paused}"
-        if self.signals:
+        if self.signals and not self.again:
             return f"gets {self.signals} at {self.at}"
         if self.felled:
-            return f"{self.felled} killed at {self.at}" if self.lives else f"dies at {self.at}, and then the {self.felled}"
+            return (
+                f"{self.felled} killed at {self.at}" if self.lives else f"dies at {self.at}, and then the {self.felled}"
+            )
         return f"dies at {self.at}"
 
     @property
     def ends_by_itself(self) -> bool:
         """Whether nobody kills the deploy, or pauses it."""
-        return not self.paused and (not self.at or self.lives or bool(self.signals))
+        return not self.paused and (not self.at or self.lives or bool(self.signals and not self.again))
 
 
 @dataclass

@@ -133,7 +133,9 @@ class Seen:
                 continue
             place = next(n for n, run in enumerate(runs) if (run.server, run.tree, run.ended) == (server, tree, inf))
             runs[place] = replace(runs[place], ended=when)
-        return [replace(run, ended=self.felled) if run.ended == inf and run.began < self.felled else run for run in runs]
+        return [
+            replace(run, ended=self.felled) if run.ended == inf and run.began < self.felled else run for run in runs
+        ]
 
     def _hooks_together(self) -> Iterator[str]:
         runs, until = self.hook_runs, -inf
@@ -201,7 +203,7 @@ class Seen:
                 ]
                 most = max((claim[0] for claim in earlier), default=0), max((claim[1] for claim in earlier), default=0)
                 if until < most[0] - TOLERANCE or grace < most[1] - TOLERANCE:
-                    yield f"closed or dead, and a claim of {most[1]} s until {most[0]} became one of {grace} s until {until}"
+                    yield f"not open, and a claim of {most[1]} s until {most[0]} became one of {grace} s until {until}"
                     return
 
     def _purged_while_closed(self) -> Iterator[str]:

@@ -1,5 +1,5 @@
-"""Play a scenario: something happens to a deploy at one moment, and it is finished or undone from elsewhere. Judge it by
-the laws."""
+"""Play a scenario: something happens to a deploy at one moment, and it is finished or undone from elsewhere. The laws
+judge it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.crash.watch import Watch
 
 MOST_COMMANDS = 5
-WHOLE, HELD = (0, 10, 12), 11
+WHOLE, HELD = (0, 10, 12, 130), 11
 """Exit codes: of who has left nothing to do but what does itself; and of who needs a person."""
 LATER = 3.0
 """Seconds after which a page is too old for the base grace and its own time together."""
@@ -44,9 +44,9 @@ def run_scenario(rehearsal: Rehearsal, watch: Watch, scenario: Scenario) -> Outc
     machines, hooks, asked = rehearsal.states, len(rehearsal.hooks()), len(rehearsal.history())
     try:
         if scenario.paused:
-            _wakes(rehearsal, scenario, outcome)
+            _wakes(rehearsal, watch, scenario, outcome)
         else:
-            _recovered(rehearsal, scenario, outcome, _plays(rehearsal, watch, scenario, outcome))
+            _recovered(rehearsal, watch, scenario, outcome, _plays(rehearsal, watch, scenario, outcome))
     finally:
         rehearsal.clear()
     outcome.wrong += settled(rehearsal, outcome)
@@ -79,7 +79,9 @@ def _plays(rehearsal: Rehearsal, watch: Watch, scenario: Scenario, outcome: Outc
         _note(rehearsal, outcome, held)
         supersede = ("--supersede", held.report["deploy"])
     acts = rehearsal.folder / "acts"
-    does = scenario.signals or (scenario.felled if scenario.lives else "KILL")
+    does = "KILL"
+    if scenario.ends_by_itself:
+        does = scenario.signals or scenario.felled or does
     ended = rehearsal.run(
         *_deploy(rehearsal, outcome),
         *supersede,
@@ -89,17 +91,15 @@ def _plays(rehearsal: Rehearsal, watch: Watch, scenario: Scenario, outcome: Outc
     _note(rehearsal, outcome, ended)
     outcome.ended, outcome.due = ended.code, due(rehearsal, outcome, "deploy", ended.code, {})
     outcome.moment, at = happened(acts)
-    if scenario.ends_by_itself:
-        if ended.code not in by_itself(scenario):
-            outcome.wrong.append(f"the deploy ended with {ended.code}, not {by_itself(scenario)}: {ended.err[-600:]}")
-        if scenario.signals:
-            outcome.wrong += agreement(rehearsal, watch, outcome)
-        if scenario.lives:
-            outcome.felled = at
-    elif ended.code < 0:
+    if ended.code < 0 and not scenario.ends_by_itself:
         _dead(rehearsal, outcome)
-    else:
-        outcome.wrong.append(f"the deploy ended with {ended.code}, and should have died: {ended.err[-600:]}")
+    elif ended.code not in by_itself(scenario):
+        right = " or ".join(map(str, sorted(by_itself(scenario))))
+        outcome.wrong.append(f"the deploy ended with {ended.code}, not {right}: {ended.err[-600:]}")
+    if scenario.signals and not scenario.again:
+        outcome.wrong += agreement(rehearsal, watch, outcome)
+    if scenario.lives:
+        outcome.felled = at
     rehearsal.clear()
     if scenario.felled and not scenario.lives:
         fell(rehearsal.root, scenario.felled)
@@ -131,7 +131,7 @@ def _status_untrue(rehearsal: Rehearsal, outcome: Outcome, felled: str) -> Itera
         yield "status changed the record"
 
 
-def _recovered(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome, ended: Ended) -> None:
+def _recovered(rehearsal: Rehearsal, watch: Watch, scenario: Scenario, outcome: Outcome, ended: Ended) -> None:
     if ended.code >= 0 and ended.code != HELD and not scenario.felled:
         return
     if ended.code >= 0 and not rehearsal.unfinished():
@@ -139,7 +139,7 @@ def _recovered(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome, ended
         return
     fix = scenario.kind == "fix"
     arguments: list[str] = [scenario.then]
-    mortal = ("--at", str(scenario.again), *_variant(scenario))
+    mortal = ("--at", str(scenario.again), "--does", scenario.signals or "KILL", *_variant(scenario))
     if scenario.sick:
         rehearsal.sick(now=True)
     fault(rehearsal, scenario.fault)
@@ -150,6 +150,8 @@ def _recovered(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome, ended
         )
         _note(rehearsal, outcome, ended)
         outcome.ended, outcome.due = ended.code, due(rehearsal, outcome, arguments[0], ended.code, found)
+        if scenario.signals and ended.arguments[0] == scenario.then:
+            outcome.wrong += agreement(rehearsal, watch, outcome)
         if scenario.sick and ended.code in WHOLE:
             time.sleep(LATER)
         rehearsal.clear()
@@ -166,6 +168,8 @@ def _recovered(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome, ended
 
 def _opened(rehearsal: Rehearsal, outcome: Outcome) -> None:
     """With nothing unfinished and processes of the servers killed, one command starts and opens what served."""
+    if not outcome.scenario.felled:
+        return
     if ask(rehearsal.gate_url).broken or any(ask(url).broken for url in rehearsal.server_urls().values()):
         ended = rehearsal.run("cluster", "open", "rehearsal", "--json")
         _note(rehearsal, outcome, ended)
@@ -195,7 +199,7 @@ def _daemons_ended(rehearsal: Rehearsal) -> list[str]:
     return wrong
 
 
-def _wakes(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome) -> None:
+def _wakes(rehearsal: Rehearsal, watch: Watch, scenario: Scenario, outcome: Outcome) -> None:
     """The deploy is paused. Another process takes over and ends it. Then the first one goes on where it was."""
     acts = rehearsal.folder / "acts"
     mortal = ("--at", scenario.paused, "--does", "STOP", "--acts", str(acts), *_variant(scenario))
@@ -208,7 +212,7 @@ def _wakes(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome) -> None:
             time.sleep(0.02)
         outcome.moment, _ = happened(acts)
         _dead(rehearsal, outcome)
-        _recovered(rehearsal, replace(scenario, broken=""), outcome, Ended((), -signal.SIGSTOP, "", ""))
+        _recovered(rehearsal, watch, replace(scenario, broken=""), outcome, Ended((), -signal.SIGSTOP, "", ""))
         epoch = [record["epoch"] for record in rehearsal.records()]
     finally:
         if deploy.poll() is None:

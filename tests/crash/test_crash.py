@@ -24,7 +24,7 @@ def test_a_deploy_that_dies(watched: tuple[Rehearsal, Watch], scenario: Scenario
     if scenario.paused and sys.platform != "linux":
         pytest.skip("only Linux says in a file that a process is stopped")
     outcome = run_scenario(*watched, scenario)
-    assert outcome.moment, "it did not die"
+    assert outcome.moment or not scenario.at, "nothing happened"
     assert outcome.whole, outcome
 
 

@@ -79,7 +79,7 @@ def test_a_purge_after_a_release_that_failed_waits_for_the_one_of_before() -> No
 
 
 def test_a_claim_that_gets_shorter_while_closed_is_seen() -> None:
-    shorter = "closed or dead, and a claim of"
+    shorter = "not open, and a claim of"
     assert not wrong(seen("oxxxxo", claims=("9:9", "9:9", "19:9", "20:9", "20:9")))
     assert not wrong(seen("oxxxxo", claims=("9:9", "9:9", "9:9 19:9", "19:9", "19:9")))
     assert shorter in wrong(seen("oxxxxo", claims=("19:9", "19:9", "19:9", "9:9", "9:9"))), "it ends earlier"
