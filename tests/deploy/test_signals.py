@@ -163,7 +163,7 @@ def test_on_a_terminal_the_first_ctrl_c_in_the_hook_says_what_a_second_one_does(
     assert back.end()[0] == 0
 
 
-@pytest.mark.parametrize("tool", ["hooks.build", "archive", "clone", "pip"])
+@pytest.mark.parametrize("tool", ["hooks.build", "cat-file", "clone", "pip"])
 def test_ctrl_c_in_a_build_is_an_interruption_whatever_program_runs(
     rehearsal: Rehearsal, tmp_path: Path, tool: str
 ) -> None:

@@ -106,7 +106,7 @@ def test_its_pages_can_be_kept_and_purged_and_name_their_release(world: World) -
             assert headers["X-Release"] == release.tree[:12]
             assert f"release {release.tree[:12]}" in text
         assert ask(connection, "/health?x=1")[0] == 200
-        assert ask(connection, "/health")[1]["Cache-Control"] == "no-store"
+        assert ask(connection, "/health")[1]["Cache-Control"] == "private, no-store"
         assert ask(connection, "/page/24")[0] == ask(connection, "/nowhere")[0] == 404
         assert connection.sock is first
 

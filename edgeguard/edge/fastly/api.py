@@ -125,7 +125,7 @@ class Api:
                 connection.connect()
                 line.is_at(connection.sock)
                 connection.timeout = to_read  # from the request on
-                connection.request("POST", address.path + target, headers=sent)
+                connection.request("POST", address.path + target, headers=sent, preload_content=False)
                 return _bounded(connection.getresponse())
 
         with self._lock, self._border(doing):
