@@ -37,7 +37,7 @@ def test_a_wrong_token(rehearsal: Rehearsal) -> None:
 
 
 def test_a_missing_token(rehearsal: Rehearsal, tmp_path: Path) -> None:
-    text = re.sub(r"token_file = .*\n", "", (rehearsal.config / "rehearsal.toml").read_text())
+    text = re.sub(r'"token_file" = .*\n', "", (rehearsal.config / "rehearsal.toml").read_text())
     (tmp_path / "rehearsal.toml").write_text(text)
     said(rehearsal.deploy("--config", str(tmp_path)), 2, "FASTLY_API_TOKEN")
 
@@ -54,9 +54,7 @@ def test_an_unknown_acceptance_is_refused_and_the_known_ones_named(rehearsal: Re
 def test_pages_that_would_not_last_stop_a_deploy_each_by_its_name(rehearsal: Rehearsal) -> None:
     pages = {"EDGEGUARD_VISITORS__ANONYMOUS": '["/", "/health", "/nothing"]'}
     ended = untouched(rehearsal, lambda: rehearsal.deploy(**pages))
-    said(
-        ended, 4, "/health", "Cache-Control: private", "--accept private", "/nothing answers 404", "--accept not-kept"
-    )
+    said(ended, 4, "/health", "Cache-Control: private", "--accept private", "/nothing answers 404", "--accept not-kept")
     ended = untouched(rehearsal, lambda: rehearsal.deploy(EDGEGUARD_CLUSTER__PLANNED_CLOSURE="1h"))
     said(ended, 4, "3600 s", "the claim's grace is too short", "--accept short-runway")
     accepted = ("--accept", "private", "--accept", "not-kept")

@@ -54,7 +54,7 @@ def no_release_key(rehearsal: Rehearsal) -> dict[str, str]:
     """The environment's file without its release key."""
     config = rehearsal.config.parent / "without-release-key"
     config.mkdir()
-    text = (rehearsal.config / "rehearsal.toml").read_text().replace('release_key = "release"\n', "")
+    text = (rehearsal.config / "rehearsal.toml").read_text().replace('"release_key" = "release"\n', "")
     (config / "rehearsal.toml").write_text(text)
     return {"EDGEGUARD_CONFIG": str(config)}
 

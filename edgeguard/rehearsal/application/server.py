@@ -37,7 +37,9 @@ class Visitor(BaseHTTPRequestHandler):
         """Answer one request."""
         path = self.path.partition("?")[0]
         if path == "/health":
-            self.answer(200, "ok\n", {"Cache-Control": "private, no-store", "Content-Type": "text/plain; charset=utf-8"})
+            self.answer(
+                200, "ok\n", {"Cache-Control": "private, no-store", "Content-Type": "text/plain; charset=utf-8"}
+            )
         elif path == "/":
             self.page(0, "Lights", contents())
         elif path.startswith("/page/") and path[6:].isdecimal() and 1 <= int(path[6:]) < PAGES:
