@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import socket
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edgeguard.cluster.local.passage import Doorway, Rules
 from edgeguard.testing.acts import CLOSURE, deploy, lock
 from edgeguard.testing.local import World, free_port
 from edgeguard.testing.world import SERVERS, ask, until
@@ -159,6 +161,10 @@ BAD: dict[str, tuple[bytes, int]] = {
     "a bare line feed": (b"GET / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n", 400),
     "a nul": (request("/", "X: \0"), 400),
     "two lengths": (request("/", "Content-Length: 1", "Content-Length: 2", method="POST"), 400),
+    "the same length twice": (request("/", "Content-Length: 1", "Content-Length: 1", method="POST"), 400),
+    "a control character": (request("/", "X: a\x01b"), 400),
+    "userinfo in the target": (request("http://me@site/"), 400),
+    "userinfo in the host": (b"GET / HTTP/1.1\r\nHost: me@site\r\n\r\n", 400),
     "a signed length": (request("/", "Content-Length: +1", method="POST"), 400),
     "length and chunks": (request("/", "Content-Length: 1", "Transfer-Encoding: chunked", method="POST"), 400),
     "another coding": (request("/", "Transfer-Encoding: gzip, chunked", method="POST"), 501),
@@ -221,6 +227,59 @@ def test_no_visitor_notices_one_dead_server_of_three(tmp_path: Path) -> None:
         world.end_web_process("web2")
         until(lambda: world.cluster.state()[1].deaths > 0, "it is dead")
         assert [world.ask()[0] for _ in range(30)] == [200] * 30
+
+
+def test_connection_can_t_name_the_headers_that_frame_or_identify_a_request(site: World) -> None:
+    """The body of a request whose length was dropped would be the next request on the server's connection."""
+    kept = ("Content-Length: 3", "Cookie: a=b", "Authorization: Basic eA==", "X-Mine: no")
+    named = "Connection: close, Content-Length, Host, Cookie, Authorization, X-Mine"
+    head = raw(site, request("/headers", named, "Content-Length: 0", *kept[1:]))
+    assert all(line.encode() in head for line in ("Host: site", *kept[1:3]))
+    assert b"X-Mine" not in head
+    assert raw(site, request("/echo", named, *kept, method="POST") + b"abc").endswith(b"\r\n\r\nabc")
+
+
+def answer_twice(listener: socket.socket) -> None:
+    """A server that sends one answer too many over its first connection, and whole answers over all others."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
+    extra = answer + b"evil"
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        with connection:
+            while connection.recv(65_536):
+                connection.sendall(answer + b"good" + extra)
+                extra = b""
+
+
+def test_bytes_that_a_server_sent_too_much_are_nobody_s_answer() -> None:
+    async def ask_thrice(port: int) -> list[bytes]:
+        doorway = Doorway(Rules(open=True, ports=(port,)), lambda: None)
+        gate = await asyncio.start_server(doorway.serve, "127.0.0.1", 0)
+        answers = []
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection(*gate.sockets[0].getsockname())
+            writer.write(request("/", CLOSE))
+            answers.append((await asyncio.wait_for(reader.read(), 10))[-4:])
+            writer.close()
+        doorway.forget_connections()
+        gate.close()
+        return answers
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer_twice, args=(listener,), daemon=True).start()
+        assert asyncio.run(ask_thrice(listener.getsockname()[1])) == [b"good"] * 3
+
+
+@pytest.mark.parametrize("trailers", [b"X: " + b"y" * 70_000, b"X: y\r\n" * 3000], ids=["long", "many"])
+def test_trailers_have_a_limit_and_leave_nothing_in_flight(site: World, trailers: bytes) -> None:
+    with socket.create_connection(site.address) as connection:
+        connection.sendall(request("/echo", "Transfer-Encoding: chunked", method="POST") + b"0\r\n" + trailers)
+        site.cluster.close(1, CLOSURE)
+        assert site.cluster.drain(1, 5) == 0
+        site.cluster.open(1, "one")
 
 
 def test_many_at_once(site: World) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 HEAD_LIMIT = 65_536
 PIECE = 65_536
+TRAILER_LIMIT = 8_192  # bytes of all trailers of a body
 
 Headers = list[tuple[bytes, bytes, bytes]]  # name in lower case, name as it came, value
 Body = int | Literal["chunked", "until-close"]  # an int is a length
@@ -21,11 +22,14 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~\x80-\xff]+) HTTP/(\d)\.(\d)")
 _STATUS_LINE = re.compile(rb"HTTP/1\.(\d) (\d{3})(?: ([^\x00\r\n]*))?")
 _HEADER_LINES = re.compile(rb"(?:" + _TOKEN + rb":[^\x00\r\n]*\r\n)*")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#@]+)(.*)")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_HOST = re.compile(rb"[^\s/?#@\\]*")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t -~\x80-\xff]{0,1024})?\r\n")
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#@\\]+)((?:[/?].*)?)")
 _HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
 )
+_KEPT = frozenset((b"authorization", b"content-length", b"cookie", b"host"))  # whatever Connection says
 
 
 class Malformed(Exception):
@@ -94,10 +98,14 @@ def request(head: bytes) -> Request:
         raise Malformed(505, "only HTTP/1.0 and 1.1 are spoken here")
     modern = minor != b"0"
     headers = _headers(rest)
+    if any(_CONTROL.search(value) for _, _, value in headers):
+        raise Malformed(400, "a header has a control character")
     named = _values(headers)
     hosts = named.get(b"host", [])
     if len(hosts) > 1 or (modern and not hosts):
         raise Malformed(400, "exactly one Host is needed")
+    if any(_HOST.fullmatch(host) is None for host in hosts):
+        raise Malformed(400, "this is not a Host")
     if absolute := _ABSOLUTE.fullmatch(target):
         headers = [(b"host", b"Host", absolute[1]), *(header for header in headers if header[0] != b"host")]
         target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
@@ -184,10 +192,16 @@ async def _chunks(reader: StreamReader) -> AsyncIterator[bytes]:
             yield piece
         if await reader.readexactly(2) != b"\r\n":
             raise Malformed(400, "a chunk is longer than it says")
-    for _ in range(100):  # trailers are not passed on
-        if await reader.readuntil(b"\r\n") == b"\r\n":
+    left = TRAILER_LIMIT
+    while left > 0:  # trailers are not passed on
+        try:
+            line = await reader.readuntil(b"\r\n")
+        except LimitOverrunError as exc:
+            raise Malformed(400, "a trailer is too long") from exc
+        if line == b"\r\n":
             return
-    raise Malformed(400, "too many trailers")
+        left -= len(line)
+    raise Malformed(400, "the trailers are too long")
 
 
 def chunk(piece: bytes) -> bytes:
@@ -227,7 +241,9 @@ def _options(named: dict[bytes, list[bytes]]) -> set[bytes]:
 
 
 def _end_to_end(headers: Headers, options: set[bytes]) -> Headers:
-    return [header for header in headers if header[0] not in _HOP_BY_HOP and header[0] not in options]
+    """The headers without those of this connection. A message whose length were dropped would be read as two."""
+    dropped = _HOP_BY_HOP | (options - _KEPT)
+    return [header for header in headers if header[0] not in dropped]
 
 
 def _body(named: dict[bytes, list[bytes]]) -> int | Literal["chunked"] | None:
@@ -244,6 +260,6 @@ def _body(named: dict[bytes, list[bytes]]) -> int | Literal["chunked"] | None:
         return "chunked"
     if lengths is None:
         return None
-    if len(set(lengths)) != 1 or re.fullmatch(rb"[0-9]{1,18}", lengths[0]) is None:
+    if len(lengths) != 1 or re.fullmatch(rb"[0-9]{1,18}", lengths[0]) is None:
         raise Malformed(400, "this is not a Content-Length")
     return int(lengths[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from asyncio import IncompleteReadError, StreamReader, StreamWriter
 from collections import deque
@@ -62,6 +63,16 @@ class _Server:
     reader: StreamReader
     writer: StreamWriter
     used: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether it is open and nothing has come over it since the last answer. Bytes that are left over would be
+        taken for the answer to the next request, which is another visitor's."""
+        if self.writer.is_closing() or self.reader.at_eof() or vars(self.reader)["_buffer"]:
+            return False
+        unread = select.poll()
+        unread.register(self.writer.get_extra_info("socket").fileno(), select.POLLIN)
+        return not unread.poll(0)
 
 
 @dataclass(eq=False, slots=True)
@@ -177,8 +188,9 @@ class Doorway:
         if not keep:
             await _linger(reader, writer)
             return False
-        async for _ in http1.pieces(reader, request.body):
-            pass
+        async with asyncio.timeout(LINGER_SECONDS):  # if the body doesn't come, the connection ends
+            async for _ in http1.pieces(reader, request.body):
+                pass
         return True
 
     async def _pass(self, request: http1.Request, passage: _Passage) -> bool:
@@ -213,7 +225,7 @@ class Doorway:
             idle = self._idle.get(port)
             while not fresh and step == 0 and idle:
                 server = idle.pop()
-                if not server.reader.at_eof() and not server.writer.is_closing():
+                if server.silent:
                     found.append(server)
                     break
                 server.writer.close()
@@ -264,12 +276,14 @@ async def _connect(port: int) -> _Server | None:
 async def _send_body(request: http1.Request, reader: StreamReader, writer: StreamWriter) -> None:
     """Pass a request's body on. If the client stops sending, the server's connection is aborted, or it would wait."""
     try:
-        async for piece in http1.pieces(reader, request.body):
-            writer.write(http1.chunk(piece) if request.body == "chunked" else piece)
-            await writer.drain()
+        async with asyncio.timeout(IDLE_SECONDS) as idle:
+            async for piece in http1.pieces(reader, request.body):
+                writer.write(http1.chunk(piece) if request.body == "chunked" else piece)
+                await writer.drain()
+                idle.reschedule(asyncio.get_running_loop().time() + IDLE_SECONDS)
         if request.body == "chunked":
             writer.write(http1.LAST_CHUNK)
-    except (IncompleteReadError, http1.Malformed):
+    except (IncompleteReadError, TimeoutError, http1.Malformed):
         writer.transport.abort()
         raise
     except OSError:
