@@ -170,7 +170,6 @@ BAD: dict[str, tuple[bytes, int]] = {
     "another coding": (request("/", "Transfer-Encoding: gzip, chunked", method="POST"), 501),
     "a long head": (request("/", "X: " + "y" * 70_000), 431),
     "a long target": (request("/" + "y" * 70_000), 431),
-    "a websocket": (request("/", "Upgrade: websocket", "Connection: Upgrade"), 501),
     "half a head": (b"GET / HT", 400),
 }
 
@@ -271,6 +270,57 @@ def test_bytes_that_a_server_sent_too_much_are_nobody_s_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=answer_twice, args=(listener,), daemon=True).start()
         assert asyncio.run(ask_thrice(listener.getsockname()[1])) == [b"good"] * 3
+
+
+def test_an_upgrade_passes_both_ways_is_in_flight_while_open_and_can_be_cut() -> None:
+    async def switch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"Connection: Upgrade\r\nUpgrade: websocket\r\n" in head
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+        try:
+            while piece := await reader.read(100):
+                writer.write(piece)
+            writer.write(b"end")
+        except ConnectionError:
+            pass  # cut
+        finally:
+            writer.close()
+
+    async def play() -> None:
+        server = await asyncio.start_server(switch, "127.0.0.1", 0)
+        rules = Rules(open=True, ports=(server.sockets[0].getsockname()[1],))
+        doorway = Doorway(rules, lambda: None)
+        gate = await asyncio.start_server(doorway.serve, "127.0.0.1", 0)
+
+        async def opened() -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
+            reader, writer = await asyncio.open_connection(*gate.sockets[0].getsockname())
+            writer.write(request("/ws", "Upgrade: websocket", "Connection: Upgrade"))
+            return reader, writer, await reader.readuntil(b"\r\n\r\n")
+
+        reader, writer, head = await opened()
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert b"\r\nUpgrade: websocket\r\n" in head
+        assert await reader.readexactly(5) == b"hello"
+        writer.write(b"both ways")
+        assert await reader.readexactly(9) == b"both ways"
+        assert doorway.in_flight == 1
+        writer.write_eof()
+        assert await reader.read() == b"end"
+        writer.close()
+        reader, writer, _ = await opened()
+        doorway.rules = Rules()
+        _, refused, head = await opened()
+        assert head.startswith(b"HTTP/1.1 500 ")
+        refused.close()
+        assert doorway.cut() == 1
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await reader.readexactly(6)
+        writer.close()
+        gate.close()
+        server.close()
+        await asyncio.sleep(0.1)  # the connections close
+
+    asyncio.run(asyncio.wait_for(play(), 20))
 
 
 @pytest.mark.parametrize("trailers", [b"X: " + b"y" * 70_000, b"X: y\r\n" * 3000], ids=["long", "many"])

@@ -6,8 +6,8 @@ Its desired state is {"listen": port, "open", "servers": {name: port}, "release"
 many were cut. Without desired.json the gate is closed, and listens nowhere.
 
 The gate's answers, those of a closed gate too, are in passage.py. One thread decides in one place, when a request's
-head is complete, whether to let it through. So no request passes once "closed" is published. A WebSocket is refused
-(501): it would outlive any drain.
+head is complete, whether to let it through. So no request passes once "closed" is published. A WebSocket, or
+another upgrade, is in flight while it is open, and is cut at the drain's end.
 """
 
 from __future__ import annotations

@@ -51,12 +51,12 @@ class Request:
     keep_alive: bool
     chunks: bool  # whether the client understands chunks
     expects: bool
-    websocket: bool
+    upgrade: bytes  # the protocol that the client asks for, b"" for none
 
     @property
     def repeatable(self) -> bool:
         """Whether it may be sent again if its connection turns out to be closed (RFC 9110, 9.2.2)."""
-        return self.body == 0 and self.method in (b"GET", b"HEAD", b"OPTIONS")
+        return self.body == 0 and not self.upgrade and self.method in (b"GET", b"HEAD", b"OPTIONS")
 
 
 @dataclass(slots=True)
@@ -68,6 +68,7 @@ class Response:
     headers: Headers
     body: Body
     keep_alive: bool
+    upgrade: bytes  # the protocol that a 101 switches to
 
 
 async def read_head(reader: StreamReader) -> bytes:
@@ -123,7 +124,7 @@ def request(head: bytes) -> Request:
         keep_alive=modern and b"close" not in options,
         chunks=modern,
         expects=any(value.lower() == b"100-continue" for value in named.get(b"expect", ())),
-        websocket=any(b"websocket" in value.lower() for value in named.get(b"upgrade", ())),
+        upgrade=_upgrade(named, options) if modern and body in (None, 0) else b"",
     )
 
 
@@ -148,6 +149,7 @@ def response(head: bytes, method: bytes) -> Response:
         headers=_end_to_end(headers, options),
         body="until-close" if body is None else body,
         keep_alive=found[1] != b"0" and b"close" not in options and body is not None,
+        upgrade=b", ".join(named.get(b"upgrade", ())),
     )
 
 
@@ -238,6 +240,12 @@ def _values(headers: Headers) -> dict[bytes, list[bytes]]:
 
 def _options(named: dict[bytes, list[bytes]]) -> set[bytes]:
     return {option.strip().lower() for value in named.get(b"connection", ()) for option in value.split(b",")}
+
+
+def _upgrade(named: dict[bytes, list[bytes]], options: set[bytes]) -> bytes:
+    """The protocol to change to. HTTP/2 is not passed on: its requests would pass a gate that closes later."""
+    protocol = b", ".join(named.get(b"upgrade", ()))
+    return b"" if b"upgrade" not in options or b"h2c" in protocol.lower() else protocol
 
 
 def _end_to_end(headers: Headers, options: set[bytes]) -> Headers:

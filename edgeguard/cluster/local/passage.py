@@ -162,8 +162,6 @@ class Doorway:
             return await _tell(reader, writer, exc.status, str(exc))
         if not self.rules.open:
             return await self._refuse(request, reader, writer)
-        if request.websocket:
-            return await _tell(reader, writer, 501, "no WebSocket passes this gate")
         passage = _Passage(task, reader, writer)
         self._passages.add(passage)
         try:
@@ -247,7 +245,10 @@ class Doorway:
             server.writer.write(head)
             if request.body != 0:
                 pump = asyncio.create_task(_send_body(request, passage.reader, server.writer))
-            response = await _answer(server, request.method)
+            response = await _answer(server, request)
+            if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
+                await _tunnel(response, passage, server, rules)
+                return False
             sent_whole = pump is None or (pump.done() and not pump.cancelled() and pump.exception() is None)
             keep = await _bring_back(response, request, passage, rules=rules, sent_whole=sent_whole)
             reusable = response.keep_alive and request.repeatable and self.rules is rules
@@ -292,18 +293,43 @@ async def _send_body(request: http1.Request, reader: StreamReader, writer: Strea
         raise
 
 
-async def _answer(server: _Server, method: bytes) -> http1.Response:
+async def _answer(server: _Server, request: http1.Request) -> http1.Response:
     """The head of a server's final answer. Raises _Lost if none comes."""
     try:
         while True:
             head = await http1.read_head(server.reader)
             if not head:
                 raise _Lost
-            response = http1.response(head, method)
-            if response.status >= HTTPStatus.OK:
+            response = http1.response(head, request.method)
+            switches = response.status == HTTPStatus.SWITCHING_PROTOCOLS
+            if switches and not request.upgrade:
+                raise _Lost
+            if switches or response.status >= HTTPStatus.OK:
                 return response
     except (OSError, http1.Malformed) as exc:
         raise _Lost from exc
+
+
+async def _tunnel(response: http1.Response, passage: _Passage, server: _Server, rules: Rules) -> None:
+    """Carry bytes both ways until both sides have ended. The request is in flight for as long."""
+    headers = [header for header in response.headers if header[0] not in _OURS]
+    more = (b"Edgeguard-Release: " + rules.release, b"Connection: Upgrade", b"Upgrade: " + response.upgrade)
+    passage.begun = True
+    passage.client.write(http1.head(b"HTTP/1.1 101 Switching Protocols", headers, *more))
+    async with asyncio.TaskGroup() as both:
+        both.create_task(_carry(passage.reader, server.writer))
+        both.create_task(_carry(server.reader, passage.client))
+
+
+async def _carry(reader: StreamReader, writer: StreamWriter) -> None:
+    """Carry bytes one way, and the end that the sender makes of them."""
+    try:
+        while piece := await reader.read(http1.PIECE):
+            writer.write(piece)
+            await writer.drain()
+        writer.write_eof()
+    except OSError:
+        writer.transport.abort()  # the other way ends too
 
 
 async def _bring_back(
@@ -351,7 +377,9 @@ def _onward(request: http1.Request, client: StreamWriter) -> bytes:
     more = [b"Via: " + b", ".join(via), b"X-Forwarded-For: " + b", ".join(forwarded)]
     if request.body == "chunked":
         more.append(b"Transfer-Encoding: chunked")
-    if not request.repeatable:
+    if request.upgrade:
+        more += [b"Connection: Upgrade", b"Upgrade: " + request.upgrade]
+    elif not request.repeatable:
         more.append(b"Connection: close")
     return http1.head(b"%b %b HTTP/1.1" % (request.method, request.target), headers, *more)
 
