@@ -26,6 +26,8 @@ def plan(
 ) -> list[dict[str, Any]]:
     """Each phase's name, with a line for each of its acts. This builds the image, or finds it, and does nothing else.
 
+    An image that is found is not compared with the day it was built: the deploy does that.
+
     Raises:
         UsageError, BuildFailed, Interrupted: as a deploy would.
     """
@@ -39,7 +41,7 @@ def plan(
         purge_keys=purge_keys,
     )
     with stop.listening():
-        steps.Build(deployment).do()
+        steps.Build(deployment).find(verify=False)
     phases = (*deploy.UNTIL_COMMITTED, *deploy.COMMITTED)
     names = [phase.name for phase in phases if phase.name not in report.INTERNAL]
     epoch = deployment.record.look().epoch + 1

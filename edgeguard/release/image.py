@@ -17,6 +17,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster.host import images, manifest
@@ -78,11 +79,13 @@ def build(
     in_use: Callable[[Release], bool],
     cancelled: Callable[[], bool],
     output: Callable[[str], None],
+    verify: bool = True,
 ) -> Release:
     """The release of a commit (`ref`, or else the environment's branch). It is built unless its image is there already.
 
     Builds below one root take turns. A build that fails leaves nothing behind. An image that was changed since it was
-    built is built anew, unless it is `in_use`: then it is returned, and `differs` lists the changes.
+    built is built anew, unless it is `in_use`: then it is returned, and `differs` lists the changes. Without `verify`,
+    nobody looks for changes: an image that is there is returned.
 
     Raises:
         UsageError: the repository, the ref, the application's file or this machine's tools can't be used.
@@ -96,11 +99,12 @@ def build(
     passed = _passed_on(settings)
     inputs = _inputs(source, tools, root, {name: os.environ.get(name) for name in settings.build_environment})
     folder = root / "releases" / inputs
+    there = partial(_found, folder, source, in_use, verify=verify)
     with _refused_by_disk(folder):
-        if (found := _found(folder, source, in_use)) is not None:
+        if (found := there()) is not None:
             return found
         with _turn(root, cancelled, output):
-            if (found := _found(folder, source, in_use)) is not None:
+            if (found := there()) is not None:
                 return found
             if (folder / "release.json").exists() and (differs := images.verify(folder)):
                 output(f"{folder} is not as it was built: {images.in_short(differs)}. It is built anew")
@@ -217,7 +221,7 @@ def _inputs(source: Source, tools: Sequence[Tool], root: Path, named: dict[str, 
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _found(folder: Path, source: Source, in_use: Callable[[Release], bool]) -> Release | None:
+def _found(folder: Path, source: Source, in_use: Callable[[Release], bool], *, verify: bool) -> Release | None:
     """The image that an earlier build left, as the release of this commit: other commits may have the same tree.
 
     None where there is no such image, or where it was changed since, or lacks LFS content, and is not in use.
@@ -226,7 +230,7 @@ def _found(folder: Path, source: Source, in_use: Callable[[Release], bool]) -> R
         release = load(folder)
     except UsageError:
         return None
-    differs = tuple(images.verify(folder))
+    differs = tuple(images.verify(folder)) if verify else ()
     if (differs or release.pointers) and not in_use(release):
         return None
     return replace(release, ref=source.ref, commit=source.commit, reused=True, differs=differs)

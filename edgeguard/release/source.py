@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import shutil
 import tempfile
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from edgeguard.errors import Interrupted, UsageError
 from edgeguard.machine import process
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+_HEAD = len(("object", "kind", "size"))
 _LARGEST = 1 << 20  # bytes of a file that is read whole
 
 
@@ -35,11 +38,12 @@ class Source:
 
     def read(self, path: str) -> bytes | None:
         """A file of the tree, None if there is no such file. Raises UsageError where it is too large to be read."""
-        size = self._git("cat-file", "-s", f"{self.tree}:{path}")
-        if size.returncode == 0 and int(size.stdout) > _LARGEST:
-            raise UsageError(f"{path} is larger than {_LARGEST >> 20} MiB, which nobody reads", "Make it smaller.")
-        found = self._git("cat-file", "blob", f"{self.tree}:{path}")
-        return found.stdout if found.returncode == 0 else None
+        with _object(self.folder, f"{self.tree}:{path}", cancelled=self.cancelled) as found:
+            if found is None or found.kind != "blob":
+                return None
+            if found.size > _LARGEST:
+                raise UsageError(f"{path} is larger than {_LARGEST >> 20} MiB, which nobody reads", "Make it smaller.")
+            return found.content.read(found.size)
 
     def has_folder(self, path: str) -> bool:
         """Whether the tree has this folder; "" is its root."""
@@ -83,21 +87,20 @@ def resolve(repository: str, ref: str, *, cache: Path, cancelled: Callable[[], b
     if not folder.exists():
         folder = _mirror(repository, cache, ask)
     folder = folder.absolute()
+    with _object(folder, f"{ref}^{{commit}}", cancelled=cancelled) as commit:
+        if commit is not None:
+            tree = commit.content.readline().decode().split()[1]  # a commit begins with "tree <object>"
+            return Source(folder, ref, commit.name, tree, cancelled)
     found = ask(folder, "rev-parse", "--git-dir")
     if found.returncode:
         raise UsageError(
             f"{folder} is not a Git repository that can be read: {_said(found)}",
             "Name the top folder of a repository, or a bare repository.",
         )
-    commit = b"" if ref.startswith("-") else ask(folder, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").stdout
-    if not commit:
-        raise UsageError(
-            f"{repository} has no commit {ref!r}",
-            f"Name one of its branches, tags or commits; it has the branches {_branches(folder)}.",
-        )
-    name = commit.decode().strip()
-    tree = ask(folder, "rev-parse", "--verify", f"{name}^{{tree}}").stdout.decode().strip()
-    return Source(folder, ref, name, tree, cancelled)
+    raise UsageError(
+        f"{repository} has no commit {ref!r}",
+        f"Name one of its branches, tags or commits; it has the branches {_branches(folder)}.",
+    )
 
 
 def git_environment() -> dict[str, str]:
@@ -117,6 +120,30 @@ def git_environment() -> dict[str, str]:
 def _environment(folder: Path) -> dict[str, str]:
     """Git's environment for exactly this folder. A repository in a folder above does not count."""
     return {**git_environment(), "GIT_CEILING_DIRECTORIES": str(folder.parent.resolve())}
+
+
+class _Object(NamedTuple):
+    """An object of Git's. `content` begins with its `size` bytes."""
+
+    name: str
+    kind: str
+    size: int
+    content: IO[bytes]
+
+
+@contextmanager
+def _object(folder: Path, named: str, *, cancelled: Callable[[], bool]) -> Iterator[_Object | None]:
+    """The object of this name, in Git's words for revisions, from one process of Git. None: there is none."""
+    argv = ["git", "-C", str(folder), "cat-file", "--batch"]
+    try:
+        with process.piped(argv, env=_environment(folder), deadline=math.inf, cancelled=cancelled) as (to, out):
+            with suppress(BrokenPipeError):  # Git has ended: it can't read the repository
+                os.write(to.fileno(), f"{named}\n".encode(errors="surrogateescape"))
+            head = out.readline().decode(errors="replace").split()
+            there = "\n" not in named and len(head) == _HEAD and head[2].isdigit()
+            yield _Object(head[0], head[1], int(head[2]), out) if there else None
+    except process.Cancelled as exc:
+        raise Interrupted("interrupted during the build, in git cat-file", "Nothing was touched.") from exc
 
 
 def _git(

@@ -16,14 +16,14 @@ from edgeguard.release import application as applications
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from edgeguard.release.application import Application
 
 # Prints the interpreter behind a shim or a virtual environment, and its version.
 _PYTHON = """
-import json, platform, sys
-print(json.dumps([getattr(sys, "_base_executable", sys.executable), platform.python_version()]))
+import json, sys
+print(json.dumps([getattr(sys, "_base_executable", sys.executable), sys.version.split()[0]]))
 """
 # Makes the same as `python -m venv` in a sixth of the time, and also where Debian has left ensurepip out. It brings its
 # own pip and ignores the user's settings.
@@ -81,27 +81,32 @@ def find(application: Application) -> tuple[Tool, ...]:
 def _python(wanted: str) -> Tool:
     minor = ".".join(wanted.split(".")[:2])
     names = ([f"python{minor}"] if minor else []) + ["python3", sys.executable]
-    tools = list(_installed(names, _PYTHON, "-c"))
-    if not tools:
+    others = []
+    for program, version in _installed(dict.fromkeys(names), _PYTHON, "-I", "-S", "-c"):
+        if _fits(version, minor):
+            return Tool("python", Path(program), version)
+        others.append((program, version))
+    if not others:
         raise UsageError("there is no Python to build with", "Install python3, and have it on PATH.")
-    program, version = next((tool for tool in tools if _fits(tool[1], minor)), tools[0])
+    program, version = others[0]
     return Tool("python", Path(program), version, warning=_warn("python", minor, version))
 
 
 def _node(wanted: str) -> Tool:
-    tools = list(_installed(["node", "nodejs"], _NODE, "-e"))
-    npm = shutil.which("npm")
-    if not tools or npm is None:
+    found, npm = next(_installed(("node", "nodejs"), _NODE, "-e"), None), shutil.which("npm")
+    if found is None or npm is None:
         raise UsageError("there is no Node.js with npm to build with", "Install node and npm, and have them on PATH.")
-    program, version = tools[0]
+    program, version = found
     return Tool("nodejs", Path(program), version, npm=Path(npm).absolute(), warning=_warn("nodejs", wanted, version))
 
 
-def _installed(names: list[str], script: str, flag: str) -> Iterator[tuple[str, str]]:
+def _installed(names: Iterable[str], script: str, *flags: str) -> Iterator[tuple[str, str]]:
+    """Program and version of each of these that is on PATH, in their order. Each is asked when it is wanted: a shim in
+    front of it may take a tenth of a second."""
     for name in names:
         if (path := shutil.which(name)) is None:
             continue
-        answer = _ask(path, flag, script)
+        answer = _ask(path, *flags, script)
         if answer.returncode == 0:
             program, version = json.loads(answer.stdout)
             yield program, version

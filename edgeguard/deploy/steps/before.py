@@ -36,6 +36,19 @@ class Build(Step):
     name = "build"
 
     def do(self) -> Facts:
+        release = self.find(verify=True)
+        self.deployment.variables = fingerprint(self.deployment.target.variables, self.environment.name)
+        return {
+            "release": release.digest,
+            "ref": release.ref,
+            "commit": release.commit,
+            "reused": release.reused,
+            "serves": self.deployment.serves_already(),
+        }
+
+    def find(self, *, verify: bool) -> Release:
+        """The release, built if it has to be, as the target of this deploy. Without `verify` nobody looks whether an
+        image that is there was changed. The fingerprint of the variables, which is slow to make, is left to `do`."""
         deployment, settings = self.deployment, self.environment.settings
         try:
             release = image.build(
@@ -45,6 +58,7 @@ class Build(Step):
                 in_use=self._in_use,
                 cancelled=deployment.stop.asked,
                 output=lambda line: deployment.say("output", text=line),
+                verify=verify,
             )
         except (UsageError, BuildFailed):
             deployment.stop.check()  # the signal may have killed Git, pip or npm too: then that is no failure of theirs
@@ -53,13 +67,7 @@ class Build(Step):
             deployment.say("warning", text=warning)
         _target(deployment, release)
         deployment.ref = release.ref  # also if the person named none: other machines read it in the record
-        return {
-            "release": release.digest,
-            "ref": release.ref,
-            "commit": release.commit,
-            "reused": release.reused,
-            "serves": deployment.serves_already(),
-        }
+        return release
 
     def _in_use(self, release: Release) -> bool:
         """Whether a server runs this release, would go back to it, or gets it by an unfinished deploy."""
@@ -263,7 +271,6 @@ def _target(deployment: Deployment, release: Release) -> None:
         entropy=entropy.of(deployment.environment.settings.cluster.root),
     )
     deployment.release = release
-    deployment.variables = fingerprint(variables, deployment.environment.name)
     deployment.differs = release.differs
     deployment.changed = bool(release.differs)
     deployment.generation = Generation(deployment.id, release.digest, release.folder, image.runs(release), variables)

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from edgeguard.release import application, toolchain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def test_only_the_first_interpreter_that_fits_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shim in front of an interpreter may take a tenth of a second to answer."""
+    for name in (f"python{MINOR}", "python3"):
+        shim = tmp_path / name
+        shim.write_text(f'#!/bin/sh\necho {name} >> {tmp_path}/asked\nexec "{sys.executable}" "$@"\n')
+        shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    text = f"name: app\ntype: python:{MINOR}\nweb:\n  commands:\n    start: run\n"
+    [tool] = toolchain.find(application.parse(text.encode()))
+    assert (tool.version, tool.warning) == (sys.version.split()[0], "")
+    assert (tmp_path / "asked").read_text() == f"python{MINOR}\n"
