@@ -88,6 +88,16 @@ def _forward() -> None:
     _instead(recovery, "resume", recovery.undo)
 
 
+def _observation() -> None:
+    """After the commit, servers and front door are believed to be as the record says."""
+    from edgeguard.deploy import recovery  # noqa: PLC0415
+    from edgeguard.deploy.steps import after, claim  # noqa: PLC0415
+
+    _instead(recovery, "_serve", lambda *_arguments: None)
+    for module in (after, claim):
+        _instead(module, "ask_again", lambda _deployment: None)
+
+
 WAYS: dict[str, Callable[[], None]] = {
     "proof": _proof,
     "ahead": _ahead,
@@ -97,4 +107,5 @@ WAYS: dict[str, Callable[[], None]] = {
     "ledger": _ledger,
     "claim": _claim,
     "forward": _forward,
+    "observation": _observation,
 }

@@ -198,6 +198,7 @@ class Rehearsal(StayingRehearsal):
         """Make the rehearsal whole by any means, after a scenario or a broken edgeguard has damaged it."""
         self.clear()
         self.run("rollback", "rehearsal", "--json")
+        self.run("cluster", "open", "rehearsal", "--json")
         everything = ("mixed-releases", "origins-sick", "closed", "not-kept", "no-store", "short-runway")
         accepted = [word for name in everything for word in ("--accept", name)]
         done = self.run("deploy", "rehearsal", "--json", "--ref", self.refs["first"], *accepted)

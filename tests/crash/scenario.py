@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.crash import promised
 from tests.crash.ending import agreement, due, settled
@@ -21,7 +21,7 @@ from tests.crash.rehearsal import Ended
 from tests.observer import ask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tests.crash.kinds import Scenario
     from tests.crash.laws import Seen
@@ -135,7 +135,7 @@ def _recovered(rehearsal: Rehearsal, watch: Watch, scenario: Scenario, outcome: 
     if ended.code >= 0 and ended.code != HELD and not scenario.felled:
         return
     if ended.code >= 0 and not rehearsal.unfinished():
-        _opened(rehearsal, outcome)
+        _opened(rehearsal, outcome, {})
         return
     fix = scenario.kind == "fix"
     arguments: list[str] = [scenario.then]
@@ -156,7 +156,7 @@ def _recovered(rehearsal: Rehearsal, watch: Watch, scenario: Scenario, outcome: 
             time.sleep(LATER)
         rehearsal.clear()
         if ended.code in WHOLE and not (fix and rehearsal.unfinished()):
-            _opened(rehearsal, outcome)
+            _opened(rehearsal, outcome, found)
             return
         mortal = _variant(scenario)
         if ended.code in WHOLE:  # what it came in place of is unfinished as before
@@ -166,9 +166,10 @@ def _recovered(rehearsal: Rehearsal, watch: Watch, scenario: Scenario, outcome: 
     outcome.wrong.append(f"not whole after {MOST_COMMANDS} commands")
 
 
-def _opened(rehearsal: Rehearsal, outcome: Outcome) -> None:
-    """With nothing unfinished and processes of the servers killed, one command starts and opens what served."""
-    if not outcome.scenario.felled:
+def _opened(rehearsal: Rehearsal, outcome: Outcome, found: Mapping[str, Any]) -> None:
+    """With nothing unfinished and processes of the servers killed, one command starts and opens what served. `found`:
+    the record before the command that ended well; if it had something unfinished, that command had to do it."""
+    if not outcome.scenario.felled or found.get("deploy"):
         return
     if ask(rehearsal.gate_url).broken or any(ask(url).broken for url in rehearsal.server_urls().values()):
         ended = rehearsal.run("cluster", "open", "rehearsal", "--json")

@@ -45,6 +45,10 @@ CONTROLS = (
         Scenario(at='claim|ask {"items"|1', then="resume", broken="forward"),
         "serves, not",
     ),
+    (
+        Scenario(at="committed|fsync|1", felled="gate", broken="observation"),
+        "at the end: ",
+    ),
     pytest.param(
         Scenario(paused="open|write |1", then="rollback", broken="fencing"),
         "who had lost the lock",
@@ -59,7 +63,8 @@ def test_a_missing_safety_is_noticed(watched: tuple[Rehearsal, Watch], scenario:
     try:
         outcome = run_scenario(*watched, scenario)
     finally:
-        if rehearsal.unfinished() or ask(rehearsal.gate_url).state != "open":
+        answer = ask(rehearsal.gate_url)
+        if rehearsal.unfinished() or answer.broken or answer.state != "open":
             rehearsal.rescue()
     assert [found for found in outcome.wrong if wrong in found], outcome
 
