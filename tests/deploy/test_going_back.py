@@ -47,7 +47,7 @@ def variables_of(rehearsal: Rehearsal, generation: str) -> dict[str, str]:
 
 def test_a_release_that_is_deployed_twice_can_be_gone_back_from(rehearsal: Rehearsal, tmp_path: Path) -> None:
     [first] = releases(rehearsal)
-    site = come_from(repository(tmp_path / "r"))
+    site = come_from(repository(tmp_path / "r", build=": a tree that no other test has"))
     new = deployed(rehearsal, **site)["release"]
     twice = rehearsal.run("deploy", "rehearsal", **site)
     unchanged = untouched(rehearsal, lambda: rehearsal.deploy("--if-changed", **site))
