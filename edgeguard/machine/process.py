@@ -153,8 +153,9 @@ def piped(
 ) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """Run a program with a pipe to it and a pipe from it, as long as the block lasts. Its errors are dropped.
 
-    The program is killed at the block's end, at `deadline` (of the monotonic clock), and when `cancelled()` turns true.
-    The latter two end a read or a write that waits for the program, and the block's own error about that is replaced.
+    The program is killed at the block's end, at `deadline` (of the monotonic clock), and when `cancelled()` turns true,
+    with the programs that it has started: one of them may hold the pipe open. The latter two end a read or a write that
+    waits for the program, and the block's own error about that is replaced.
 
     Raises:
         TimedOut, Cancelled: the program was killed before the block had ended.
@@ -174,7 +175,7 @@ def piped(
             while not over.wait(_POLL):
                 if cancelled() or time.monotonic() > deadline:
                     why.append(Cancelled if cancelled() else TimedOut)
-                    process.kill()
+                    _kill_group(process)
                     return
 
         watcher = threading.Thread(target=watch, name=Path(argv[0]).name, daemon=True)
@@ -192,7 +193,13 @@ def piped(
         finally:
             over.set()
             watcher.join()
-            process.kill()
+            _kill_group(process)
+
+
+def _kill_group(leader: subprocess.Popen[bytes]) -> None:
+    """Kill the leader of a process group, which nobody has waited for yet, and all others in it."""
+    with suppress(ProcessLookupError, PermissionError):  # macOS refuses if all of them have ended
+        os.killpg(leader.pid, signal.SIGKILL)
 
 
 @contextmanager
