@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from edgeguard.deploy.attempt import Wish
+    from edgeguard.deploy.journal import Entry
     from edgeguard.deploy.steps import Deployment
+    from edgeguard.environment import Environment
 
 
 def _instead(owner: object, name: str, value: object) -> None:
@@ -98,6 +104,59 @@ def _observation() -> None:
         _instead(module, "ask_again", lambda _deployment: None)
 
 
+def _signals() -> None:
+    """A signal ends the process at once, whatever is under way, and also when its exit code is known."""
+    from edgeguard import __main__ as program  # noqa: PLC0415
+    from edgeguard.machine.signals import Stop  # noqa: PLC0415
+
+    _instead(Stop, "listening", lambda _self: nullcontext())
+    _instead(program, "ignore_all", lambda: None)
+
+
+def _deaths() -> None:
+    """Nobody looks whether a process of the application has died."""
+    from edgeguard.deploy.deployment import Deployment as Blind  # noqa: PLC0415
+
+    _instead(Blind, "died", lambda _self: [])
+
+
+def _strays() -> None:
+    """A process that a hook left behind is ended with the hook."""
+    from edgeguard.cluster.local import LocalCluster  # noqa: PLC0415
+
+    wait = LocalCluster.hook_result
+
+    def hook_result(*arguments: Any, **named: Any) -> object:  # noqa: ANN401 (its own)
+        result = wait(*arguments, **named)
+        for pid in result.strays if result else ():
+            os.kill(pid, signal.SIGKILL)
+        return result
+
+    _instead(LocalCluster, "hook_result", hook_result)
+
+
+def _nothing() -> None:
+    """A rollback with nothing to undo goes back to the release before."""
+    from edgeguard.deploy import going_back  # noqa: PLC0415
+
+    rollback = going_back.rollback
+
+    def further(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None]) -> object:
+        record = environment.record().look()
+        if record.deploy or record.before is None:
+            return rollback(environment, wish, listen=listen)
+        return going_back.to(environment, wish, record.before.release, listen=listen)
+
+    _instead(going_back, "rollback", further)
+
+
+def _start() -> None:
+    """`cluster open` opens the servers as they are, and starts nothing."""
+    from edgeguard.deploy import by_hand  # noqa: PLC0415
+
+    _instead(by_hand, "_start", lambda *_arguments: None)
+
+
 WAYS: dict[str, Callable[[], None]] = {
     "proof": _proof,
     "ahead": _ahead,
@@ -108,4 +167,9 @@ WAYS: dict[str, Callable[[], None]] = {
     "claim": _claim,
     "forward": _forward,
     "observation": _observation,
+    "signals": _signals,
+    "deaths": _deaths,
+    "strays": _strays,
+    "nothing": _nothing,
+    "start": _start,
 }

@@ -44,6 +44,9 @@ MORE = (
     Scenario(at="purge|answer unread|1", then="rollback", felled="gate"),  # open by the record, and refused by nobody
     Scenario(at="swap|rename web2/current.next|1", signals="INT TERM HUP"),
     Scenario(at="release||1", signals="INT INT INT"),  # all is done but to say so
+    Scenario(at="open|write |1", felled="application", lives=True, ends=0),  # it is checked once more
+    Scenario(at="healthy|write |1", felled="application", lives=True, ends=11),
+    Scenario(at="release|write |1", felled="gate", lives=True, ends=11),  # no claim is given back over a dead gate
     Scenario("daemon", at="hook|start |1"),
     Scenario(felled="host"),  # nothing is unfinished: cluster open
 )

@@ -75,6 +75,11 @@ class Scenario:
         return f"dies at {self.at}"
 
     @property
+    def only_linux(self) -> bool:
+        """Whether only Linux can play it: its files say which processes there are, and whether one is stopped."""
+        return bool(self.paused or self.felled)
+
+    @property
     def ends_by_itself(self) -> bool:
         """Whether nobody kills the deploy, or pauses it."""
         return not self.paused and (not self.at or self.lives or bool(self.signals and not self.again))

@@ -172,7 +172,7 @@ def _opened(rehearsal: Rehearsal, outcome: Outcome, found: Mapping[str, Any]) ->
     if not outcome.scenario.felled or found.get("deploy"):
         return
     if ask(rehearsal.gate_url).broken or any(ask(url).broken for url in rehearsal.server_urls().values()):
-        ended = rehearsal.run("cluster", "open", "rehearsal", "--json")
+        ended = rehearsal.run("cluster", "open", "rehearsal", "--json", mortal=_variant(outcome.scenario))
         _note(rehearsal, outcome, ended)
         if ended.code != 0:
             outcome.wrong.append(f"cluster open ended with {ended.code}: {ended.err[-600:]}")
@@ -181,7 +181,7 @@ def _opened(rehearsal: Rehearsal, outcome: Outcome, found: Mapping[str, Any]) ->
 def _repeated(rehearsal: Rehearsal, scenario: Scenario, outcome: Outcome) -> None:
     """The same command once more has nothing to do: it changes nothing, and ends with 0."""
     records, seen = rehearsal.records(), ask(rehearsal.gate_url).release
-    ended = rehearsal.run(scenario.then, "rehearsal", "--json")
+    ended = rehearsal.run(scenario.then, "rehearsal", "--json", mortal=_variant(scenario))
     _note(rehearsal, outcome, ended)
     if ended.code != 0:
         outcome.wrong.append(f"{scenario.then} once more ended with {ended.code}: {ended.err[-600:]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 from tests.crash.laws import Seen
@@ -12,19 +13,32 @@ BEGAN = 1_800_000_000.0
 OLD, NEW = "one release", "another"
 
 
-def seen(gate: str = "", *, hooks: str = "", purged: float | None = None, claims: tuple[str, ...] = ()) -> Seen:
-    """`gate`: what it answered in each second: o(ld), n(ew), s(ick and new), x (closed). `hooks`: its lines, with
-    seconds. `claims`: between these seconds, until when and for how long deploy0 and deploy1 were claimed."""
-    release = {"o": OLD, "n": NEW, "s": NEW, "x": CLOSED}
-    answers = [
-        Answer(at, at + 0.01, "/", 500 if letter in "sx" else 200, release[letter])
-        for at, letter in enumerate(gate, int(BEGAN))
-    ]
+def seen(
+    gate: str = "",
+    *,
+    edge: str = "",
+    hooks: str = "",
+    purged: float | None = None,
+    claims: tuple[str, ...] = (),
+    felled: float = -inf,
+) -> Seen:
+    """`gate`, `edge`: each second's answer: o(ld), n(ew), s(ick and new), x (closed), - (none). `hooks`: its lines,
+    with seconds. `claims`: between these seconds, until when and for how long deploy0 and deploy1 were claimed.
+    `felled`: the second in which processes were killed."""
     lines = [line.split() for line in hooks.splitlines()]
     noted = [[datetime.fromtimestamp(BEGAN + float(at), UTC).isoformat(), *rest] for at, *rest in lines]
     asked: list[dict[str, Any]] = [{"at": BEGAN + purged, "method": "POST", "path": "/purge"}] if purged else []
     status = [shown(BEGAN + at + 0.5, *claim.split()) for at, claim in enumerate(claims)]
-    return Seen((answers,), [], status, noted, asked)
+    return Seen((answered(gate),), answered(edge), status, noted, asked, BEGAN + felled)
+
+
+def answered(letters: str) -> list[Answer]:
+    release = {"o": OLD, "n": NEW, "s": NEW, "x": CLOSED, "-": NO_RELEASE}
+    status = {"s": 500, "x": 500, "-": None}
+    return [
+        Answer(at, at + 0.01, "/", status.get(letter, 200), release[letter])
+        for at, letter in enumerate(letters, int(BEGAN))
+    ]
 
 
 def shown(at: float, *claims: str) -> Answer:
@@ -90,3 +104,31 @@ def test_a_claim_that_gets_shorter_while_closed_is_seen() -> None:
 
 def test_a_claim_may_end_by_itself() -> None:
     assert "shorter" not in wrong(seen("oxxxxxxo", claims=("9:9", "3:9 9:9", "3:9 9:9", "3:9 9:9", "9:9", "9:9")))
+
+
+def test_a_claim_that_is_given_back_over_a_dead_gate_is_seen() -> None:
+    shorter = "not open, and a claim of"
+    kept, gone = ("19:9", "19:9", "19:9", "19:9", "19:9"), ("19:9", "19:9", "19:9", "0:0", "0:0")
+    assert shorter not in wrong(seen("oo---o", claims=kept, felled=1.1))
+    assert shorter in wrong(seen("oo---o", claims=gone, felled=1.1))
+    assert shorter not in wrong(seen("oo---o", claims=gone, felled=3.2)), "it could not be known yet"
+
+
+def test_a_purge_over_a_dead_gate_is_seen() -> None:
+    dead = "while the gate is dead"
+    assert dead in wrong(seen("oxn---n", purged=4.2, felled=2.1))
+    assert dead not in wrong(seen("oxn---n", purged=2.2, felled=2.1)), "it could not be known yet"
+
+
+def test_an_edge_owes_copies_over_a_dead_gate_while_a_claim_is_in_force() -> None:
+    dark = "anonymous visitors got"
+    claimed, bare = ("19:9",) * 6, ("0:0",) * 6
+    assert dark not in wrong(seen("oo---o", edge="oooooo", claims=claimed, felled=1.1))
+    assert dark in wrong(seen("oo---o", edge="ooo--o", claims=claimed, felled=1.1))
+    assert dark not in wrong(seen("oo---o", edge="ooo--o", claims=bare, felled=1.1))
+
+
+def test_a_hook_that_was_killed_with_its_server_has_ended() -> None:
+    hooks = "1.5 started on web1 for a"
+    assert "open while the hook ran" in wrong(seen("oxxxn", hooks=hooks))
+    assert not wrong(seen("oxxxn", hooks=hooks, felled=2.5))
