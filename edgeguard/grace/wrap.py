@@ -30,6 +30,7 @@ NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128
 number is added)."""
 NOTHING = {"id": None, "outcome": None}
 """The part of the result about the claim, if the command could not be run: nothing is claimed then."""
+_POLL = 0.02  # seconds between two looks whether the command has ended
 
 
 def wrap(
@@ -128,7 +129,9 @@ def _run(command: Sequence[str], stop: Stop) -> int:
     """
     stop.check()
     with subprocess.Popen(command) as process, _passed_on(process, stop):
-        code = process.wait()
+        # A wait without end could miss a signal: Linux may give it to another thread, which does not wake this one.
+        while (code := process.poll()) is None:
+            time.sleep(_POLL)
     return code if code >= 0 else SIGNALLED - code
 
 
