@@ -12,15 +12,7 @@ from edgeguard.cluster.record import Ended
 from edgeguard.deploy import report, verdict
 from edgeguard.deploy.journal import VERSION, Journal
 from edgeguard.deploy.steps import Deployment
-from edgeguard.errors import (
-    CleanupUnfinished,
-    ClusterError,
-    EdgeguardError,
-    Held,
-    Interrupted,
-    Locked,
-    RolledBack,
-)
+from edgeguard.errors import ClusterError, EdgeguardError, Interrupted
 from edgeguard.machine.redaction import redacted
 from edgeguard.machine.signals import Stop
 from edgeguard.machine.who import this_holder
@@ -33,10 +25,6 @@ if TYPE_CHECKING:
     from edgeguard.environment import Environment
 
     Story = Callable[[Deployment, "Log"], EdgeguardError | None]
-
-
-_TELL_HOW_IT_IS = (Locked, RolledBack, Held, CleanupUnfinished)
-"""Errors that say how the cluster is, or why it is closed."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +133,7 @@ def _in_short(deployment: Deployment, log: Log, failure: EdgeguardError | None, 
 def _of_closed(deployment: Deployment, failure: EdgeguardError | None) -> EdgeguardError | None:
     """The error of a run that changed nothing, once the servers were asked whether they are closed. If they can't be
     asked, it stays as it is."""
-    if failure is None or isinstance(failure, _TELL_HOW_IT_IS):
+    if failure is None or isinstance(failure, verdict.SAYS_HOW_IT_IS):
         return failure
     try:
         return verdict.of_closed(deployment, failure)

@@ -14,7 +14,6 @@ from edgeguard.deploy import deploy, saga, steps, verdict
 from edgeguard.deploy.attempt import attempt
 from edgeguard.deploy.deployment import served
 from edgeguard.errors import (
-    CleanupUnfinished,
     ClusterError,
     EdgeError,
     EdgeguardError,
@@ -127,7 +126,7 @@ def _held_while_closed(story: Story) -> Story:
         except EdgeguardError as exc:
             log.failed(exc)
             failure = exc
-        if failure is None or isinstance(failure, (Locked, RolledBack, Held, CleanupUnfinished)):
+        if failure is None or isinstance(failure, verdict.SAYS_HOW_IT_IS):
             return failure
         if not deployment.closed or _open(deployment):
             return failure

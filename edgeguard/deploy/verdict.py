@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from edgeguard.deploy.deployment import Deployment
 
 
+SAYS_HOW_IT_IS = (Locked, RolledBack, Held, CleanupUnfinished)
+"""Errors that say how the cluster is, or why it is closed."""
+
+
 def taken_back(deployment: Deployment, failure: EdgeguardError) -> EdgeguardError:
     """Everything was taken back. If nothing had been closed, the failure itself is enough."""
     if not deployment.closed:
