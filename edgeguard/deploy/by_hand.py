@@ -124,7 +124,7 @@ def _start(deployment: steps.Deployment, generation: Generation) -> None:
     """Let every server run this generation, healthy. What runs already is left alone.
 
     A claim comes first where visitors could notice: a gate is dead, or servers have to be closed while one of them
-    is swapped to the generation. A dead process whose supervisor lives is waited for.
+    is swapped to the generation. A dead process of an open server, whose supervisor lives, is waited for.
 
     Raises:
         ClusterError: a server can't be started, or is not healthy. The claim stays, for as long as a person may need.
@@ -159,9 +159,10 @@ def _start(deployment: steps.Deployment, generation: Generation) -> None:
 
 
 def _has_to_start(generation: Generation, server: ServerState) -> bool:
-    """Whether a swap has to start something on this server. A living supervisor starts a dead process by itself."""
+    """Whether a swap has to start something on this server. A living supervisor starts a dead process by itself, but
+    after some quick deaths only much later; a swap, which needs a closed server, lets it begin at once."""
     if server.running is None:
-        return server.generation != generation.name or not server.supervisor
+        return not server.open or server.generation != generation.name or not server.supervisor
     return server.generation != generation.name or server.running != generation.release or server.supervisor is False
 
 

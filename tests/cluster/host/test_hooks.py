@@ -86,7 +86,8 @@ def test_what_is_left_of_a_hook_s_session_is_ended_with_it(tmp_path: Path) -> No
 def test_a_hook_that_is_deaf_to_sigterm_is_killed_at_its_limit(tmp_path: Path) -> None:
     found = Host(tmp_path, "trap '' TERM; echo deaf; while :; do sleep 0.1; done").run(limit=0.3)
 
-    assert (found.code, found.ended, found.output) == (None, "at its limit", "deaf")
+    assert (found.code, found.ended) == (None, "at its limit")
+    assert found.output.splitlines()[0] == "deaf"  # a shell may tell of the kill of its `sleep` after that
 
 
 def test_a_hook_that_closes_its_output_is_waited_for(tmp_path: Path) -> None:
