@@ -61,8 +61,13 @@ class Seen:
     @property
     def silences(self) -> list[tuple[float, float]]:
         """The times when the gate gave no answer, from the moment on at which a command could know it."""
+        return [(max(began, self.felled + KNOWABLE), ended) for began, ended in self._unanswered]
+
+    @property
+    def _unanswered(self) -> list[tuple[float, float]]:
+        """The times when the gate gave no answer."""
         return [
-            (max(answers[0].ended, self.felled + KNOWABLE), answers[-1].began)
+            (answers[0].ended, answers[-1].began)
             for gate in self.gates
             for silent, run in groupby(gate, key=lambda answer: answer.status is None)
             if silent and (answers := list(run))
@@ -159,7 +164,7 @@ class Seen:
         killed while no claim was in force, the edge owes nothing."""
         if not answer.broken:
             return False
-        silent = [began for began, ended in self.silences if began < ended and began < answer.ended]
+        silent = [began for began, ended in self._unanswered if began < ended and began < answer.ended]
         gone = max((*silent, *(began for began, _ in self.closures if began < answer.ended)), default=answer.began)
         if gone in silent and not self._claimed_at(gone):
             return False
