@@ -9,9 +9,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from edgeguard import settings as files
-from edgeguard.machine import seclusion
+from edgeguard.machine import network, seclusion
 from edgeguard.machine.redaction import redacted
 from edgeguard.release import entropy
 
@@ -62,7 +63,7 @@ class EdgeSide:
         """
         settings = files.load_edge_only(name, config_folder(config))
         token = _token(settings.edge)
-        _hide(name, settings, token)
+        introduce(name, settings, token)
         return cls(
             name=name,
             settings=settings,
@@ -93,7 +94,7 @@ class ServiceOnly(EdgeSide):
 
         given = files.for_service(service)
         token = _token(given.edge)
-        _hide(service, given, token)
+        introduce(service, given, token)
         settings = files.for_service(service, **discover(given.edge, token, ask))
         return cls(
             name=service,
@@ -121,7 +122,7 @@ class Environment(EdgeSide):
 
         settings = files.load(name, config_folder(config))
         token = _token(settings.edge)
-        _hide(name, settings, token)
+        introduce(name, settings, token)
         entropy.hide(settings.cluster.root)
         return cls(
             name=name,
@@ -167,8 +168,9 @@ def _edge(settings: EdgeSettings, token: str) -> Edge:
     return MECHANISMS[settings.mechanism](settings, token, ask)
 
 
-def _hide(name: str, settings: EdgeOnlySettings, token: str) -> None:
-    """Hide the token, the values of the application's variables, and the visitors' cookie in this process's output.
+def introduce(name: str, settings: EdgeOnlySettings, token: str) -> None:
+    """Let this process know an environment's secrets: sites are asked with their passwords, and all that is written
+    hides these, the token, the values of the application's variables, and the visitors' cookie.
 
     Words that the file also has in the clear are not hidden: many variables have the environment's name as value.
     """
@@ -180,7 +182,16 @@ def _hide(name: str, settings: EdgeOnlySettings, token: str) -> None:
     if cookie != type(settings.visitors).model_fields["cookie"].default:
         secrets += [cookie, *(part.partition("=")[2] for part in cookie.split(";"))]
     private: Any = {"application": {"variables", "relationships"}, "visitors": {"cookie"}}
+    sign_in(settings)
     redacted.learn(secrets, clear=[name, *_strings(settings.model_dump(mode="json", exclude=private))])
+
+
+def sign_in(settings: EdgeOnlySettings) -> None:
+    """Ask the sites of these settings with their passwords from now on, and hide these in all that is written."""
+    network.sign_in(settings.passwords)
+    for said in settings.passwords.values():
+        secret = said.partition(":")[2]
+        redacted.learn([said, unquote(said), secret, unquote(secret)])
 
 
 def _strings(content: object) -> Iterator[str]:

@@ -11,10 +11,19 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from edgeguard import patterns
 from edgeguard.errors import UsageError
@@ -135,10 +144,10 @@ class EdgeSettings(Table):
         if not 0 < self.base_grace <= self.ceiling <= 30 * 86_400:
             raise ValueError("base_grace and ceiling: 0 < base_grace <= ceiling <= 30d is needed")
         for name, address in (("url", self.url), ("health_url", self.health_url), ("api_url", self.api_url)):
-            if (address or name == "api_url") and not re.fullmatch(r"https?://[^/\s]+(/\S*)?", address):
-                raise ValueError(f"{name}: {address!r} is no address; write https://www.example.com/")
+            if (address or name == "api_url") and not re.fullmatch(r"https?://[^/\s@]+(/\S*)?", address):
+                raise ValueError(f"{name}: this is no address; write https://www.example.com/")
         if self.url and not re.fullmatch(r"https?://[^/?#]+/?", self.url):
-            raise ValueError(f"url: {self.url!r} is more than a site's address; write https://www.example.com")
+            raise ValueError("url: this is more than a site's address; write https://www.example.com")
         return self
 
     def address(self, page: str) -> str:
@@ -205,7 +214,10 @@ class DoctorSettings(Table):
 
 
 class EdgeOnlySettings(Table):
-    """One environment for commands that need the edge alone. The application and the cluster may be missing."""
+    """One environment for commands that need the edge alone. The application and the cluster may be missing.
+
+    No address in it has a user or a password: these are in `passwords` alone, as a request needs them.
+    """
 
     application: ApplicationSettings | None = None
     cluster: ClusterSettings | None = None
@@ -214,6 +226,23 @@ class EdgeOnlySettings(Table):
     purge: PurgeSettings = PurgeSettings()
     visitors: VisitorsSettings = VisitorsSettings()
     doctor: DoctorSettings = DoctorSettings()
+    _passwords: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        """`user:password`, as it stood in an address, by the site that wants it: `https://www.example.com`."""
+        return self._passwords
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _signed_out(cls, content: Any, make: ModelWrapValidatorHandler[Self]) -> Self:  # noqa: ANN401 (as it comes)
+        passwords: dict[str, str] = {}
+        if isinstance(content, dict):
+            sites = {name: _without_passwords(content[name], passwords) for name in _SITES if name in content}
+            content = {**content, **sites}
+        made = make(content)
+        made._passwords = passwords  # noqa: SLF001 (its own)
+        return made
 
     @model_validator(mode="after")
     def _agree(self) -> EdgeOnlySettings:
@@ -235,6 +264,32 @@ class Settings(EdgeOnlySettings):
 
     application: ApplicationSettings
     cluster: ClusterSettings
+
+
+_SITES = ("edge", "visitors", "doctor")
+"""The tables whose addresses may have a user and a password, for sites behind Basic authentication."""
+
+_USERINFO = re.compile(r"(https?://)([^/?#\s]*)@([^/?#\s@]*)", re.IGNORECASE)
+
+
+def _without_passwords(content: object, passwords: dict[str, str]) -> object:
+    """The same without users and passwords in addresses. They are added to `passwords`.
+
+    Raises:
+        ValueError: one is in the API's address, or one site has two.
+    """
+    if isinstance(content, dict):
+        if isinstance(api := content.get("api_url"), str) and _USERINFO.match(api):
+            raise ValueError("edge.api_url has a user or a password in it, and Fastly's API knows none; leave it out")
+        return {key: _without_passwords(value, passwords) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_passwords(value, passwords) for value in content]
+    if not isinstance(content, str) or not (found := _USERINFO.match(content)):
+        return content
+    site = f"{found[1]}{found[3]}".lower()
+    if passwords.setdefault(site, found[2]) != found[2]:
+        raise ValueError(f"{site} has two users or passwords in different addresses; give it the same in all")
+    return site + content[found.end() :]
 
 
 _Settings = TypeVar("_Settings", bound=EdgeOnlySettings)

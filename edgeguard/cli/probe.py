@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 from enum import StrEnum
@@ -15,7 +16,9 @@ import typer
 from edgeguard.cli.app import app
 from edgeguard.cli.options import ONE_OF_BOTH, EdgeName, Options, Service, verb
 from edgeguard.errors import EdgeguardError, UsageError
+from edgeguard.machine.redaction import redacted
 from edgeguard.machine.signals import heeded, ignore_all
+from edgeguard.monitor import CODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,6 +80,10 @@ def _named(options: Options, name: str | None, service: str | None, url: str | N
     if url is None and service is not None:
         return service, ServiceOnly.read(service, state=options.state).settings
     site = f"{(url or '').rstrip('/')}/"
+    if found := re.match("[^/?#]*//([^/?#]*)@", site):
+        redacted.learn([found[1], found[1].partition(":")[2]])
+        said = "--url has a password in it, and every user of this machine can read a command's arguments"
+        raise UsageError(said, "Put the whole address into EDGEGUARD_EDGE__URL, and leave the password out here.")
     return service or site, for_service(service or "unknown", url=site, health_url=site)
 
 
@@ -140,8 +147,9 @@ def _say(message: str, arguments: Sequence[str]) -> None:
 
 def _write(text: str) -> bool:
     """Write to stdout; False if that failed. Later writes then go nowhere: else Python would pick the exit code."""
+    redacted.learn((), clear=CODES)  # the verdict is read by a program, even if a password is the same word
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(redacted(text))
         sys.stdout.flush()
     except OSError:
         with contextlib.suppress(OSError):

@@ -38,13 +38,15 @@ def address(url: str) -> str:
         UsageError: this is not the address of a page.
     """
     remedy = "Give it as https://www.example.com/path?query."
+    if re.match("[^/?#]*//[^/?#]*@", url):
+        raise UsageError("a page's URL has a user or a password in it", "Leave it out: the edge knows pages without.")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
         name = host.encode("idna").decode() if not host.isascii() else host
     except (ValueError, UnicodeError) as exc:
         raise UsageError(f"{url!r} is not a URL", remedy) from exc
-    if parts.scheme not in _PORTS or parts.username is not None or re.search(r"[\x00-\x1f\x7f]", url):
+    if parts.scheme not in _PORTS or re.search(r"[\x00-\x1f\x7f]", url):
         raise UsageError(f"{url!r} is not a URL of a page", remedy)
     if not re.fullmatch(r"[a-z0-9_.:-]+", name):
         raise UsageError(f"{url!r} names no host", remedy)

@@ -6,6 +6,7 @@ file. Its servers and its gate are the user's, and the file says where the gate 
 
 from __future__ import annotations
 
+import re
 import socket
 import tomllib
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -201,6 +202,8 @@ def choose(name: str | None, file: Path | None) -> Driver:
             "cluster.root is the folder of the images, and outlives the rehearsal. doctor.origin is the address of the "
             'gate, which the edge of the rehearsal asks: "http://127.0.0.1:8080".',
         )
+    if re.match("[^/?#]*//[^/?#]*@", str(doctor["origin"])):
+        raise UsageError(f"{file}: doctor.origin has a user or a password in it", "Let a rehearsal's gate do without.")
     return Other(name, cluster, doctor)
 
 

@@ -69,7 +69,7 @@ def _answer(url: str, headers: Mapping[str, str], timeout: float, at_most: int, 
             line.is_at(info["return_value"].get_extra_info("socket"))
 
     began = time.monotonic()
-    sent = {"Accept-Encoding": "gzip", **headers, "Connection": "close"}
+    sent = {"Accept-Encoding": "gzip", **network.authorization(url), **headers, "Connection": "close"}
     verify = False if url.lower().startswith("http://") else network.authorities()
     with (
         httpx.Client(timeout=timeout, trust_env=False, verify=verify, proxy=network.proxy(url)) as client,

@@ -54,7 +54,8 @@ def _answer(url: str, headers: Mapping[str, str], timeout: float, at_most: int, 
     began = time.monotonic()
     parts = urlsplit(url)
     target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_KEPT)
-    sent = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "edgeguard", **headers, "Connection": "close"}
+    usual = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Agent": "edgeguard", **network.authorization(url)}
+    sent = {**usual, **headers, "Connection": "close"}
     proxy = network.proxy(url)
     if proxy is not None and parts.scheme == "http":
         target, sent = f"http://{parts.netloc}{target}", {**sent, **network.password(urlsplit(proxy))}

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.findings import Finding
+from edgeguard.machine import network
 from edgeguard.site.asking import ask
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ def examine(
         return (_unknown(url, "its validator can't be sent in a request", remedy),)
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    asked = {"Host": parts.netloc, **{name: value for name, value in conditions.items() if value}}
     try:
+        password = network.authorization(origin) or network.authorization(url)  # as the edge asks it
+        asked = {"Host": parts.netloc, **password, **{name: value for name, value in conditions.items() if value}}
         answer = ask(origin.rstrip("/") + target, headers=asked, timeout=timeout, sleep=sleep)
     except OriginsUnhealthy as exc:
         return (_unknown(url, exc.message, "Is doctor.origin right, and may this machine ask it?"),)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from edgeguard.edge import marks
+from edgeguard.machine import network
 from edgeguard.site.samples import AUDIENCES
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ async def _get(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         lines = [f"GET {target} HTTP/1.1", f"Host: {parts.netloc}", "Connection: close"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [f"{name}: {value}" for name, value in {**network.authorization(url), **headers}.items()]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         status = int(head[0].partition(" ")[2][:3])
