@@ -9,6 +9,7 @@ from edgeguard.cluster import Closure
 from edgeguard.cluster.record import ClosedByHand
 from edgeguard.deploy import steps
 from edgeguard.deploy.attempt import new_id
+from edgeguard.deploy.serves import has_to_start
 from edgeguard.errors import (
     ClusterError,
     EdgeError,
@@ -29,7 +30,7 @@ from edgeguard.times import rfc3339, unix
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from edgeguard.cluster import Generation, ServerState
+    from edgeguard.cluster import Generation
     from edgeguard.environment import Environment
 
 
@@ -132,7 +133,7 @@ def _start(deployment: steps.Deployment, generation: Generation) -> None:
     """
     cluster, epoch = deployment.environment.cluster, deployment.epoch
     servers = cluster.state()
-    stopped = [server.name for server in servers if _has_to_start(generation, server)]
+    stopped = [server.name for server in servers if has_to_start(generation, server)]
     dead_gate = any(server.gate is False for server in servers)
     if not stopped and not dead_gate:
         cluster.check(generation, cancelled=deployment.stop.asked)
@@ -156,14 +157,6 @@ def _start(deployment: steps.Deployment, generation: Generation) -> None:
             "SERVER, if one is lost)."
         )
         raise exc.with_more(*filter(None, (closed, covered)), remedy=remedy.lstrip()) from exc
-
-
-def _has_to_start(generation: Generation, server: ServerState) -> bool:
-    """Whether a swap has to start something on this server. A living supervisor starts a dead process by itself, but
-    after some quick deaths only much later; a swap, which needs a closed server, lets it begin at once."""
-    if server.running is None:
-        return not server.open or server.generation != generation.name or not server.supervisor
-    return server.generation != generation.name or server.running != generation.release or server.supervisor is False
 
 
 def _claim_for_start(deployment: steps.Deployment, *, serving: bool) -> None:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgeguard.cluster.host import images
 from edgeguard.cluster.record import Opened, Phase, Unfinished
 from edgeguard.cluster.time_closed import TimeClosed
+from edgeguard.deploy.serves import served
 from edgeguard.errors import ClusterError
 from edgeguard.grace.deploy_claim import DeployClaim, NoClaim
 from edgeguard.machine.renewal import Renewal
 from edgeguard.machine.signals import UNDER_WAY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from edgeguard.cluster import Cluster, Generation, ServerState
+    from edgeguard.cluster import Cluster, Generation
     from edgeguard.cluster.lock import SharedRecord
     from edgeguard.cluster.parts import JSON
     from edgeguard.cluster.record import Ended
@@ -28,18 +29,6 @@ if TYPE_CHECKING:
 
 UNGUARDED = "unguarded"
 """The name under which a person accepts (--accept) to deploy without a claim."""
-
-
-def served(opened: Opened, servers: Iterable[ServerState]) -> bool:
-    """Whether each of these servers is open, runs this generation, and its gate and its supervisor are alive."""
-    return all(
-        server.open
-        and server.generation == opened.generation
-        and server.running == opened.release
-        and server.gate is not False
-        and server.supervisor is not False
-        for server in servers
-    )
 
 
 @dataclass

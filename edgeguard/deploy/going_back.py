@@ -10,7 +10,7 @@ from edgeguard.cluster.record import Phase
 from edgeguard.deploy import deploy as forward
 from edgeguard.deploy import recovery, steps
 from edgeguard.deploy.attempt import attempt
-from edgeguard.deploy.deployment import served
+from edgeguard.deploy.serves import served
 from edgeguard.errors import ClusterError, UsageError
 from edgeguard.times import short
 

@@ -10,18 +10,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.record import Phase
-from edgeguard.deploy import deploy, saga, steps, verdict
+from edgeguard.deploy import deploy, saga, starting, steps, verdict
 from edgeguard.deploy.attempt import attempt
-from edgeguard.deploy.deployment import served
+from edgeguard.deploy.serves import served
 from edgeguard.errors import (
     ClusterError,
-    EdgeError,
     EdgeguardError,
     Held,
     HookRuns,
     HookUnknown,
     Locked,
-    NotConfirmed,
     RolledBack,
 )
 from edgeguard.times import short
@@ -34,6 +32,9 @@ if TYPE_CHECKING:
     from edgeguard.deploy.journal import Entry
     from edgeguard.deploy.steps import Deployment
     from edgeguard.environment import Environment
+
+
+DIED_EARLY = "this deploy died before its image was on the servers"
 
 
 def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None]) -> dict[str, Any] | None:
@@ -52,12 +53,12 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
         _take_over(deployment, log, "finish it")
         if deployment.reached is Phase.COMMITTED:
             deployment.stop.shield()  # only forward, as at the end of a deploy
-            _serve(deployment, log)
+            starting.committed(deployment, log)
             return deploy.finish(deployment, log)
         if deployment.reached is Phase.LOCK and deployment.generation is None:
-            return _undo(deployment, log, _never_staged(deployment))
+            return _take_back_unclosed(deployment, log) or _never_staged(deployment)
         _refuse_guess(environment, deployment.under_way, wish)
-        _claim_again(deployment, log)
+        starting.claim_again(deployment, log)
         _wait_for_the_hook(deployment)
         return deploy.run(deployment, log, adopted=_adopted(deployment), wait=wish.wait)
 
@@ -82,9 +83,11 @@ def undo(
         if deployment.reached is Phase.COMMITTED:
             raise Locked(f"{deployment.id} has committed meanwhile", "Look again: edgeguard status.")
         deployment.by_hand = True
-        _claim_again(deployment, log)
+        if not deployment.closed:
+            return _take_back_unclosed(deployment, log)
+        starting.claim_again(deployment, log)
         _wait_for_the_hook(deployment)
-        return _undo(deployment, log, None)
+        return _undo(deployment, log)
 
     report = None
     while (left := unfinished(environment)) is not None and only in (None, left.id):
@@ -94,27 +97,6 @@ def undo(
         if report["exit_code"] != 0:
             break
     return report
-
-
-def _serve(deployment: Deployment, log: Log) -> None:
-    """Let the release that has committed serve again on every server where it doesn't: a host may have been restarted
-    since, or its gate may have died. The hook has run, and does not run again.
-
-    Raises:
-        EdgeguardError: a server can't serve it. The cluster is closed then, behind a long claim.
-    """
-    if _serving(deployment):
-        return
-    text = "not every server serves the release that has committed: it is closed, started and opened once more"
-    deployment.say("warning", text=text)
-    _claim_again(deployment, log)
-    for phase in (steps.StopTasks, steps.Close, steps.Drain, steps.Swap, steps.Check, steps.Open):
-        deploy.act(phase(deployment), log)
-
-
-def _serving(deployment: Deployment) -> bool:
-    """Whether every server is open and runs this deploy's release, and its gate and its supervisor are alive."""
-    return served(deployment.opening, deployment.environment.cluster.state())
 
 
 def _held_while_closed(story: Story) -> Story:
@@ -170,26 +152,34 @@ def unfinished(environment: Environment) -> Unfinished | None:
 
 
 def _never_staged(deployment: Deployment) -> EdgeguardError:
-    """The error for a deploy whose image is not on every server: it can't be finished."""
+    """The error for a deploy whose image was not on every server: it could not be finished, and is taken back."""
     environment = deployment.environment.name
-    died = "this deploy died before its image was on the servers"
-    if (before := deployment.under_way.superseded) is None:
+    if (before := deployment.record.deploy) is None:
         if not deployment.first and not _open(deployment):
             opens = f"edgeguard cluster open {environment} opens the previous release."
-            return Held(f"{died}; the cluster is closed, as before", opens)
+            return Held(f"{DIED_EARLY}; the cluster is closed, as before", opens)
+        if deployment.closed:
+            return RolledBack(f"{DIED_EARLY}: the previous release was started and serves again", "Deploy again.")
         serves = "nothing serves, as before" if deployment.first else "the previous release serves"
-        return RolledBack(f"{died}: nothing was closed, and {serves}", "Deploy again.")
+        return RolledBack(f"{DIED_EARLY}: nothing was closed, and {serves}", "Deploy again.")
     return Held(
-        f"{died}; the cluster is as {before.id} left it, which is unfinished as before",
+        f"{DIED_EARLY}; the cluster is as {before.id} left it, which is unfinished as before",
         f"edgeguard rollback {environment}, or the fix once more: edgeguard deploy {environment} --supersede "
         f"{before.id}",
     )
 
 
-def _undo(deployment: Deployment, log: Log, failure: EdgeguardError | None) -> EdgeguardError | None:
+def _take_back_unclosed(deployment: Deployment, log: Log) -> EdgeguardError | None:
+    """Undo a deploy that had closed nothing. Nothing is believed unseen: hosts may have been restarted since, and the
+    release of before is started where it does not serve. Returns the error with which that ended."""
+    starting.previous(deployment, log)
+    return _undo(deployment, log) or (None if deployment.closed else starting.unserved(deployment))
+
+
+def _undo(deployment: Deployment, log: Log) -> EdgeguardError | None:
     """Run the story backward from the phase that it had reached. When this succeeds, the previous release serves.
 
-    Returns `failure`, or the error of an undo that failed.
+    Returns the error of an undo that failed.
     """
     begun = ["lock", "claim", "proof"]
     if deployment.closed:
@@ -197,12 +187,12 @@ def _undo(deployment: Deployment, log: Log, failure: EdgeguardError | None) -> E
     if deployment.opened:
         begun += ["open"]
     undone = [phase(deployment) for phase in deploy.UNTIL_COMMITTED if phase.name in begun]
-    why = failure or RolledBack("a rollback was asked for")
+    why = RolledBack("a rollback was asked for" if deployment.by_hand else DIED_EARLY)
     try:
         saga.unwind([(step, step.before()) for step in undone], log, why)
     except saga.UndoFailed as exc:
         return verdict.stuck(deployment, exc)
-    return failure
+    return None
 
 
 def _take_over(deployment: Deployment, log: Log, will: str) -> None:
@@ -232,26 +222,6 @@ def _take_over(deployment: Deployment, log: Log, will: str) -> None:
     )
 
 
-def _claim_again(deployment: Deployment, log: Log) -> None:
-    """Claim before anything else, since nobody renewed the claim meanwhile.
-
-    A rollback needs no claim if nothing was closed. If the cluster is closed and the claim fails, this only warns:
-    going on ends the closure sooner than waiting for the edge.
-    """
-    if deployment.by_hand and not deployment.closed:
-        return
-    claim = steps.ClaimGrace(deployment)
-    log.append("begin", step=claim.name, before={})
-    try:
-        log.append("done", step=claim.name, **claim.do())
-    except EdgeguardError as exc:
-        goes_on = isinstance(exc, (EdgeError, NotConfirmed)) and deployment.closed and not _open(deployment)
-        log.append("failed", step=claim.name, error=exc.message, goes_on=goes_on)
-        if not goes_on:
-            raise
-        deployment.say("warning", text=f"the grace could not be claimed again: {exc.message}")
-
-
 def _adopted(deployment: Deployment) -> tuple[str, ...]:
     """The steps that an earlier run has done. They are not done again, but an unwinding takes them back.
 
@@ -261,7 +231,7 @@ def _adopted(deployment: Deployment) -> tuple[str, ...]:
     always = ("build", "lock", "preflight", "stage", "claim", "proof")
     if not deployment.opened:
         return always
-    if not _serving(deployment):
+    if not served(deployment.opening, deployment.environment.cluster.state()):
         return always
     adopted = (*always, "stop-tasks", "close", "drain", "swap", "hook", "check")
     if deployment.environment.cluster.left_out:  # opening again removes a server that was lost since from the gate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.deploy.deployment import served
+from edgeguard.deploy.serves import served
 from edgeguard.grace import show
 from edgeguard.times import duration, rfc3339, short
 

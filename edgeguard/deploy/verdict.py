@@ -60,6 +60,9 @@ def of_closed(deployment: Deployment, failure: EdgeguardError) -> EdgeguardError
     told = left is None and isinstance(failure, Refused)  # preflight has told it
     if record.opened is not None and not told and not all(server.open for server in servers):
         text = f"the cluster is closed, as {left.id} left it" if left else "the cluster is closed, as before"
+        if any(server.gate is False for server in servers):
+            text = "a gate is dead, so not every visitor is answered"
+            remedy = remedy if left else f"edgeguard cluster open {name} starts it."
         if interrupted:
             return Held(joined(failure.message, text), remedy)
         return failure.with_more(text, remedy=f"{failure.remedy}\n  {remedy}".lstrip())

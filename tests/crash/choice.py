@@ -41,6 +41,7 @@ MORE = (
     Scenario(at="purge|answer unread|1", fault="down", lasting=10),  # 12: a claim is left, and ends by itself
     Scenario(paused="swap|rename web2/current.next|1"),  # asleep while it holds that server's own lock
     Scenario(at="committed|fsync|1", felled="host"),  # committed, and no server runs
+    Scenario(at="stage|fsync|1", then="rollback", felled="gate"),  # nothing was closed, and nothing serves
     Scenario(at="purge|answer unread|1", then="rollback", felled="gate"),  # open by the record, and refused by nobody
     Scenario(at="swap|rename web2/current.next|1", signals="INT TERM HUP"),
     Scenario(at="release||1", signals="INT INT INT"),  # all is done but to say so

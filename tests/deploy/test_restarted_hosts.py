@@ -7,6 +7,8 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import pytest
+
 from edgeguard.cluster.host import processes
 from tests.deploy.rehearsal import come_from, repository, said
 from tests.deploy.test_healthy import at_the_gate, end_the_gate
@@ -80,6 +82,88 @@ def test_an_unfinished_deploy_is_resumed_after_a_restart(rehearsal: Rehearsal, t
     assert ended.code == 0, ended.err
     assert at_the_gate(rehearsal) == 200
     assert starts.read_text() == "\n"
+
+
+@pytest.mark.parametrize(
+    ("died_in", "command", "code"),
+    [("claim", "rollback", 0), ("preflight", "rollback", 0), ("preflight", "resume", 10), ("claim", "resume", 0)],
+)
+def test_what_served_serves_again_when_a_deploy_that_had_closed_nothing_is_ended(
+    rehearsal: Rehearsal, tmp_path: Path, died_in: str, command: str, code: int
+) -> None:
+    before = releases(rehearsal)
+    for ending in (end_the_gate, restart):
+        place = tmp_path / ending.__name__
+        name = killed(rehearsal, died_in, repository(place / "r"))
+        ending(rehearsal)
+        only = ("--deploy", name) if (command, died_in) == ("rollback", "claim") else ()
+        ended = elsewhere(rehearsal, place, command, *only)
+        status = rehearsal.status()
+        assert ended.code == code, ended.err
+        assert at_the_gate(rehearsal) == 200
+        assert all(server["open"] and server["gate"] and server["supervisor"] for server in status["servers"])
+        assert status["deploy"] is None
+        assert status["grace"]["in_force"] == status["grace"]["base"]
+        if code == 10:
+            said(ended, 10, "was started and serves again")
+    if (died_in, command) != ("claim", "resume"):
+        assert releases(rehearsal) == before
+
+
+def test_a_deploy_and_the_one_in_whose_place_it_came_are_undone_over_a_dead_gate(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    before, site = releases(rehearsal), repository(tmp_path / "r")
+    first = killed(rehearsal, "claim", site)
+    assert rehearsal.run("unlock", "rehearsal", first, **LEASE).code == 0
+    deploy = rehearsal.start("deploy", "rehearsal", "--json", "--supersede", first, **LEASE, **come_from(site))
+    deploy.begins("claim")
+    deploy.process.send_signal(signal.SIGKILL)
+    deploy.end()
+    end_the_gate(rehearsal)
+    ended = elsewhere(rehearsal, tmp_path, "rollback")
+    assert (ended.code, at_the_gate(rehearsal)) == (0, 200), ended.err
+    assert (releases(rehearsal), rehearsal.status()["deploy"]) == (before, None)
+
+
+def test_a_rollback_over_a_server_that_cannot_start_says_so_and_holds_behind_a_long_grace(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    sick = tmp_path / "sick"
+    start = f"test ! -e {sick} -o $EDGEGUARD_SERVER != web3 && exec python3 -S server.py"
+    assert rehearsal.deploy(**come_from(repository(tmp_path / "r", start=start))).code == 0
+    site = repository(tmp_path / "next")
+    killed(rehearsal, "claim", site)
+    sick.touch()
+    end_server(rehearsal, "web3")
+    stopped = elsewhere(rehearsal, tmp_path, "rollback")
+    grace, left = rehearsal.status()["grace"], rehearsal.status()["deploy"]
+    sick.unlink()
+    ended = elsewhere(rehearsal, tmp_path, "rollback")
+    said(stopped, 11, "web3", "edgeguard rollback rehearsal")
+    assert grace["in_force"] > grace["base"]
+    assert left is not None
+    assert (ended.code, at_the_gate(rehearsal)) == (0, 200), ended.err
+
+
+def test_a_rollback_over_a_process_that_keeps_dying_closes_nothing_and_says_so(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    sick = tmp_path / "sick"
+    start = f"test ! -e {sick} -o $EDGEGUARD_SERVER != web3 && exec python3 -S server.py"
+    assert rehearsal.deploy(**come_from(repository(tmp_path / "r", start=start))).code == 0
+    killed(rehearsal, "claim", repository(tmp_path / "next"))
+    sick.touch()
+    for pid in processes.running(rehearsal.root / "servers" / "web3"):
+        os.kill(pid, signal.SIGKILL)
+    ended = elsewhere(rehearsal, tmp_path, "rollback")
+    status = rehearsal.status()
+    sick.unlink()
+    opened = rehearsal.run("cluster", "open", "rehearsal")
+    said(ended, 6, "had closed nothing", "web3", "edgeguard cluster open rehearsal")
+    assert status["deploy"] is None
+    assert all(server["open"] for server in status["servers"])
+    assert opened.code == 0, opened.err
 
 
 def test_a_server_that_cannot_start_again_keeps_all_closed_behind_a_long_grace(
