@@ -33,6 +33,9 @@ def serving(answer: Callable[[Request], None]) -> Iterator[str]:
         def do_POST(self) -> None:
             answer(self)
 
+        def do_PUT(self) -> None:
+            answer(self)
+
         def do_CONNECT(self) -> None:
             answer(self)
 

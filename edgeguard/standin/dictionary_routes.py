@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from edgeguard.standin.dictionaries import Change
+from edgeguard.standin.paging import paged
 from edgeguard.standin.problems import Problem
 from edgeguard.standin.routing import OK, Call, Reply, route
 from edgeguard.standin.version import timestamp
@@ -54,11 +55,10 @@ def _info(account: Account, _: Call, n: str, dictionary: str) -> Reply:
 @route("GET", "/service/{service}/dictionary/{dictionary}/items")
 def _items(account: Account, call: Call, dictionary: str) -> Reply:
     found = account.service.dictionary(dictionary)
-    page, size = _number(call.query.get("page", "1")), _number(call.query.get("per_page", "100"))
     keys = sorted(found.items) if call.query.get("sort") == "item_key" else list(found.items)
     if call.query.get("direction") == "descend":
         keys.reverse()
-    return Reply([found.item_json(key) for key in keys[(page - 1) * size : page * size]])
+    return paged(call, [found.item_json(key) for key in keys])
 
 
 @route("PATCH", "/service/{service}/dictionary/{dictionary}/items")
@@ -112,9 +112,3 @@ def _change(account: Account, dictionary: str, changes: list[Change]) -> None:
         after = {key: item.value for key, item in found.items.items()}
         changed = {key: after.get(key) for key in before | after if before.get(key) != after.get(key)}
         account.network.write(dictionary, changed, time.monotonic())
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise Problem(400, "Bad request", f"'{text}' is not a page")
-    return int(text)

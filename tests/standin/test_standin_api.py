@@ -205,6 +205,14 @@ def test_pages_of_items(standin: Standin) -> None:
     standin.ok("PATCH", f"/dictionary/{dictionary}/items", json={"items": rows})
     pages = [standin.ok("GET", f"/dictionary/{dictionary}/items?page={page}&per_page=10") for page in (1, 2, 3, 4)]
     assert [len(page) for page in pages] == [10, 10, 5, 0]
+    at = standin.at(f"/dictionary/{dictionary}/items")
+    links = [standin.api.get(f"{at}?page={page}&per_page=10&sort=item_key").links for page in (1, 2, 3)]
+    assert [{name: int(httpx.URL(row["url"]).params["page"]) for name, row in found.items()} for found in links] == [
+        {"last": 3, "next": 2},
+        {"last": 3, "next": 3, "prev": 1},
+        {"prev": 2},
+    ]
+    assert httpx.URL(links[0]["next"]["url"]).params["sort"] == "item_key"
 
 
 def test_a_clone_shares_dictionaries_and_nothing_else(standin: Standin) -> None:

@@ -22,6 +22,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from edgeguard.edge.fastly import lists
 from edgeguard.edge.fastly.answers import SHAPES, flaw
 from edgeguard.errors import EdgeError, EdgeNotDone, EdgeUnauthorized, EdgeUnavailable
 from edgeguard.machine import network
@@ -83,6 +84,7 @@ class Api:
         self._timeouts = timeouts
         self._longest = longest
         self._lock = threading.Lock()
+        self._query: Mapping[str, str] = {}  # of the page of a list that is asked for
 
     def call(self, operation: str, doing: str, arguments: Mapping[str, object], *, repeat: bool = False) -> Any:  # noqa: ANN401 - JSON is of any type
         """Call `module.method` of the client. Returns the answer's JSON, which has the shape of SHAPES.
@@ -98,15 +100,46 @@ class Api:
 
     def once(self, operation: str, doing: str, arguments: Mapping[str, object]) -> Any:  # noqa: ANN401 - as above
         """As `call`, but without repetition: for acts that `repeated` repeats as a whole."""
+        return self._once(operation, doing, arguments, {})[0]
+
+    def listed(
+        self,
+        operation: str,
+        doing: str,
+        arguments: Mapping[str, object],
+        *,
+        first: Mapping[str, str] | None = None,
+        repeat: bool = True,
+    ) -> list[dict[str, Any]]:
+        """All rows of a list, from all its pages, each once. With `repeat`, each page is asked for as in `call`.
+
+        `first` is the query of the first page, for lists that Fastly's other clients ask for page by page.
+
+        Raises:
+            As `call`; EdgeUnavailable also where the list has no end within the bounds of `lists`.
+        """
+
+        def ask(query: Mapping[str, str]) -> lists.Page:
+            errors = (EdgeUnavailable,) if repeat else ()
+            return lists.Page(*self._retried(lambda: self._once(operation, doing, arguments, query), *errors))
+
+        return lists.read(ask, doing, first or {})
+
+    def _once(
+        self, operation: str, doing: str, arguments: Mapping[str, object], query: Mapping[str, str]
+    ) -> tuple[Any, str, int]:
+        """One call, with this query beside its arguments. Returns the JSON, the header Link, and the size in bytes."""
         with self._lock, self._border(doing):
             module, method = operation.split(".")
             name = "".join(word.title() for word in module.split("_")) + "Api"
             api = getattr(importlib.import_module(f"fastly.api.{module}_api"), name)(self._client)
             ask = partial(getattr(api, method), **arguments, _request_timeout=self._timeouts, _preload_content=False)
-            answer = json.loads(in_time(lambda _: ask().data, self._longest))
+            self._query = query
+            said = in_time(lambda _: ask(), self._longest)
+            answer = json.loads(said.data)
         if wrong := flaw(SHAPES[operation], answer):
             raise EdgeUnavailable(f"could not {doing}: the answer is not of the known shape ({wrong})", _REMEDY)
-        return answer
+        return answer, str(said.headers.get("Link") or ""), len(said.data)
 
     def post(self, target: str, doing: str, headers: Mapping[str, str], *, repeat: bool = False) -> Any:  # noqa: ANN401 - as above
         """POST to exactly this path and query. Returns the answer's JSON. Repetition and errors are as in `call`.
@@ -187,7 +220,13 @@ class Api:
         client = fastly.ApiClient(configuration)
         pool = client.rest_client.pool_manager
         ask = pool.request
-        pool.request = lambda *arguments, **options: _bounded(ask(*arguments, **options, redirect=False))
+
+        def request(method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:  # noqa: ANN401 - urllib3's
+            if "fields" in options:
+                options["fields"] = _fields(options["fields"]) + list(self._query.items())
+            return _bounded(ask(method, url, **options, redirect=False))
+
+        pool.request = request
         return client
 
     @contextmanager
@@ -245,6 +284,13 @@ class Api:
         """The text on one line, without the token, and without characters that control a terminal."""
         line = " ".join(text.replace(self._token, "(the token)").split())
         return "".join(char if char.isprintable() else "?" for char in line)
+
+
+def _fields(given: Sequence[tuple[str, object]] | Mapping[str, object] | None) -> list[tuple[str, object]]:
+    """The fields of a query or a form. The client would write True, and Fastly takes and gives `true`: as a header's
+    field, True was once silently taken for 0 (github.com/fastly/go-fastly, issue 17)."""
+    pairs = dict(given or {}).items()
+    return [(name, json.dumps(value) if isinstance(value, bool) else value) for name, value in pairs]
 
 
 class _TooLong(OSError):

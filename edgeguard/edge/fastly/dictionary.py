@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
+from edgeguard.edge.fastly import lists
 from edgeguard.edge.fastly.api import Missing
 from edgeguard.errors import EdgeError
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from edgeguard.edge.fastly.api import Api
     from edgeguard.edge.fastly.versions import Versions
     from edgeguard.settings import EdgeSettings
-
-PAGE = 1000
-"""The number of items that one call reads."""
 
 
 class Dictionary:
@@ -34,8 +31,7 @@ class Dictionary:
 
     def items(self, name: str | None = None) -> Mapping[str, str]:
         """As in Edge."""
-        arguments = self._items_of(name)
-        return self._api.repeated(lambda: self._read(arguments))
+        return self._read(self._items_of(name))
 
     def write(self, items: Mapping[str, str | None]) -> None:
         """As in Edge. Removing a missing item answers 404, so a write with removals reads the items first."""
@@ -45,7 +41,7 @@ class Dictionary:
         removals = None in items.values()
 
         def write_once() -> None:
-            there = self._read(dictionary) if removals else {}
+            there = self._read(dictionary, repeat=False) if removals else {}
             operations = [
                 {"op": "delete", "item_key": key}
                 if value is None
@@ -59,15 +55,11 @@ class Dictionary:
         # Somebody else may remove the same item between the look and the write.
         self._api.repeated(write_once, also=(Missing,) if removals else ())
 
-    def _read(self, dictionary: Mapping[str, object]) -> dict[str, str]:
-        items: dict[str, str] = {}
-        for page in itertools.count(1):
-            arguments = {**dictionary, "page": page, "per_page": PAGE}
-            rows = self._api.once("dictionary_item.list_dictionary_items", "read the dictionary", arguments)
-            items |= {row["item_key"]: row["item_value"] for row in rows}
-            if len(rows) < PAGE:
-                break
-        return items
+    def _read(self, dictionary: Mapping[str, object], *, repeat: bool = True) -> dict[str, str]:
+        first = {"page": "1", "per_page": str(lists.PAGE)}
+        operation = "dictionary_item.list_dictionary_items"
+        rows = self._api.listed(operation, "read the dictionary", dictionary, first=first, repeat=repeat)
+        return {row["item_key"]: row["item_value"] for row in rows}
 
     def _items_of(self, name: str | None = None) -> dict[str, object]:
         """The arguments that name the dictionary in a call. Its id is the same in all versions: it is read once."""

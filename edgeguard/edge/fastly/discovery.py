@@ -33,7 +33,7 @@ def discover(given: EdgeSettings, token: str, ask: Ask) -> dict[str, Any]:
     if version is None:
         raise UsageError(f"the service {given.service} has no active version", remedy)
     of_version = {"service_id": given.service, "version_id": version}
-    snippets = api.call("snippet.list_snippets", "list the snippets", of_version, repeat=True)
+    snippets = api.listed("snippet.list_snippets", "list the snippets", of_version)
     try:
         literals = policy.literals_in({row["name"]: str(row["content"] or "") for row in snippets})
     except ValueError as exc:
@@ -41,7 +41,7 @@ def discover(given: EdgeSettings, token: str, ask: Ask) -> dict[str, Any]:
     if given.url:
         url = given.url
     else:
-        domains = api.call("domain.list_domains", "list the domains", of_version, repeat=True)
+        domains = api.listed("domain.list_domains", "list the domains", of_version)
         names = [str(row["name"]) for row in domains if not str(row["name"]).startswith("*")]
         url = _front_door(names[:DOMAINS], str(literals["status_name"]), ask)
     return {**literals, "url": url, "health_url": f"{url.rstrip('/')}/"}

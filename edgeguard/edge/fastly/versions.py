@@ -233,7 +233,7 @@ class Versions:
         return any(row.get("shield") for row in active.get("backends") or ())
 
     def _snippets(self, version: int) -> list[dict[str, Any]]:
-        rows = self._api.call("snippet.list_snippets", "list the snippets", self._of(version), repeat=True)
+        rows = self._api.listed("snippet.list_snippets", "list the snippets", self._of(version))
         return [row for row in rows if row["name"].startswith(policy.NAME_PREFIX)]
 
     def dictionary_in(self, version: int, name: str | None = None) -> str | None:
@@ -245,17 +245,11 @@ class Versions:
         return next((row["id"] for row in self._dictionaries(version) if row["name"] == wanted), None)
 
     def _dictionaries(self, version: int) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._api.call(
-            "dictionary.list_dictionaries", "list the dictionaries", self._of(version), repeat=True
-        )
-        return rows
+        return self._api.listed("dictionary.list_dictionaries", "list the dictionaries", self._of(version))
 
     def _all(self) -> list[dict[str, Any]]:
         of_service = {"service_id": self._settings.service}
-        rows: list[dict[str, Any]] = self._api.call(
-            "version.list_service_versions", "list the versions", of_service, repeat=True
-        )
-        return rows
+        return self._api.listed("version.list_service_versions", "list the versions", of_service)
 
     def _of(self, version: int) -> dict[str, object]:
         return {"service_id": self._settings.service, "version_id": version}
