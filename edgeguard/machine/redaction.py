@@ -6,12 +6,13 @@ the terminal) passes the text through `redacted`. A process has one `redacted`, 
 
 from __future__ import annotations
 
-import base64
-import json
 import re
+from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
+
+from edgeguard.machine.encoded import decoded, plain, unescaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,8 +23,10 @@ SHORTEST = 6
 
 _OURS = ("event", "step", "phase", "command", "deploy", "environment", "outcome")
 """Keys whose values are this program's own words. They are never hidden: the journal is read by them."""
-
-_ENCODED = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
+_DEPTH = 2
+"""The most hex or base64 within hex or base64 that is read."""
+_SECRET_NAME = re.compile(r"token|key|secret|pass|pwd|auth|sig|cred", re.IGNORECASE)
+"""The names of a URL's parameters that may be secrets. Others, such as sslmode=require, are words of their own."""
 
 _Content = TypeVar("_Content")
 
@@ -34,20 +37,21 @@ class Redaction:
     def __init__(self) -> None:
         self._secrets: set[str] = set()
         self._clear: set[str] = {"edgeguard"}
-        self._pattern: re.Pattern[str] | None = None
+        self._search = _Search(())
 
     def learn(self, secrets: Iterable[str], *, clear: Iterable[str] = ()) -> None:
-        """Hide these values from now on: each value whole, each of its lines, and the password of a URL.
+        """Hide these values from now on: each value whole, each of its lines, and the secrets of a URL.
 
         A value that is also a word of the `clear` texts, such as an environment's name, is not hidden: no message
         would be readable without it.
         """
-        self._secrets |= {form for secret in secrets for form in _forms(secret)}
-        self._clear |= set(clear)
+        forms, words = {form for secret in secrets for form in _forms(secret)}, set(clear)
+        if forms <= self._secrets and words <= self._clear:
+            return
+        self._secrets |= forms
+        self._clear |= words
         said = "\n".join(self._clear)
-        hidden = [form for form in self._secrets if len(form) >= SHORTEST and not _word_of(said, form)]
-        every = sorted({again for form in hidden for again in _escaped(form)}, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, every))) if every else None
+        self._search = _Search(form for form in self._secrets if len(form) >= SHORTEST and not _word_of(said, form))
 
     def __call__(self, content: _Content) -> _Content:
         """The same content without secrets in its strings. Keys and the values of this program's own keys stay."""
@@ -61,41 +65,104 @@ class Redaction:
         return hidden  # type: ignore[return-value]
 
     def _text(self, text: str) -> str:
-        if self._pattern is None:
+        content = text.encode("utf-8", "surrogatepass")
+        spans = _apart(self._spans(content, _DEPTH)) if self._search else []
+        if not spans:
             return text
-        text = self._pattern.sub(HIDDEN, text)
-        return _ENCODED.sub(lambda found: HIDDEN if self._in_base64(found[0]) else found[0], text)
+        edges = [0, *(_character(content, edge) for span in spans for edge in span), len(content)]
+        kept = zip(edges[::2], edges[1::2], strict=True)
+        return HIDDEN.join(content[begin:end].decode("utf-8", "surrogatepass") for begin, end in kept)
 
-    def _in_base64(self, word: str) -> bool:
-        """Whether a secret is in what this word encodes, at whatever offset (PLATFORM_RELATIONSHIPS is encoded so)."""
-        plain = word.rstrip("=").replace("-", "+").replace("_", "/")
-        for start in range(4):
-            part = plain[start:]
-            whole = part[: len(part) - (len(part) % 4 == 1)]
-            decoded = base64.b64decode(whole + "=" * (-len(whole) % 4)).decode(errors="replace")
-            if self._pattern is not None and self._pattern.search(decoded):
-                return True
-        return False
+    def _spans(self, content: bytes, depth: int) -> Iterator[tuple[int, int]]:
+        """The parts of a text that say a secret, in whatever form."""
+        known: set[bytes] = set()
+        for reading in unescaped(content):
+            for begin, end in self._search.spans(reading.content):
+                yield reading.span(begin, end)
+            for inner in decoded(reading.content, known) if depth else ():
+                for begin, end in self._spans(inner.content, depth - 1):
+                    yield reading.span(*inner.span(begin, end))
+
+
+class _Search:
+    """Finds many values in a text in one pass: first what values begin with, then the longest of these values."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self._values: dict[bytes, list[bytes]] = defaultdict(list)
+        for form in sorted({form for value in values for form in _in_bytes(value)}, key=len, reverse=True):
+            self._values[form[:SHORTEST]].append(form)
+        self._beginning = re.compile(_tree(self._values))
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
+    def spans(self, content: bytes) -> Iterator[tuple[int, int]]:
+        """The places of all values, those that overlap too."""
+        at = 0
+        while self._values and (found := self._beginning.search(content, at)):
+            at = found.start() + 1
+            for value in self._values[found[0]]:
+                if content.startswith(value, found.start()):
+                    yield found.start(), found.start() + len(value)
+                    break
+
+
+def _tree(words: Iterable[bytes]) -> bytes:
+    """A pattern for any of these words, which takes the same time however many they are."""
+    branches: dict[int, list[bytes]] = defaultdict(list)
+    for word in words:
+        if word:
+            branches[word[0]].append(word[1:])
+    inner = [re.escape(bytes([first])) + _tree(rest) for first, rest in sorted(branches.items())]
+    return b"(?:" + b"|".join(inner) + b")" if inner else b""
+
+
+def _character(content: bytes, place: int) -> int:
+    """The first place from here on at which a character begins, in UTF-8."""
+    while place < len(content) and content[place] & 0xC0 == 0x80:  # noqa: PLR2004 (a byte that goes on)
+        place += 1
+    return place
+
+
+def _apart(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans in their order, those that overlap joined to one."""
+    apart: list[tuple[int, int]] = []
+    for begin, end in sorted(spans):
+        if apart and begin < apart[-1][1]:
+            apart[-1] = (apart[-1][0], max(end, apart[-1][1]))
+        else:
+            apart.append((begin, end))
+    return apart
+
+
+def _in_bytes(value: str) -> Iterator[bytes]:
+    """A value as texts have it once they are decoded: as it is, without what looks like escapes in it, with + for its
+    spaces, and in Latin-1 (in Python's ASCII, a character above 127 may be written as one byte)."""
+    raw = value.encode("utf-8", "surrogatepass")
+    for form in {raw, plain(raw)}:
+        said = form.decode("utf-8", "replace")
+        if len(said) >= SHORTEST:
+            yield from (form, form.replace(b" ", b"+"))
+            yield b"".join(char.encode("latin-1" if char <= "\xff" else "utf-8", "surrogatepass") for char in said)
 
 
 def _forms(secret: str) -> Iterator[str]:
+    """The value, its lines, and what is secret in a URL: user and password, a user alone, and parameters."""
     yield secret.strip()
     yield from (line.strip() for line in secret.splitlines())
     with suppress(ValueError):  # it looks like a URL, but is not one
-        password = urlsplit(secret.strip()).password or ""
-        yield from (password, unquote(password))
-
-
-def _escaped(form: str) -> Iterator[str]:
-    """A secret as it is, as JSON writes it, and as a part of a URL."""
-    yield form
-    yield json.dumps(form)[1:-1]
-    yield json.dumps(form, ensure_ascii=False)[1:-1]
-    yield quote(form, safe="")
+        parts = urlsplit(secret.strip())
+        userinfo = parts.netloc.rpartition("@")[0]
+        user, colon, password = userinfo.partition(":")
+        alone = user if parts.scheme in ("http", "https") and not password else ""  # a token; `git` is none
+        values = [value for name, value in parse_qsl(parts.query) if _SECRET_NAME.search(name)]
+        written = [value for value in re.split("[&=]", parts.query) if unquote_plus(value) in values]
+        for part in (userinfo if colon else "", password, alone, *values, *written):
+            yield from (part, unquote(part))
 
 
 def _word_of(text: str, word: str) -> bool:
-    return re.search(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", text) is not None
+    return word in text and re.search(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", text) is not None
 
 
 redacted = Redaction()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import shlex
+import subprocess
+import textwrap
 from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -12,6 +17,7 @@ from edgeguard.environment import EdgeSide
 from edgeguard.machine.redaction import HIDDEN, Redaction, redacted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 KEY = "-----BEGIN KEY-----\n  c2FtZSBvbGQga2V5\n-----END KEY-----\n"
@@ -41,6 +47,111 @@ def encoded(text: str) -> str:
 )
 def test_a_url_and_its_password_are_hidden_in_every_form(said: str) -> None:
     assert hiding(URL)(f"can't connect: {said}.") == f"can't connect: {HIDDEN}."
+
+
+SECRETS = (
+    "simple-token-123",
+    "p@ss \"w\" 'ö' $HOME `x` \\n%41&amp;+z",
+    "tok en+with=a/b?c&d%e#f",
+    "Zo\u00eb\U0001f600secret",
+    "back\\slash\\end\\",
+    "a''b\"\"c&lt;%25+x",
+)
+
+
+def by_shell(script: str, secret: str, shell: str = "bash") -> str:
+    done = subprocess.run([shell, "-c", script, "-", secret], capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr
+
+
+WRITTEN: dict[str, Callable[[str], str]] = {
+    "JSON": json.dumps,
+    "JSON, not ASCII": lambda said: json.dumps(said, ensure_ascii=False),
+    "JSON with \\/": lambda said: json.dumps(said).replace("/", "\\/"),
+    "JSON in JSON": lambda said: json.dumps({"a": json.dumps(said)}),
+    "JSON in JSON in JSON": lambda said: json.dumps({"a": json.dumps({"b": json.dumps(said)})}),
+    "URL": lambda said: quote(said, safe=""),
+    "URL's path": quote,
+    "URL, all in lower case": lambda said: "".join(f"%{byte:02x}" for byte in said.encode()),
+    "form": quote_plus,
+    "URL in URL": lambda said: quote(quote(said, safe=""), safe=""),
+    "JSON in URL": lambda said: quote(json.dumps({"a": said})),
+    "HTML": html.escape,
+    "HTML, decimal": lambda said: "".join(f"&#{ord(char)};" for char in said),
+    "HTML, hex": lambda said: "".join(f"&#x{ord(char):X};" for char in said),
+    "JSON in HTML": lambda said: html.escape(json.dumps({"a": said})),
+    "Python": repr,
+    "Python's ASCII": ascii,
+    "Python's bytes": lambda said: repr(said.encode()),
+    "Python in Python": lambda said: repr({"a": repr(said)}),
+    "shlex": shlex.quote,
+    "single quotes": lambda said: "'{}'".format(said.replace("'", "'\\''")),
+    "double quotes": lambda said: '"{}"'.format("".join(f"\\{char}" if char in '"\\$`' else char for char in said)),
+    "printf %q": lambda said: by_shell('printf %q "$1"', said),
+    "bash's @Q": lambda said: by_shell('echo "${1@Q}"', said),
+    "bash -x": lambda said: by_shell('set -x; : "$1"', said),
+    "bash -x in C": lambda said: by_shell('LC_ALL=C; set -x; : "$1"', said),
+    "sh -x": lambda said: by_shell('set -x; : "$1"', said, "sh"),
+    "SQL": lambda said: "'{}'".format(said.replace("'", "''")),
+    "CSV": lambda said: '"{}"'.format(said.replace('"', '""')),
+    "hex": lambda said: said.encode().hex(),
+    "HEX": lambda said: said.encode().hex().upper(),
+    "hex with colons": lambda said: said.encode().hex(":"),
+    "hex after a digit": lambda said: f"a{said.encode().hex()}",
+    "C's bytes": lambda said: "".join(f"\\x{byte:02x}" for byte in said.encode()),
+    "base64": encoded,
+    "base64 after a": lambda said: encoded(f"a{said}after"),
+    "base64 after ab": lambda said: encoded(f"ab{said}after"),
+    "base64 after abc": lambda said: encoded(f"abc{said}after"),
+    "wrapped base64": lambda said: base64.encodebytes(f"{'x' * 50}{said}{'y' * 70}".encode()).decode(),
+    "narrow base64": lambda said: "\n    ".join(textwrap.wrap(encoded(f"{'x' * 50}{said}{'y' * 70}"), 20)),
+    "quoted base64": lambda said: "\n  | ".join(textwrap.wrap(encoded(f"{'x' * 50}{said}{'y' * 70}"), 64)),
+    "wrapped base64 in JSON": lambda said: json.dumps(base64.encodebytes(f"{'x' * 50}{said}".encode()).decode()),
+    "base64 in base64": lambda said: encoded(encoded(f"key={said}")),
+    "JSON in base64": lambda said: encoded(json.dumps({"key": said})),
+    "base64 in hex": lambda said: encoded(said).encode().hex(),
+}
+"""How programs write a value that they were given."""
+
+
+@pytest.mark.parametrize("write", WRITTEN.values(), ids=WRITTEN)
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_value_is_hidden_however_it_is_written(secret: str, write: Callable[[str], str]) -> None:
+    said = write(secret)
+    hide = hiding(secret, "another one")
+    for around in ("{}", "it is {}, no more", "KEY={}", '{{"a": {}, "b": 1}}', "/{}/"):
+        shown = hide(around.format(said))
+        assert HIDDEN in shown
+        assert said.strip("'\"") not in shown
+        assert len(shown) <= len(around.format(said)) - len(secret) + len(HIDDEN) + 1
+    assert hide(write("harmless, and nobody's word")) == write("harmless, and nobody's word")
+
+
+def test_what_stands_around_a_secret_stays() -> None:
+    hide = hiding("sesame", "öffne dich", "x" * 4000)
+    assert hide("C:\\sesame\\n 100%sesame&amp;ä%C3%B6ffne+dich%20ü") == f"C:{HIDDEN}\\n 100%{HIDDEN}&amp;ä{HIDDEN}%20ü"
+    assert hide(f"ä{'x' * 4000}ö\udc80") == f"ä{HIDDEN}ö\udc80"
+
+
+def test_secrets_that_overlap_are_hidden_whole() -> None:
+    assert hiding("sesame", "amelie", "same")("the sesamelie, samesesame") == f"the {HIDDEN}, same{HIDDEN}"
+
+
+@pytest.mark.parametrize(
+    ("url", "secrets", "words"),
+    [
+        ("https://ghp-token@github.invalid/a/b.git", ("ghp-token",), ("github",)),
+        ("https://me-myself:pass%2Fword@a.invalid", ("pass/word", "pass%2Fword", "me-myself:pass%2Fword"), ("myself",)),
+        ("https://a.invalid/x?private_token=gl%20pat&ref=production", ("gl pat", "gl%20pat"), ("production",)),
+        ("ssh://deployer@a.invalid/x.git?sslmode=require", (), ("deployer", "require")),
+    ],
+)
+def test_the_secrets_of_a_url_are_hidden_and_its_words_are_not(
+    url: str, secrets: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    hide = hiding(url)
+    assert [hide(secret) for secret in secrets] == [HIDDEN] * len(secrets)
+    assert [hide(word) for word in words] == list(words)
 
 
 def test_each_line_of_a_value_is_hidden_wherever_it_is_broken() -> None:
