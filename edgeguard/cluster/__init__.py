@@ -106,7 +106,9 @@ class Cluster(Protocol):
     that refuses. The values of a generation's variables are in no error, no result and no explanation.
 
     **The caller's environment.** Processes and hooks of the application get their generation's variables, `PORT` and
-    `EDGEGUARD_SERVER` (the server's name), and nothing of the environment of whoever calls: a token lies there.
+    `EDGEGUARD_SERVER` (the server's name), and nothing of the environment of whoever calls: a token lies there. Where
+    the generation's `runs.socket` is true, they get `SOCKET` instead of `PORT`: the path of a unix socket, of at most
+    103 bytes, that no other generation has.
     """
 
     servers: tuple[str, ...]
@@ -213,6 +215,7 @@ class Cluster(Protocol):
             ImageChanged: an image is not as it was built.
             NotStaged: the generation of which this one is a copy is not there.
             HookRuns: a deploy hook of another generation still runs there.
+            ClusterError: the web process listens on a unix socket, and this driver can't serve one (among others).
         """
 
     def stop_tasks(self, epoch: int) -> int:

@@ -39,13 +39,14 @@ _SUPPORTED: dict[str, tuple[str, ...] | None] = {  # None: everything below it i
     "build": ("flavor",),
     "dependencies": ("python3", "nodejs"),
     "hooks": ("build", "deploy", "post_deploy"),
-    "web": ("commands",),
+    "web": ("commands", "upstream"),
     "mounts": None,
     "variables": None,
     "relationships": None,
     "crons": None,
     "workers": None,
 }
+_SUPPORTED_BELOW = {"web.commands": ("start", "pre_start"), "web.upstream": ("socket_family", "protocol")}
 _LATER = {
     "crons": "crons: not started yet, ignored",
     "workers": "workers: not started yet, ignored",
@@ -59,13 +60,15 @@ class Application:
 
     `root` is the application's folder in the tree ("" is the tree's own root). `mounts` maps a folder below `root` to
     its place in the environment's store of mounts. `environment` is `variables.env`; `variables` has all others, named
-    `prefix:name`. `hooks` has only the hooks that the file defines.
+    `prefix:name`. `hooks` has only the hooks that the file defines. With `socket`, the web process listens on a unix
+    socket.
     """
 
     name: str
     type: str
     start: str
     pre_start: str | None = None
+    socket: bool = False
     root: str = ""
     flavor: str = "default"
     dependencies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -125,6 +128,7 @@ def parse(text: str | bytes, *, include: Callable[[str], bytes | None] = lambda 
         type=file.text("type", needed=True),
         start=file.text("web.commands.start", needed=True),
         pre_start=file.text("web.commands.pre_start") or None,
+        socket=_socket(file),
         root=_inside(file.text("source.root"), "source.root"),
         flavor=file.text("build.flavor") or "default",
         dependencies=_dependencies(file),
@@ -189,6 +193,17 @@ def _inside(path: str, key: str) -> str:
     if ".." in plain.parts:
         raise _fault(key, f"{path!r} leads out of the application")
     return "" if plain == PurePosixPath() else str(plain)
+
+
+def _socket(file: _File) -> bool:
+    """Whether the web process listens on a unix socket, and is asked over HTTP there."""
+    protocol = file.text("web.upstream.protocol")
+    if protocol not in ("", "http"):
+        raise _fault("web.upstream.protocol", f"{protocol!r} is not supported; use http")
+    family = file.text("web.upstream.socket_family")
+    if family not in ("", "tcp", "unix"):
+        raise _fault("web.upstream.socket_family", f"{family!r} is neither tcp nor unix")
+    return family == "unix"
 
 
 def _mounts(file: _File) -> dict[str, str]:
@@ -263,10 +278,8 @@ def _warnings(file: _File) -> tuple[str, ...]:
             said += [f"{key}.{name}: not supported, ignored" for name in file.mapping(key) if name not in below]
         if key in _LATER and value:
             said.append(_LATER[key])
-    known = ("start", "pre_start")
-    said += [
-        f"web.commands.{name}: not supported, ignored" for name in file.mapping("web.commands") if name not in known
-    ]
+    for path, known in _SUPPORTED_BELOW.items():
+        said += [f"{path}.{name}: not supported, ignored" for name in file.mapping(path) if name not in known]
     for place, mount in file.mapping("mounts").items():
         if isinstance(mount, dict) and mount.get("source") not in ("local", "tmp", None):
             said.append(f"mounts.{place}.source: {mount['source']!r} is not supported, treated as local")
@@ -304,10 +317,10 @@ def runtime_variables(
 ) -> dict[str, str]:
     """The environment of the application's processes, without the variables that differ between servers.
 
-    Those are PORT, EDGEGUARD_SERVER and HOME; the HOME here is the image's, for servers that have none of their own. A
-    variable named `env:NAME` in the settings becomes the environment variable NAME (in capitals); others are in
-    PLATFORM_VARIABLES only. The settings override the application's file, and nothing overrides the PLATFORM_ names
-    (Upsun: development/variables).
+    Those are PORT or SOCKET, EDGEGUARD_SERVER and HOME; the HOME here is the image's, for servers that have none of
+    their own. A variable named `env:NAME` in the settings becomes the environment variable NAME (in capitals); others
+    are in PLATFORM_VARIABLES only. The settings override the application's file, and nothing overrides the PLATFORM_
+    names (Upsun: development/variables).
 
     Raises:
         UsageError: a variable's name or a relationship's URL can't be used. The message shows no values.

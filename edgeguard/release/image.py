@@ -181,6 +181,7 @@ def runs(release: Release) -> Runs:
             if name in ("deploy", "post_deploy")
         },
         folders=tuple(mounts / place for place in application.mounts.values()),
+        socket=application.socket,
     )
 
 

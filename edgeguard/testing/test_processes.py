@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edgeguard.errors import ClusterError
 from edgeguard.testing.acts import CLOSURE, closed_on, closed_with, deploy, lock, opened, run_hook, states
 from edgeguard.testing.world import SERVERS, until
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from edgeguard.testing.world import World
 
 CANARY = "canary-7d1f"
+LONGEST_SOCKET = 103
 
 
 @pytest.fixture
@@ -35,6 +37,30 @@ def test_processes_get_their_server_s_name_and_a_port(world: World) -> None:
     opened(world)
     assert world.ask_all("/env?EDGEGUARD_SERVER") == {server: server for server in SERVERS}
     assert all(port.isdigit() for port in world.ask_all("/env?PORT").values())
+
+
+def test_a_process_that_listens_on_a_unix_socket_is_served_or_refused_while_it_is_staged(world: World) -> None:
+    """Old and new processes never meet on one socket."""
+    opened(world)
+    two = world.generation("two", hooks={"deploy": "echo ${PORT-none} $SOCKET"}, socket=True)
+    try:
+        world.cluster.stage(1, two)
+    except ClusterError:
+        assert world.ask()[2] == "one"
+        return
+    closed_on(world, two)
+    hook = run_hook(world)
+    world.cluster.check(two)
+    world.cluster.open(1, "two")
+    before = world.ask_all("/env?SOCKET")
+    assert hook.output == f"none {before['web1']}"
+    assert set(world.ask_all("/env?PORT").values()) == {""}
+    deploy(world, 1, world.generation("three", socket=True))
+    after = world.ask_all("/env?SOCKET")
+    assert len({*before.values(), *after.values()}) == 2 * len(SERVERS)
+    assert max(len(socket.encode()) for socket in {*before.values(), *after.values()}) <= LONGEST_SOCKET
+    deploy(world, 1, world.generation("one"))
+    assert world.ask()[2] == "one"
 
 
 @pytest.mark.usefixtures("caller_s_secret")

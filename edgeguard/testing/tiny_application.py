@@ -105,9 +105,15 @@ def serve(connection: socket.socket) -> None:
                 return
 
 
-listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=200)
+if "PORT" in os.environ:
+    listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=200)
+else:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(os.environ["SOCKET"])
+    listener.listen(200)
 sys.stderr.write("listening\n")
 while True:
     connection, _ = listener.accept()
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if connection.family == socket.AF_INET:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     threading.Thread(target=serve, args=(connection,), daemon=True).start()

@@ -107,11 +107,12 @@ class World:
         folders: Sequence[Path] = (),
         users: Sequence[User] = (),
         variables: Mapping[str, str] | None = None,
+        socket: bool = False,
     ) -> Generation:
         """A generation with an image of its own, whose application answers `name` (edgeguard/testing/images.py).
 
-        `start` and `hooks` are scripts for sh, which run in the application's folder. The image is made once; a later
-        call with the same name finds it.
+        `start` and `hooks` are scripts for sh, which run in the application's folder. With `socket`, the application
+        listens on a unix socket. The image is made once; a later call with the same name finds it.
         """
         image = self.releases / f"inputs-{name}"
         release = images.make(image, name)
@@ -128,6 +129,7 @@ class World:
                 start=command(start or self.serve),
                 hooks={hook: command(script) for hook, script in (hooks or {}).items()},
                 folders=tuple(folders),
+                socket=socket,
             ),
             variables={"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", **(variables or {})},
             users=tuple(users),

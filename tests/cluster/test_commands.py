@@ -77,6 +77,7 @@ class Fleet:
             "start": list(generation.runs.start),
             "hooks": {hook: list(argv) for hook, argv in generation.runs.hooks.items()},
             "folders": [],
+            **({"socket": True} if generation.runs.socket else {}),
         }
         now = {**NOTHING, "generation": "one", "running": "one", "staged": {"one": staged}}
         self.now(**dict.fromkeys(SERVERS, now))
@@ -161,6 +162,18 @@ def test_variables_are_a_private_file_that_a_shell_can_source_and_that_is_gone_a
         check=True,
     )
     assert words.stdout == b"run;a b;"
+
+
+def test_an_application_that_listens_on_a_socket_is_refused_unless_the_commands_serve_one(fleet: Fleet) -> None:
+    there = fleet.generation()
+    generation = replace(there, runs=replace(there.runs, socket=True))
+    with pytest.raises(ClusterError, match="unix socket") as raised:
+        fleet.taken(stage="touch staged").stage(1, generation)
+    assert "cluster.options.unix_sockets" in raised.value.remedy
+    assert not (fleet.folder / "staged").exists()
+    fleet.runs(generation)
+    fleet.cluster(stage="env >stage.all", unix_sockets=True).stage(1, generation)
+    assert fleet.told("stage.all")["EDGEGUARD_LISTENS_ON"] == "SOCKET"
 
 
 def test_a_variable_that_no_shell_can_set_is_refused_by_its_name(fleet: Fleet) -> None:

@@ -255,7 +255,7 @@ def answer_twice(listener: socket.socket) -> None:
 
 def test_bytes_that_a_server_sent_too_much_are_nobody_s_answer() -> None:
     async def ask_thrice(port: int) -> list[bytes]:
-        doorway = Doorway(Rules(open=True, ports=(port,)), lambda: None)
+        doorway = Doorway(Rules(open=True, addresses=(port,)), lambda: None)
         gate = await asyncio.start_server(doorway.serve, "127.0.0.1", 0)
         answers = []
         for _ in range(3):
@@ -288,7 +288,7 @@ def test_an_upgrade_passes_both_ways_is_in_flight_while_open_and_can_be_cut() ->
 
     async def play() -> None:
         server = await asyncio.start_server(switch, "127.0.0.1", 0)
-        rules = Rules(open=True, ports=(server.sockets[0].getsockname()[1],))
+        rules = Rules(open=True, addresses=(server.sockets[0].getsockname()[1],))
         doorway = Doorway(rules, lambda: None)
         gate = await asyncio.start_server(doorway.serve, "127.0.0.1", 0)
 

@@ -493,6 +493,15 @@ class PrunesNothing(LocalCluster):
         del epoch, keep
 
 
+@breaks(
+    "what can't be served is refused while it is staged",
+    suite.test_a_process_that_listens_on_a_unix_socket_is_served_or_refused_while_it_is_staged,
+)
+class TakesSocketsForPorts(LocalCluster):
+    def stage(self, epoch: int, generation: Generation, *, whole: bool = True) -> None:
+        super().stage(epoch, replace(generation, runs=replace(generation.runs, socket=False)), whole=whole)
+
+
 @breaks("a death is counted", suite.test_a_dead_web_process_is_started_again_and_its_death_is_counted)
 class CountsNoDeaths(LocalCluster):
     def state(self) -> tuple[ServerState, ...]:

@@ -28,6 +28,7 @@ hooks:
   post_deploy: ./notify
 web:
   commands: {pre_start: ./warm-up, start: ./serve, post_start: ./check}
+  upstream: {socket_family: unix, protocol: http, keepalive: 3}
   locations: {"/": {passthru: true}}
 mounts:
   "/var/cache/": {source: tmp, source_path: cache}
@@ -74,6 +75,7 @@ def test_everything_that_is_supported_is_read() -> None:
             type="python:3.11",
             start="./serve",
             pre_start="./warm-up",
+            socket=True,
             root="api",
             flavor="none",
             dependencies={"python3": {"pipenv": "2024.1", "ruff": "*"}},
@@ -95,6 +97,7 @@ def test_everything_that_is_not_supported_is_named_with_its_path() -> None:
         "dependencies.ruby",
         "disk",
         "web.commands.post_start",
+        "web.upstream.keepalive",
         "web.locations",
         "mounts.uploads.source",
         "crons",
@@ -164,6 +167,9 @@ def bomb() -> str:
         (LEAST + "source: {root: ../other}\n", "source.root"),
         (LEAST + "hooks: {deploy: [a, b]}\n", "hooks.deploy: text"),
         (LEAST + "build: {flavor: composer}\n", "build.flavor"),
+        (LEAST.replace("}}", "}, upstream: {socket_family: ipx}}"), "web.upstream.socket_family"),
+        (LEAST.replace("}}", "}, upstream: {protocol: fastcgi}}"), "web.upstream.protocol"),
+        (LEAST.replace("}}", "}, upstream: unix}"), "web.upstream: a mapping"),
         (LEAST + "dependencies: {python3: {ruff: 1.10}}\n", "dependencies.python3.ruff"),
         (LEAST + "dependencies: {python3: {--index-url: 'x'}}\n", "dependencies.python3.--index-url"),
         (LEAST + "variables: {env: {A-B: c}}\n", "variables.env.A-B"),

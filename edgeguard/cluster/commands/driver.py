@@ -149,6 +149,12 @@ class CommandsCluster:
                 f"the application has hooks ({', '.join(generation.runs.hooks)}), and no command runs them",
                 "Give cluster.options.hook, the command that runs $EDGEGUARD_COMMAND on $EDGEGUARD_SERVER.",
             )
+        if generation.runs.socket and not self._options.unix_sockets:
+            raise ClusterError(
+                "the application listens on a unix socket, and nothing says that the commands serve one",
+                "Let them give it SOCKET, the path of a socket, and set cluster.options.unix_sockets = true; or take "
+                "web.upstream.socket_family out of the application's file.",
+            )
         told = self._begin(epoch)
         if generation.copy_of is not None:
             for name, server in self._observe().items():

@@ -30,6 +30,7 @@ def of(generation: Generation) -> dict[str, str]:
         "RELEASE": generation.release,
         "IMAGE": str(generation.image),
         "CWD": str(generation.runs.folder),
+        "LISTENS_ON": "SOCKET" if generation.runs.socket else "PORT",
         "START": shlex.join(generation.runs.start),
         "MOUNTS": shlex.join(map(str, generation.runs.folders)),
     }

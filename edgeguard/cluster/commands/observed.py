@@ -42,6 +42,7 @@ class Staged(_Told):
     start: list[str] = Field(description="The argument vector of the web process.")
     hooks: dict[str, list[str]] = Field(description="The argument vectors of the application's hooks.")
     folders: list[str] = Field(description="Folders that outlive releases and exist before anything starts.")
+    socket: bool = Field(default=False, description="Whether the web process listens on a unix socket.")
     users: list[Person] = Field(default=[], description="People who may log in on the servers.")
 
     def described(self, name: str) -> generations.Generation:

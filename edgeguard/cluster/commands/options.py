@@ -55,6 +55,7 @@ class Options(BaseModel):
     environment: tuple[str, ...] = ()
     limits: dict[Step, Seconds] = Field(default_factory=dict)
     one_gate: bool = False
+    unix_sockets: bool = False
 
     def limit(self, step: Step) -> float:
         """How long the command of this step may take, in seconds."""

@@ -1,8 +1,8 @@
 """A server's generations: folders with all that a deploy makes current by one rename, ready before the close.
 
 In each folder: `image` is a link to the frozen image; `variables.json` (mode 0600) has the variables; `generation.json`
-has {"release", "cwd", "start", "hooks", "folders", "users"}; `home` is HOME of the processes (see homes.py). `current`
-is a link to one of these folders.
+has {"release", "cwd", "start", "hooks", "folders", "socket", "users"}; `home` is HOME of the processes (see homes.py),
+and `web` has their socket (see sockets.py). `current` is a link to one of these folders.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ class Runs:
     """What a generation starts. Each command is an argument vector; no shell reads it again.
 
     `folder` is where the commands run, an absolute path inside the image. `start` is the web process, which listens on
-    127.0.0.1:$PORT. `hooks` has the commands of those hooks, of `deploy` and `post_deploy`, that the application
-    defines. `folders` are the server's own folders, which outlive releases (mounts): they exist before anything starts.
+    127.0.0.1:$PORT; with `socket`, it listens on the unix socket $SOCKET and has no PORT. `hooks` has the commands of
+    those hooks, of `deploy` and `post_deploy`, that the application defines. `folders` are the server's own folders,
+    which outlive releases (mounts): they exist before anything starts.
     """
 
     folder: Path
     start: tuple[str, ...]
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     folders: tuple[Path, ...] = ()
+    socket: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def described(name: str, image: Path, said: Mapping[str, Any]) -> Generation:
             start=tuple(said["start"]),
             hooks={hook: tuple(argv) for hook, argv in said["hooks"].items()},
             folders=tuple(map(Path, said.get("folders", ()))),
+            socket=bool(said.get("socket")),
         ),
         users=tuple(User(user["name"], tuple(user["keys"]), user["role"]) for user in said.get("users", ())),
     )
@@ -117,6 +120,8 @@ def description(generation: Generation) -> dict[str, Any]:
         "hooks": {hook: list(argv) for hook, argv in generation.runs.hooks.items()},
         "folders": [str(folder) for folder in generation.runs.folders],
     }
+    if generation.runs.socket:
+        said["socket"] = True
     if generation.users:
         said["users"] = [{**asdict(user), "keys": list(user.keys)} for user in generation.users]
     return said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable
@@ -12,6 +13,8 @@ from edgeguard.cluster.host.errors import INTERRUPTED, UNHEALTHY, HostError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edgeguard.cluster.host.sockets import Address
 
 HOPELESS = 3
 """Quick deaths, one after another, after which nobody waits any longer."""
@@ -39,7 +42,7 @@ def wait(
     generation: str,
     supervised: Callable[[], Supervised | None],
     *,
-    port: int,
+    address: Address,
     path: str,
     limit: float,
     cancelled: Callable[[], bool],
@@ -59,7 +62,7 @@ def wait(
             raise HostError(f"it was told to run {found.generation}, not {generation}", code=UNHEALTHY)
         waited = time.monotonic() - began
         left = limit - waited
-        said = ask(port, path, max(0.05, min(left, _ATTEMPT_SECONDS)))
+        said = ask(address, path, max(0.05, min(left, _ATTEMPT_SECONDS)))
         if said is None:
             break
         if cancelled():
@@ -84,9 +87,27 @@ def foreign(server: Path, generation: str) -> list[str]:
     return sorted("an unknown generation" if name is None else name for name in found)
 
 
-def ask(port: int, path: str, limit: float) -> str | None:
-    """Ask the application on 127.0.0.1. None if the answer is 200, else a few words on what came."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit)
+class _OverSocket(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path, self._limit = path, timeout
+
+    def connect(self) -> None:
+        """As HTTPConnection does it, and raises the same errors."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self._limit)
+        self.sock.connect(self._path)
+
+
+def ask(address: Address, path: str, limit: float) -> str | None:
+    """Ask the application, on this machine. None if the answer is 200, else a few words on what came."""
+    connection = (
+        _OverSocket(address, limit)
+        if isinstance(address, str)
+        else http.client.HTTPConnection("127.0.0.1", address, timeout=limit)
+    )
     try:
         connection.request("GET", path, headers={"Connection": "close"})
         status = connection.getresponse().status

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 from edgeguard.cluster import Closure, Generation, HookResult, ServerState, archive
 from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.errors import on
-from edgeguard.cluster.host import fence, generations, health, homes, hooks, images
+from edgeguard.cluster.host import fence, generations, health, homes, hooks, images, sockets
 from edgeguard.cluster.local import ports
 from edgeguard.cluster.local.daemon import Daemon
 from edgeguard.cluster.local.explain import explain
@@ -100,7 +100,7 @@ class LocalCluster:
                     server.folder,
                     generation.name,
                     server.supervised,
-                    port=self._port(name),
+                    address=self._address(name, generation.name),
                     path=settings.health_path,
                     limit=settings.start_timeout,
                     cancelled=cancelled,
@@ -229,7 +229,8 @@ class LocalCluster:
                 self._forget_hook(name, hook)
             else:
                 self._refuse_second(name, hook)
-            own = {**homes.variables(folder, name), "PORT": str(self._port(server)), "EDGEGUARD_SERVER": server}
+            listens = sockets.variables(folder, name, self._port(server))
+            own = {**homes.variables(folder, name), **listens, "EDGEGUARD_SERVER": server}
             order = hooks.Order(name, hook, own, limit, secrets.token_hex(8))
             hooks.start(folder, order, archive.program(archive.put(self._root / "host")))
         only = self.without([other for other in self.servers if other != server])
@@ -257,7 +258,7 @@ class LocalCluster:
             wanted = {
                 **self._closed(_NEVER_OPENED),
                 "open": True,
-                "servers": {server: self._port(server) for server in self.servers},
+                "servers": {server: self._address(server, generation) for server in self.servers},
                 "release": releases.pop(),
                 "ceiling": self._ceiling,
             }
@@ -298,6 +299,10 @@ class LocalCluster:
     def _port(self, name: str) -> int:
         with on(name):
             return self._ports.of(self._folder(name), self._settings.servers.index(name))
+
+    def _address(self, name: str, generation: str) -> sockets.Address:
+        with on(name):
+            return sockets.address(self._folder(name), generation, self._port(name))
 
     @contextmanager
     def _all_fenced(self, epoch: int, note: Mapping[str, Any] | None = None) -> Iterator[None]:

@@ -1,9 +1,10 @@
 """The gate in front of the servers: `python -m edgeguard.cluster.local.gate <folder>`.
 
-Its desired state is {"listen": port, "open", "servers": {name: port}, "release", "deploy", "until", "status",
-"retry_after", "check_path", "cut"}; its actual state is {"open", "in_flight", "cut"}. While the gate is closed,
-`in_flight` is the number of unanswered requests at the close, and 0 when the last of them is answered; `cut` is how
-many were cut. Without desired.json the gate is closed, and listens nowhere.
+Its desired state is {"listen": port, "open", "servers": {name: address}, "release", "deploy", "until", "status",
+"retry_after", "check_path", "cut"}, where an address is a port or the path of a unix socket. Its actual state is
+{"open", "in_flight", "cut"}. While the gate is closed, `in_flight` is the number of unanswered requests at the close,
+and 0 when the last of them is answered; `cut` is how many were cut. Without desired.json the gate is closed, and
+listens nowhere.
 
 The gate's answers, those of a closed gate too, are in passage.py. One thread decides in one place, when a request's
 head is complete, whether to let it through. So no request passes once "closed" is published. A WebSocket, or

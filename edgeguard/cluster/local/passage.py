@@ -17,6 +17,8 @@ from edgeguard.cluster.local import http1, surrogate
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from edgeguard.cluster.host.sockets import Address
+
 IDLE_SECONDS = 75.0  # a connection without a request, or with half of one, is closed then
 LINGER_SECONDS = 2.0
 DISCARDED = 65_536  # bytes of a refused request's body that are read to keep its connection
@@ -26,10 +28,10 @@ _POOLED = 64
 
 @dataclass(frozen=True)
 class Rules:
-    """Whether requests are let through, to which ports, and how the others are answered."""
+    """Whether requests are let through, to which addresses, and how the others are answered."""
 
     open: bool = False
-    ports: tuple[int, ...] = ()
+    addresses: tuple[Address, ...] = ()
     release: bytes = b""
     ceiling: int = 0
     closed: tuple[bytes, ...] = ()
@@ -43,7 +45,7 @@ class Rules:
         check_path = desired.get("check_path")
         return cls(
             open=desired.get("open", False),
-            ports=tuple(desired.get("servers", {}).values()),
+            addresses=tuple(desired.get("servers", {}).values()),
             release=desired.get("release", "").encode(),
             ceiling=desired.get("ceiling", 0),
             closed=(
@@ -59,7 +61,7 @@ class Rules:
 class _Server:
     """A connection to a server. `used`: it has carried a request before, so it may turn out to be closed."""
 
-    port: int
+    address: Address
     reader: StreamReader
     writer: StreamWriter
     used: bool = False
@@ -101,7 +103,7 @@ class Doorway:
     answered: Callable[[], None]
     _passages: set[_Passage] = field(default_factory=set)
     _clients: set[asyncio.Task[Any]] = field(default_factory=set)
-    _idle: dict[int, deque[_Server]] = field(default_factory=dict)
+    _idle: dict[Address, deque[_Server]] = field(default_factory=dict)
     _turn: int = 0
 
     @property
@@ -197,7 +199,7 @@ class Doorway:
         if request.expects:
             passage.client.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         head = _onward(request, passage.client)
-        for server in self._candidates(rules.ports, fresh=not request.repeatable):
+        for server in self._candidates(rules.addresses, fresh=not request.repeatable):
             connected = server if isinstance(server, _Server) else await _connect(server)
             if connected is None:
                 continue
@@ -214,20 +216,20 @@ class Doorway:
         _write(passage.client, 502, "no server answers", keep=False, body=request.method != b"HEAD")
         return False
 
-    def _candidates(self, ports: tuple[int, ...], *, fresh: bool) -> list[_Server | int]:
+    def _candidates(self, addresses: tuple[Address, ...], *, fresh: bool) -> list[_Server | Address]:
         """The servers to try, each in its turn: an idle connection to the first one, then a new connection to each."""
         self._turn += 1
-        found: list[_Server | int] = []
-        for step in range(len(ports)):
-            port = ports[(self._turn + step) % len(ports)]
-            idle = self._idle.get(port)
+        found: list[_Server | Address] = []
+        for step in range(len(addresses)):
+            address = addresses[(self._turn + step) % len(addresses)]
+            idle = self._idle.get(address)
             while not fresh and step == 0 and idle:
                 server = idle.pop()
                 if server.silent:
                     found.append(server)
                     break
                 server.writer.close()
-            found.append(port)
+            found.append(address)
         return found
 
     async def _exchange(
@@ -257,7 +259,7 @@ class Doorway:
                 pump.cancel()
                 with suppress(asyncio.CancelledError, OSError, IncompleteReadError, http1.Malformed):
                     await pump
-            idle = self._idle.setdefault(server.port, deque()) if reusable else None
+            idle = self._idle.setdefault(server.address, deque()) if reusable else None
             if idle is not None and len(idle) < _POOLED:
                 server.used = True
                 idle.append(server)
@@ -266,12 +268,15 @@ class Doorway:
         return keep
 
 
-async def _connect(port: int) -> _Server | None:
+async def _connect(address: Address) -> _Server | None:
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=http1.HEAD_LIMIT)
+        if isinstance(address, str):
+            reader, writer = await asyncio.open_unix_connection(address, limit=http1.HEAD_LIMIT)
+        else:
+            reader, writer = await asyncio.open_connection("127.0.0.1", address, limit=http1.HEAD_LIMIT)
     except OSError:
         return None
-    return _Server(port, reader, writer)
+    return _Server(address, reader, writer)
 
 
 async def _send_body(request: http1.Request, reader: StreamReader, writer: StreamWriter) -> None:

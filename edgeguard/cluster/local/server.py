@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster import ServerState
 from edgeguard.cluster.errors import on
-from edgeguard.cluster.host import fence, files, generations, output, processes
+from edgeguard.cluster.host import fence, files, generations, output, processes, sockets
 from edgeguard.cluster.host.health import Supervised
 from edgeguard.cluster.local.daemon import Daemon
 
@@ -120,6 +120,7 @@ class Server:
                 if name in needed:
                     used.add(generations.read(self.folder, name).image)
                 else:
+                    sockets.remove(self.folder, name)
                     generations.remove(self.folder, name)
         return used
 

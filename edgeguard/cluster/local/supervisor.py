@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.host import generations, homes, processes
+from edgeguard.cluster.host import generations, homes, processes, sockets
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.output import Output
 from edgeguard.cluster.local.daemon import DaemonProcess
@@ -123,13 +123,16 @@ class Supervisor:
 
     def _start(self, name: str) -> None:
         port = self._desired["port"]
-        refuse_taken(port)
         folder = self._folder / "generations" / name
         runs = generations.read(self._folder, name).runs
+        if runs.socket:
+            sockets.make_way(self._folder, name)
+        else:
+            refuse_taken(port)
         environment = {
             **generations.variables(self._folder, name),
             **homes.variables(self._folder, name),
-            "PORT": str(port),
+            **sockets.variables(self._folder, name, port),
             "EDGEGUARD_SERVER": self._desired["server"],
             processes.MARK: str(folder),
         }
@@ -148,6 +151,8 @@ class Supervisor:
     def _stop(self) -> None:
         """End the processes of all generations of this server."""
         processes.end(self._belonging, self._reap)
+        if self._generation is not None:
+            sockets.remove(self._folder, self._generation)
         self._process = None
 
     def _belonging(self) -> list[int]:
