@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from edgeguard import settings as files
+from edgeguard import user
+from edgeguard.errors import UsageError
 from edgeguard.machine import network, seclusion
 from edgeguard.machine.redaction import redacted
 from edgeguard.release import entropy
@@ -31,23 +33,35 @@ def config_folder(given: Path | None) -> Path:
 
 
 def state_folder(given: Path | None) -> Path:
-    """The folder of this machine's journals: --state, else $EDGEGUARD_STATE, else the platform's state folder."""
+    """The folder of this machine's journals: --state, else $EDGEGUARD_STATE, else the platform's state folder.
+
+    Raises:
+        UsageError: none is named, and this user has no home.
+    """
     if given is not None:
         return given
     if named := os.environ.get("EDGEGUARD_STATE"):
         return Path(named)
-    platform = os.environ.get("XDG_STATE_HOME")
-    return (Path(platform) if platform else Path.home() / ".local" / "state") / "edgeguard"
+    platform = os.environ.get("XDG_STATE_HOME", "")
+    if platform.startswith("/"):  # the specification has a relative one ignored
+        return Path(platform, "edgeguard")
+    home = user.home()
+    if home is None:
+        raise UsageError("this user has no home for the journals", "Name a folder with --state or EDGEGUARD_STATE.")
+    return home / ".local" / "state" / "edgeguard"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeSide:
-    """The edge of an environment, with its settings. Making this sends no request."""
+    """The edge of an environment, with its settings. Making this sends no request.
+
+    `state` is the state folder that the command line names; None: the usual one.
+    """
 
     name: str
     settings: EdgeOnlySettings
     edge: Edge
-    state: Path
+    state: Path | None
 
     @property
     def argument(self) -> str:
@@ -68,7 +82,7 @@ class EdgeSide:
             name=name,
             settings=settings,
             edge=_edge(settings.edge, token),
-            state=state_folder(state) / name,
+            state=state,
         )
 
 
@@ -100,7 +114,7 @@ class ServiceOnly(EdgeSide):
             name=service,
             settings=settings,
             edge=_edge(settings.edge, token),
-            state=state_folder(state) / f"service-{service}",
+            state=state,
         )
 
 
@@ -129,8 +143,13 @@ class Environment(EdgeSide):
             settings=settings,
             cluster=drivers.load(settings.cluster.driver)(name, settings.cluster, ceiling=settings.edge.ceiling),
             edge=_edge(settings.edge, token),
-            state=state_folder(state) / name,
+            state=state,
         )
+
+    @property
+    def journals(self) -> Path:
+        """The folder of this environment's journals on this machine. Raises UsageError as `state_folder` does."""
+        return state_folder(self.state) / self.name
 
     def record(self) -> SharedRecord:
         """The record on this environment's servers."""

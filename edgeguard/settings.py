@@ -10,6 +10,7 @@ import math
 import os
 import re
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -21,15 +22,17 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
 
-from edgeguard import patterns
+from edgeguard import patterns, texts
 from edgeguard.errors import UsageError
+from edgeguard.user import expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 SURROGATE_KEY = r"[\x21-\x7e]{1,1024}"
 """The pattern of a surrogate key: keys are separated by spaces, and have at most 1 KB (Fastly:
@@ -314,7 +317,7 @@ def _load(name: str, folder: Path, kind: type[_Settings]) -> _Settings:
         raise UsageError(f"{name!r} is not an environment's name", "Names are lower-case letters, digits, - and _.")
     path = folder / f"{name}.toml"
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(texts.read(path))
     except FileNotFoundError as exc:
         there = ", ".join(sorted(file.stem for file in folder.glob("*.toml"))) or "none"
         raise UsageError(
@@ -342,30 +345,58 @@ def for_service(service: str, **found: Any) -> EdgeOnlySettings:  # noqa: ANN401
 
 
 def _checked(kind: type[_Settings], content: dict[str, Any], source: str) -> _Settings:
-    """The settings from a file's content and from variables. Errors name `source`."""
+    """The settings from a file's content and from variables. Errors name `source`.
+
+    Variables for a part that the file doesn't have, and that these settings need not have, count if they give all of
+    it: they may be meant for another environment.
+    """
+    named = _named(kind)
+    spare = {table for table in kind.model_fields.keys() - content.keys() if kind.model_fields[table].default is None}
     try:
-        return kind(**_merged(content, _variables(kind)))
+        variables = {**_whole(kind, spare & named.keys(), named), **_variables(kind, named.keys() - spare, named)}
+        return kind(**_merged(content, variables))
     except ValidationError as exc:
         raise UsageError(f"{source} can't be used: {explain(exc)}", "Mend the file or the variable.") from exc
 
 
-def _variables(kind: type[_Settings]) -> dict[str, Any]:
-    """The settings in the environment variables EDGEGUARD_<table>__<key>. Other variables are not settings."""
-    names = [name.upper() for name in os.environ if name.upper().startswith(_PREFIX)]
-    tables = {name: name.removeprefix(_PREFIX).partition("__")[0].lower() for name in names}
-    if unknown := [name for name, table in tables.items() if "__" in name and table not in kind.model_fields]:
-        raise UsageError(f"{unknown[0]}: unknown key", f"Settings are in {', '.join(kind.model_fields)}.")
-    if not any(table in kind.model_fields for table in tables.values()):
+def _named(kind: type[_Settings]) -> dict[str, list[str]]:
+    """The tables that environment variables EDGEGUARD_<table>__<key> give something of, each with these variables."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(name.upper() for name in os.environ if name.upper().startswith(_PREFIX)):
+        table = name.removeprefix(_PREFIX).partition("__")[0].lower()
+        if table in kind.model_fields:
+            found.setdefault(table, []).append(name)
+        elif "__" in name:  # others are not settings
+            raise UsageError(f"{name}: unknown key", f"Settings are in {', '.join(kind.model_fields)}.")
+    return found
+
+
+def _whole(kind: type[_Settings], tables: Iterable[str], named: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Those of these tables that environment variables give whole."""
+    found: dict[str, Any] = {}
+    for table in tables:
+        with suppress(UsageError, ValidationError):
+            said = _variables(kind, [table], named)
+            TypeAdapter[Any](kind.model_fields[table].annotation or object).validate_python(said[table])
+            found |= said
+    return found
+
+
+def _variables(kind: type[_Settings], tables: Collection[str], named: Mapping[str, list[str]]) -> dict[str, Any]:
+    """The content that environment variables give these tables."""
+    if not tables:
         return {}
     # This import is slow, and mostly there are no such variables: a check that runs each minute does without it.
     from pydantic_settings import EnvSettingsSource, SettingsError  # noqa: PLC0415
 
+    # The source only reads the class's fields, so any model will do.
+    source = EnvSettingsSource(kind, env_prefix=_PREFIX, env_nested_delimiter="__")  # type: ignore[arg-type]
+    ours = {name.lower() for table in tables for name in named[table]}
+    source.env_vars = {name: value for name, value in source.env_vars.items() if name in ours}
     try:
-        # The source only reads the class's fields, so any model will do.
-        return EnvSettingsSource(kind, env_prefix=_PREFIX, env_nested_delimiter="__")()  # type: ignore[arg-type]
+        return source()
     except SettingsError as exc:  # it names the variable's table only
-        table = next((field for field in kind.model_fields if f'"{field}"' in str(exc)), "")
-        said = " or ".join(sorted(name for name, of_table in tables.items() if of_table == table))
+        said = " or ".join(next((named[table] for table in tables if f'"{table}"' in str(exc)), []))
         raise UsageError(
             f"{said} can't be read", "In a variable a list or a table is JSON, such as '[\"web1\"]'."
         ) from exc
@@ -382,9 +413,9 @@ def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any
 
 def _beside(settings: _Settings, folder: Path) -> _Settings:
     """The settings with `edge.closed_page` as a path in the folder of the environment's file."""
-    if settings.edge.closed_page is None:
+    if settings.edge.closed_page is None or str(settings.edge.closed_page).startswith("~"):
         return settings
-    page = folder / settings.edge.closed_page.expanduser()
+    page = folder / settings.edge.closed_page
     return settings.model_copy(update={"edge": settings.edge.model_copy(update={"closed_page": page})})
 
 
@@ -405,17 +436,17 @@ def token(settings: EdgeSettings) -> str:
         UsageError: there is no token, it can't be one, or others can read its file.
     """
     for variable in ("FASTLY_API_TOKEN", "FASTLY_KEY"):
-        if value := os.environ.get(variable, "").strip():
+        if value := os.environ.get(variable, "").removeprefix(texts.MARK).strip():
             return _one_word(value, variable)
     remedy = "Set FASTLY_API_TOKEN, or let edge.token_file name a file with the token that only you can read."
     if settings.token_file is None:
         raise UsageError("there is no Fastly token", remedy)
-    path = settings.token_file.expanduser()
+    path = expanded(settings.token_file, "edge.token_file")
     try:
         status = path.stat()
         if status.st_mode & 0o077 or status.st_uid != os.geteuid():
             raise UsageError(f"edge.token_file: {path} can be read by others", f"chmod 600 {path}, and own it.")
-        value = path.read_text(encoding="utf-8").strip()
+        value = texts.read(path).strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"edge.token_file: {path} can't be read: {exc}", remedy) from exc
     if not value:

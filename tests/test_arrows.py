@@ -49,7 +49,8 @@ FLOORS = (
     ("cluster", "site"),
     ("edge", "release"),
     ("cluster.host", "machine", "settings", "standin"),
-    ("errors", "findings", "patterns", "times"),
+    ("user",),
+    ("errors", "findings", "patterns", "texts", "times"),
 )
 
 # Foreign things, each with the one place that may touch it.

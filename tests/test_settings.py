@@ -195,7 +195,7 @@ def test_what_is_not_toml_is_refused(load: Load, text: str) -> None:
 
 
 def test_what_is_not_text_is_refused(load: Load) -> None:
-    (load.folder / "production.toml").write_bytes(b"\xff\xfe")
+    (load.folder / "production.toml").write_bytes(b"\xff\xff")
     with pytest.raises(UsageError, match="can't be read"):
         settings.load("production", load.folder)
 
@@ -203,6 +203,31 @@ def test_what_is_not_text_is_refused(load: Load) -> None:
 def test_an_address_that_is_none_is_named(load: Load) -> None:
     said = load.refused(COMPLETE.replace('url = "https://www.example.com"', 'url = "www.example.com"', 1))
     assert "url: this is no address" in said
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path, encoding: str) -> None:
+    """Windows' editors and shells write it in front."""
+    (tmp_path / "production.toml").write_text(COMPLETE, encoding=encoding)
+    assert settings.load("production", tmp_path).edge.service == "abc"
+    file = tmp_path / "token"
+    file.touch(mode=0o600)
+    file.write_text("a-token\r\n", encoding=encoding)
+    assert settings.token(edge(file)) == "a-token"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTLY_API_TOKEN", "\ufeffa-token")
+    assert settings.token(edge()) == "a-token"
+
+
+def test_variables_can_give_a_part_that_the_file_does_not_have(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEGUARD_CLUSTER__ROOT", "/srv")
+    load(COMPLETE.replace('[cluster]\nroot = "/var/lib/edgeguard"\n', ""))
+    found = settings.load_edge_only("production", load.folder)
+
+    assert found.cluster is not None
+    assert str(found.cluster.root) == "/srv"
 
 
 def test_values_of_secrets_show_nowhere(load: Load) -> None:

@@ -57,7 +57,7 @@ def attempt(
     from edgeguard.site.visitors import Visitors  # noqa: PLC0415 (asyncio: 20 ms, which `plan` saves)
 
     name = new_id()
-    folder = environment.state / name
+    folder = environment.journals / name
     stop = Stop(last=wish.last)
     with stop.listening(), Journal(folder / "journal.jsonl", listen=listen) as journal:
         deployment = _deployment(environment, wish, of or name, stop=stop, listen=listen)
@@ -90,7 +90,7 @@ def attempt(
         failure = _of_closed(deployment, failure)
         _end(deployment, log, failure)
         deployment.let_go(_in_short(deployment, log, failure, command=command))
-        report.forget_old(environment.state, keep=environment.settings.cluster.keep_reports)
+        report.forget_old(environment.journals, keep=environment.settings.cluster.keep_reports)
         for act in deployment.afterwards:
             act()
     return report.fold(log.entries, samples.read(folder / "samples.jsonl"))

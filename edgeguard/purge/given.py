@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from edgeguard import texts
 from edgeguard.edge.purging import address, check_keys
 from edgeguard.errors import UsageError
 from edgeguard.purge import Purge
@@ -52,9 +53,13 @@ def _lines(file: str) -> list[str]:
         raise UsageError(
             f"{name} can't be read: {exc.strerror or exc}", "Name a file with a key on each line."
         ) from exc
-    if not content.isascii() or b"\0" in content:
+    try:
+        text = texts.decoded(content)
+    except UnicodeDecodeError:
+        text = "\0"
+    if not text.isascii() or "\0" in text:
         raise UsageError(f"{name} is not a list of keys: it has more than ASCII in it", "Put one key on each line.")
-    lines = {number: line.strip() for number, line in enumerate(content.decode("ascii").splitlines(), 1)}
+    lines = {number: line.strip() for number, line in enumerate(text.splitlines(), 1)}
     for number, line in lines.items():
         try:
             check_keys([line] if line else [])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import ValidationError
 
-from edgeguard import settings
+from edgeguard import settings, texts
 from edgeguard.cluster import load
 from edgeguard.cluster.host import manifest
 from edgeguard.cluster.local import LocalCluster
@@ -210,7 +210,7 @@ def choose(name: str | None, file: Path | None) -> Driver:
 def _read(file: Path) -> dict[str, Any]:
     """The content of the user's file. Its values are checked, but a missing cluster.root is no fault yet."""
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = tomllib.loads(texts.read(file))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         raise UsageError(f"--driver-config: {file} can't be read: {exc}", "Name a file that is TOML.") from exc
     cluster = content.get("cluster", {})

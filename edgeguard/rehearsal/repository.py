@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
+from edgeguard import texts
 from edgeguard.errors import UsageError
 from edgeguard.machine import process
 from edgeguard.release.application import FILE
@@ -88,7 +89,7 @@ def plant(repository: Path, phase: Literal["hook", "check", "healthy"], *, serve
     """
     path = repository / FILE
     try:
-        content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = yaml.safe_load(texts.read(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
         raise UsageError(f"{path} can't be read, so no failure can be planted", "Correct the file.") from exc
     if phase == "hook":

@@ -6,7 +6,6 @@ Every part is the product itself, used as in production. The world only sets the
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 import threading
 import time
@@ -24,10 +23,11 @@ from edgeguard.rehearsal import configuration
 from edgeguard.rehearsal import repository as repositories
 from edgeguard.rehearsal.configuration import NAME
 from edgeguard.rehearsal.standin import StandIn
-from edgeguard.release.source import git_environment
+from edgeguard.release.source import clone, git_environment
 from edgeguard.site.visitors import Visitors
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
 
     from edgeguard.deploy.journal import Entry
@@ -134,7 +134,7 @@ class World:
         else:
             if not given.exists():
                 raise UsageError(f"{given} does not exist", "Name a Git repository on this machine.")
-            _git(self.folder, "clone", "--quiet", str(given.absolute()), str(self.repository))
+            _answer("clone", clone(given.absolute(), self.repository))
             following = _git(self.repository, "rev-parse", "--verify", f"{self.scene.ref or 'HEAD'}^{{commit}}")
             _git(self.repository, "checkout", "--quiet", "-B", NAME, following)
             first = _git(self.repository, "rev-parse", "--verify", f"{following}~1^{{commit}}", otherwise=following)
@@ -158,14 +158,15 @@ class World:
 
 
 def _git(folder: Path, *arguments: str, otherwise: str | None = None) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(
-        command, env=git_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if done.returncode == 0:
-        return done.stdout.strip()
-    if otherwise is not None:
+    done = process.answer(["git", "-C", str(folder), *arguments], env=git_environment())
+    if done.returncode and otherwise is not None:
         return otherwise
-    raise UsageError(
-        f"git {arguments[0]}: {done.stderr.strip().splitlines()[-1:]}", "Look at the repository and --ref."
-    )
+    return _answer(arguments[0], done)
+
+
+def _answer(command: str, done: subprocess.CompletedProcess[bytes]) -> str:
+    """What Git printed. Raises UsageError if it failed."""
+    if done.returncode == 0:
+        return done.stdout.decode(errors="replace").strip()
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    raise UsageError(f"git {command}: {said[-1] if said else 'it failed'}", "Look at the repository and --ref.")

@@ -51,6 +51,14 @@ _LATER = {
     "crons": "crons: not started yet, ignored",
     "workers": "workers: not started yet, ignored",
 }
+# For `sh`, a byte order mark would be part of the first command's name.
+_READ_ENVIRONMENT = r"""if [ -f ./.environment ]; then
+if (IFS= read -r line <./.environment; case $line in "$(printf '\357\273\277')"*) ;; *) exit 1 ;; esac); then
+. /dev/stdin <<END
+$(tail -c +4 ./.environment)
+END
+else . ./.environment; fi; fi
+"""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -301,7 +309,7 @@ def shell(command: str) -> list[str]:
     The working directory must be the application's root. `sh` stays the parent of the command, so signals have to go
     to the process group.
     """
-    return ["sh", "-c", f"if [ -f ./.environment ]; then . ./.environment; fi\n{command}"]
+    return ["sh", "-c", f"{_READ_ENVIRONMENT}{command}"]
 
 
 def runtime_variables(

@@ -133,7 +133,7 @@ def load(folder: Path) -> Release:
         UsageError: there is no image, or its build was not finished.
     """
     try:
-        content = json.loads((folder / "release.json").read_text(encoding="utf-8"))
+        content = json.loads((folder / "release.json").read_bytes())
         content["application"] = Application.from_json(content["application"])
         content["pointers"] = tuple(content.get("pointers", ()))
         return Release(**content, folder=folder)

@@ -16,29 +16,35 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from edgeguard.errors import Interrupted, UsageError
 from edgeguard.machine import process
+from edgeguard.user import expanded
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
 _HEAD = len(("object", "kind", "size"))
+_PAIR = ((0, "KEY"), (1, "VALUE"))
 _LARGEST = 1 << 20  # bytes of a file that is read whole
 
 
 @dataclass(frozen=True)
 class Source:
-    """One commit of a repository. `folder` is where Git finds it: a work tree, a bare repository or a mirror."""
+    """One commit of a repository. `folder` is where Git finds it: a work tree, a bare repository or a mirror.
+
+    `foreign`: it belongs to another user, and Git reads it only as long as that runs no program of that user's.
+    """
 
     folder: Path
     ref: str
     commit: str
     tree: str
     cancelled: Callable[[], bool] = lambda: False
+    foreign: bool = False
 
     def read(self, path: str) -> bytes | None:
         """A file of the tree, None if there is no such file. Raises UsageError where it is too large to be read."""
-        with _object(self.folder, f"{self.tree}:{path}", cancelled=self.cancelled) as found:
+        with _object(self.folder, f"{self.tree}:{path}", cancelled=self.cancelled, foreign=self.foreign) as found:
             if found is None or found.kind != "blob":
                 return None
             if found.size > _LARGEST:
@@ -65,12 +71,16 @@ class Source:
         return self._git("grep", "--quiet", "--fixed-strings", "filter=lfs", *at).returncode == 0
 
     def piped(self, *arguments: str, deadline: float) -> AbstractContextManager[tuple[IO[bytes], IO[bytes]]]:
-        """Git, running on this repository, with a pipe to it and a pipe from it (`process.piped`)."""
+        """Git, running on this repository, with a pipe to it and a pipe from it (`process.piped`).
+
+        LFS runs programs that the repository's own settings name: of another user's it is left to Git to refuse that.
+        """
         argv = ["git", "-C", str(self.folder), *arguments]
-        return process.piped(argv, env=_environment(self.folder), deadline=deadline, cancelled=self.cancelled)
+        environment = _environment(self.folder, foreign=self.foreign and arguments[0] != "lfs")
+        return process.piped(argv, env=environment, deadline=deadline, cancelled=self.cancelled)
 
     def _git(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        return _git(self.folder, *arguments, cancelled=self.cancelled)
+        return _git(self.folder, *arguments, cancelled=self.cancelled, foreign=self.foreign)
 
 
 def resolve(repository: str, ref: str, *, cache: Path, cancelled: Callable[[], bool] = lambda: False) -> Source:
@@ -83,24 +93,41 @@ def resolve(repository: str, ref: str, *, cache: Path, cancelled: Callable[[], b
     ask = partial(_git, cancelled=cancelled)
     if shutil.which("git") is None:
         raise UsageError("git can't be found", "Install Git, and have it on PATH.")
-    folder = Path(repository).expanduser()
+    folder = expanded(Path(repository.removeprefix("file://")), "application.repository")
     if not folder.exists():
         folder = _mirror(repository, cache, ask)
     folder = folder.absolute()
-    with _object(folder, f"{ref}^{{commit}}", cancelled=cancelled) as commit:
-        if commit is not None:
-            tree = commit.content.readline().decode().split()[1]  # a commit begins with "tree <object>"
-            return Source(folder, ref, commit.name, tree, cancelled)
-    found = ask(folder, "rev-parse", "--git-dir")
-    if found.returncode:
-        raise UsageError(
-            f"{folder} is not a Git repository that can be read: {_said(found)}",
-            "Name the top folder of a repository, or a bare repository.",
-        )
+    for foreign in (False, True):
+        with _object(folder, f"{ref}^{{commit}}", cancelled=cancelled, foreign=foreign) as commit:
+            if commit is not None:
+                tree = commit.content.readline().decode().split()[1]  # a commit begins with "tree <object>"
+                return Source(folder, ref, commit.name, tree, cancelled, foreign)
+        found = ask(folder, "rev-parse", "--git-dir", foreign=foreign)
+        if not found.returncode:
+            raise UsageError(
+                f"{repository} has no commit {ref!r}",
+                f"Name one of its branches, tags or commits; it has the branches {_branches(folder, foreign=foreign)}.",
+            )
+        if not _of_another_user(found):
+            raise UsageError(
+                f"{folder} is not a Git repository that can be read: {_said(found)}",
+                "Name the top folder of a repository, or a bare repository.",
+            )
     raise UsageError(
-        f"{repository} has no commit {ref!r}",
-        f"Name one of its branches, tags or commits; it has the branches {_branches(folder)}.",
+        f"{folder} belongs to another user, and this Git reads it for its owner alone",
+        f"Run `git config --global --add safe.directory {folder}`.",
     )
+
+
+def clone(repository: Path, to: Path) -> subprocess.CompletedProcess[bytes]:
+    """Git's clone of a repository on this machine, also of another user's: Git itself runs none of its programs."""
+    argv = ("git", "clone", "--quiet")
+    done = process.answer([*argv, "--", str(repository), str(to)], env=git_environment())
+    if not _of_another_user(done):
+        return done
+    reading = "--upload-pack=git -c safe.directory='*' upload-pack"  # it starts without the variables of the clone
+    environment = {**trusting(git_environment()), "GIT_ALLOW_PROTOCOL": "file"}
+    return process.answer([*argv, reading, "--", str(repository), str(to)], env=environment)
 
 
 def git_environment() -> dict[str, str]:
@@ -117,9 +144,23 @@ def git_environment() -> dict[str, str]:
     }
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, *, foreign: bool) -> dict[str, str]:
     """Git's environment for exactly this folder. A repository in a folder above does not count."""
-    return {**git_environment(), "GIT_CEILING_DIRECTORIES": str(folder.parent.resolve())}
+    own = {**git_environment(), "GIT_CEILING_DIRECTORIES": str(folder.parent.resolve())}
+    return trusting(own) if foreign else own
+
+
+def trusting(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with which Git reads a repository of another user's, but fetches nothing for it and runs nothing
+    that its settings name.
+
+    Git 2.35.2 to 2.37 heed `safe.directory` in files alone (Git: Documentation/RelNotes/2.38.0), and go on to refuse.
+    """
+    count = environment.get("GIT_CONFIG_COUNT", "")
+    first = int(count) if count.isdecimal() else 0
+    more = (("safe.directory", "*"), ("core.fsmonitor", "false"), ("core.hooksPath", os.devnull))
+    given = {f"GIT_CONFIG_{what}_{first + n}": said[i] for n, said in enumerate(more) for i, what in _PAIR}
+    return {**environment, **given, "GIT_CONFIG_COUNT": str(first + len(more)), "GIT_ALLOW_PROTOCOL": "none"}
 
 
 class _Object(NamedTuple):
@@ -132,11 +173,11 @@ class _Object(NamedTuple):
 
 
 @contextmanager
-def _object(folder: Path, named: str, *, cancelled: Callable[[], bool]) -> Iterator[_Object | None]:
+def _object(folder: Path, named: str, *, cancelled: Callable[[], bool], foreign: bool) -> Iterator[_Object | None]:
     """The object of this name, in Git's words for revisions, from one process of Git. None: there is none."""
-    argv = ["git", "-C", str(folder), "cat-file", "--batch"]
+    argv, environment = ["git", "-C", str(folder), "cat-file", "--batch"], _environment(folder, foreign=foreign)
     try:
-        with process.piped(argv, env=_environment(folder), deadline=math.inf, cancelled=cancelled) as (to, out):
+        with process.piped(argv, env=environment, deadline=math.inf, cancelled=cancelled) as (to, out):
             with suppress(BrokenPipeError):  # Git has ended: it can't read the repository
                 os.write(to.fileno(), f"{named}\n".encode(errors="surrogateescape"))
             head = out.readline().decode(errors="replace").split()
@@ -147,13 +188,19 @@ def _object(folder: Path, named: str, *, cancelled: Callable[[], bool]) -> Itera
 
 
 def _git(
-    folder: Path, *arguments: str, cancelled: Callable[[], bool] = lambda: False
+    folder: Path, *arguments: str, cancelled: Callable[[], bool] = lambda: False, foreign: bool = False
 ) -> subprocess.CompletedProcess[bytes]:
     """Run Git in exactly this folder."""
+    argv, environment = ["git", "-C", str(folder), *arguments], _environment(folder, foreign=foreign)
     try:
-        return process.answer(["git", "-C", str(folder), *arguments], env=_environment(folder), cancelled=cancelled)
+        return process.answer(argv, env=environment, cancelled=cancelled)
     except process.Cancelled as exc:
         raise Interrupted(f"interrupted during the build, in git {arguments[0]}", "Nothing was touched.") from exc
+
+
+def _of_another_user(found: subprocess.CompletedProcess[bytes]) -> bool:
+    """Whether Git refused a repository because another user owns it."""
+    return found.returncode != 0 and b"safe.directory" in found.stderr
 
 
 def _said(found: subprocess.CompletedProcess[bytes]) -> str:
@@ -161,10 +208,9 @@ def _said(found: subprocess.CompletedProcess[bytes]) -> str:
     return lines[0].removeprefix("fatal: ") if lines else f"git exits with {found.returncode}"
 
 
-def _branches(folder: Path) -> str:
-    found = _git(folder, "for-each-ref", "--format=%(refname:short)", "--count=10", "refs/heads").stdout.decode(
-        errors="replace"
-    )
+def _branches(folder: Path, *, foreign: bool) -> str:
+    arguments = ("for-each-ref", "--format=%(refname:short)", "--count=10", "refs/heads")
+    found = _git(folder, *arguments, foreign=foreign).stdout.decode(errors="replace")
     return ", ".join(found.split()) or "(none)"
 
 

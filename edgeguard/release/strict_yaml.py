@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from edgeguard import texts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -78,7 +80,7 @@ class Reader:
         if kind == "binary":
             return base64.b64encode(content).decode()
         try:
-            return self.read(content) if kind == "yaml" else content.decode("utf-8-sig")
+            return self.read(content) if kind == "yaml" else texts.decoded(content)
         except UnicodeDecodeError as exc:
             raise Fault(f"!include {path}: it is not text in UTF-8") from exc
         except Fault as exc:

@@ -36,7 +36,7 @@ class Sample:
 def read(path: Path) -> list[Sample]:
     """The samples in a file; none where there is no file. A torn line is ignored."""
     samples = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
             samples.append(Sample(*json.loads(line)))
         except (ValueError, TypeError):

@@ -23,7 +23,7 @@ def edge_side(standin_edge: StandinEdge, edge: Edge | None = None, **settings: o
         table, _, key = name.partition("__")
         tables.setdefault(table, {})[key] = value
     found = EdgeOnlySettings(**tables)
-    return EdgeSide(name="site", settings=found, edge=edge or standin_edge.edge, state=None)  # type: ignore[arg-type]  # unused
+    return EdgeSide(name="site", settings=found, edge=edge or standin_edge.edge, state=None)
 
 
 def history(standin_edge: StandinEdge) -> list[dict[str, Any]]:

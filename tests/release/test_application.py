@@ -256,6 +256,16 @@ def test_a_command_runs_after_dot_environment_and_pre_start(tmp_path: Path) -> N
     assert done.stdout == "first\nhello\n"
 
 
+def test_a_byte_order_mark_is_no_part_of_dot_environment(tmp_path: Path) -> None:
+    text = "export GREETING='$(hello)'\n[ -n \"$GREETING\" ] && return\nexport GREETING=late\n"
+    (tmp_path / ".environment").write_text(text, encoding="utf-8-sig")
+    done = subprocess.run(
+        shell('printf "%s" "$GREETING"; cat'), cwd=tmp_path, input=b" and stdin", capture_output=True, check=True
+    )
+
+    assert (done.stdout, done.stderr) == (b"$(hello) and stdin", b"")
+
+
 def test_what_fails_before_the_start_keeps_it_from_starting(tmp_path: Path) -> None:
     application = Application(name="a", type="python:3", pre_start="exit 3", start="echo started")
 

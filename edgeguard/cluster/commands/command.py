@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from edgeguard import texts
 from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.host import files
 from edgeguard.errors import ClusterError, Fenced
@@ -154,7 +155,7 @@ class Commands:
         if code:
             how = f"was ended by signal {-code}" if code < 0 else f"exited {code}"
             raise failed(how, "Mend what it complains of, then try again: every step but the hook may be repeated.")
-        return "\n".join(printed)
+        return "\n".join(printed).removeprefix(texts.MARK)
 
 
 def _short(command: str) -> str:

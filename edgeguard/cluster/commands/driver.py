@@ -26,6 +26,7 @@ from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import fence, images
 from edgeguard.errors import ClusterError, HookUnknown, Interrupted, NotClosed, Unhealthy, first_line
 from edgeguard.machine import process
+from edgeguard.user import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -52,7 +53,7 @@ class CommandsCluster:
         self._ceiling = ceiling
         self._options = options.options(settings.options)
         self.one_gate = self._options.one_gate
-        self._root = settings.root.expanduser().absolute()
+        self._root = expanded(settings.root, "cluster.root").absolute()
         self._commands = Commands(self._options, environment)
         here = self._root / "servers"
         self._hooks = Hooks(here, self._root / "host", settings.servers, self._commands)

@@ -30,6 +30,7 @@ from edgeguard.cluster.local.daemon import Daemon
 from edgeguard.cluster.local.explain import explain
 from edgeguard.cluster.local.server import Server
 from edgeguard.errors import ClusterError, NotClosed, Unhealthy
+from edgeguard.user import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -56,7 +57,7 @@ class LocalCluster:
         self._environment = environment
         self._ceiling = ceiling
         self._settings = settings
-        self._root = settings.root.expanduser().absolute()
+        self._root = expanded(settings.root, "cluster.root").absolute()
         options = ports.options(settings.options)
         self._ports = ports.Ports(options)
         self._gate_port = options.gate_port

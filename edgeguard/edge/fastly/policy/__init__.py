@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from edgeguard import texts
 from edgeguard.edge import Status
 from edgeguard.edge.claim import DAY, DEPLOY_SLOTS, LONGEST_HOLD, SLOTS, SUPPORT_SLOTS
 from edgeguard.errors import UsageError
+from edgeguard.user import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,11 +185,11 @@ def _plain(value: str, pattern: str) -> str:
 
 def _page(path: Path | None) -> str:
     """The page for a closed site: the one that the settings name, or our own."""
-    source = path or _FOLDER / "closed.html"
+    source = _FOLDER / "closed.html" if path is None else expanded(path, "edge.closed_page")
     remedy = f"edge.closed_page names a page of HTML: UTF-8, at most {PAGE_BYTES // 1024} KiB."
     try:
         content = source.read_bytes()
-        text = content.decode("utf-8-sig")
+        text = texts.decoded(content)
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"edge.closed_page: {source} can't be read: {exc}", remedy) from exc
     if len(content) > PAGE_BYTES:
