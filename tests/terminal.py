@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import termios
 import threading
 import time
 from contextlib import suppress
@@ -44,7 +45,14 @@ class Terminal:
                 self.screen += piece.decode(errors="replace").replace("\r\n", "\n")
 
     def press_ctrl_c(self) -> None:
-        os.write(self._keyboard, b"\x03")
+        self.type("\x03")
+
+    def type(self, text: str) -> None:
+        """What is typed is echoed on the screen."""
+        os.write(self._keyboard, text.encode())
+
+    def resize(self, columns: int) -> None:
+        termios.tcsetwinsize(self._keyboard, (24, columns))
 
     def until(self, true: Callable[[], object]) -> None:
         """Wait until something is true, while the program runs."""

@@ -7,6 +7,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from edgeguard.cli import fleeting
 from edgeguard.cli.app import app, import_families
 from edgeguard.errors import EdgeguardError, Interrupted
 from edgeguard.machine.redaction import redacted
@@ -41,5 +42,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def _say(text: str) -> None:
     """The last words, on stderr. Whether anybody reads them changes nothing."""
+    fleeting.clear()
     with suppress(OSError, ValueError):
         sys.stderr.write(redacted(text))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import edgeguard
-from edgeguard.cli import output
+from edgeguard.cli import fleeting, output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -181,19 +180,10 @@ class Voice:
     @contextmanager
     def fleeting(self) -> Iterator[Callable[[str], None]]:
         """The listener of sentences that the next one replaces, on a terminal only. None stays."""
-        shown = not self.quiet and sys.stderr.isatty()
-
-        def show(text: str) -> None:
-            if shown:
-                sys.stderr.write(f"\r\033[K  {text} …")
-                sys.stderr.flush()
-
         try:
-            yield show
+            yield lambda text: None if self.quiet else fleeting.show(f"  {text} …")
         finally:
-            if shown:
-                sys.stderr.write("\r\033[K")
-                sys.stderr.flush()
+            fleeting.clear()
 
     def teller(self) -> Callable[[str], None]:
         """The listener of sentences, on stderr also with --json. None with --quiet."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from edgeguard.cli import fleeting
 from edgeguard.machine.redaction import redacted
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def print_json(content: object, *, secrets: bool = False) -> None:
     plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
     text = json.dumps(content if secrets else redacted(content), ensure_ascii=plain)
     with _whether_read_or_not(sys.stdout):
+        fleeting.clear()
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
@@ -36,6 +38,7 @@ def print_json(content: object, *, secrets: bool = False) -> None:
 def print_text(text: str, *, err: bool = False, secrets: bool = False) -> None:
     """Text for people, on stdout (or stderr), and a new line. `secrets` as for print_json."""
     with _whether_read_or_not(sys.stderr if err else sys.stdout):
+        fleeting.clear()
         typer.echo(text if secrets else redacted(text), err=err)
 
 
@@ -58,6 +61,7 @@ def teller(*, quiet: bool) -> Callable[[str], None]:
     def say(text: str) -> None:
         if not quiet:
             with _whether_read_or_not(sys.stderr):
+                fleeting.clear()
                 sys.stderr.write(redacted(f"edgeguard: {text}\n"))
                 sys.stderr.flush()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from edgeguard.cli import fleeting
 from edgeguard.deploy.report import INTERNAL
 from edgeguard.errors import first_line
 
@@ -15,7 +16,7 @@ _TAKING_BACK = ("undoing", "undone", "halted", "undo-failed")
 
 
 class Progress:
-    """Writes to a stream. On a terminal, the phase that is under way has a line that the next one replaces."""
+    """Writes to a stream. On a terminal, the phase that is under way has a fleeting line."""
 
     def __init__(self, stream: TextIO, *, verbose: bool) -> None:
         self._stream = stream
@@ -28,7 +29,7 @@ class Progress:
         if event == "begin":
             self._began = entry["at"]
             if step not in INTERNAL:
-                self._for_now(f"  {step:<12} …")
+                fleeting.show(f"  {step:<12} …")
         elif event == "done" and step not in INTERNAL:
             self._line(step, entry["at"] - self._began, detail(entry))
         elif event == "failed" and not entry.get("goes_on"):  # else a warning tells it
@@ -38,17 +39,17 @@ class Progress:
         elif event == "found":
             self._line("", 0, f"found it at {entry['phase']}: {'; '.join(entry['servers'])}; will {entry['will']}")
         elif event == "progress":
-            self._for_now(f"  {step or '':<12} {entry['text'][:100]:<100}")
+            fleeting.show(f"  {step or '':<12} {entry['text']}")
         elif event in ("scene", "serves"):
             self._line("", 0, entry["text"])
         elif event == "warning" or (event == "output" and self._verbose):
-            self._stream.write(f"  {'!' if event == 'warning' else '|'} {entry['text']}\n")
+            self._write(f"  {'!' if event == 'warning' else '|'} {entry['text']}\n")
 
     def _taking_back(self, entry: Entry) -> None:
         """The outcome of an undo, once it is known. A reason for which a step stays is told as a warning."""
         event, step = entry["event"], entry["step"]
         if event == "undoing":
-            self._for_now(f"  taking back {step} …")
+            fleeting.show(f"  taking back {step} …")
         elif event == "undone":
             self._line("", 0, f"{step} is taken back")
         elif event == "halted":
@@ -56,15 +57,13 @@ class Progress:
         elif event == "undo-failed":
             self._line("", 0, f"taking back {step} FAILED: {first_line(entry['error'])}")
 
-    def _for_now(self, text: str) -> None:
-        """A line that the next one replaces. Only a terminal can show it."""
-        if self._stream.isatty():
-            self._stream.write(f"{text}\r")
-            self._stream.flush()
-
     def _line(self, name: str | None, seconds: float, text: str) -> None:
         took = f"{seconds:8.2f} s" if name else " " * 10
-        self._stream.write(f"  {name or '':<12}{took}  {text}\n")
+        self._write(f"  {name or '':<12}{took}  {text}\n")
+
+    def _write(self, text: str) -> None:
+        fleeting.clear()
+        self._stream.write(text)
         self._stream.flush()
 
 
