@@ -65,10 +65,14 @@ class Cancelled(Ended):
 
 
 def answer(
-    argv: Sequence[str], *, env: Mapping[str, str] | None = None, cancelled: Callable[[], bool] = lambda: False
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+    inherit: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program that answers on its stdout, in a session of its own: a signal to the terminal's group is for this
-    process to hear, and would look like a failure of the program.
+    process to hear, and would look like a failure of the program. The program inherits the descriptors in `inherit`.
 
     Raises:
         Cancelled: `cancelled()` turned true, and the program was ended.
@@ -80,6 +84,7 @@ def answer(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        pass_fds=tuple(inherit),
     ) as process:
         try:
             while True:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster.host import manifest
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
-from edgeguard.machine import process, seclusion
+from edgeguard.machine import process, sandbox
+from edgeguard.machine.sandbox import Sandbox, Seclusion
 from edgeguard.release import application as applications
 from edgeguard.release.tree import Tree, Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from edgeguard.release.application import Application
     from edgeguard.release.source import Source
@@ -27,8 +30,13 @@ _SHOWN = 20  # lines of output in a failure's message
 
 @dataclass(frozen=True)
 class Build:
-    """One build under way. A step that fails ends it."""
+    """One build under way. A step that fails ends it.
 
+    What the application or a package decides runs in a sandbox, where this machine can make one. It sees the image's
+    folder, the folder of downloads, the languages' programs, and files that the variables of `passed` name.
+    """
+
+    tools: Sequence[Tool]
     source: Source
     application: Application
     folder: Path
@@ -50,13 +58,43 @@ class Build:
     @property
     def cache(self) -> Path:
         """The folder of all builds below this root, for their downloads. It is beside the images, and in none."""
-        return self.folder.parent.parent / "cache"
+        return self._root / "cache"
 
     @property
     def _place(self) -> Path:
         return self.application.folder(self.folder)
 
-    def run(self, tools: Sequence[Tool]) -> Written:
+    @property
+    def _root(self) -> Path:
+        return self.folder.parent.parent
+
+    @cached_property
+    def _sandbox(self) -> Sandbox:
+        return Sandbox(
+            writable=(self.folder, self.cache),
+            readable=tuple(
+                place
+                for place in (*_named(self.passed), *(place for tool in self.tools for place in tool.places))
+                if not any(private.is_relative_to(place) for private in (Path.home(), self._root))
+            ),
+            hidden=(self._root,),
+            home=self.folder / "home",
+        )
+
+    @cached_property
+    def _lack(self) -> str:
+        return self._sandbox.lack()
+
+    @cached_property
+    def _seclusion(self) -> Seclusion:
+        return sandbox.second_best() if self._lack else Seclusion.SANDBOX
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for people where the build is in no sandbox."""
+        return (f"{sandbox.without(self._lack)}. {sandbox.REMEDY}",) if self._lack else ()
+
+    def run(self) -> Written:
         """Write the tree, install the toolchain and dependencies, then the default build, then the build hook.
 
         Returns what the tree lacks.
@@ -65,7 +103,7 @@ class Build:
             manifest.make(self.folder / name)
         self.cache.mkdir(mode=0o700, exist_ok=True)
         written = Tree(self.source, self.folder / "app", self._deadline).write()
-        for tool in tools:
+        for tool in self.tools:
             if tool.warning:
                 self.output(tool.warning)
             for argv in tool.install(self.folder / "toolchain", self.folder / "tmp" / "toolchain"):
@@ -112,7 +150,7 @@ class Build:
     def _mounts(self) -> None:
         """Link each mount to its folder in the store of mounts, which the driver makes. A mount hides what the tree has
         at its place, as at Upsun."""
-        store = self.folder.parent.parent / "mounts"
+        store = self._root / "mounts"
         for place, to in self.application.mounts.items():
             link = self._place / place
             if not link.parent.resolve().is_relative_to(self._place.resolve()):
@@ -141,18 +179,19 @@ class Build:
             said.append(line)
             self.output(line)
 
-        if env is None:
-            env = _environment(self)
-            argv = seclusion.secluded(argv, env)
+        place = cwd or (self._place if self._place.is_dir() else self.folder)
+        seclusion = self._seclusion if env is None else Seclusion.NONE
         try:
-            code = process.run(
-                argv,
-                cwd=cwd or (self._place if self._place.is_dir() else self.folder),
-                env=env,
-                limit=self._deadline - time.monotonic(),
-                cancelled=self.cancelled,
-                output=heard,
-            )
+            with self._sandbox.around(seclusion, argv, env or _environment(self), place) as command:
+                code = process.run(
+                    command.argv,
+                    cwd=place,
+                    env=command.environment,
+                    limit=self._deadline - time.monotonic(),
+                    cancelled=self.cancelled,
+                    output=heard,
+                    inherit=command.descriptors,
+                )
         except process.TimedOut as exc:
             raise BuildFailed(
                 f"the build took longer than {self.limit:g} s and was ended in {name}{_quoted(said)}",
@@ -162,6 +201,12 @@ class Build:
             raise Interrupted(f"interrupted during the build, in {name}", "Nothing was touched.") from exc
         if code and not may_fail:
             raise BuildFailed(f"{name} failed with exit code {code}{_quoted(said)}", "Correct it and deploy again.")
+
+
+def _named(variables: Mapping[str, str]) -> list[Path]:
+    """The files and folders that variables name: certificates, wheels, an agent's socket."""
+    words = [word for value in variables.values() for word in re.split(r"[\s:]", value)]
+    return [Path(word) for word in words if word.startswith("/") and not word.startswith("//") and Path(word).exists()]
 
 
 def _quoted(lines: Sequence[str]) -> str:

@@ -110,7 +110,8 @@ def build(
                 output(f"{folder} is not as it was built: {images.in_short(differs)}. It is built anew")
             images.remove(folder)
             try:
-                written = Build(
+                building = Build(
+                    tools=tools,
                     source=source,
                     application=application,
                     folder=folder,
@@ -118,8 +119,10 @@ def build(
                     limit=settings.build_timeout,
                     cancelled=cancelled,
                     output=output,
-                ).run(tools)
-                application = replace(application, warnings=application.warnings + written.warnings)
+                )
+                written = building.run()
+                warnings = application.warnings + written.warnings + building.warnings
+                application = replace(application, warnings=warnings)
                 return _seal(folder, inputs, source, application, written.pointers)
             except BaseException:
                 manifest.remove(folder)

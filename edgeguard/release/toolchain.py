@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from edgeguard.release.application import Application
 
-# Prints the interpreter behind a shim or a virtual environment, and its version.
+# Prints the interpreter behind a shim or a virtual environment, its version, and the folders that it reads.
 _PYTHON = """
 import json, sys
-print(json.dumps([getattr(sys, "_base_executable", sys.executable), sys.version.split()[0]]))
+prefixes = [sys.base_prefix, sys.base_exec_prefix]
+print(json.dumps([getattr(sys, "_base_executable", sys.executable), sys.version.split()[0], prefixes]))
 """
 # Makes the same as `python -m venv` in a sixth of the time, and also where Debian has left ensurepip out. It brings its
 # own pip and ignores the user's settings.
@@ -31,18 +32,22 @@ _VIRTUALENV = (
     *(sys.executable, "-I", "-m", "virtualenv", "--quiet", "--no-periodic-update", "--no-vcs-ignore"),
     *("--activators", ""),
 )
-_NODE = "console.log(JSON.stringify([process.execPath, process.versions.node]))"
+_NODE = "console.log(JSON.stringify([process.execPath, process.versions.node, []]))"
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A language on this machine. `program` is its interpreter, `npm` Node.js's package manager."""
+    """A language on this machine. `program` is its interpreter, `npm` Node.js's package manager.
+
+    `places` are the files and folders of this machine that it needs, at build time and later.
+    """
 
     language: str
     program: Path
     version: str
     npm: Path | None = None
     warning: str = ""
+    places: tuple[Path, ...] = ()
 
     def install(self, toolchain: Path, scratch: Path) -> list[list[str]]:
         """Put the language into the image's toolchain. Returns the commands that the caller has to run for the rest.
@@ -54,9 +59,8 @@ class Tool:
         manifest.make(toolchain / "bin")
         (toolchain / "bin" / "node").symlink_to(self.program)
         manifest.make(toolchain / applications.MACHINE)
-        for name in ("npm", "npx", "corepack"):
-            if self.npm is not None and (found := self.npm.with_name(name)).exists():
-                (toolchain / applications.MACHINE / name).symlink_to(found)
+        for found in _beside(self.npm):
+            (toolchain / applications.MACHINE / found.name).symlink_to(found)
         return []
 
 
@@ -82,34 +86,55 @@ def _python(wanted: str) -> Tool:
     minor = ".".join(wanted.split(".")[:2])
     names = ([f"python{minor}"] if minor else []) + ["python3", sys.executable]
     others = []
-    for program, version in _installed(dict.fromkeys(names), _PYTHON, "-I", "-S", "-c"):
+    for program, version, prefixes in _installed(dict.fromkeys(names), _PYTHON, "-I", "-S", "-c"):
+        tool = Tool("python", Path(program), version, places=(Path(program), *map(Path, prefixes)))
         if _fits(version, minor):
-            return Tool("python", Path(program), version)
-        others.append((program, version))
+            return tool
+        others.append(tool)
     if not others:
         raise UsageError("there is no Python to build with", "Install python3, and have it on PATH.")
-    program, version = others[0]
-    return Tool("python", Path(program), version, warning=_warn("python", minor, version))
+    return replace(others[0], warning=_warn("python", minor, others[0].version))
 
 
 def _node(wanted: str) -> Tool:
     found, npm = next(_installed(("node", "nodejs"), _NODE, "-e"), None), shutil.which("npm")
     if found is None or npm is None:
         raise UsageError("there is no Node.js with npm to build with", "Install node and npm, and have them on PATH.")
-    program, version = found
-    return Tool("nodejs", Path(program), version, npm=Path(npm).absolute(), warning=_warn("nodejs", wanted, version))
+    program, version, _ = found
+    return Tool(
+        "nodejs",
+        Path(program),
+        version,
+        npm=Path(npm).absolute(),
+        warning=_warn("nodejs", wanted, version),
+        places=tuple(place for found in (Path(program), *_beside(Path(npm).absolute())) for place in _of_node(found)),
+    )
 
 
-def _installed(names: Iterable[str], script: str, *flags: str) -> Iterator[tuple[str, str]]:
-    """Program and version of each of these that is on PATH, in their order. Each is asked when it is wanted: a shim in
-    front of it may take a tenth of a second."""
+def _beside(npm: Path | None) -> list[Path]:
+    """Node.js's package managers that are beside npm, npm itself included."""
+    names = ("npm", "npx", "corepack") if npm is not None else ()
+    return [found for name in names if npm is not None and (found := npm.with_name(name)).exists()]
+
+
+def _of_node(program: Path) -> tuple[Path, ...]:
+    """A program of Node.js and what it needs: `<package>/bin/x.js` its package, and `<prefix>/bin/node` its prefix."""
+    real = program.resolve()
+    prefix = real.parent.parent
+    whole = real.parent.name == "bin" and ((prefix / "package.json").exists() or (prefix / "lib/node_modules").is_dir())
+    return (program, prefix if whole else real)
+
+
+def _installed(names: Iterable[str], script: str, *flags: str) -> Iterator[tuple[str, str, list[str]]]:
+    """Program, version and folders of each of these that is on PATH, in their order. Each is asked when it is wanted: a
+    shim in front of it may take a tenth of a second."""
     for name in names:
         if (path := shutil.which(name)) is None:
             continue
         answer = _ask(path, *flags, script)
         if answer.returncode == 0:
-            program, version = json.loads(answer.stdout)
-            yield program, version
+            program, version, folders = json.loads(answer.stdout)
+            yield program, version, folders
 
 
 def _ask(*argv: str) -> subprocess.CompletedProcess[bytes]:

@@ -11,16 +11,21 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from edgeguard.cluster.host import images
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
-from edgeguard.machine import process, seclusion
+from edgeguard.machine.sandbox import Sandbox, Seclusion, second_best
 from edgeguard.release import image
 from edgeguard.settings import ApplicationSettings
 
+SEES_OTHERS = pytest.mark.skipif(
+    not os.environ.get("CI") and bool(Sandbox().lack()) and second_best() is Seclusion.NONE,
+    reason="processes can't be hidden here",
+)
 PLAIN = "name: a\ntype: plain\nbuild: {flavor: none}\nweb: {commands: {start: ./serve}}\n"
 
 
@@ -59,7 +64,7 @@ class World:
     ) -> image.Release:
         settings = ApplicationSettings.model_validate({"repository": str(self.repository), "branch": "main", **given})
         stop = (cancelled or threading.Event()).is_set
-        return image.build(
+        release = image.build(
             settings,
             ref=ref,
             root=self.root,
@@ -67,6 +72,8 @@ class World:
             cancelled=stop,
             output=self.said.append,
         )
+        assert Sandbox().lack() or "sandbox" not in str(release.application.warnings)
+        return release
 
     def left(self) -> list[str]:
         return sorted(path.name for path in self.root.glob("releases/*"))
@@ -163,9 +170,11 @@ def test_it_does_not_depend_on_who_builds(world: World) -> None:
 
 
 def test_downloads_are_kept_between_builds_and_never_in_the_image(world: World) -> None:
-    """A hard link into the folder of downloads becomes a copy: whoever writes there leaves the image as it is."""
+    """A hard link into the folder of downloads can't be made in a sandbox, and else becomes a copy."""
     script = 'echo run >> "$PLATFORM_CACHE_DIR/runs"; cp "$PLATFORM_CACHE_DIR/runs" runs; pip cache dir >> runs'
-    script += '; echo one > "$PLATFORM_CACHE_DIR/one"; ln "$PLATFORM_CACHE_DIR/one" one'
+    script += (
+        '; echo one > "$PLATFORM_CACHE_DIR/one"; ln "$PLATFORM_CACHE_DIR/one" one || cp "$PLATFORM_CACHE_DIR/one" one'
+    )
     cache = world.root / "cache"
     first_of_two = hook(script).replace("type: plain\nbuild: {flavor: none}", "type: python:3")
     world.commit(first_of_two)
@@ -226,12 +235,10 @@ print(image.build(settings, ref=None, **build).folder)
 """
 
 
-@pytest.mark.skipif(not seclusion.possible(), reason="no PID namespace can be made here")
+@SEES_OTHERS
 def test_a_build_sees_no_process_of_others(world: World) -> None:
     """Each shows what it was given when it began, to all of its user."""
-    script = (
-        "cat /proc/[0-9]*/environ > seen; echo $PPID > parent; id -u > user; ls /proc | grep -c '^[0-9]' > processes"
-    )
+    script = "cat /proc/[0-9]*/environ > seen; ls /proc | grep -c '^[0-9]' > processes"
     world.commit(hook(f"{script}; touch made"))
     command = [sys.executable, "-c", IN_A_PROCESS_WITH_A_TOKEN, str(world.repository), str(world.root)]
     ran = subprocess.run(
@@ -242,24 +249,7 @@ def test_a_build_sees_no_process_of_others(world: World) -> None:
     assert b"PLATFORM_APP_DIR" in (app / "seen").read_bytes()
     assert b"sentinel" not in (app / "seen").read_bytes()
     assert int((app / "processes").read_text()) < 10
-    assert int((app / "user").read_text()) == os.geteuid()
     assert (app / "made").stat().st_uid == os.geteuid()
-
-
-@pytest.mark.skipif(not seclusion.possible(), reason="no PID namespace can be made here")
-def test_a_program_that_is_run_alone_ends_as_it_would(tmp_path: Path) -> None:
-    said: list[str] = []
-
-    def run(*argv: str) -> int:
-        env = {"PATH": os.environ["PATH"]}
-        command = seclusion.secluded(argv, env)
-        return process.run(command, cwd=tmp_path, env=env, limit=60, cancelled=lambda: False, output=said.append)
-
-    assert [run("sh", "-c", f"exit {code}") for code in (0, 7, 255)] == [0, 7, 255]
-    assert run("sh", "-c", "pwd; echo 'a  b' \"$1\" >&2; umask; kill -9 $$", "sh", "*") == 128 + 9
-    assert said[:3] == [str(tmp_path), "a  b *", "0022"]
-    with pytest.raises(UsageError, match="no-such-program can't be run here"):
-        run("no-such-program")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux hides a process from others of its user")
@@ -304,8 +294,8 @@ def test_only_the_last_command_of_a_hook_decides(world: World) -> None:
 @pytest.mark.parametrize("way", ["cancelled", "limit"])
 def test_a_build_that_is_ended_leaves_no_process_and_no_folder(world: World, tmp_path: Path, way: str) -> None:
     """Not even one that ignores SIGTERM, or is in another process group of the session."""
-    begun = tmp_path / "begun"
-    child = f"{sys.executable} -c 'import os, time; os.setpgid(0, 0); time.sleep(60)'"
+    begun = world.root / "cache/begun"
+    child = "python3 -c 'import os, time; os.setpgid(0, 0); time.sleep(60)'"
     world.commit(hook(f"trap '' TERM; MARK={tmp_path} {child} & echo > {begun}; while :; do sleep 0.1; done"))
     stop = threading.Event()
     failure: list[BaseException] = []
@@ -336,10 +326,10 @@ def test_what_a_hook_leaves_running_is_ended(world: World, tmp_path: Path) -> No
     assert marked(str(tmp_path)) == []
 
 
-@pytest.mark.skipif(not seclusion.possible(), reason="no PID namespace can be made here")
+@SEES_OTHERS
 def test_what_a_hook_leaves_in_a_session_of_its_own_is_ended_too(world: World, tmp_path: Path) -> None:
-    stray = f"import os, time; os.setsid(); open('{tmp_path}/begun', 'w').close(); time.sleep(60)"
-    world.commit(hook(f'MARK={tmp_path} {sys.executable} -c "{stray}" & until [ -e {tmp_path}/begun ]; do :; done'))
+    stray = "import os, time; os.setsid(); open('begun', 'w').close(); time.sleep(60)"
+    world.commit(hook(f'MARK={tmp_path} python3 -c "{stray}" & until [ -e begun ]; do :; done'))
 
     world.build()
 
@@ -563,6 +553,28 @@ def test_python_has_a_private_toolchain(world: World) -> None:
     assert list((release.folder / "app/__pycache__").glob("m.*.pyc")) != []
     assert list((release.folder / "home").iterdir()) == []
     assert images.verify(release.folder) == []
+
+
+def test_pip_takes_what_a_variable_of_this_machine_names(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of wheels is outside of the image, as certificates are: a build sees it, and can't write there."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    with zipfile.ZipFile(wheels / "seven-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("seven.py", "print(7)")
+        wheel.writestr("seven-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: seven\nVersion: 1.0\n")
+        wheel.writestr("seven-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("seven-1.0.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    yaml = "name: a\ntype: python:3\ndependencies: {python3: {seven: '1.0'}}\nweb: {commands: {start: a}}\n"
+    script = f"python -m seven > said; touch {wheels}/mine || true"
+    world.commit(yaml + f"hooks: {{build: {json.dumps(script)}}}\n")
+    release = world.build(build_environment=["PIP_NO_INDEX"])
+
+    assert (release.folder / "app/said").read_text() == "7\n"
+    assert Sandbox().lack() or not (wheels / "mine").exists()
 
 
 def test_a_path_may_have_a_space_in_it(tmp_path: Path) -> None:
