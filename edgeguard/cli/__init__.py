@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from edgeguard.cli import fleeting
+import typer
+
 from edgeguard.cli.app import app, import_families
+from edgeguard.cli.border import write
 from edgeguard.errors import EdgeguardError, Interrupted
-from edgeguard.machine.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,23 +26,28 @@ def main(arguments: Sequence[str]) -> int:
 
         return guarded(lambda: app(args=list(arguments), prog_name="edgeguard", standalone_mode=False) or 0, arguments)
     try:
-        app(args=list(arguments), prog_name="edgeguard")
-    except SystemExit as exc:
-        return exc.code if isinstance(exc.code, int) else 1
+        return int(app(args=list(arguments), prog_name="edgeguard", standalone_mode=False) or 0)
+    except typer.TyperException as exc:  # bad usage
+        _say(_shown(exc))
+        return exc.exit_code
     except EdgeguardError as exc:
-        _say(f"edgeguard: {exc.message}\n" + (f"  {exc.remedy}\n" if exc.remedy else ""))
+        _say(f"edgeguard: {exc.message}" + (f"\n  {exc.remedy}" if exc.remedy else ""))
         return exc.exit_code
     except KeyboardInterrupt:
-        _say("edgeguard: interrupted\n")
+        _say("edgeguard: interrupted")
         return Interrupted.exit_code
     except Exception:  # noqa: BLE001 (a bug, whatever it is; its message may have anything in it)
         _say(traceback.format_exc())
         return EdgeguardError.exit_code
-    return 0
+
+
+def _shown(exc: typer.TyperException) -> str:
+    """Typer's words about bad usage, which quote arguments."""
+    words = io.StringIO()
+    exc.show(words)  # type: ignore[attr-defined]  # the class has it, and not its public parent
+    return words.getvalue().rstrip("\n")
 
 
 def _say(text: str) -> None:
     """The last words, on stderr. Whether anybody reads them changes nothing."""
-    fleeting.clear()
-    with suppress(OSError, ValueError):
-        sys.stderr.write(redacted(text))
+    write(sys.stderr, text)

@@ -7,6 +7,8 @@ import sys
 from contextlib import suppress
 
 from edgeguard.cli.width import fitted
+from edgeguard.machine.redaction import redacted
+from edgeguard.visible import on_one_line
 
 _ERASE = "\033[J"
 """Erase from here to the end of the screen (ECMA-48): a line that has wrapped, in a window made narrower, too."""
@@ -22,7 +24,7 @@ def show(text: str) -> None:
     global _shown  # noqa: PLW0603 (as said above)
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return
-    line = _written("".join(character if character.isprintable() else " " for character in text))
+    line = _written(on_one_line(redacted(text)))
     line = fitted(line, _columns() - 1, "…" if _written("…") == "…" else "~")  # the last column may wrap at once
     with suppress(OSError, ValueError):
         sys.stderr.write(f"{_ERASE}\r{line}\r")

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from edgeguard.cli import fleeting
+from edgeguard.cli.border import whether_read_or_not, write
 from edgeguard.machine.redaction import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from edgeguard.deploy.journal import Entry
 
@@ -26,10 +23,10 @@ MOST_WAITING = 10_000
 
 
 def print_json(content: object, *, secrets: bool = False) -> None:
-    """One object, on one line of stdout. With `secrets`, those in it are shown: the caller's reader needs them."""
-    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
-    text = json.dumps(content if secrets else redacted(content), ensure_ascii=plain)
-    with _whether_read_or_not(sys.stdout):
+    """One object, on one line of stdout, in ASCII: JSON's own escapes are read back as what others wrote. With
+    `secrets`, those in it are shown: the caller's reader needs them."""
+    text = json.dumps(content if secrets else redacted(content))
+    with whether_read_or_not(sys.stdout):
         fleeting.clear()
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
@@ -37,22 +34,7 @@ def print_json(content: object, *, secrets: bool = False) -> None:
 
 def print_text(text: str, *, err: bool = False, secrets: bool = False) -> None:
     """Text for people, on stdout (or stderr), and a new line. `secrets` as for print_json."""
-    with _whether_read_or_not(sys.stderr if err else sys.stdout):
-        fleeting.clear()
-        typer.echo(text if secrets else redacted(text), err=err)
-
-
-@contextmanager
-def _whether_read_or_not(stream: TextIO) -> Iterator[None]:
-    """Once nobody reads a stream any more, or its disk is full, what is written to it goes nowhere: what a command has
-    done does not depend on its reader."""
-    try:
-        yield
-    except (OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        with suppress(OSError, ValueError):
-            os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+    write(sys.stderr if err else sys.stdout, text, secrets=secrets)
 
 
 def teller(*, quiet: bool) -> Callable[[str], None]:
@@ -60,10 +42,7 @@ def teller(*, quiet: bool) -> Callable[[str], None]:
 
     def say(text: str) -> None:
         if not quiet:
-            with _whether_read_or_not(sys.stderr):
-                fleeting.clear()
-                sys.stderr.write(redacted(f"edgeguard: {text}\n"))
-                sys.stderr.flush()
+            write(sys.stderr, f"edgeguard: {text}")
 
     return say
 
@@ -113,13 +92,7 @@ def hearing(*, as_json: bool, quiet: bool, verbose: bool) -> Callable[[Entry], N
         return lambda _: None
     from edgeguard.cli.say.progress import Progress
 
-    progress = Progress(sys.stderr, verbose=verbose)
-
-    def hear(entry: Entry) -> None:
-        with _whether_read_or_not(sys.stderr):
-            progress.hear(redacted(entry))
-
-    return hear
+    return Progress(sys.stderr, verbose=verbose).hear
 
 
 def in_time(act: Callable[[], None], limit: float) -> None:

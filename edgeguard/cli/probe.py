@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from edgeguard.cli.app import app
+from edgeguard.cli.border import harmless
 from edgeguard.cli.options import ONE_OF_BOTH, EdgeName, Options, Service, verb
 from edgeguard.errors import EdgeguardError, UsageError
 from edgeguard.machine.redaction import redacted
@@ -149,7 +150,7 @@ def _write(text: str) -> bool:
     """Write to stdout; False if that failed. Later writes then go nowhere: else Python would pick the exit code."""
     redacted.learn((), clear=CODES)  # the verdict is read by a program, even if a password is the same word
     try:
-        sys.stdout.write(redacted(text))
+        sys.stdout.write(harmless(text))
         sys.stdout.flush()
     except OSError:
         with contextlib.suppress(OSError):

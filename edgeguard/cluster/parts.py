@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Self, TypeVar
 
+from edgeguard.visible import on_one_line
+
 JSON = Mapping[str, Any]
 
 _Value = TypeVar("_Value")
@@ -68,6 +70,11 @@ def optional(json: JSON, key: str, kind: type[_Value], absent: _Absent) -> _Valu
     if type(value) is not kind:  # True is an int for isinstance
         raise Nonsense(f"{key} is not {_KINDS[kind]}")
     return value
+
+
+def words(json: JSON, key: str) -> str:
+    """The text of a key that people wrote, as `required`. It is shown on one line, whatever is in it."""
+    return on_one_line(required(json, key, str))
 
 
 def part(json: JSON, key: str, kind: type[_Part]) -> _Part | None:

@@ -31,9 +31,11 @@ from edgeguard.cluster.parts import (
     required,
     texts,
     texts_by_name,
+    words,
 )
 from edgeguard.cluster.time_closed import TimeClosed
 from edgeguard.errors import ClusterError
+from edgeguard.visible import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,8 +99,8 @@ class Lock(Part):
             json,
             deploy=required(json, "deploy", str),
             by_hand=optional(json, "by_hand", bool, False),
-            holder=required(json, "holder", str),
-            since=required(json, "since", str),
+            holder=words(json, "holder"),
+            since=words(json, "since"),
             counter=required(json, "counter", int),
         )
 
@@ -217,9 +219,9 @@ class ClosedByHand(Part):
             json,
             id=required(json, "id", str),
             since=optional(json, "since", str, None),
-            who=required(json, "who", str),
-            why=required(json, "why", str),
-            until=required(json, "until", str),
+            who=words(json, "who"),
+            why=words(json, "why"),
+            until=words(json, "until"),
         )
 
 
@@ -245,7 +247,7 @@ class Ended(Part):
             json,
             id=optional(json, "id", str, ""),
             command=optional(json, "command", str, ""),
-            who=optional(json, "who", str, ""),
+            who=on_one_line(optional(json, "who", str, "")),
             started=optional(json, "started", str, ""),
             outcome=optional(json, "outcome", str, ""),
             error=optional(json, "error", str, None),

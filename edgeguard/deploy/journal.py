@@ -56,10 +56,10 @@ class Journal:
             UsageError: the disk is full or gone. Then the caller must not act: every act is written down before it.
         """
         entry: Entry = redacted({"event": event, "at": time.time(), **facts})
-        line = json.dumps(entry, separators=(",", ":"), ensure_ascii=False) + "\n"
+        line = json.dumps(entry, separators=(",", ":")) + "\n"  # in ASCII: a person may read it with `cat`
         with self._mutex:
             try:
-                _write_all(self._file, line.encode(errors="backslashreplace"))  # a file's name may be no UTF-8
+                _write_all(self._file, line.encode())
                 os.fsync(self._file)
             except OSError as exc:
                 raise UsageError(*_unwritable(self.path, exc)) from exc

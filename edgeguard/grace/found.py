@@ -9,6 +9,7 @@ from edgeguard.edge.claim import DEPLOY_SLOTS, FREE
 from edgeguard.errors import Locked, UsageError
 from edgeguard.grace import audit
 from edgeguard.times import duration, rfc3339
+from edgeguard.visible import on_one_line
 
 if TYPE_CHECKING:
     from edgeguard.edge.claim import Claim
@@ -61,7 +62,11 @@ def find(environment: EdgeSide, seen: Seen, slot: str | None, nonce: str | None 
 def _nothing_there(environment: EdgeSide, seen: Seen) -> UsageError:
     given_back = (line for line in audit.lines(seen.items) if line.get("id") in DEPLOY_SLOTS and "nonce" not in line)
     said = next(given_back, None)
-    last = f"; the last, {said['id']}, was given back {rfc3339(said['at'])} by {said.get('who')}" if said else ""
+    last = (
+        f"; the last, {said['id']}, was given back {rfc3339(said['at'])} by {on_one_line(str(said.get('who')))}"
+        if said
+        else ""
+    )
     base = duration(environment.settings.edge.base_grace)
     return UsageError(
         f"no deploy's claim is in force: `hook pre` has not run, or `hook post` has already{last}",

@@ -31,6 +31,7 @@ from edgeguard.purge import Changes, of_deploy
 from edgeguard.purge.run import Run
 from edgeguard.site import front_door
 from edgeguard.times import duration, rfc3339
+from edgeguard.visible import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -100,7 +101,7 @@ def _refuse_others(environment: EdgeSide, seen: Seen, alive: Iterable[Claim], re
                 f"tried again, renew it with --id {claim.slot}"
             )
         line = audit.of_claim(claim, audit.lines(seen.items))
-        whose = f"{line.get('did', 'an unknown command')} of {line.get('who', 'somebody')}"
+        whose = on_one_line(f"{line.get('did', 'an unknown command')} of {line.get('who', 'somebody')}")
         raise Locked(f"a deploy's claim is in force: {claim.slot}, by {whose}, until {rfc3339(claim.until)}", remedy)
 
 

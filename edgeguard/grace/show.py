@@ -8,6 +8,7 @@ from edgeguard.edge.claim import in_force, live, parse_all
 from edgeguard.errors import EdgeguardError
 from edgeguard.grace import audit
 from edgeguard.times import duration, rfc3339
+from edgeguard.visible import on_one_line
 
 if TYPE_CHECKING:
     from edgeguard.environment import EdgeSide
@@ -101,7 +102,7 @@ def text(found: dict[str, Any]) -> str:
     lines = [f"  grace      {duration(found['in_force'])} in force{hold} ({limits})"]
     for claim in found["claims"]:
         left = duration(claim["seconds_left"])
-        whose = _plain(f"; {claim['who']}: {claim['why'] or 'no reason given'}") if claim["who"] else ""
+        whose = on_one_line(f"; {claim['who']}: {claim['why'] or 'no reason given'}") if claim["who"] else ""
         lines.append(f"  {claim['id']:<10} {duration(claim['grace'])} until {claim['until']} ({left} left{whose})")
     edge = found["edge"]
     if "error" in edge:
@@ -112,10 +113,5 @@ def text(found: dict[str, Any]) -> str:
         )
     for line in found["audit"]:
         said = f"{line.get('did', '?')} {line.get('id', '')} by {line.get('who', '?')}: {line.get('why') or '-'}"
-        lines.append(f"  {line['at']}  {_plain(said)}")
+        lines.append(f"  {line['at']}  {on_one_line(said)}")
     return "\n".join(lines)
-
-
-def _plain(text: str) -> str:
-    """Text that others wrote, without the characters that control a terminal."""
-    return "".join(character if character.isprintable() else "�" for character in text)

@@ -24,6 +24,7 @@ from edgeguard.machine.signals import Stop
 from edgeguard.machine.who import this_person
 from edgeguard.site import front_door
 from edgeguard.times import duration
+from edgeguard.visible import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,9 +111,9 @@ def _own(environment: EdgeSide, seen: Seen, slot: str, who: str) -> Claim:
     claim = seen.live(SUPPORT_SLOTS, environment.settings.edge.ceiling).get(slot)
     if claim is None:
         raise UsageError(f"{slot} holds no claim that is in force", "Leave --claim out for a new one.")
-    said = str(audit.of_claim(claim, audit.lines(seen.items)).get("who", "somebody"))
-    owner = "".join(char if char.isprintable() else "?" for char in said.partition(" pid ")[0])
-    if owner != who:
+    said = str(audit.of_claim(claim, audit.lines(seen.items)).get("who", "somebody")).partition(" pid ")[0]
+    if said != who:
+        owner = on_one_line(said)
         remedy = f"If it is yours to change: --who {shlex.quote(owner)}. Else leave --claim out for one of your own."
         raise UsageError(f"{slot} is of {owner}, not of {who}", remedy)
     return claim

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from edgeguard.errors import Interrupted
+from edgeguard.visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,4 +133,4 @@ def _write(text: str) -> None:
     interrupted one."""
     with suppress(OSError):  # the terminal may be gone; then SIGHUP may come twice
         if select.select([], [2], [], 0)[1]:
-            os.write(2, f"edgeguard: {text}\n".encode())
+            os.write(2, f"edgeguard: {visible(text)}\n".encode())

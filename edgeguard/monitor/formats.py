@@ -61,7 +61,7 @@ def _told(asked: Asked) -> str:
 
 def as_json(health: Health) -> str:
     """One object on one line."""
-    return json.dumps(health.json(), ensure_ascii=False) + "\n"
+    return json.dumps(health.json()) + "\n"
 
 
 def nagios(health: Health) -> str:
@@ -101,7 +101,7 @@ def unknown(how: str, environment: str, message: str) -> str:
     """Say, in one of FORMATS, that there is no verdict, and why."""
     if how == "json":
         content = {"environment": environment, "state": "unknown", "exit_code": CODES["unknown"], "summary": message}
-        return json.dumps(content, ensure_ascii=False) + "\n"
+        return json.dumps(content) + "\n"
     if how == "prometheus":
         return prometheus.no_verdict(environment)
     return _line("unknown", message) + "\n"

@@ -77,7 +77,7 @@ class _View:
         said = marks.closed_until(_refusal(asked) or "")
         if said is None or (left := said.until - self.seen.now) > self.ceiling + DAY:
             return None
-        return Closure(_word(said.deploy), said.until, left)
+        return Closure(said.deploy[:_LONGEST], said.until, left)
 
     @property
     def excused(self) -> bool:
@@ -154,7 +154,7 @@ def _refused(view: _View, asked: Asked, name: str) -> Finding:
     """The finding for a 5xx, from a closed gate or not."""
     closure, said = view.closed(asked), _refusal(asked)
     if closure is None:
-        but = "" if said is None else f", closed, but without an end that counts: {_word(said)}"
+        but = "" if said is None else f", closed, but without an end that counts: {said[:_LONGEST]}"
         return Finding(name, "critical", f"{asked.url} answers {asked.status}{but}", "", asked.url)
     until = rfc3339(closure.until)
     if closure.seconds_left > 0:
@@ -210,9 +210,9 @@ def _policy(view: _View) -> Finding:
         remedy = "edgeguard edge diff ENV tells whether the policy is installed."
         return Finding("policy", "warning", f"the edge shows no policy: {view.seen.status_error}", remedy)
     if status.revision != expected:
-        text = f"the policy at {_word(status.node)} is {_word(status.revision)}, not {expected} as this file has it"
+        text = f"the policy at {status.node} is {status.revision}, not {expected} as this file has it"
         return Finding("policy", "warning", text, "edgeguard edge diff ENV tells what differs.")
-    return Finding("policy", "ok", f"{_word(status.node)} has the policy {expected}", "")
+    return Finding("policy", "ok", f"{status.node} has the policy {expected}", "")
 
 
 def _short(limits: Limits, runway: float | None) -> Iterator[Finding]:
@@ -250,8 +250,3 @@ def _refusal(asked: Asked) -> str | None:
     if asked.answer is None or asked.status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return None
     return marks.closed(asked.answer.headers)
-
-
-def _word(text: str) -> str:
-    """A text from somebody else, made safe to print on one line."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:_LONGEST]

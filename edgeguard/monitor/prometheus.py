@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from edgeguard.monitor import CODES
+from edgeguard.visible import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,4 +85,4 @@ def _lines(name: str, meaning: str, samples: Sequence[_Sample]) -> str:
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return on_one_line(value).replace("\\", "\\\\").replace('"', '\\"')

@@ -5,6 +5,7 @@ The bound of its time is in machine.in_time.
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ BYTES = 32 * 2**20
 """The most bytes of a body, packed or unpacked."""
 HEADERS = 100
 """The most headers of an answer. Fastly itself takes 96 (docs: limits of requests and responses)."""
+_FOLD = re.compile(r"[ \t]*[\r\n]+[ \t]*")
+"""A value that goes on in the next line means the same with a space (RFC 9112, 5.2)."""
 _GZIP = 31
 """zlib's wbits for a stream with gzip's header and the largest window."""
 
@@ -30,7 +33,8 @@ def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
         if number > HEADERS:
             raise TooMuch(f"answers with more than {HEADERS} headers")
         key = name.lower()
-        found[key] = f"{found[key]}, {value}" if key in found else value
+        line = _FOLD.sub(" ", value)
+        found[key] = f"{found[key]}, {line}" if key in found else line
     return found
 
 

@@ -85,7 +85,7 @@ def test_progress_fits_the_terminal_as_it_is_just_then() -> None:
         True,
         False,
     ]
-    assert lines[-1] == NAMES.replace("\N{ZERO WIDTH JOINER}", " ")
+    assert lines[-1] == NAMES.replace("\N{ZERO WIDTH JOINER}", r"\u200d")
 
 
 def test_characters_that_are_shown_as_escapes_count_as_such() -> None:

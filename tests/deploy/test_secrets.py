@@ -41,7 +41,7 @@ def test_no_secret_is_said_whoever_prints_it(rehearsal: Rehearsal, tmp_path: Pat
         assert not [word for word in encoded if b"sesame" in base64.b64decode(word[: len(word) // 4 * 4])]
     kept = [*rehearsal.state.rglob("journal.jsonl"), *(rehearsal.root / "servers").glob("*/record.json")]
     text = "".join(path.read_text() for path in kept) + silent.run("history", "rehearsal").out
-    assert "the password is •••" in text
+    assert "the password is •••" in text.replace(r"\u2022", "•")  # JSON has it so
     assert not [secret for secret in silent.secrets if secret in text]
 
 

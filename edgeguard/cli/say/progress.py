@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from edgeguard.cli import fleeting
+from edgeguard.cli.border import write
 from edgeguard.deploy.report import INTERNAL
 from edgeguard.errors import first_line
 
@@ -43,7 +44,7 @@ class Progress:
         elif event in ("scene", "serves"):
             self._line("", 0, entry["text"])
         elif event == "warning" or (event == "output" and self._verbose):
-            self._write(f"  {'!' if event == 'warning' else '|'} {entry['text']}\n")
+            write(self._stream, f"  {'!' if event == 'warning' else '|'} {entry['text']}")
 
     def _taking_back(self, entry: Entry) -> None:
         """The outcome of an undo, once it is known. A reason for which a step stays is told as a warning."""
@@ -59,12 +60,7 @@ class Progress:
 
     def _line(self, name: str | None, seconds: float, text: str) -> None:
         took = f"{seconds:8.2f} s" if name else " " * 10
-        self._write(f"  {name or '':<12}{took}  {text}\n")
-
-    def _write(self, text: str) -> None:
-        fleeting.clear()
-        self._stream.write(text)
-        self._stream.flush()
+        write(self._stream, f"  {name or '':<12}{took}  {text}")
 
 
 def detail(entry: Entry) -> str:

@@ -281,9 +281,8 @@ class Api:
         return EdgeError(said, "If this is not clear, look at the service in Fastly's own control panel.")
 
     def _shown(self, text: str) -> str:
-        """The text on one line, without the token, and without characters that control a terminal."""
-        line = " ".join(text.replace(self._token, "(the token)").split())
-        return "".join(char if char.isprintable() else "?" for char in line)
+        """The text on one line, without the token."""
+        return " ".join(text.replace(self._token, "(the token)").split())
 
 
 def _fields(given: Sequence[tuple[str, object]] | Mapping[str, object] | None) -> list[tuple[str, object]]:

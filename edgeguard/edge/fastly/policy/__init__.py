@@ -123,6 +123,17 @@ def literals_in(snippets: Mapping[str, str]) -> dict[str, str | int]:
     return found
 
 
+_STATUS = {
+    "node": r"[!-~]{1,100}",
+    "revision": r"[!-~]{0,100}",
+    "now": r"[0-9]{1,10}",
+    "base": r"[0-9]{1,10}",
+    "grace": r"[0-9]{1,10}",
+    "hold": r"[01]",
+}
+"""What a status answer has besides the slots."""
+
+
 def read_status(line: str) -> Status:
     """Read the line of a status answer.
 
@@ -130,18 +141,19 @@ def read_status(line: str) -> Status:
         ValueError: the line is not a status of the policy.
     """
     tokens = dict(token.partition("=")[::2] for token in line.split())
-    try:
-        return Status(
-            node=tokens["node"],
-            revision=tokens["revision"],
-            now=int(tokens["now"]),
-            base=int(tokens["base"]),
-            grace=int(tokens["grace"]),
-            hold={"0": False, "1": True}[tokens["hold"]],
-            slots={slot: unquote(tokens[slot]) for slot in SLOTS},
-        )
-    except (KeyError, ValueError) as exc:
-        raise ValueError(f"not a status answer of the policy: {exc!r}") from exc
+    if missing := {*_STATUS, *SLOTS} - tokens.keys():
+        raise ValueError(f"not a status answer of the policy: it has no {min(missing)}")
+    if strange := [name for name, pattern in _STATUS.items() if not re.fullmatch(pattern, tokens[name])]:
+        raise ValueError(f"not a status answer of the policy: its {strange[0]} is none")
+    return Status(
+        node=tokens["node"],
+        revision=tokens["revision"],
+        now=int(tokens["now"]),
+        base=int(tokens["base"]),
+        grace=int(tokens["grace"]),
+        hold=tokens["hold"] == "1",
+        slots={slot: unquote(tokens[slot]) for slot in SLOTS},
+    )
 
 
 def _render(settings: EdgeSettings, revision: str) -> tuple[Snippet, ...]:
