@@ -1,22 +1,32 @@
 """The way out of this machine, as its environment names it: the proxy, and the authorities that are trusted; and the
 passwords of sites behind Basic authentication.
 
-HTTPS_PROXY, HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR count for the site and for Fastly's API alike. This
-machine's own addresses are asked without a proxy.
+HTTPS_PROXY, HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR count alike for the site, for Fastly's API, and for
+git, pip and npm. This machine's own addresses are asked without a proxy.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+
+from edgeguard.errors import UsageError
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
     from urllib.parse import SplitResult
 
+_WORDS = {
+    "HTTP_PROXY": ("http_proxy",),  # curl, and with it git, has no HTTP_PROXY
+    "HTTPS_PROXY": ("https_proxy",),
+    "SSL_CERT_FILE": ("GIT_SSL_CAINFO", "PIP_CERT", "NODE_EXTRA_CA_CERTS"),
+    "SSL_CERT_DIR": ("GIT_SSL_CAPATH",),  # of no effect where Git is built with GnuTLS
+}
+"""Variables, and the names that other programs have for the same."""
 _PORTS = {"http": 80, "https": 443}
 _passwords: dict[tuple[str, str, int | None], str] = {}
 
@@ -54,7 +64,8 @@ def proxy(url: str) -> str | None:
     """The proxy's URL for this URL; None to ask without a proxy.
 
     Raises:
-        ValueError: this is no URL, or the proxy's own address is not http://….
+        ValueError: this is no URL.
+        UsageError: the proxy's own address is not http://….
     """
     if not any(name.lower() in ("http_proxy", "https_proxy") and said for name, said in os.environ.items()):
         return None  # the usual case, without the import
@@ -62,15 +73,28 @@ def proxy(url: str) -> str | None:
 
     parts, proxies = urlsplit(url), getproxies_environment()
     host = parts.hostname or ""
-    if _here(host) or proxy_bypass(f"{host}:{parts.port}" if parts.port else host):
+    named = f"{host}:{parts.port}" if parts.port else host
+    if _here(host) or proxy_bypass(named) or _in_network(host, proxies.get("no", "")):
         return None
     found = proxies.get(parts.scheme)
     if not found:
         return None
     whole = found if "://" in found else f"http://{found}"
     if not whole.startswith("http://"):
-        raise ValueError(f"the proxy for {parts.scheme} has to be an http:// address, through which TLS is led")
+        raise UsageError(
+            f"{parts.scheme.upper()}_PROXY is not the address of a proxy that can be used",
+            "Write http://HOST:PORT, through which TLS is led.",
+        )
     return whole
+
+
+def in_their_words(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program that has to take the same way out. What it says already stays."""
+    told = {name: environment[ours] for ours, theirs in _WORDS.items() if environment.get(ours) for name in theirs}
+    if environment.get("HTTP_PROXY") or environment.get("HTTPS_PROXY"):
+        never = environment.get("NO_PROXY", "")
+        told["no_proxy"] = ",".join(filter(None, (never, "localhost", "127.0.0.1", "::1")))
+    return {**told, **environment}
 
 
 def password(proxy: SplitResult) -> dict[str, str]:
@@ -92,9 +116,29 @@ def _here(host: str) -> bool:
         return False
 
 
+def _in_network(host: str, never: str) -> bool:
+    """Whether NO_PROXY names a network, such as 10.0.0.0/8, that has this address."""
+    if "/" not in never:
+        return False
+    import ipaddress  # noqa: PLC0415 (only where there is a proxy)
+
+    for named in never.split(","):
+        with suppress(ValueError):
+            if "/" in named and ipaddress.ip_address(host) in ipaddress.ip_network(named.strip(), strict=False):
+                return True
+    return False
+
+
 @cache
 def authorities() -> ssl.SSLContext:
-    """The authorities to trust. Reading them takes longer than most answers, so it is done once, and only for TLS."""
+    """The authorities to trust. Reading them takes longer than most answers, so it is done once, and only for TLS.
+
+    Raises:
+        UsageError: a file or folder that the environment names can't be read.
+    """
     import ssl  # noqa: PLC0415 (only for TLS)
 
+    for name, needed in (("SSL_CERT_FILE", os.R_OK), ("SSL_CERT_DIR", os.R_OK | os.X_OK)):
+        if (path := os.environ.get(name)) and not any(os.access(one, needed) for one in path.split(os.pathsep)):
+            raise UsageError(f"{name}: {path} can't be read", "Name a file or folder of certificates, or unset it.")
     return ssl.create_default_context()  # OpenSSL itself heeds SSL_CERT_FILE and SSL_CERT_DIR

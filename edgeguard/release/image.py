@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from edgeguard.cluster.host import images, manifest
 from edgeguard.cluster.host.generations import Runs
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
-from edgeguard.machine import process
+from edgeguard.machine import network, process
 from edgeguard.release import application as applications
 from edgeguard.release import toolchain
 from edgeguard.release.application import Application
@@ -209,7 +209,7 @@ def _passed_on(settings: ApplicationSettings) -> dict[str, str]:
         if process.is_ours(name):
             raise UsageError(f"application.build_environment: {name} never goes into a build", "Take it out.")
     names = (*PASSED_ON, *settings.build_environment)
-    return {name: os.environ[name] for name in names if name in os.environ}
+    return network.in_their_words({name: os.environ[name] for name in names if name in os.environ})
 
 
 def _inputs(source: Source, tools: Sequence[Tool], root: Path, named: dict[str, str | None]) -> str:

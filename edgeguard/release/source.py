@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from edgeguard.errors import Interrupted, UsageError
-from edgeguard.machine import process
+from edgeguard.machine import network, process
 from edgeguard.user import expanded
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def git_environment() -> dict[str, str]:
     Git asks for no password, its messages are in English, no object stands in for another, and LFS content is fetched.
     """
     return {
-        **process.environment(),
+        **network.in_their_words(process.environment()),
         "GIT_LFS_SKIP_SMUDGE": "0",
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_TERMINAL_PROMPT": "0",

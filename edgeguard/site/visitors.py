@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import ssl
 import threading
 import time
 from itertools import cycle
@@ -17,15 +16,19 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from edgeguard.edge import marks
+from edgeguard.errors import UsageError
 from edgeguard.machine import network
 from edgeguard.site.samples import AUDIENCES
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from urllib.parse import SplitResult
 
     from edgeguard.settings import EdgeSettings, VisitorsSettings
 
+_HTTP, _HTTPS = 80, 443
 _PIECE = 2**16
+_END = b"\r\n\r\n"
 
 
 class Visitors:
@@ -78,7 +81,7 @@ class Visitors:
         try:
             async with asyncio.timeout(self._settings.timeout):
                 status, answer = await _get(url, headers)
-        except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, ValueError, UsageError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             status, answer = None, {}
         stale, release = marks.stale(answer) or "", answer.get("edgeguard-release", "")
         line = json.dumps([at, audience, status, round(time.monotonic() - began, 6), stale, release]) + "\n"
@@ -103,15 +106,15 @@ async def _read_away(reader: asyncio.StreamReader, length: int | None) -> None:
 async def _get(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
     """Status and headers of one GET over a new connection, once the whole answer has arrived."""
     parts = urlsplit(url)
-    secure = ssl.create_default_context() if parts.scheme == "https" else None
-    port = parts.port or (443 if secure else 80)
-    reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=secure)
+    proxy = None if (named := network.proxy(url)) is None else urlsplit(named)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    sent = {"Host": parts.netloc, "Connection": "close", **network.authorization(url), **headers}
+    if proxy is not None and parts.scheme == "http":
+        target, sent = f"http://{parts.netloc}{target}", {**sent, **network.password(proxy)}
+    reader, writer = await _connected(parts, proxy)
     try:
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        lines = [f"GET {target} HTTP/1.1", f"Host: {parts.netloc}", "Connection: close"]
-        lines += [f"{name}: {value}" for name, value in {**network.authorization(url), **headers}.items()]
-        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        writer.write(_lines(f"GET {target} HTTP/1.1", sent))
+        head = (await reader.readuntil(_END)).decode("latin-1").split("\r\n")
         status = int(head[0].partition(" ")[2][:3])
         answer = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         length = answer.get("content-length")
@@ -119,3 +122,30 @@ async def _get(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
         return status, answer
     finally:
         writer.transport.abort()
+
+
+async def _connected(
+    parts: SplitResult, proxy: SplitResult | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to the site, or to the proxy, which is asked to let TLS through."""
+    trusted = network.authorities() if parts.scheme == "https" else None
+    there = parts if proxy is None else proxy
+    port = there.port or (_HTTPS if trusted and proxy is None else _HTTP)
+    reader, writer = await asyncio.open_connection(there.hostname, port, ssl=None if proxy else trusted)
+    if proxy is None or trusted is None:
+        return reader, writer
+    try:
+        site = f"{parts.hostname}:{parts.port or _HTTPS}"
+        writer.write(_lines(f"CONNECT {site} HTTP/1.1", {"Host": site, **network.password(proxy)}))
+        if (await reader.readuntil(_END)).split(b" ")[1:2] != [b"200"]:
+            raise ConnectionRefusedError  # noqa: TRY301 (as a server would)
+        await writer.start_tls(trusted, server_hostname=parts.hostname)
+    except BaseException:
+        writer.transport.abort()
+        raise
+    return reader, writer
+
+
+def _lines(request: str, headers: dict[str, str]) -> bytes:
+    lines = [request, *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join(lines).encode("latin-1") + _END

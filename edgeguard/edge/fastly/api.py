@@ -152,16 +152,19 @@ class Api:
     def _post(self, target: str, doing: str, headers: Mapping[str, str]) -> Any:  # noqa: ANN401 - as above
         address, (to_connect, to_read) = urlsplit(self._url), self._timeouts
         sent = {"Fastly-Key": self._token, "Accept": "application/json", **headers}
+        place = address.path + target
 
         def ask(line: Line) -> urllib3.BaseHTTPResponse:
             with closing(self._connection(address, to_connect)) as connection:
                 connection.connect()
                 line.is_at(connection.sock)
                 connection.timeout = to_read  # from the request on
-                connection.request("POST", address.path + target, headers=sent, preload_content=False)
+                connection.request("POST", place, headers=sent, preload_content=False)
                 return _bounded(connection.getresponse())
 
         with self._lock, self._border(doing):
+            if address.scheme == "http" and (proxy := network.proxy(self._url)) is not None:
+                place, sent = f"http://{address.netloc}{place}", {**sent, **network.password(urlsplit(proxy))}
             answer = in_time(ask, self._longest)
             if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
                 raise self._refusal(doing, answer.status, answer.headers, answer.data)
@@ -171,13 +174,16 @@ class Api:
         """A connection to the API, through the proxy that this machine's environment names, if it names one."""
         from urllib3 import connection as urllib3  # noqa: PLC0415 (heavy: 36 ms)
 
-        if address.scheme != "https":  # a stand-in's
-            return urllib3.HTTPConnection(str(address.hostname), address.port, timeout=timeout)
         proxy = network.proxy(self._url)
+        there = address if proxy is None else urlsplit(proxy)
+        if address.scheme != "https":  # a stand-in's
+            return urllib3.HTTPConnection(str(there.hostname), there.port, timeout=timeout)
+        trusted = network.authorities()
         if proxy is None:
-            return urllib3.HTTPSConnection(str(address.hostname), address.port, timeout=timeout)
-        there = urlsplit(proxy)
-        connection = urllib3.HTTPSConnection(str(there.hostname), there.port or 80, timeout=timeout)
+            return urllib3.HTTPSConnection(str(there.hostname), there.port, timeout=timeout, ssl_context=trusted)
+        connection = urllib3.HTTPSConnection(
+            str(there.hostname), there.port or 80, timeout=timeout, ssl_context=trusted
+        )
         connection.set_tunnel(str(address.hostname), address.port or 443, network.password(there))
         return connection
 
@@ -219,6 +225,8 @@ class Api:
             configuration.proxy_headers = network.password(urlsplit(configuration.proxy))
         client = fastly.ApiClient(configuration)
         pool = client.rest_client.pool_manager
+        if self._url.startswith("https:"):
+            pool.connection_pool_kw["ssl_context"] = network.authorities()
         ask = pool.request
 
         def request(method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:  # noqa: ANN401 - urllib3's
