@@ -9,15 +9,20 @@ from pathlib import Path
 def main() -> None:
     """Do what the first word says.
 
-    `hook LEDGER DESCRIPTOR` runs a hook to its end (wrapper.py).
+    `hook LEDGER DESCRIPTOR` runs a hook to its end (wrapper.py). `session FOLDER` serves a caller over standard input
+    and output (session.py).
     """
     word, *rest = sys.argv[1:] or [""]
     if word == "hook":
         from edgeguard.cluster.host import wrapper  # noqa: PLC0415 (a program imports what its word needs)
 
         wrapper.main(Path(rest[0]), int(rest[1]))
+    elif word == "session":
+        from edgeguard.cluster.host import acts, session  # noqa: PLC0415
+
+        session.main(Path(rest[0]), acts.ACTS)
     else:
-        sys.exit(f"usage: {sys.argv[0]} hook LEDGER DESCRIPTOR")
+        sys.exit(f"usage: {sys.argv[0]} hook LEDGER DESCRIPTOR | session FOLDER")
 
 
 if __name__ == "__main__":

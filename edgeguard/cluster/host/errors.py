@@ -24,6 +24,8 @@ INTERRUPTED = "interrupted"
 """The caller asked for an end of the waiting."""
 UNHEALTHY = "unhealthy"
 """The application does not answer as it has to, or something else runs in its place."""
+UNKNOWN_ACT = "unknown-act"
+"""A caller over a connection asked for something that this program does not know."""
 
 
 class HostError(Exception):

@@ -18,7 +18,8 @@ from edgeguard.cluster.host.errors import DAMAGED, NOT_STAGED, HostError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""What can name a generation: it names a folder."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def put(server: Path, generation: Generation) -> None:
         HostError: its name can't name a folder, or it is current and has another content; or it is a copy of a
             generation that is not there (NOT_STAGED).
     """
-    if not _NAME.fullmatch(generation.name):
+    if not NAME.fullmatch(generation.name):
         raise HostError(f"{generation.name!r} can't name a generation", "Use letters, digits, - and _.")
     if generation.copy_of is not None:
         earlier = read(server, generation.copy_of)

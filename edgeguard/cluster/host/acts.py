@@ -1,0 +1,194 @@
+"""What a caller over a connection may ask of this server."""
+
+from __future__ import annotations
+
+import base64
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+from edgeguard.cluster.host import fence, files, generations, homes, hooks, images, processes
+from edgeguard.cluster.host.errors import FENCED, UNKNOWN_ACT, HostError
+from edgeguard.cluster.host.fence import Caller
+from edgeguard.cluster.host.session import Act
+
+
+def greet(_folder: Path) -> dict[str, Any]:
+    """What this server is: its Python, the user, its clock (Unix seconds), its boot, and the room on its disk."""
+    room = os.statvfs(_folder if _folder.exists() else "/")
+    return {
+        "python": platform.python_version(),
+        "user": os.geteuid(),
+        "clock": time.time(),
+        "boot": processes.boot(),
+        "free": room.f_bavail * room.f_frsize,
+    }
+
+
+def begin(folder: Path, *, epoch: int) -> int:
+    """The number of a session in which the holder of this epoch acts; its older sessions are shut out.
+
+    Raises:
+        HostError: another epoch is in force (FENCED).
+    """
+    held = fence.epoch_of(read_record(folder))
+    if held > epoch:
+        raise HostError(f"epoch {held} is in force here, the caller holds {epoch}", code=FENCED)
+    return fence.new_session(folder)
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """This server's record; None where there is none yet."""
+    return files.read(folder / "record.json")
+
+
+def write_record(folder: Path, *, caller: list[int], record: dict[str, Any], expected: int | None = None) -> None:
+    """As the driver's `write_record`, on this server."""
+    who = Caller(*caller)
+    with fence.fenced(folder, who, after=expected):
+        fence.write_record(folder, who.epoch, record)
+
+
+def generation(folder: Path, *, name: str) -> dict[str, Any] | None:
+    """The description of a generation, with its image; None where it isn't staged."""
+    found = generations.find(folder, name)
+    return None if found is None else {**generations.description(found), "image": str(found.image)}
+
+
+def current(folder: Path) -> str | None:
+    """The name of the generation that is current."""
+    return generations.current(folder)
+
+
+def put(
+    folder: Path,
+    *,
+    caller: list[int],
+    name: str,
+    image: str,
+    described: dict[str, Any],
+    variables: dict[str, str],
+    copy_of: str | None = None,
+) -> None:
+    """Write a generation beside the others, and the HOME of its processes."""
+    try:
+        said = generations.described(name, Path(image), described)
+    except (KeyError, TypeError, AttributeError, ValueError) as exc:
+        raise HostError(f"no generation is described so: {type(exc).__name__}", code=UNKNOWN_ACT) from exc
+    wanted = generations.Generation(
+        name,
+        said.release,
+        said.image,
+        said.runs,
+        {key: str(value) for key, value in variables.items()},
+        said.users,
+        copy_of,
+    )
+    with fence.fenced(folder, Caller(*caller)):
+        generations.put(folder, wanted)
+        homes.seed(folder, wanted)
+
+
+def verify(_folder: Path, *, image: str) -> list[str]:
+    """What differs in an image from the day it was built, a sentence each."""
+    return images.verify(Path(image))
+
+
+def start_hook(
+    folder: Path,
+    *,
+    caller: list[int],
+    generation: str,
+    hook: str,
+    environment: dict[str, str],
+    limit: float,
+    nonce: str,
+) -> None:
+    """Start a hook under its wrapper. The same nonce again is the same start."""
+    with fence.fenced(folder, Caller(*caller)):
+        hooks.start(
+            folder, hooks.Order(generation, hook, environment, limit, nonce), (sys.executable, "-I", "-S", sys.argv[0])
+        )
+
+
+def hook_result(folder: Path, *, generation: str, hook: str) -> dict[str, Any] | None:
+    """How a hook ended; None where it was never started here."""
+    found = hooks.result(folder, generation, hook)
+    if found is None:
+        return None
+    return {**found.__dict__, "log": str(found.log), "strays": list(found.strays)}
+
+
+def hook_output(folder: Path, *, generation: str, hook: str, offset: int) -> dict[str, Any]:
+    """A piece of a hook's output from an offset on: its bytes in base64, the next offset, and how many bytes between
+    them are lost."""
+    part = hooks.read(folder, generation, hook, offset)
+    return {"content": base64.b64encode(part.content).decode(), "next": part.next, "gone": part.gone}
+
+
+def _whole(said: object) -> bool:
+    return type(said) is int and 0 <= said < 1 << 53
+
+
+def _seconds(said: object) -> bool:
+    return type(said) in (int, float) and 0 <= said < 10**9  # type: ignore[operator]  # NaN is not
+
+
+def _text(said: object) -> bool:
+    return isinstance(said, str) and "\0" not in said
+
+
+def _name(said: object) -> bool:
+    return isinstance(said, str) and generations.NAME.fullmatch(said) is not None
+
+
+def _path(said: object) -> bool:
+    return _text(said) and str(said).startswith("/")
+
+
+def _object(said: object) -> bool:
+    return isinstance(said, dict)
+
+
+def _texts(said: object) -> bool:
+    return isinstance(said, dict) and all(map(_text, said.values())) and all(map(_text, said))
+
+
+def _by(said: object) -> bool:
+    """[epoch, session, serial]: a caller over a connection has a session."""
+    return isinstance(said, list) and len(said) == 3 and all(map(_whole, said)) and said[1] > 0  # noqa: PLR2004
+
+
+def _perhaps(fits: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda said: said is None or fits(said)
+
+
+_HOOK = {"generation": _name, "hook": _name}
+ACTS = {
+    "greet": Act(greet, {}),
+    "begin": Act(begin, {"epoch": _whole}),
+    "read_record": Act(read_record, {}),
+    "write_record": Act(write_record, {"caller": _by, "record": _object, "expected": _perhaps(_whole)}),
+    "generation": Act(generation, {"name": _name}),
+    "current": Act(current, {}),
+    "put": Act(
+        put,
+        {
+            "caller": _by,
+            "name": _name,
+            "image": _path,
+            "described": _object,
+            "variables": _texts,
+            "copy_of": _perhaps(_name),
+        },
+        slow=True,
+    ),
+    "verify": Act(verify, {"image": _path}, slow=True),
+    "start_hook": Act(start_hook, {"caller": _by, **_HOOK, "environment": _texts, "limit": _seconds, "nonce": _text}),
+    "hook_result": Act(hook_result, _HOOK),
+    "hook_output": Act(hook_output, {**_HOOK, "offset": _whole}),
+}
+"""Every act by its name."""

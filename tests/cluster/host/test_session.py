@@ -1,0 +1,152 @@
+"""A caller over a connection asks in lines, and gets an answer for each, whatever the line is."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edgeguard.cluster import archive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Caller:
+    """The other end of a session."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self._id = 0
+
+    def send(self, line: bytes) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(line + b"\n")
+        self.process.stdin.flush()
+        said: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return said
+
+    def ask(self, act: str, **arguments: object) -> Any:  # noqa: ANN401 (an answer, or an error's code)
+        self._id += 1
+        said = self.send(json.dumps({"id": self._id, "act": act, **arguments}).encode())
+        assert said["id"] == self._id
+        return said["answer"] if "answer" in said else said["error"]["code"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "server"
+    made.mkdir()
+    return made
+
+
+@contextmanager
+def session(folder: Path) -> Iterator[Caller]:
+    program = archive.program(archive.put(folder.parent / "host"))
+    with subprocess.Popen(
+        [*program, "session", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        caller = Caller(process)
+        yield caller
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.close()
+        assert process.wait(10) == 0
+        assert process.stderr.read() == b""
+
+
+def test_the_lock_is_taken_once_for_each_epoch(folder: Path) -> None:
+    with session(folder) as one, session(folder) as other:
+        assert one.ask("read_record") is None
+        mine, theirs = one.ask("begin", epoch=1), other.ask("begin", epoch=1)
+        assert other.ask("write_record", caller=[1, theirs, 1], record={"serial": 1}, expected=0) is None
+        assert one.ask("write_record", caller=[1, mine, 1], record={"serial": 2}, expected=0) == "fenced"
+        assert one.ask("read_record") == {"serial": 1, "epoch": 1}
+        assert one.ask("begin", epoch=0) == "fenced"
+
+
+def test_acts_of_an_older_session_and_late_acts_are_refused(folder: Path) -> None:
+    with session(folder) as caller:
+        older, newer = caller.ask("begin", epoch=1), caller.ask("begin", epoch=1)
+        assert caller.ask("write_record", caller=[1, older, 9], record={}, expected=0) == "fenced"
+        assert caller.ask("write_record", caller=[1, newer, 2], record={}, expected=0) is None
+        assert caller.ask("write_record", caller=[1, newer, 1], record={"late": True}) == "fenced"
+        assert caller.ask("write_record", caller=[1, newer, 2], record={"late": True}) == "fenced"
+        assert caller.ask("read_record") == {"epoch": 1}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"nothing",
+        b"[]",
+        b"1",
+        b'{"id": 1}',
+        b'{"id": true, "act": "greet"}',
+        b'{"id": 1, "act": "rm"}',
+        b'{"id": 1, "act": ["greet"]}',
+        b'{"id": 1, "act": "greet", "more": 1}',
+        b'{"id": 1, "act": "begin"}',
+        b'{"id": 1, "act": "begin", "epoch": "1"}',
+        b'{"id": 1, "act": "begin", "epoch": true}',
+        b'{"id": 1, "act": "generation", "name": "../../etc"}' + b" " * 9_000_000,
+        b'{"id": 1, "act": "write_record", "caller": [1], "record": {}}',
+        b'{"id": 1, "act": "write_record", "caller": [1, 0, 0], "record": {}}',
+        b'{"id": 1, "act": "write_record", "caller": ["1", 1, 1], "record": {}}',
+        b"[" * 100_000,
+        b'{"id": 1, "act": "\xff"}',
+        b'{"id": NaN, "act": "greet"}',
+        b"\x00" * 100,
+    ],
+)
+def test_a_line_that_is_no_request_is_an_error_and_the_session_goes_on(folder: Path, line: bytes) -> None:
+    with session(folder) as caller:
+        assert caller.send(line)["error"]["code"] == "unknown-act"
+        assert caller.ask("greet")["user"] == folder.stat().st_uid
+    assert list(folder.iterdir()) == []
+
+
+def test_thousands_of_damaged_requests_are_answered_one_by_one(folder: Path) -> None:
+    """5,000 lines: right requests of every kind with some bytes cut, doubled or changed."""
+    dice = random.Random(1)
+    right = [
+        b'{"id": 1, "act": "greet"}',
+        b'{"id": 2, "act": "begin", "epoch": 1}',
+        b'{"id": 3, "act": "write_record", "caller": [1, 1, 1], "record": {"a": [1, {"b": null}]}, "expected": 0}',
+        b'{"id": 4, "act": "generation", "name": "20270115-080000-a1b2"}',
+        b'{"id": 5, "act": "put", "caller": [1, 1, 2], "name": "g", "image": "/x", "described": {}, "variables": {}}',
+        b'{"id": 6, "act": "hook_result", "generation": "g", "hook": "deploy"}',
+        b'{"id": 7, "act": "hook_output", "generation": "g", "hook": "deploy", "offset": 0}',
+        b'{"id": 8, "act": "start_hook", "caller": [1, 1, 3], "generation": "g", "hook": "x", "environment": {}}',
+        b'{"id": 9, "act": "verify", "image": "/nowhere"}',
+    ]
+    with session(folder) as caller:
+        for _ in range(5000):
+            line = bytearray(dice.choice(right))
+            for _ in range(dice.randrange(1, 6)):
+                at = dice.randrange(len(line))
+                line[at : at + dice.choice((0, 0, 1, 3))] = dice.choice(
+                    (b"", b"{", b'"', b"\\", b"\xff", b"0", b"-1e999")
+                )
+            said = caller.send(bytes(line).replace(b"\n", b" "))
+            assert ("answer" in said) != ("error" in said)
+            assert "a bug" not in str(said.get("error"))
+        assert caller.ask("greet")["user"] == folder.stat().st_uid
+
+
+def test_a_folder_of_another_user_is_not_served(folder: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    os.chown(folder, 65534, 65534)
+    with session(folder) as caller:
+        said = caller.send(b'{"id": 1, "act": "greet"}')
+        assert said["id"] == 0
+        assert "belongs to user 65534, and this is user 0" in said["error"]["message"]
