@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeguard.cluster.host import manifest
+from edgeguard.cluster.host import images, manifest
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import process, sandbox
 from edgeguard.machine.sandbox import Sandbox, Seclusion
@@ -115,9 +114,23 @@ class Build:
             self._step("hooks.build", applications.shell(hook))
         if self.application.language == "python":
             self._compile()
+        self._check()
         self._mounts()
-        shutil.rmtree(self.folder / "tmp", ignore_errors=True)
         return written
+
+    def _check(self) -> None:
+        """Refuse what can't be frozen, and remove what is beside the parts of an image.
+
+        The build was free to put anything there, also links to places outside that root's hand would follow.
+        """
+        for part in images.FROZEN:
+            if said := manifest.unfit(self.folder / part):
+                raise BuildFailed(f"the build left what can't be in an image: {said}", "Let the build remove it.")
+        if not self._place.resolve().is_relative_to((self.folder / "app").resolve()):
+            raise BuildFailed("the build made source.root a link out of the image", "Let it leave that folder there.")
+        for path in self.folder.iterdir():
+            if path.name not in images.FROZEN:
+                manifest.remove(path)
 
     def _dependencies(self) -> None:
         packages = self.application.dependencies

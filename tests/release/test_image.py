@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeguard.cluster.host import images
+from edgeguard.cluster.host import images, manifest
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine.sandbox import Sandbox, Seclusion, second_best
 from edgeguard.release import image
@@ -270,6 +271,66 @@ def test_a_secret_can_not_be_named_into_a_build(world: World, name: str) -> None
     world.commit(PLAIN)
     with pytest.raises(UsageError, match=name):
         world.build(build_environment=[name])
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("cp /bin/true a; chmod 4755 a", "app/a lends its owner's rights"),
+        ("mkdir b; cp /bin/true b/a; chmod 2755 b/a", "app/b/a lends its owner's rights"),
+        ("mkfifo ~/a", "home/a is a pipe"),
+        ("cd ..; mv app kept; ln -s / app", "app is no folder any more"),
+        ("cd ..; rm -r home; touch home", "home is no folder any more"),
+        ("cd ../..; rm -r app/api; ln -s / app/api", "source.root a link out of the image"),
+    ],
+)
+def test_what_can_not_be_in_an_image_fails_the_build(world: World, script: str, said: str) -> None:
+    root = "source: {root: api}\n" if "api" in script else ""
+    if root:
+        script = script.replace("../..", "$PLATFORM_SOURCE_DIR/..")
+    world.commit(hook(script) + root, **{"api/a": "a"})
+
+    with pytest.raises(BuildFailed, match=said):
+        world.build()
+    assert world.left() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a device")
+def test_a_device_can_not_be_in_an_image(tmp_path: Path) -> None:
+    os.mknod(tmp_path / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+    assert manifest.unfit(tmp_path) == f"{tmp_path.name}/device is a device"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give capabilities")
+def test_a_file_with_capabilities_can_not_be_in_an_image(tmp_path: Path) -> None:
+    """As `setcap cap_net_raw=ep` writes it (linux/capability.h, version 2)."""
+    (tmp_path / "ping").touch()
+    os.setxattr(tmp_path / "ping", "security.capability", struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0))
+    assert "ping lends its owner's rights" in (manifest.unfit(tmp_path) or "")
+
+
+def test_what_a_build_leaves_for_the_freeze_to_follow_is_not_followed(world: World, tmp_path: Path) -> None:
+    """Names that edgeguard itself writes to when it freezes an image, as links to a file outside."""
+    outside = tmp_path / "outside"
+    outside.write_text("as it was")
+    links = "; ".join(f"ln -s {outside} {name}" for name in (".copy.tmp", "../.manifest.tmp", "../.release.json.tmp"))
+    world.commit(hook(f"touch one; ln one two; mkdir ../more; {links}"))
+    release = world.build()
+
+    assert outside.read_text() == "as it was"
+    assert {path.name for path in release.folder.iterdir()} == {*images.FROZEN, "manifest", "release.json"}
+    assert {(release.folder / "app" / name).stat().st_nlink for name in ("one", "two")} == {1}
+
+
+def test_a_socket_is_not_kept_and_the_bits_of_the_folder_above_are_not_inherited(world: World) -> None:
+    world.root.mkdir()
+    world.root.chmod(0o2755)
+    bind = "import socket; socket.socket(socket.AF_UNIX).bind('socket')"
+    world.commit(hook(f'mkdir -p a; chmod 3755 a; python3 -c "{bind}"'))
+    release = world.build()
+
+    assert not (release.folder / "app/socket").exists()
+    assert stat.S_IMODE((release.folder / "app/a").stat().st_mode) == 0o555
 
 
 def test_a_failing_hook_shows_its_output_and_leaves_nothing(world: World) -> None:

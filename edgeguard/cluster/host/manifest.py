@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import stat
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _OPEN = 0o755
+_PERMISSIONS = 0o777
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -26,19 +28,42 @@ def make(folder: Path) -> None:
         folder.chmod(_OPEN)
 
 
+def unfit(folder: Path) -> str | None:
+    """Why a folder can't be frozen, in a sentence without its subject; None where it can.
+
+    What lends its owner's rights to whoever runs it, pipes and devices have no place in an image. Sockets are let pass:
+    a program that a build had started may have left them, and `freeze` removes them.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return f"{folder.name} is no folder any more"
+    for path in _walk(folder):
+        name, mode = path.relative_to(folder.parent).as_posix(), path.lstat().st_mode
+        if stat.S_ISREG(mode) and (mode & (stat.S_ISUID | stat.S_ISGID) or _has_capabilities(path)):
+            return f"{name} lends its owner's rights to whoever runs it (setuid, setgid, or capabilities)"
+        if stat.S_ISFIFO(mode):
+            return f"{name} is a pipe"
+        if stat.S_ISBLK(mode) or stat.S_ISCHR(mode):
+            return f"{name} is a device"
+    return None
+
+
 def freeze(folder: Path) -> None:
     """Take the right to write away from everything in the folder, and from itself. Links are not followed.
 
     A file with a second name (a hard link) becomes a copy: the second name may be outside, in a package manager's
-    cache, and whoever writes there would change the folder too.
+    cache, and whoever writes there would change the folder too. Sockets are removed. A folder keeps no setgid bit and
+    no sticky bit, which it may have from the folder that all images are in.
     """
-    for path in _walk(folder):
-        if not path.is_symlink() and path.is_file() and path.stat().st_nlink > 1:
+    for path in list(_walk(folder)):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
             _copy_in_place(path)
-    for path in _walk(folder):
+        elif stat.S_ISSOCK(status.st_mode):
+            path.unlink()
+    for path in (*_walk(folder), folder):
         if not path.is_symlink():
-            _chmod(path, path.stat().st_mode & ~_WRITABLE)
-    _chmod(folder, folder.stat().st_mode & ~_WRITABLE)
+            mode = path.stat().st_mode & ~_WRITABLE
+            _chmod(path, mode & _PERMISSIONS if path.is_dir() else mode)
 
 
 def unfreeze(folder: Path) -> None:
@@ -152,9 +177,15 @@ def _walk(folder: Path, *, opening: bool = False) -> Iterator[Path]:
 
 
 def _copy_in_place(path: Path) -> None:
-    fresh = path.with_name(".copy.tmp")
+    descriptor, fresh = tempfile.mkstemp(dir=path.parent)  # a new file: nothing that a build put there is followed
+    os.close(descriptor)
     shutil.copy2(path, fresh)  # with its times: Python's compiled files name those of their sources
-    fresh.replace(path)
+    Path(fresh).replace(path)
+
+
+def _has_capabilities(path: Path) -> bool:
+    """Whether a file gives capabilities to whoever runs it (capabilities(7)). Only Linux has them."""
+    return hasattr(os, "listxattr") and "security.capability" in os.listxattr(path, follow_symlinks=False)
 
 
 def _chmod(path: Path, mode: int) -> None:
