@@ -37,7 +37,7 @@ def pre(
     environment, stop = options.edge_side(name), Stop(last=True)
     seconds = None if lasting is None else whole_seconds(lasting)
     with stop.listening():
-        made = claim(environment, stop=stop, lasting=seconds, renews=renews, why=reason).json()
+        made = claim(environment, stop=stop, lasting=seconds, renews=renews, why=reason, say=options.teller()).json()
     if not options.as_json:
         options.teller()(claimed(name, made))
     options.answer(made, made["id"])
@@ -59,12 +59,12 @@ def post(
 
     if failed and purge_key:
         raise typer.BadParameter("nothing is purged after a deploy that failed; leave --purge-key out")
-    environment, stop = options.edge_side(name), Stop(last=True)
+    environment, stop, say = options.edge_side(name), Stop(last=True), options.teller()
     with stop.listening():
         if failed:
-            done = pipeline.post_failed(environment, claim_id)
+            done = pipeline.post_failed(environment, claim_id, say=say)
         else:
-            done = pipeline.post(environment, claim_id, stop=stop, purge_keys=purge_key or ())
+            done = pipeline.post(environment, claim_id, stop=stop, purge_keys=purge_key or (), say=say)
     options.answer(done, pipeline.text(done))
 
 

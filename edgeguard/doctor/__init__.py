@@ -16,6 +16,7 @@ from edgeguard.edge.claim import DEPLOY_SLOTS, SUPPORT_SLOTS, live, parse_all
 from edgeguard.edge.clock import Clock
 from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
 from edgeguard.findings import Finding
+from edgeguard.grace import strays
 from edgeguard.site import sitemap
 from edgeguard.times import rfc3339
 
@@ -172,6 +173,7 @@ def _nodes(answers: Sequence[Status], trouble: str, expected: str) -> Iterator[F
 
 def _claims(environment: EdgeSide, cluster: Cluster | None, items: Mapping[str, str], now: float) -> Iterator[Finding]:
     ceiling = environment.settings.edge.ceiling
+    yield from strays.find(items, now=now, ceiling=ceiling)
     alive = live(parse_all(items), now=now, ceiling=ceiling)
     for claim in alive:
         said = f"{claim.slot} claims {claim.grace} s until {rfc3339(claim.until)}"

@@ -251,6 +251,9 @@ class Edge(VisibleEdge, Protocol):
         """The dictionary's items as the API has them: slots and audit lines. With a name, the items of the active
         version's dictionary of that name."""
 
+    def item(self, key: str) -> str:
+        """One item as the API has it at this moment, asked for by its key; "" if it is not there."""
+
     def write(self, items: Mapping[str, str | None]) -> None:
         """Set these items in one versionless write (None: remove the item if it is there). Repeating is harmless."""
 

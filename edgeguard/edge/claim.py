@@ -82,6 +82,21 @@ def live(claims: Iterable[Claim], *, now: float, ceiling: int) -> tuple[Claim, .
     return tuple(claim for claim in claims if now < claim.until < now + ceiling + DAY)
 
 
+def flaw(slot: str, value: str, *, now: float, ceiling: int) -> str:
+    """The reason why the edge passes over a slot's value, or over a part of it; "" if there is none.
+
+    A free slot and a claim that has ended have no flaw.
+    """
+    claim = parse(slot, value)
+    if claim is None:
+        return "" if value in ("", FREE) else "is no claim"
+    if claim.until >= now + ceiling + DAY:
+        return "claims more time than any claim can have"
+    if claim.until > now and claim.hold_until >= now + LONGEST_HOLD:
+        return "holds for longer than any claim can"
+    return ""
+
+
 @dataclass(frozen=True)
 class Grace:
     """The grace in force at a moment: pages may be `seconds` stale. With `hold`, the origin is not asked first."""

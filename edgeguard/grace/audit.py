@@ -1,7 +1,8 @@
 """The audit: lines that say who changed the grace, when and why. They are items of the dictionary, beside the slots.
 
 A line's key is `audit-<Unix milliseconds>-<nonce>`, and its value is a JSON object. The newest LINES lines are kept:
-the write that adds a line also removes older ones.
+the write that adds a line also removes older ones. Anybody with a token can write there: a line that has another form
+than ours is passed over, and hides no other.
 """
 
 from __future__ import annotations
@@ -21,9 +22,17 @@ _AT_ONCE = 500
 """The most old lines that one write removes. A write may have 1000 operations (Fastly: reference/api/dictionaries)."""
 _WORDS = 500
 """Characters of a reason that are kept. An item's value holds 8000."""
+_LONGEST = 8000
+"""Characters of a value (Fastly: reference/api/dictionaries)."""
+_TEXTS, _NUMBERS = ("did", "id", "who", "why", "nonce"), ("grace", "until")
+_MOST = 10**10
 _KEY = re.compile(r"audit-([0-9]{13})-[a-z0-9]+")
 _APART = 5_000
 """Milliseconds by which clocks that follow the edge's may differ. Lines so close together keep the order of writing."""
+
+
+class _Unreadable(Exception):
+    """A value is no line of ours. The text is the reason."""
 
 
 def line(
@@ -46,16 +55,53 @@ def line(
 
 def lines(items: Mapping[str, str]) -> list[dict[str, Any]]:
     """The lines as `line` wrote them, the newest first, with `at` (Unix time). Unreadable lines are left out."""
-    found = []
+    return [said for said in _read(items).values() if isinstance(said, dict)]
+
+
+def unreadable(items: Mapping[str, str]) -> dict[str, str]:
+    """The keys of lines that nobody can read, the newest first, each with the reason."""
+    return {key: said for key, said in _read(items).items() if isinstance(said, str)}
+
+
+def is_key(key: str) -> bool:
+    """Whether an item of this name is a line of the audit."""
+    return _KEY.fullmatch(key) is not None
+
+
+def _read(items: Mapping[str, str]) -> dict[str, dict[str, Any] | str]:
+    """Every line by its key, the newest first; in place of an unreadable line, the reason."""
+    found: dict[str, dict[str, Any] | str] = {}
     for key in sorted(items, reverse=True):
         if matched := _KEY.fullmatch(key):
             try:
-                content = json.loads(items[key])
-            except ValueError:
-                continue
-            if isinstance(content, dict):
-                found.append({"at": int(matched[1]) / 1000, **content})
+                found[key] = {"at": int(matched[1]) / 1000, **_line(items[key])}
+            except _Unreadable as exc:
+                found[key] = str(exc)
     return found
+
+
+def _line(value: str) -> dict[str, Any]:
+    """The known parts of a line. Raises _Unreadable with the reason if the value is not of the form of `line`."""
+    if len(value) > _LONGEST:
+        raise _Unreadable("it is longer than a line can be")
+    try:
+        content = json.loads(value)
+    except (ValueError, RecursionError):
+        raise _Unreadable("it is not JSON") from None
+    if not isinstance(content, dict):
+        raise _Unreadable("it is no JSON object")
+    said: dict[str, Any] = {}
+    for name in _TEXTS:
+        if name in content:
+            if not isinstance(content[name], str):
+                raise _Unreadable(f"its {name} is no text")
+            said[name] = content[name][:_WORDS].encode("utf-8", "replace").decode()  # half a character can't be printed
+    for name in _NUMBERS:
+        if name in content:
+            if type(content[name]) is not int or not 0 <= content[name] < _MOST:
+                raise _Unreadable(f"its {name} is no number of seconds")
+            said[name] = content[name]
+    return said
 
 
 def of_claim(claim: Claim, audit: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.edge.claim import FREE, Claim, live, new_nonce, parse, parse_all
 from edgeguard.edge.clock import edge_clock
 from edgeguard.errors import EdgeError, Locked, UsageError
-from edgeguard.grace import audit
+from edgeguard.grace import audit, strays
 from edgeguard.grace.confirm import Confirmed, confirm
 from edgeguard.times import rfc3339
 
@@ -115,8 +115,10 @@ def no_shorter(claim: Claim, *, than: Claim | None) -> Claim:
     return replace(claim, until=max(claim.until, than.until), grace=max(claim.grace, than.grace))
 
 
-def look(environment: EdgeSide) -> Seen:
+def look(environment: EdgeSide, *, say: Callable[[str], None] = lambda _: None) -> Seen:
     """Read the present claims with one status question and one reading of the dictionary.
+
+    `say` hears a warning for each stray: what nobody can read, and what nobody believes to be there.
 
     Raises:
         UsageError: this edge takes no claims.
@@ -124,7 +126,10 @@ def look(environment: EdgeSide) -> Seen:
     """
     environment.edge.require_claims()
     clock = edge_clock(environment.edge)
-    return Seen(environment.edge.items(), clock)
+    seen = Seen(environment.edge.items(), clock)
+    for warning in strays.warnings(environment, seen.items, now=seen.now):
+        say(warning)
+    return seen
 
 
 def within_limits(environment: EdgeSide, lasting: int, stale: int) -> None:
@@ -163,7 +168,7 @@ def take(
     `see` is called with every status answer meanwhile.
 
     Raises:
-        LostSlot: somebody else took it at the same moment.
+        LostSlot: somebody else took it at the same moment. Nothing of ours is left in the dictionary.
         NotConfirmed: it is written, but the edge does not show it, or grants less.
         EdgeError: it could not be written.
     """
@@ -188,7 +193,7 @@ def renew(environment: EdgeSide, claim: Claim, *, now: float, lasting: int, hold
     Raises:
         EdgeError: another claim is in force in its slot, or the claim could not be written.
     """
-    there = parse(claim.slot, environment.edge.items().get(claim.slot, ""))
+    there = parse(claim.slot, environment.edge.item(claim.slot))
     if there is not None and there.nonce != claim.nonce and there.until > now:
         raise EdgeError(f"{claim.slot} is somebody else's now, in force until {rfc3339(there.until)}")
     later = replace(claim, until=int(now) + lasting, hold_until=int(now) + hold)
@@ -203,7 +208,18 @@ def give_back(environment: EdgeSide, seen: Seen, slot: str, *, did: str, why: st
 def write(
     environment: EdgeSide, seen: Seen, slot: str, claim: Claim | None, *, did: str, why: str, who: str = ""
 ) -> None:
-    """Put a claim into a slot (None: free it) and add the audit line that says so, in one write."""
+    """Put a claim into a slot (None: free it) and add the audit line that says so, in one write.
+
+    The slot is read by its name before, as a list of many items may be older than its last page.
+
+    Raises:
+        LostSlot: the slot has another claim than it was seen to have, in force, and nothing was written.
+        EdgeError: it could not be written.
+    """
+    before, there = seen.claim(slot), parse(slot, environment.edge.item(slot))
+    another = there is not None and (before is None or there.nonce != before.nonce)
+    if another and live([there] if there else [], now=seen.now, ceiling=environment.settings.edge.ceiling):
+        raise _lost(environment, slot)
     line = audit.line(seen.items, at=seen.now, did=did, why=why, slot=slot, claim=claim, who=who)
     environment.edge.write({slot: FREE if claim is None else claim.value(), **line})
 
@@ -237,11 +253,15 @@ def _still_ours(environment: EdgeSide, slot: str, ours_or_older: tuple[str, str]
     """Raise LostSlot if another claim is in the slot. If the dictionary can't be read, or lags behind, the edge's own
     answers decide."""
     try:
-        there = environment.edge.items().get(slot, "")
+        there = environment.edge.item(slot)
     except EdgeError:
         return
     if there not in ours_or_older:
-        raise LostSlot(
-            f"{slot} was taken by somebody else at the same moment",
-            f"Look who: edgeguard grace show {environment.argument}",
-        )
+        raise _lost(environment, slot)
+
+
+def _lost(environment: EdgeSide, slot: str) -> LostSlot:
+    return LostSlot(
+        f"{slot} was taken by somebody else at the same moment",
+        f"Look who: edgeguard grace show {environment.argument}",
+    )

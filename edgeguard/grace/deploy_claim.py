@@ -81,7 +81,7 @@ class DeployClaim:
             Fenced: somebody else took the lock.
         """
         self._lasting = lasting or self._lasting
-        seen = claims.look(self._environment)
+        seen = claims.look(self._environment, say=lambda text: self._say("warning", text=text))
         self._clock = seen.clock
         self._refuse_if_replaced()
         self._remember(seen.items)

@@ -34,7 +34,7 @@ from edgeguard.times import duration, rfc3339
 from edgeguard.visible import on_one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from edgeguard.edge.claim import Claim
     from edgeguard.environment import EdgeSide
@@ -52,6 +52,7 @@ def pre(
     hold: int = 0,
     did: str = "hook pre",
     why: str = "",
+    say: Callable[[str], None] = lambda _: None,
 ) -> Made:
     """Claim the grace for a deploy and wait until the edge shows it. If this fails, the slot gets its old value back.
 
@@ -59,7 +60,7 @@ def pre(
     the ceiling. A claim that was kept after a failed deploy is taken over, and so is the claim in the slot `renews`.
     Neither gets shorter.
 
-    By default there is no hold: a hold is short and needs a process that renews it.
+    By default there is no hold: a hold is short and needs a process that renews it. `say` is as in claims.look.
 
     Raises:
         Locked: a deploy's claim is in force.
@@ -71,7 +72,7 @@ def pre(
     claims.within_limits(environment, seconds, stale)
     if renews not in (None, *DEPLOY_SLOTS):
         raise UsageError(f"{renews!r} is not a deploy's claim", f"One of: {', '.join(DEPLOY_SLOTS)}.")
-    seen = claims.look(environment)
+    seen = claims.look(environment, say=say)
     alive = seen.live(DEPLOY_SLOTS, settings.edge.ceiling)
     _refuse_others(environment, seen, alive.values(), renews)
     slot = renews or next(iter(alive), DEPLOY_SLOTS[0])
@@ -113,7 +114,7 @@ def take_back(environment: EdgeSide, slot: str, before: str, *, ends: int, nonce
     """
     try:
         if nonce is not None:
-            there = parse(slot, environment.edge.items().get(slot, ""))
+            there = parse(slot, environment.edge.item(slot))
             if there is not None and there.nonce != nonce and there.value() != before:
                 return f"{slot} is somebody else's now, and left to them."
         environment.edge.write({slot: before})
@@ -127,16 +128,21 @@ def take_back(environment: EdgeSide, slot: str, before: str, *, ends: int, nonce
 
 
 def post_failed(
-    environment: EdgeSide, slot: str | None, *, nonce: str | None = None, did: str = "hook post --failed"
+    environment: EdgeSide,
+    slot: str | None,
+    *,
+    nonce: str | None = None,
+    did: str = "hook post --failed",
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Keep the claim of a deploy that failed, and end its hold. Returns how long the claim lasts.
+    """Keep the claim of a deploy that failed, and end its hold. Returns how long the claim lasts. `say`: claims.look.
 
     Raises:
         UsageError: no claim in force could be kept; also as in find.
         CleanupUnfinished: the edge's API failed; the claim stays until it ends by itself.
     """
     try:
-        seen = claims.look(environment)
+        seen = claims.look(environment, say=say)
     except EdgeError as exc:
         raise _not_kept(environment, slot, exc) from exc
     found = find(environment, seen, slot, nonce)
@@ -177,11 +183,13 @@ def post(
     purge_keys: Sequence[str] = (),
     nonce: str | None = None,
     did: str = "hook post",
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Wait until the site is healthy through the front door, purge softly, and give this claim back. Others stay.
 
     The site is asked and purged even if the claim is over already. `outcome` is "released", "ended" (the claim ended by
     itself before this: visitors may have seen errors) or "free" (it was given back before, so this repeats a post).
+    `say` is as in claims.look.
 
     Raises:
         OriginsUnhealthy: the site is not well; the claim stays.
@@ -189,7 +197,7 @@ def post(
         UsageError, Locked: see find.
     """
     try:
-        seen = claims.look(environment)
+        seen = claims.look(environment, say=say)
         found = find(environment, seen, slot, nonce)
     except EdgeError as exc:  # the site is asked all the same: that needs no API
         again, claim = _again(environment, slot, purge_keys), slot or "the deploy's claim"
@@ -240,7 +248,7 @@ def _purge_and_give_back(
     try:
         if found.live:
             claims.give_back(environment, seen, found.slot, did=did, why="the site is well")
-    except EdgeError as exc:
+    except (EdgeError, LostSlot) as exc:
         failed["release"] = exc
     if failed:
         left = "; ".join(f"{act} ({exc.message})" for act, exc in failed.items())

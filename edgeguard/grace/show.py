@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge.claim import in_force, live, parse_all
 from edgeguard.errors import EdgeguardError
-from edgeguard.grace import audit
+from edgeguard.grace import audit, strays
 from edgeguard.times import duration, rfc3339
 from edgeguard.visible import on_one_line
 
@@ -19,7 +19,7 @@ def grace(environment: EdgeSide, *, now: float, audit_lines: int = 0) -> dict[st
 
     A claim's end is judged by the edge's clock. `now` is this machine's time, and counts if the edge does not answer.
     If the API does not answer, the result is {"error": …, "remedy": …}. If only the edge does not answer, the part
-    "edge" is that. `audit` has the newest lines first.
+    "edge" is that. `audit` has the newest lines first. `findings` are the strays.
     """
     if not environment.edge.claims:
         return _by_setting(environment)
@@ -57,6 +57,10 @@ def grace(environment: EdgeSide, *, now: float, audit_lines: int = 0) -> dict[st
         ],
         "edge": edge,
         "audit": [_readable(line) for line in said[:audit_lines]],
+        "findings": [
+            {"name": found.name, "severity": found.severity, "text": found.text, "remedy": found.remedy}
+            for found in strays.about(environment, strays.find(items, now=now, ceiling=settings.ceiling))
+        ],
     }
 
 
@@ -66,7 +70,7 @@ def _unknown(exc: EdgeguardError) -> dict[str, Any]:
 
 def _readable(line: dict[str, Any]) -> dict[str, Any]:
     """A line of the audit, with its times in RFC 3339."""
-    times = {key: line[key] for key in ("at", "until") if isinstance(line.get(key), int | float)}
+    times = {key: line[key] for key in ("at", "until") if key in line}
     return {**line, **{key: rfc3339(at) for key, at in times.items()}}
 
 
@@ -111,6 +115,7 @@ def text(found: dict[str, Any]) -> str:
         lines.append(
             f"  edge       {edge['node']} shows {duration(edge['grace'])}{', on hold' if edge['hold'] else ''}"
         )
+    lines += [f"  {each['severity']:<10} {each['text']}. {each['remedy']}" for each in found["findings"]]
     for line in found["audit"]:
         said = f"{line.get('did', '?')} {line.get('id', '')} by {line.get('who', '?')}: {line.get('why') or '-'}"
         lines.append(f"  {line['at']}  {on_one_line(said)}")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.edge.claim import DEPLOY_SLOTS, SUPPORT_SLOTS
+from edgeguard.edge.claim import DEPLOY_SLOTS, SUPPORT_SLOTS, flaw
 from edgeguard.errors import (
     EdgeError,
     EdgeUnauthorized,
@@ -72,12 +72,13 @@ def extend(
     with stop.listening():
         for _ in SUPPORT_SLOTS:
             progress("looking at the claims that are in force")
-            seen = claims.look(environment)
+            strays: list[str] = []
+            seen = claims.look(environment, say=strays.append)
             if prolongs is not None:
                 wish = replace(wish, over=_own(environment, seen, prolongs, wish.who), shortens=True)
             slot = prolongs or _free_slot(environment, seen)
             stop.check()
-            warnings = list(_warnings(seen, wish))
+            warnings = [*strays, *_warnings(seen, wish)]
             for warning in warnings:
                 say(warning)
             progress(f"writing {slot}")
@@ -177,19 +178,23 @@ def release(
 
     `say` hears a warning if the front door is sick; the claim is given back all the same.
 
-    If the claim is not in force any more, nothing is written, and `released` is False. That is no error.
+    If the claim is not in force any more, nothing is written, and `released` is False. That is no error. A value that
+    nobody can read is taken away.
 
     Raises:
         UsageError: there is no such slot, or it belongs to a deploy.
         NotConfirmed: it is written, but the edge does not show it.
     """
     _require_support_slot(environment, slot)
-    seen = claims.look(environment)
-    if slot not in seen.live(SUPPORT_SLOTS, environment.settings.edge.ceiling):
-        return {"id": slot, "released": False}
-    warnings = list(_sick(environment, slot))
+    strays: list[str] = []
+    seen = claims.look(environment, say=strays.append)
+    ceiling = environment.settings.edge.ceiling
+    alive = slot in seen.live(SUPPORT_SLOTS, ceiling)
+    warnings = [*strays, *(_sick(environment, slot) if alive else ())]
     for warning in warnings:
         say(warning)
+    if not alive and not flaw(slot, seen.items.get(slot, ""), now=seen.now, ceiling=ceiling):
+        return {"id": slot, "released": False, "warnings": warnings}
     claims.write(environment, seen, slot, None, did="grace release", why=reason, who=who.strip() or this_person())
     try:
         confirmed = claims.wait_until_shown(environment, slot, None)

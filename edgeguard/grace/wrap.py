@@ -55,10 +55,17 @@ def wrap(
     if code := _not_runnable(command[0]):
         say(f"{command[0]}: {'not found' if code == NOT_FOUND else 'not executable'}; nothing was claimed")
         return {"command_exit_code": code, **NOTHING}
-    stop = Stop(last=last)
+    stop, heard = Stop(last=last), set[str]()
+
+    def say_once(warning: str) -> None:
+        if warning not in heard:
+            heard.add(warning)
+            say(warning)
+
     with stop.listening():
         hold, program = environment.settings.claim.hold, Path(command[0]).name
-        made = pipeline.pre(environment, stop=stop, lasting=lasting, renews=renews, hold=hold, did="wrap", why=program)
+        asked: dict[str, Any] = {"lasting": lasting, "renews": renews, "hold": hold}
+        made = pipeline.pre(environment, stop=stop, did="wrap", why=program, say=say_once, **asked)
         slot = made.claim.slot
         say(f"{slot}: pages may be served {duration(made.claim.grace)} stale, as the edge shows; {program} begins")
         try:
@@ -70,10 +77,10 @@ def wrap(
         except EdgeguardError as exc:  # a signal, before the command was started
             raise exc.with_more(remedy=_taken_back(environment, made, lasting)) from exc
         if code != 0:
-            return {"command_exit_code": code, **_kept(environment, made, say)}
+            return {"command_exit_code": code, **_kept(environment, made, say, say_once)}
         keys, nonce = tuple(purge_keys), made.claim.nonce
         try:
-            done = pipeline.post(environment, slot, stop=stop, purge_keys=keys, nonce=nonce, did="wrap")
+            done = pipeline.post(environment, slot, stop=stop, purge_keys=keys, nonce=nonce, did="wrap", say=say_once)
         except CleanupUnfinished as exc:
             until = f"the claim was made to last until {rfc3339(made.claim.until)}, or was renewed since"
             said = f"{program} succeeded; {exc.message}; {until}; its hold ends within {duration(hold)}"
@@ -169,11 +176,11 @@ def _in_foreground() -> bool:
         os.close(terminal)
 
 
-def _kept(environment: EdgeSide, made: Made, say: Callable[[str], None]) -> dict[str, Any]:
+def _kept(environment: EdgeSide, made: Made, say: Callable[[str], None], warn: Callable[[str], None]) -> dict[str, Any]:
     """Keep the claim of a command that failed. If the edge's API fails then, that is only reported."""
     slot = made.claim.slot
     try:
-        kept = pipeline.post_failed(environment, slot, nonce=made.claim.nonce, did="wrap")
+        kept = pipeline.post_failed(environment, slot, nonce=made.claim.nonce, did="wrap", say=warn)
     except EdgeguardError as exc:
         say(f"the command failed; {exc.message}")
         return {"id": slot, "outcome": "unknown"}

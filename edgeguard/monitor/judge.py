@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from edgeguard.edge import marks
 from edgeguard.edge.claim import DAY, live, parse_all, runway
 from edgeguard.findings import Finding
+from edgeguard.grace import strays
 from edgeguard.monitor import Closure, Health, Page
 from edgeguard.times import duration, rfc3339
 
@@ -41,7 +42,7 @@ def judge(
     view = _View(edge, settings.edge.ceiling, seen, of_file=of_file)
     pages = tuple(Page(asked, view.runway(asked)) for asked in seen.pages)
     runway = min((page.runway for page in pages if page.runway is not None), default=None)
-    found = [_covered(view, _front_door(view)), *_pages(view), *_origins(view), _policy(view)]
+    found = [_covered(view, _front_door(view)), *_pages(view), *_origins(view), _policy(view), *_slots(view)]
     covering = any(finding.name in _UNCOVERED for finding in found)
     if covering:
         found += _short(limits, runway)
@@ -213,6 +214,14 @@ def _policy(view: _View) -> Finding:
         text = f"the policy at {status.node} is {status.revision}, not {expected} as this file has it"
         return Finding("policy", "warning", text, "edgeguard edge diff ENV tells what differs.")
     return Finding("policy", "ok", f"{status.node} has the policy {expected}", "")
+
+
+def _slots(view: _View) -> Iterator[Finding]:
+    """What nobody can read in the slots. It is a note here: the edge passes over it, and visitors see nothing of it."""
+    status = view.seen.status
+    if status is not None:
+        found = strays.slots(status.slots, now=view.seen.now, ceiling=view.ceiling)
+        yield from (replace(finding, severity="note") for finding in found)
 
 
 def _short(limits: Limits, runway: float | None) -> Iterator[Finding]:

@@ -176,6 +176,9 @@ class Overtaken:
     def items(self) -> Mapping[str, str]:
         return self._stage.edge.items()
 
+    def item(self, key: str) -> str:
+        return self._stage.edge.item(key)
+
     def policy(self) -> Policy:
         return self._stage.edge.policy()
 

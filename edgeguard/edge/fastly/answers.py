@@ -26,6 +26,8 @@ _VERSION = {"number": int}
 _SNIPPET = {"name": str, "type": str, "priority": _NUMBER, "id?": str, "content?": str}
 _DICTIONARY = {"id": str, "name": str}
 _ROWS = [{"name": str}]
+_ITEM = {"item_key": str}
+"""The value may be anything: a bad one must not hide the others (`dictionary`)."""
 
 SHAPES: dict[str, Shape] = {
     "service.get_service_detail": {
@@ -58,7 +60,8 @@ SHAPES: dict[str, Shape] = {
     "dictionary.list_dictionaries": [_DICTIONARY],
     "dictionary.create_dictionary": _DICTIONARY,
     "dictionary.delete_dictionary": _STATUS,
-    "dictionary_item.list_dictionary_items": [{"item_key": str, "item_value": str}],
+    "dictionary_item.list_dictionary_items": [_ITEM],
+    "dictionary_item.get_dictionary_item": _ITEM,
     "dictionary_item.bulk_update_dictionary_item": _STATUS,
     "settings.get_service_settings": dict,
     "settings.update_service_settings": dict,

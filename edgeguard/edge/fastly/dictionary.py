@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from edgeguard.edge.fastly import lists
@@ -33,6 +34,15 @@ class Dictionary:
         """As in Edge."""
         return self._read(self._items_of(name))
 
+    def item(self, key: str) -> str:
+        """As in Edge."""
+        named = {**self._items_of(), "dictionary_item_key": key}
+        try:
+            row = self._api.call("dictionary_item.get_dictionary_item", f"read {key}", named, repeat=True)
+        except Missing:
+            return ""
+        return _text(row.get("item_value"))
+
     def write(self, items: Mapping[str, str | None]) -> None:
         """As in Edge. Removing a missing item answers 404, so a write with removals reads the items first."""
         if not items:
@@ -59,7 +69,7 @@ class Dictionary:
         first = {"page": "1", "per_page": str(lists.PAGE)}
         operation = "dictionary_item.list_dictionary_items"
         rows = self._api.listed(operation, "read the dictionary", dictionary, first=first, repeat=repeat)
-        return {row["item_key"]: row["item_value"] for row in rows}
+        return {row["item_key"]: _text(row.get("item_value")) for row in rows}
 
     def _items_of(self, name: str | None = None) -> dict[str, object]:
         """The arguments that name the dictionary in a call. Its id is the same in all versions: it is read once."""
@@ -75,3 +85,11 @@ class Dictionary:
         if name is None:
             self._id = found
         return {"service_id": self._settings.service, "dictionary_id": found}
+
+
+def _text(value: object) -> str:
+    """An item's value. Where it is no text, its JSON, which is no claim and no line of the audit."""
+    try:
+        return value if isinstance(value, str) else json.dumps(value)
+    except RecursionError:
+        return "null"

@@ -100,6 +100,10 @@ class Fastly(ABC):
         """As in Edge."""
         return self._service.dictionary.items(dictionary)
 
+    def item(self, key: str) -> str:
+        """As in Edge."""
+        return self._service.dictionary.item(key)
+
     def write(self, items: Mapping[str, str | None]) -> None:
         """As in Edge."""
         self._service.dictionary.write(items)

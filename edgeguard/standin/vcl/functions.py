@@ -125,6 +125,6 @@ IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
     "time.is_after": lambda _, one, other: one > other,
     "time.sub": lambda _, moment, by: moment - by,
     "urldecode": lambda _, value: unquote(value or "", errors="replace"),
-    "urlencode": lambda _, value: quote(value or "", safe=""),
+    "urlencode": lambda _, value: quote(value or "", safe="", errors="replace"),
 }
 """Each function by its name. It takes the request's Semantics, and then the arguments."""
