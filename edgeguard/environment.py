@@ -6,6 +6,7 @@ A part is only imported if the environment has it and the command needs it, so t
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from edgeguard.machine.redaction import redacted
 from edgeguard.release import entropy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from edgeguard.cluster import Cluster
     from edgeguard.cluster.lock import SharedRecord
@@ -138,10 +139,15 @@ class Environment(EdgeSide):
         token = _token(settings.edge)
         introduce(name, settings, token)
         entropy.hide(settings.cluster.root)
+        cluster = drivers.load(settings.cluster.driver)(name, settings.cluster, ceiling=settings.edge.ceiling)
+        if hasattr(
+            cluster, "secret_values"
+        ):  # of generations that are on the servers already; it is beyond the Protocol
+            redacted.learn(cluster.secret_values())
         return cls(
             name=name,
             settings=settings,
-            cluster=drivers.load(settings.cluster.driver)(name, settings.cluster, ceiling=settings.edge.ceiling),
+            cluster=cluster,
             edge=_edge(settings.edge, token),
             state=state,
         )
@@ -194,7 +200,7 @@ def introduce(name: str, settings: EdgeOnlySettings, token: str) -> None:
     Words that the file also has in the clear are not hidden: many variables have the environment's name as value.
     """
     application, cookie = settings.application, settings.visitors.cookie
-    secrets = [token]
+    secrets = [token, *_passwords_of_urls(os.environ.values())]
     if application is not None:
         secrets += [*application.variables.values(), *application.relationships.values()]
         secrets += [os.environ.get(name, "") for name in application.build_environment]
@@ -203,6 +209,13 @@ def introduce(name: str, settings: EdgeOnlySettings, token: str) -> None:
     private: Any = {"application": {"variables", "relationships"}, "visitors": {"cookie"}}
     sign_in(settings)
     redacted.learn(secrets, clear=[name, *_strings(settings.model_dump(mode="json", exclude=private))])
+
+
+def _passwords_of_urls(values: Iterable[str]) -> Iterator[str]:
+    """The URLs with a user or a password in these values: registries and proxies that a build or Git is told of."""
+    for value in values:
+        if "@" in value:
+            yield from re.findall(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/@]*@[^\s,;\"']*", value)
 
 
 def sign_in(settings: EdgeOnlySettings) -> None:

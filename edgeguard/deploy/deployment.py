@@ -12,11 +12,13 @@ from edgeguard.cluster.time_closed import TimeClosed
 from edgeguard.deploy.serves import served
 from edgeguard.errors import ClusterError
 from edgeguard.grace.deploy_claim import DeployClaim, NoClaim
+from edgeguard.machine.redaction import redacted
 from edgeguard.machine.renewal import Renewal
 from edgeguard.machine.signals import UNDER_WAY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from edgeguard.cluster import Cluster, Generation
     from edgeguard.cluster.lock import SharedRecord
@@ -272,6 +274,10 @@ class Deployment:
     def closed_seconds(self) -> float | None:
         """How long the cluster was closed, over all runs, or has been until now; None if nobody knows of a closure."""
         return None if self.time_closed is None else round(self.time_closed.seconds(self.claim.now()), 3)
+
+    def output(self) -> AbstractContextManager[Callable[[str], None]]:
+        """Takes the lines that a hook or a build writes, and says them without secrets."""
+        return redacted.lines(lambda line: self.say("output", text=line))
 
     def tell_differences(self, generation: Generation) -> None:
         """Warn if the image that serves again is not as it was built. This never raises: it is only information."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qsl, unquote, unquote_plus, urlsplit
 
 from edgeguard.machine.encoded import decoded, plain, unescaped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 HIDDEN = "•••"
 SHORTEST = 6
@@ -25,6 +25,12 @@ _OURS = ("event", "step", "phase", "command", "deploy", "environment", "outcome"
 """Keys whose values are this program's own words. They are never hidden: the journal is read by them."""
 _DEPTH = 2
 """The most hex or base64 within hex or base64 that is read."""
+_WIDEST = 12
+"""The most characters with which a byte of a secret is usually written: &#x0000e4; is one."""
+_PIECE = 65_530
+"""The bytes from which on a line may be a piece of a longer one: what reads a program's output takes 64 KiB at once."""
+_WRAPPED = re.compile(r"[ \t|]*[A-Za-z0-9+/_-]{16,}\s*")
+"""A line that may be one of several lines of base64 or hex."""
 _SECRET_NAME = re.compile(r"token|key|secret|pass|pwd|auth|sig|cred", re.IGNORECASE)
 """The names of a URL's parameters that may be secrets. Others, such as sslmode=require, are words of their own."""
 
@@ -64,9 +70,42 @@ class Redaction:
             hidden = type(content)(self(value) for value in content)
         return hidden  # type: ignore[return-value]
 
+    @contextmanager
+    def lines(self, tell: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+        """Takes the lines of a stream, and tells them without secrets. At the block's end all of them are told.
+
+        A line is told when it comes, unless a secret may go on after it: wrapped base64, and pieces of a line that is
+        too long to come whole, are held back as far as the longest secret may reach.
+        """
+        held = _Held()
+        try:
+            yield lambda line: self._pass_on(held, line, tell)
+        finally:
+            self._pass_on(held, None, tell)
+
+    def _pass_on(self, held: _Held, line: str | None, tell: Callable[[str], None]) -> None:
+        goes_on = line is not None and held.take(line)
+        reach = self._search.longest * _WIDEST
+        if not held.text or (goes_on and len(held.text) < 2 * reach):  # not at every line: each look takes time
+            return
+        at = len(held.text) - reach if goes_on else len(held.text)
+        content = held.text.encode("utf-8", "surrogatepass")
+        place = len(held.text[:at].encode("utf-8", "surrogatepass"))
+        for begin, end in self._found(content):
+            place = min(begin, place) if begin < place < end else place
+        if goes_on and b"\n" in content[:place]:
+            place = content.rindex(b"\n", 0, place) + 1
+        told = content[:place].decode("utf-8", "surrogatepass")
+        held.text = content[place:].decode("utf-8", "surrogatepass")
+        for whole in self._text(told.removesuffix("\n")).split("\n") if told else ():
+            tell(whole)
+
+    def _found(self, content: bytes) -> list[tuple[int, int]]:
+        return _apart(self._spans(content, _DEPTH)) if self._search else []
+
     def _text(self, text: str) -> str:
         content = text.encode("utf-8", "surrogatepass")
-        spans = _apart(self._spans(content, _DEPTH)) if self._search else []
+        spans = self._found(content)
         if not spans:
             return text
         edges = [0, *(_character(content, edge) for span in spans for edge in span), len(content)]
@@ -84,6 +123,19 @@ class Redaction:
                     yield reading.span(*inner.span(begin, end))
 
 
+class _Held:
+    """What a stream has said and nobody was told yet."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def take(self, line: str) -> bool:
+        """Add a line. Whether a secret may go on after it."""
+        piece = len(line.encode("utf-8", "surrogatepass")) >= _PIECE
+        self.text += line if piece else f"{line}\n"
+        return piece or _WRAPPED.fullmatch(line) is not None
+
+
 class _Search:
     """Finds many values in a text in one pass: first what values begin with, then the longest of these values."""
 
@@ -92,6 +144,8 @@ class _Search:
         for form in sorted({form for value in values for form in _in_bytes(value)}, key=len, reverse=True):
             self._values[form[:SHORTEST]].append(form)
         self._beginning = re.compile(_tree(self._values))
+        self.longest = max((len(form) for forms in self._values.values() for form in forms), default=0)
+        """Bytes."""
 
     def __bool__(self) -> bool:
         return bool(self._values)

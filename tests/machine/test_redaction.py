@@ -8,6 +8,7 @@ import json
 import shlex
 import subprocess
 import textwrap
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
@@ -215,3 +216,71 @@ def test_the_cookie_that_everybody_has_is_no_secret(tmp_path: Path, monkeypatch:
     )
     EdgeSide.open("site", config=tmp_path, state=tmp_path)
     assert redacted("edgeguard: session=edgeguard") == "edgeguard: session=edgeguard"
+
+
+def streamed(hide: Redaction, lines: list[str]) -> list[list[str]]:
+    """What a stream tells after each of these lines, and at its end."""
+    told: list[str] = []
+    after: list[list[str]] = []
+    with hide.lines(told.append) as take:
+        for line in lines:
+            take(line)
+            after.append(told[:])
+    return [*after, told]
+
+
+def test_a_stream_is_told_line_by_line() -> None:
+    assert streamed(hiding("sesame"), ["one", "open sesame", ""]) == [
+        ["one"],
+        ["one", f"open {HIDDEN}"],
+        *[["one", f"open {HIDDEN}", ""]] * 2,
+    ]
+
+
+@pytest.mark.parametrize("width", [20, 64, 76])
+@pytest.mark.parametrize("write", [encoded, lambda said: said.encode().hex()], ids=["base64", "hex"])
+def test_a_secret_that_is_wrapped_over_lines_of_a_stream_is_hidden(write: Callable[[str], str], width: int) -> None:
+    secret = "".join(f"{number}-secret-" for number in range(20))
+    lines = textwrap.wrap(write(f"{'x' * 1000}{secret}{'y' * 1000}"), width)
+    said = ["begins", *lines, "ends", "goes on"]
+    *_, told = streamed(hiding(secret), said)
+    assert told[0] == "begins"
+    assert told[-2:] == ["ends", "goes on"]
+    assert told.count(HIDDEN) == 1 or any(HIDDEN in line for line in told)
+    for size in (12, 24):
+        assert not {secret[at : at + size] for at in range(len(secret) - size)} & {
+            part for line in told for part in _read(line, size)
+        }
+
+
+def _read(line: str, size: int) -> set[str]:
+    """The parts of what a line of base64 or hex means."""
+    found = set()
+    for start in range(4):
+        digits = line[start : start + (len(line) - start) // 4 * 4]
+        for read in (base64.b64decode, bytes.fromhex):
+            with suppress(ValueError):
+                said = read(digits).decode(errors="replace")
+                found |= {said[at : at + size] for at in range(len(said) - size + 1)}
+    return found
+
+
+@pytest.mark.parametrize("at", range(0, 40, 3))
+def test_a_secret_that_two_pieces_of_a_long_line_share_is_hidden(at: int) -> None:
+    secret = 'a "long" secret\\that is cut'
+    said = json.dumps(secret)[1:-1]
+    text = f"{'a b ' * 16_384}"[: -at - 1] + said + " c d" * 40_000
+    pieces = [text[begin : begin + 65_536] for begin in range(0, len(text), 65_536)]
+    *_, told = streamed(hiding(secret), [*pieces, "next"])
+    assert "".join(told[:-1]) == text.replace(said, HIDDEN)
+    assert told[-1] == "next"
+
+
+def test_what_a_stream_holds_back_is_bounded() -> None:
+    hide = hiding("sesame-opens")
+    told: list[str] = []
+    with hide.lines(told.append) as take:
+        for number in range(10_000):
+            take(f"{number:064d}")
+            assert number - len(told) < 10
+    assert told == [f"{number:064d}" for number in range(10_000)]

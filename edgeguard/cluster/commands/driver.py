@@ -10,7 +10,9 @@ What the driver itself needs lies below `cluster.root` on this machine:
 from __future__ import annotations
 
 import copy
+import os
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,13 +25,14 @@ from edgeguard.cluster.commands.command import Commands
 from edgeguard.cluster.commands.hook import Hooks
 from edgeguard.cluster.commands.records import ByCommands, InFolder
 from edgeguard.cluster.errors import on
-from edgeguard.cluster.host import fence, images
+from edgeguard.cluster.host import fence, generations, images
+from edgeguard.cluster.host.errors import HostError
 from edgeguard.errors import ClusterError, HookUnknown, Interrupted, NotClosed, Unhealthy, first_line
 from edgeguard.machine import process
 from edgeguard.user import expanded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from edgeguard.cluster.commands.command import Printed
     from edgeguard.cluster.commands.observed import Server
@@ -59,6 +62,15 @@ class CommandsCluster:
         self._hooks = Hooks(here, self._root / "host", settings.servers, self._commands)
         by_commands = self._options.record_read is not None
         self._records: Records = ByCommands(self._commands) if by_commands else InFolder(here)
+
+    def secret_values(self) -> Iterator[str]:
+        """The values of the variables that commands may see, now or in a hook that this machine has started before."""
+        yield from (os.environ.get(name, "") for name in self._options.environment)
+        for server in self.servers:
+            for name in generations.names(self._root / "servers" / server):
+                with suppress(HostError):
+                    told = generations.variables(self._root / "servers" / server, name)
+                    yield from (told.get(name, "") for name in self._options.environment)
 
     def without(self, servers: Collection[str]) -> Self:
         """The commands are told of the other servers only."""

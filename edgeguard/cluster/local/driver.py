@@ -30,6 +30,7 @@ from edgeguard.cluster.local.daemon import Daemon
 from edgeguard.cluster.local.explain import explain
 from edgeguard.cluster.local.server import Server
 from edgeguard.errors import ClusterError, NotClosed, Unhealthy
+from edgeguard.release import hidden
 from edgeguard.user import expanded
 
 if TYPE_CHECKING:
@@ -69,6 +70,10 @@ class LocalCluster:
         fewer.servers = tuple(server for server in self.servers if server not in servers)
         fewer.left_out = tuple(server for server in self._settings.servers if server not in fewer.servers)
         return fewer
+
+    def secret_values(self) -> Iterator[str]:
+        """The values of variables on the servers."""
+        return hidden.on_servers(self._folder(server) for server in self.servers)
 
     # The record
 

@@ -51,15 +51,16 @@ class Build(Step):
         image that is there was changed. The fingerprint of the variables, which is slow to make, is left to `do`."""
         deployment, settings = self.deployment, self.environment.settings
         try:
-            release = image.build(
-                settings.application,
-                ref=deployment.ref,
-                root=settings.cluster.root,
-                in_use=self._in_use,
-                cancelled=deployment.stop.asked,
-                output=lambda line: deployment.say("output", text=line),
-                verify=verify,
-            )
+            with deployment.output() as output:
+                release = image.build(
+                    settings.application,
+                    ref=deployment.ref,
+                    root=settings.cluster.root,
+                    in_use=self._in_use,
+                    cancelled=deployment.stop.asked,
+                    output=output,
+                    verify=verify,
+                )
         except (UsageError, BuildFailed):
             deployment.stop.check()  # the signal may have killed Git, pip or npm too: then that is no failure of theirs
             raise

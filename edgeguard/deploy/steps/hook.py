@@ -54,12 +54,10 @@ class PostDeploy(Step):
 
     def _result(self, cancelled: Callable[[], bool]) -> HookResult | None:
         """How the hook ended, if it was started before. Raises HookRuns, HookUnknown."""
-        return self.environment.cluster.hook_result(
-            self.deployment.target.name, self.hook, cancelled=cancelled, output=self._said
-        )
-
-    def _said(self, line: str) -> None:
-        self.deployment.say("output", text=line)
+        with self.deployment.output() as output:
+            return self.environment.cluster.hook_result(
+                self.deployment.target.name, self.hook, cancelled=cancelled, output=output
+            )
 
     def _unsettled(self, exc: HookUnknown) -> Held:
         self.deployment.unsettled = True
@@ -69,16 +67,17 @@ class PostDeploy(Step):
         settings = self.environment.settings.cluster
         server = settings.hook_on(self.environment.cluster.servers)
         note = self._claimed(server)
-        return self.environment.cluster.run_hook(
-            self.deployment.epoch,
-            self.hook,
-            server,
-            limit=settings.hook_timeout,
-            cancelled=self.deployment.stop.asked,
-            output=self._said,
-            again=again,
-            note=note,
-        )
+        with self.deployment.output() as output:
+            return self.environment.cluster.run_hook(
+                self.deployment.epoch,
+                self.hook,
+                server,
+                limit=settings.hook_timeout,
+                cancelled=self.deployment.stop.asked,
+                output=output,
+                again=again,
+                note=note,
+            )
 
     def _claimed(self, server: str) -> JSON | None:
         """The record that must be on every server before the hook starts."""
@@ -112,8 +111,8 @@ class Hook(PostDeploy):
 
     def _result(self, cancelled: Callable[[], bool]) -> HookResult | None:
         deployment, cluster = self.deployment, self.environment.cluster
-        with runs_on(deployment):
-            return end_of(cluster, deployment.target.name, deployment.hook_server, cancelled, output=self._said)
+        with runs_on(deployment), deployment.output() as output:
+            return end_of(cluster, deployment.target.name, deployment.hook_server, cancelled, output=output)
 
     def _start(self, *, again: bool) -> HookResult:
         with runs_on(self.deployment):
