@@ -48,9 +48,10 @@ class StayingRehearsal:
         return cluster
 
     def control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 (JSON)
-        """Ask the stand-in's control port."""
+        """Ask the stand-in's control port, with the token that a change needs."""
         content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.ready['control_url']}/{path}", data=content, method=method)
+        url, headers = f"{self.ready['control_url']}/{path}", {"Fastly-Key": self.ready["token"]}
+        request = urllib.request.Request(url, data=content, headers=headers, method=method)
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 

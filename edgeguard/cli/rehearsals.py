@@ -13,6 +13,7 @@ from edgeguard.cli.app import app
 from edgeguard.cli.options import Json, Version, Voice, verb
 from edgeguard.cli.output import print_json, print_text
 from edgeguard.machine import signals
+from edgeguard.standin.unimitated import NOT_IMITATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,9 +114,12 @@ def _ended(world: World) -> Iterator[World]:
         world.end()
 
 
-@app.command(epilog="Example: edgeguard standin --origin http://127.0.0.1:8080 --json")
+@app.command(
+    epilog="Example: edgeguard standin --origin http://127.0.0.1:8080 --json\n\n"
+    f"Calls of Fastly's API that are not imitated: {'; '.join(NOT_IMITATED)}."
+)
 def standin(
-    origin: Annotated[str, typer.Option(help="What is behind it: http://HOST:PORT.")],
+    origin: Annotated[str | None, typer.Option(help="What is behind it: http://HOST:PORT. [a page of its own]")] = None,
     api_port: Annotated[int, typer.Option(help="[a free one]")] = 0,
     edge_port: Annotated[int, typer.Option(help="[a free one]")] = 0,
     control_port: Annotated[int, typer.Option(help="[a free one]")] = 0,

@@ -1,4 +1,4 @@
-"""`python -m edgeguard.standin --origin URL`: the stand-in without the rest of the command line."""
+"""`python -m edgeguard.standin`: the stand-in without the rest of the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgeguard.standin.program import run
 def main() -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m edgeguard.standin", description=__doc__)
-    parser.add_argument("--origin", required=True, help="the origin behind the edge: http://HOST:PORT")
+    parser.add_argument("--origin", help="the origin behind the edge: http://HOST:PORT; default: a page of its own")
     parser.add_argument("--json", action="store_true", dest="json_output", help="print one line of JSON once it serves")
     parser.add_argument("--api-port", type=int, default=0)
     parser.add_argument("--edge-port", type=int, default=0)

@@ -11,7 +11,15 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from edgeguard.standin import account_routes, dictionary_routes, problems, purge_routes, version_routes
+from edgeguard.standin import (
+    account_routes,
+    dictionary_routes,
+    domain_routes,
+    problems,
+    purge_routes,
+    token_routes,
+    version_routes,
+)
 from edgeguard.standin.controls import Entry
 from edgeguard.standin.problems import Problem
 from edgeguard.standin.routing import Call, Reply, dispatch
@@ -25,8 +33,8 @@ if TYPE_CHECKING:
 RATE_LIMIT = 10_000
 """Writes an hour, as the recorded account had. The headers count them; nothing enforces the limit."""
 HOUR = 3600
-ROUTES = (account_routes, dictionary_routes, purge_routes, version_routes)
-"""The files whose routes this API has. They register them when they are imported."""
+ROUTES = (account_routes, dictionary_routes, domain_routes, purge_routes, token_routes, version_routes)
+"""The files whose routes this API has. They register them when they are imported; the first that fits is taken."""
 OPENID = "/realms/fastly/.well-known/openid-configuration"
 
 
@@ -70,7 +78,8 @@ class Api:
         limited = True
         try:
             reply = self._dispatch(received, path, entry)
-            status, content, limited = 200, json.dumps(reply.content).encode(), reply.limited
+            status, limited = reply.status, reply.limited
+            content = b"" if reply.content is None else json.dumps(reply.content).encode()
             headers += reply.headers
         except Problem as problem:
             status, content = problem.status, problems.body(problem)

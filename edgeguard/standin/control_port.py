@@ -1,5 +1,7 @@
 """The control port: tests read what the API was asked, and set faults, beliefs, clock and nodes. JSON in, JSON out.
 
+Reading is free. A change needs the stand-in's own token in the header Fastly-Key, whatever was planted: 401 without.
+
     GET    /history       [{"at": Unix time, "method", "path", "status": code or null where no answer was given,
                             "keys": […] and "soft": bool for a purge by keys}, …], oldest first
     DELETE /history       the history begins anew
@@ -41,19 +43,23 @@ A PLANT, every key optional; what concerns a version is put into the active one,
      "tokens": {secret: {"scopes": ["global"], "services": [id], "expires_at": RFC 3339 or null, "name": "…",
                          "sees_itself": bool}}}                 adds a token, or replaces that of the same secret
 
-KIND is snippet, dictionary, backend, healthcheck, request_settings, cache_settings, header or vcl. A custom VCL file
-with "main": true takes the place of the generated VCL: snippets are only where it has their macro (#FASTLY recv).
+KIND is snippet, dictionary, backend, healthcheck, condition, domain, request_settings, cache_settings, header or vcl. A
+custom VCL file with "main": true takes the place of the generated VCL: snippets are only where it has their macro
+(#FASTLY recv).
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgeguard.standin import problems
 from edgeguard.standin.controls import Fault, Layout
 from edgeguard.standin.plants import Plant
+from edgeguard.standin.problems import Problem
 from edgeguard.standin.wire import Answer
 
 if TYPE_CHECKING:
@@ -80,15 +86,20 @@ class _Clock(_Strict):
 
 
 class ControlPort:
-    """Answers on the control port. It asks for no token: it is for tests, on loopback."""
+    """Answers on the control port."""
 
-    def __init__(self, controls: Controls, network: Network, plants: Plants) -> None:
+    def __init__(self, controls: Controls, network: Network, plants: Plants, token: str) -> None:
+        self._token = token
         self._plants = plants
         self._controls = controls
         self._network = network
 
     async def answer(self, received: Received) -> Answer:
         """Answer a request: 400 says what is wrong with the content, 404 that there is no such path."""
+        given = received.header("fastly-key") or ""
+        if received.method != "GET" and not hmac.compare_digest(given.encode(), self._token.encode()):
+            refused = problems.body(Problem(401, "A change needs the stand-in's token in the header Fastly-Key"))
+            return Answer(401, [("Content-Type", "application/json")], refused)
         try:
             match received.method:
                 case "GET":

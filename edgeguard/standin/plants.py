@@ -18,7 +18,18 @@ if TYPE_CHECKING:
     from edgeguard.standin.account import Account
 
 Value = str | int | bool
-Kind = Literal["snippet", "dictionary", "backend", "healthcheck", "request_settings", "cache_settings", "header", "vcl"]
+Kind = Literal[
+    "snippet",
+    "dictionary",
+    "backend",
+    "healthcheck",
+    "condition",
+    "domain",
+    "request_settings",
+    "cache_settings",
+    "header",
+    "vcl",
+]
 
 
 class _Strict(BaseModel):

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 class Problem(Exception):
     """An answer that is not 200."""
 
-    def __init__(self, status: int, msg: str, detail: str = "") -> None:
+    def __init__(self, status: int, msg: str, detail: str = "", *, key: str = "detail") -> None:
+        """`key` is the detail's name in the answer."""
         super().__init__(f"{status} {msg}: {detail}")
         self.status = status
         self.msg = msg
         self.detail = detail
+        self.key = key
 
 
 def missing(kind: str, by: Mapping[str, object]) -> Problem:
@@ -32,5 +34,5 @@ def duplicate(kind: str, name: str) -> Problem:
 
 def body(problem: Problem) -> bytes:
     """The answer's body: JSON in which ">" is escaped, as the API does."""
-    content = {"msg": problem.msg, "detail": problem.detail} if problem.detail else {"msg": problem.msg}
+    content = {"msg": problem.msg, problem.key: problem.detail} if problem.detail else {"msg": problem.msg}
     return json.dumps(content).replace(">", "\\u003e").encode()

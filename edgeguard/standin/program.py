@@ -19,9 +19,11 @@ from edgeguard.standin.control_port import ControlPort
 from edgeguard.standin.controls import Controls
 from edgeguard.standin.network import Network
 from edgeguard.standin.origin import Origin
+from edgeguard.standin.own_page import page
 from edgeguard.standin.plants import Plants
 from edgeguard.standin.service import Service
 from edgeguard.standin.tokens import Tokens
+from edgeguard.standin.version import new_id
 from edgeguard.standin.wire import Listener
 
 if TYPE_CHECKING:
@@ -30,9 +32,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """The options. With port 0 the system chooses one; without a token a new one is made."""
+    """The options. With port 0 the system chooses one; without a token a new one is made.
 
-    origin: str
+    Without an origin, a page of the stand-in's own is behind the edge.
+    """
+
+    origin: str | None = None
     api_port: int = 0
     edge_port: int = 0
     control_port: int = 0
@@ -64,7 +69,7 @@ class Ready:
 
 
 def run(
-    origin: str,
+    origin: str | None = None,
     *,
     json_output: bool = False,
     api_port: int = 0,
@@ -88,34 +93,54 @@ def run(
 
 async def serve(options: Options, announce: Callable[[Ready], None]) -> None:
     """Serve until SIGTERM or SIGINT, or until cancelled; `announce` is called once, when all ports are open."""
-    host, port = _address(options.origin)
-    controls, origin = Controls(), Origin(host, port)
-    service = Service(options.service_name, (host, port))
+    async with contextlib.AsyncExitStack() as stack:
+        url = options.origin
+        if url is None:
+            own = Listener(page)
+            await own.open(0, "own page")
+            stack.push_async_callback(own.close)
+            url = own.url
+        await _serve(options, _address(url), announce, stack)
+
+
+async def _serve(
+    options: Options, address: tuple[str, int], announce: Callable[[Ready], None], stack: contextlib.AsyncExitStack
+) -> None:
+    controls, origin = Controls(), Origin(*address)
+    service = _begun(options.service_name, *address)
     token = options.token or secrets.token_urlsafe(24)
     tokens = Tokens(token, service.id)
     network = Network(origin, controls, options.propagation, tokens.may_purge)
     account = Account(service, network, tokens, controls)
     account.load()
+    control_port = ControlPort(controls, network, Plants(account), token)
     ports = (
         (Listener(Api(account).answer), options.api_port, "API"),
         (Listener(network.answer), options.edge_port, "edge"),
-        (Listener(ControlPort(controls, network, Plants(account)).answer), options.control_port, "control"),
+        (Listener(control_port.answer), options.control_port, "control"),
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(origin.close)
-        for listener, wanted, purpose in ports:
-            await listener.open(wanted, purpose)
-            stack.push_async_callback(listener.close)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-            stack.callback(loop.remove_signal_handler, number)
-        api, edge, control = (listener.url for listener, _, _ in ports)
-        with service.planting():  # the service's one domain; a real domain has no port, and leads to Fastly
-            service.add_object(max(service.versions), "domain", {"name": urlsplit(edge).netloc})
-        announce(Ready(api, edge, control, service.id, token))
-        await stop.wait()
+    stack.push_async_callback(origin.close)
+    for listener, wanted, purpose in ports:
+        await listener.open(wanted, purpose)
+        stack.push_async_callback(listener.close)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+        stack.callback(loop.remove_signal_handler, number)
+    api, edge, control = (listener.url for listener, _, _ in ports)
+    with service.planting():  # the service's one domain; a real domain has no port, and leads to Fastly
+        service.add_object(max(service.versions), "domain", {"name": urlsplit(edge).netloc})
+    announce(Ready(api, edge, control, service.id, token))
+    await stop.wait()
+
+
+def _begun(name: str, host: str, port: int) -> Service:
+    """A service with one active version, which has one backend."""
+    service = Service(name, new_id())
+    service.add_object(1, "backend", {"name": "origin", "address": host, "port": str(port)})
+    service.activate(1)
+    return service
 
 
 def _address(origin: str) -> tuple[str, int]:

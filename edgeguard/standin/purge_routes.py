@@ -18,7 +18,8 @@ PURGE_LIMIT = 256
 
 @route("POST", "/service/{service}/purge_all")
 def _purge_all(account: Account, _: Call) -> Reply:
-    account.network.purge_all()
+    if account.served:
+        account.network.purge_all()
     return OK
 
 
@@ -45,13 +46,17 @@ def _purge_key(account: Account, call: Call, key: str) -> Reply:
 
 @route("POST", "/purge/.+")
 def _purge_url(account: Account, call: Call) -> Reply:
-    """Purge a URL, given with or without a scheme: clients differ.
+    """Purge a URL, given with or without a scheme: clients differ. The host is a domain of the account's services.
 
-    The URL is compared as it came, since a cache knows pages by the URL that visitors asked for.
+    The URL is compared as it came, since a cache knows pages by the URL that visitors asked for. The answer for another
+    host is as github.com/fastly/fastly-php/issues/53 shows it.
     """
     call.entry.soft = call.soft
     bare = re.sub(r"^https?:/{1,2}", "", call.path.removeprefix("/purge/"))
-    account.network.purge_url(bare if "/" in bare else f"{bare}/", soft=call.soft)
+    host, _, rest = bare.partition("/")
+    if not account.has_host(host):
+        raise Problem(404, "Record not found", "Cannot find service", key="details")
+    account.network.purge_url(f"{host}/{rest}", soft=call.soft)
     return Reply({"status": "ok", "id": account.new_purge_id()}, limited=False)
 
 
@@ -60,5 +65,6 @@ def _purge(account: Account, call: Call, keys: list[str]) -> dict[str, str]:
     call.entry.keys, call.entry.soft = keys, call.soft
     if any(len(key.encode()) > KEY_BYTES for key in keys):
         raise Problem(400, "Bad request", f"A surrogate key has at most {KEY_BYTES} bytes")
-    account.network.purge_keys(keys, soft=call.soft)
+    if account.served:
+        account.network.purge_keys(keys, soft=call.soft)
     return {key: account.new_purge_id() for key in keys}

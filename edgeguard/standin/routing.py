@@ -1,7 +1,6 @@
 """The API's routes: each is a method, a pattern of paths, and the function that answers.
 
-The functions are in `account_routes`, `dictionary_routes`, `purge_routes` and `version_routes`. A file of routes
-registers them when it is imported.
+The functions are in the files `…_routes`, and `api` names them. A file of routes registers them when it is imported.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from urllib.parse import unquote
 
 from edgeguard.standin.objects import KINDS
 from edgeguard.standin.problems import Problem
+from edgeguard.standin.unimitated import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,10 +50,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to a call that succeeded. `limited`: the call counts towards the rate limit when it writes."""
+    """The answer to a call that succeeded. `limited`: the call counts towards the rate limit when it writes.
+
+    With the status 204 there is no content.
+    """
 
     content: object
     limited: bool = True
+    status: int = 200
     headers: Pairs = field(default_factory=lambda: [("Content-Type", "application/json")])
 
 
@@ -77,11 +81,14 @@ def route(method: str, pattern: str) -> Callable[[Callable[..., Reply]], Callabl
 
 
 def dispatch(account: Account, call: Call) -> Reply:
-    """Answer a call. Raises Problem; it is a 404 where no route fits, or where the path names another service."""
+    """Answer a call, on the service that its path names.
+
+    Raises Problem: 404 where no route fits, or there is no such service, and 501 for what is not imitated.
+    """
     for method, pattern, function in _ROUTES:
         if method == call.received.method and (found := pattern.fullmatch(call.path)):
             words = {name: unquote(value) for name, value in found.groupdict().items()}
-            if words.pop("service", account.service.id) != account.service.id:
-                raise Problem(404, "Record not found", "Cannot load service")
-            return function(account, call, **words)
+            service = words.pop("service", None)
+            return function(account if service is None else account.at(service), call, **words)
+    refuse(call.path)
     raise Problem(404, "Not found")

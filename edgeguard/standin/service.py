@@ -1,4 +1,4 @@
-"""The stand-in's one service as the API knows it: its versions, their content, and the items that no version holds.
+"""A service as the API knows it: its versions, their content, and the items that no version holds.
 
 The rules are Fastly's. A version is a draft until it is activated or locked; then it can't be edited. A version holds
 dictionaries by name; their items belong to no version. JSON has the shapes that were recorded from the real API.
@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.standin.dictionaries import Dictionary
-from edgeguard.standin.objects import KINDS, TRUE, Json, integer
+from edgeguard.standin.objects import KINDS, TRUE, Json, absent, addressed, integer
 from edgeguard.standin.problems import Problem, duplicate, missing
 from edgeguard.standin.vcl import Snippet, VclError, compile_service
 from edgeguard.standin.version import DEFAULT_SETTINGS, SNIPPET_TYPES, SnippetRow, Version, new_id, timestamp
@@ -23,22 +23,20 @@ if TYPE_CHECKING:
 
 
 class Service:
-    """All state of the API, in memory."""
+    """A service's state, in memory. It begins with one empty draft."""
 
-    def __init__(self, name: str, backend: tuple[str, int]) -> None:
+    def __init__(self, name: str, customer_id: str, kind: str = "vcl", comment: str = "") -> None:
         self.id = new_id()
-        self.customer_id = new_id()
+        self.customer_id = customer_id
         self.name = name
+        self.comment = comment
         self.created_at = timestamp()
-        self.type = "vcl"
+        self.type = kind
         """"vcl" or "wasm" (Compute). The stand-in serves VCL in either case."""
         self.versions = {1: Version(1)}
         self.dictionaries: dict[str, Dictionary] = {}
         self.dynamic_contents: dict[str, str] = {}
         self._planting = False
-        host, port = backend
-        self.add_object(1, "backend", {"name": "origin", "address": host, "hostname": host, "port": str(port)})
-        self.activate(1)
 
     # -- versions ------------------------------------------------------------------------------------------------
 
@@ -46,6 +44,11 @@ class Service:
     def active(self) -> Version | None:
         """The active version; None where no version is active."""
         return next((version for version in self.versions.values() if version.active), None)
+
+    @property
+    def latest(self) -> Version:
+        """The version of the highest number."""
+        return self.versions[max(self.versions)]
 
     def version(self, number: int) -> Version:
         """A version by its number. Raises Problem (404)."""
@@ -158,7 +161,7 @@ class Service:
         """A snippet by its name. Raises Problem (404)."""
         row = self.version(number).snippets.get(name)
         if row is None:
-            raise missing("Snippet", {"service_id": self.id, "version": number, "name": name})
+            raise absent("Snippet", self.id, number, name)
         return row
 
     def change_snippet(self, number: int, name: str, form: Mapping[str, str]) -> SnippetRow:
@@ -200,7 +203,7 @@ class Service:
         """A version's dictionary by its name. Raises Problem (404)."""
         found = self.version(number).dictionaries.get(name)
         if found is None:
-            raise missing("Dictionary", {"service_id": self.id, "version": number, "name": name})
+            raise absent("Dictionary", self.id, number, name)
         return self.dictionaries[found]
 
     def dictionary(self, dictionary_id: str) -> Dictionary:
@@ -209,6 +212,13 @@ class Service:
             raise missing("Dictionary", {"id": dictionary_id, "service_id": self.id})
         return self.dictionaries[dictionary_id]
 
+    def be_main(self, number: int, name: str) -> Json:
+        """Make a VCL file the main one. Raises Problem (404)."""
+        rows = self.draft(number).objects["vcl"]
+        self._object(number, "vcl", name)
+        rows |= {other: row | {"main": other == name} for other, row in rows.items()}
+        return self.object_json(number, "vcl", name)
+
     def add_object(self, number: int, kind: str, form: Mapping[str, str]) -> Json:
         """Add an object of one of KINDS. Raises Problem: 400 without a name, 409 for a name that is taken."""
         rows, name = self.draft(number).objects[kind], form.get("name", "")
@@ -216,8 +226,8 @@ class Service:
             raise Problem(400, "Bad request", "Name can't be blank")
         if name in rows:
             raise duplicate(kind, name)
-        now = timestamp()
-        rows[name] = {**KINDS[kind].filled(KINDS[kind].fields, form), "created_at": now, "updated_at": now}
+        now, given = timestamp(), addressed(form) if kind == "backend" else form
+        rows[name] = {**KINDS[kind].filled(KINDS[kind].fields, given), "created_at": now, "updated_at": now}
         return self.object_json(number, kind, name)
 
     def change_object(self, number: int, kind: str, name: str, form: Mapping[str, str]) -> Json:
@@ -233,13 +243,13 @@ class Service:
         version = self.draft(number)
         rows: dict[str, dict[str, Any]] = {"snippet": version.snippets, "dictionary": version.dictionaries}
         if name not in (rows | version.objects)[kind]:
-            raise missing(kind.title(), {"service_id": self.id, "version": number, "name": name})
+            raise absent(KINDS[kind].record if kind in KINDS else kind.title(), self.id, number, name)
         del (rows | version.objects)[kind][name]
 
     def _object(self, number: int, kind: str, name: str) -> Json:
         rows = self.version(number).objects[kind]
         if name not in rows:
-            raise missing(kind.title(), {"service_id": self.id, "version": number, "name": name})
+            raise absent(KINDS[kind].record, self.id, number, name)
         return rows[name]
 
     def change_settings(self, number: int, form: Mapping[str, str]) -> Json:
@@ -284,47 +294,6 @@ class Service:
             "created_at": dictionary.created_at,
             "updated_at": dictionary.created_at,
             "deleted_at": None,
-        }
-
-    def json(self) -> Json:
-        """The service with all its versions."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "comment": "",
-            "type": self.type,
-            "customer_id": self.customer_id,
-            "paused": False,
-            "publish_key": "",
-            "created_at": self.created_at,
-            "updated_at": self.created_at,
-            "deleted_at": None,
-            "versions": [version.json(self.id) for version in self.versions.values()],
-        }
-
-    def details_json(self, *, active_only: bool) -> Json:
-        """The service with the content of its active version; where none is active, with that of its latest."""
-        active = self.active
-        versions = [version for version in self.versions.values() if version.active or not active_only]
-        return {
-            **self.json(),
-            "versions": [version.json(self.id) for version in versions],
-            "active_version": self._whole(active) if active else None,
-            "version": self._whole(active or self.versions[max(self.versions)]),
-        }
-
-    def _whole(self, version: Version) -> Json:
-        nothing = ("acls", "conditions", "directors", "environments", "gzips", "response_objects")
-        empty: Json = {plural: [] for plural in nothing}
-        objects = {kind.plural: self.objects_json(version.number, name) for name, kind in KINDS.items()}
-        settings = {key: value for key, value in version.settings.items() if key != "general.default_pci"}
-        return {
-            **version.json(self.id),
-            **empty,
-            **objects,
-            "dictionaries": [self.dictionary_json(version.number, name) for name in version.dictionaries],
-            "settings": settings,
-            "snippets": [row.json(self.id, version.number) for row in version.snippets.values()],
         }
 
 

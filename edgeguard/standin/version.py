@@ -104,4 +104,10 @@ class Version:
             "created_at": self.created_at,
             "updated_at": self.updated_at,
             "deleted_at": None,
+            "environments": self.environments(service_id),
         }
+
+    def environments(self, service_id: str) -> list[Json]:
+        """The environments that run it: production where it is active, else none."""
+        active = {"name": "production", "service_id": service_id, "active_version": self.number}
+        return [active] if self.active else []

@@ -20,9 +20,11 @@ def _versions(account: Account, _: Call) -> Reply:
 
 @route("POST", "/service/{service}/version")
 def _new_version(account: Account, call: Call) -> Reply:
+    """The answer repeats the comment where one is given, as recorded."""
     version = account.service.create()
     version.comment = call.form.get("comment", "")
-    return Reply({"number": version.number, "service_id": account.service.id, "comment": version.comment})
+    given = {key: value for key, value in call.form.items() if key == "comment"}
+    return Reply({"number": version.number, "service_id": account.service.id, **given})
 
 
 @route("GET", "/service/{service}/version/{n}")
@@ -49,14 +51,19 @@ def _validate(account: Account, _: Call, n: str) -> Reply:
 
 @route("PUT", "/service/{service}/version/{n}/activate")
 def _activate(account: Account, _: Call, n: str) -> Reply:
+    """`environments` is empty in this answer alone, and `msg` has the compiler's warnings, as recorded."""
     try:
-        account.service.compile(int(n))
+        program = account.service.compile(int(n))
     except VclError as exc:
         raise Problem(422, "Version has errors", "\n".join(exc.messages)) from exc
     version = account.service.activate(int(n))
-    account.controls.sick = False  # a new configuration takes its backends to be healthy, until they are checked
+    if account.served:
+        account.controls.sick = False  # a new configuration takes its backends to be healthy, until they are checked
     account.load()
-    return Reply({**version.json(account.service.id), "environments": [], "msg": None})
+    last = len(program.text.splitlines())
+    warning = f"Warning: No default director found\nat: (default Line {last} Pos 1)"
+    msg = None if version.objects["backend"] else warning
+    return Reply({**version.json(account.service.id), "environments": [], "msg": msg})
 
 
 @route("PUT", "/service/{service}/version/{n}/deactivate")
@@ -93,6 +100,11 @@ def _generated(account: Account, _: Call, n: str) -> Reply:
     names = {"name": account.service.name, "service_id": account.service.id, "version": version.number}
     times = {"created_at": version.created_at, "updated_at": version.updated_at, "deleted_at": None}
     return Reply({**names, **times, "content": text, "main": False})
+
+
+@route("PUT", "/service/{service}/version/{n}/vcl/{name}/main")
+def _main(account: Account, _: Call, n: str, name: str) -> Reply:
+    return Reply(account.service.be_main(int(n), name))
 
 
 @route("GET", "/service/{service}/version/{n}/{kind}")

@@ -133,11 +133,17 @@ def test_all_goes_by_the_groups_and_all_hard_takes_everything(site: Site, tmp_pa
     assert [row["keys"] for row in site.purged()] == [["news"]]
 
 
-def test_a_page_of_another_host_is_purged_with_a_warning(site: Site) -> None:
+def test_a_page_of_another_host_is_purged_with_a_warning_if_that_is_a_domain_too(site: Site) -> None:
+    site.standin_edge.control("POST", "/plants", {"add": {"domain": [{"name": "www.example.com"}]}})
     done = site.purge("--url", "https://www.example.com/x?y=1")
+    site.standin_edge.control("DELETE", "/plants")
     assert done.returncode == 0, done.stderr
     assert "another host than edge.url" in done.stderr
     assert site.purged()[0]["path"] == "/purge/www.example.com/x?y=1"
+    refused = site.purge("--url", "https://www.example.com/x?y=1")
+    assert refused.returncode == 5
+    assert "https://www.example.com/x?y=1: its host is no domain of a service of this account" in refused.stderr
+    assert "Check the host" in refused.stderr
 
 
 def test_all_needs_the_policy(site: Site) -> None:

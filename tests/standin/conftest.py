@@ -174,8 +174,9 @@ class Standin:
         self.api.post(self.at("/purge_all"))
 
 
-def start(origin_url: str, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "edgeguard.standin", "--origin", origin_url, "--json", *arguments]
+def start(origin_url: str | None, *arguments: str) -> subprocess.Popen[str]:
+    origin = () if origin_url is None else ("--origin", origin_url)
+    command = [sys.executable, "-m", "edgeguard.standin", *origin, "--json", *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -184,7 +185,7 @@ def connect(process: subprocess.Popen[str]) -> Standin:
     ready = json.loads(process.stdout.readline())
     api = httpx.Client(base_url=ready["api_url"], headers={"Fastly-Key": ready["token"]}, trust_env=False)
     edge = httpx.Client(base_url=ready["edge_url"], trust_env=False)
-    control = httpx.Client(base_url=ready["control_url"], trust_env=False)
+    control = httpx.Client(base_url=ready["control_url"], headers={"Fastly-Key": ready["token"]}, trust_env=False)
     urls = (ready["api_url"], ready["edge_url"], ready["control_url"])
     return Standin(process, ready["service_id"], *urls, api, edge, control)
 

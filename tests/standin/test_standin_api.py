@@ -114,7 +114,7 @@ def test_the_official_client_purges(standin: Standin, client: fastly.ApiClient) 
     assert {"a", "b"} == ids.keys() if isinstance(ids, dict) else set(ids.to_dict())
     assert purges.purge_tag(sid, "a").status == "ok"
     assert purges.purge_all(sid).status == "ok"
-    assert purges.purge_single_url("www.example.com/a").status == "ok"
+    assert purges.purge_single_url(f"{standin.edge_url.removeprefix('http://')}/a").status == "ok"
     purged = standin.control.get("/history").json()[-4:]
     assert [(entry["soft"], entry["keys"]) for entry in purged[:2]] == [(True, ["a", "b"]), (False, ["a"])]
 
@@ -246,6 +246,8 @@ def agree(theirs: object, ours: object) -> bool:
     """What both have has one shape; theirs has no key that ours lacks."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         return all(agree(theirs[key], ours[key]) if key in ours else False for key in theirs)
+    if isinstance(theirs, list) and isinstance(ours, list):
+        return all(agree(one, other) for one, other in zip(theirs, ours, strict=True))
     return theirs == ours
 
 
@@ -274,7 +276,7 @@ def test_the_shapes_of_recorded_traffic(
         recorded_state["dictionary"] = body["id"]
     assert agree(shape(expected["body"]), shape(body)), body
     if "ip" not in body:
-        assert isinstance(body, list) or set(expected["body"]) == set(body)
+        assert isinstance(body, list) or set(expected["body"]) == set(body) - {"environments"}, "recorded since 2025"
     telling = {"cache-control", "content-type", "status", "fastly-ratelimit-remaining", "fastly-ratelimit-reset"}
     telling |= {"fastly-instant-rate", "fastly-surrogate-key-count"}
     assert {name.lower() for name in expected["headers"]} == {name for name in answer.headers if name in telling}

@@ -134,5 +134,23 @@ def test_what_it_can_not_take_is_refused(standin: Standin, face: str, content: d
     assert standin.control.get("/faults").json() == []
 
 
+@pytest.mark.parametrize("key", [None, "wrong"])
+def test_a_change_needs_the_token_and_reading_does_not(standin: Standin, key: str | None) -> None:
+    headers = {} if key is None else {"Fastly-Key": key}
+    with httpx.Client(base_url=standin.control_url, headers=headers, trust_env=False) as stranger:
+        for path in ("/history", "/faults", "/switches", "/nodes"):
+            assert stranger.get(path).status_code == 200
+        refused = [
+            stranger.post("/faults", json={"api": {"status": 500}}),
+            stranger.post("/switches", json={"batch_is_atomic": False}),
+            stranger.post("/plants", json={"comment": "theirs"}),
+            stranger.delete("/history"),
+            stranger.delete("/nothing"),
+        ]
+    assert [answer.status_code for answer in refused] == [401] * len(refused)
+    assert "Fastly-Key" in refused[0].json()["msg"]
+    assert standin.control.get("/faults").json() == []
+
+
 def test_an_unknown_path_is_not_found(standin: Standin) -> None:
     assert standin.control.get("/").status_code == 404

@@ -58,6 +58,18 @@ def test_a_port_that_there_is_not_is_bad_usage() -> None:
     assert (process.communicate(timeout=20)[0], process.returncode) == ("", 2)
 
 
+def test_without_an_origin_it_serves_a_page_of_its_own() -> None:
+    process = start(None)
+    standin = connect(process)
+    with standin.api, standin.edge, standin.control:
+        first, again, posted = standin.edge.get("/<a>"), standin.edge.get("/<a>"), standin.edge.post("/<a>")
+        assert (first.status_code, first.headers["X-Cache"], again.headers["X-Cache"]) == (200, "MISS", "HIT")
+        assert "%3Ca%3E" in first.text
+        assert posted.status_code == 405
+        assert standin.edge.head("/b").headers["Content-Length"]
+    assert stop(process) == 0
+
+
 def test_ports_can_be_chosen(unused_port: int) -> None:
     process = start("http://127.0.0.1:9", "--control-port", str(unused_port))
     standin = connect(process)

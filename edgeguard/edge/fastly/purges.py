@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgeguard.edge import Purged
+from edgeguard.edge.fastly.api import Missing
 from edgeguard.edge.purging import address, check_keys
 
 if TYPE_CHECKING:
@@ -35,8 +36,14 @@ class Purges:
         return tuple(purged)
 
     def url(self, url: str, *, soft: bool = True) -> Purged:
-        """As in Edge. Raises UsageError if this is not the address of a page."""
-        answer = self._api.post(f"/purge/{address(url)}", f"purge {url}", _SOFT if soft else {}, repeat=soft)
+        """As in Edge. Raises UsageError if this is not the address of a page, and Missing if its host is foreign."""
+        try:
+            answer = self._api.post(f"/purge/{address(url)}", f"purge {url}", _SOFT if soft else {}, repeat=soft)
+        except Missing as exc:
+            raise Missing(
+                f"could not purge {url}: its host is no domain of a service of this account",
+                "Check the host; only the domains of active versions can be purged.",
+            ) from exc
         purge_id = answer.get("id") if isinstance(answer, dict) else None
         return Purged(0, (str(purge_id),) if purge_id else ())
 

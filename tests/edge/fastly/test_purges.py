@@ -152,6 +152,7 @@ def test_what_is_no_page_is_refused_unsent(standin_edge: StandinEdge, url: str) 
 
 def test_the_api_is_called_as_bounded_for_addresses_as_for_all_else(standin_edge: StandinEdge) -> None:
     """A lost call is repeated only if it is soft, a 429 always. A wrong token is an error. No call waits for ever."""
+    standin_edge.control("POST", "/plants", {"add": {"domain": [{"name": "h"}]}})
     fail(standin_edge, drop="after", times=1)
     standin_edge.edge.purge_url("http://h/")
     fail(standin_edge, drop="after", times=1)
@@ -244,7 +245,8 @@ def test_one_key_that_can_not_be_one_keeps_all_from_being_purged(standin_edge: S
 
 
 def test_a_shielded_service_is_purged_twice(standin_edge: StandinEdge) -> None:
-    standin_edge.control("POST", "/plants", {"add": {"backend": [{"name": "site", "shield": "bwi-va-us"}]}})
+    planted = {"backend": [{"name": "site", "shield": "bwi-va-us"}], "domain": [{"name": "h"}]}
+    standin_edge.control("POST", "/plants", {"add": planted})
     wanted, waits = Purge(keys=KEYS[:600], urls=("http://h/x",)), Waits()
     since = len(history(standin_edge))
     done = run(standin_edge, waits, pace=0).purge(wanted)
