@@ -24,12 +24,12 @@ class Account:
         self.service = service
         """The service that a call names; without a call the one that the edge serves."""
         self.services = {service.id: service}
-        self.customer_id = service.customer_id
         self.network = network
         self.tokens = tokens
         self.controls = controls
         self._served = service.id
-        self._deleted: set[str] = set()
+        self.deleted: set[str] = set()
+        """The ids of services that are gone."""
         self._purges = itertools.count(11_001)
 
     def at(self, service_id: str) -> Self:
@@ -39,6 +39,11 @@ class Account:
         named = copy.copy(self)
         named.service = self.services[service_id]
         return named
+
+    @property
+    def customer_id(self) -> str:
+        """The id of the customer, whose account this is."""
+        return self.service.customer_id
 
     @property
     def served(self) -> bool:
@@ -62,12 +67,12 @@ class Account:
 
     def delete(self, service_id: str) -> None:
         """Delete a service; harmless twice, as recorded. Raises Problem: 404, and 400 where a version is active."""
-        if service_id in self._deleted:
+        if service_id in self.deleted:
             return
         if self.at(service_id).service.active is not None:  # github.com/fastly/terraform-provider-fastly/issues/51
             raise Problem(400, "Bad request", "Cannot delete service with active version")
         del self.services[service_id]
-        self._deleted.add(service_id)
+        self.deleted.add(service_id)
 
     def new_purge_id(self) -> str:
         """An id in the form that Fastly's cache nodes give to a purge: node, time, sequence."""

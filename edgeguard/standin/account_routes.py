@@ -72,7 +72,10 @@ def _details(account: Account, call: Call) -> Reply:
     return Reply(service_shapes.details(account.service, active_only=active_only))
 
 
-@route("GET", "/service/{service}/domain")
-def _domains(account: Account, _: Call) -> Reply:
-    service = account.service
+@route("GET", "/service/{asked}/domain")
+def _domains(account: Account, _: Call, asked: str) -> Reply:
+    """A deleted service has none, as recorded."""
+    if asked in account.deleted:
+        return Reply([])
+    service = account.at(asked).service
     return Reply(service.objects_json((service.active or service.latest).number, "domain"))

@@ -32,6 +32,7 @@ A FAULT, every key optional:
 A PLANT, every key optional; what concerns a version is put into the active one, where it acts at once:
 
     {"type": "vcl"|"wasm",                                      of the service; "wasm" is Compute
+     "customer": "…",                                           the id of the customer whose account it is
      "comment": "…",                                            the active version's
      "settings": {"general.stale_if_error": true, …},
      "remove": {KIND: [name, …]},
@@ -41,7 +42,7 @@ A PLANT, every key optional; what concerns a version is put into the active one,
      "sick": true,                                              health checks fail; until they are told not to, or a
                                                                 version is activated
      "tokens": {secret: {"scopes": ["global"], "services": [id], "expires_at": RFC 3339 or null, "name": "…",
-                         "sees_itself": bool}}}                 adds a token, or replaces that of the same secret
+                         "id": "…", "sees_itself": bool}}}      adds a token, or replaces that of the same secret
 
 KIND is snippet, dictionary, backend, healthcheck, condition, domain, request_settings, cache_settings, header or vcl. A
 custom VCL file with "main": true takes the place of the generated VCL: snippets are only where it has their macro

@@ -47,6 +47,7 @@ class Plant(_Strict):
     """The changes to plant. `control_port` describes each key."""
 
     type: Literal["vcl", "wasm"] | None = None
+    customer: str | None = None
     comment: str | None = None
     settings: dict[str, Value] = Field(default_factory=dict)
     remove: dict[Kind, list[str]] = Field(default_factory=dict)
@@ -91,6 +92,7 @@ class Plants:
         if active is None:
             raise Problem(404, "Record not found", "No version is active")
         service.type = wanted.type or service.type
+        service.customer_id = wanted.customer or service.customer_id
         active.comment = active.comment if wanted.comment is None else wanted.comment
         with service.planting():
             self._edit(wanted, active.number)
@@ -135,13 +137,15 @@ class Plants:
 
     def _state(self) -> dict[str, object]:
         service = self._account.service
-        parts = (service.versions, service.dynamic_contents, service.type, self._account.tokens.known)
-        return copy.deepcopy({"parts": parts, "sick": self._account.controls.sick})
+        parts = (service.versions, service.dynamic_contents, service.type, service.customer_id)
+        account = self._account
+        return copy.deepcopy({"parts": parts, "known": account.tokens.known, "sick": account.controls.sick})
 
     def _restore(self, state: dict[str, object]) -> None:
         service = self._account.service
         parts = copy.deepcopy(state["parts"])
-        service.versions, service.dynamic_contents, service.type, self._account.tokens.known = parts  # type: ignore[misc]
+        service.versions, service.dynamic_contents, service.type, service.customer_id = parts  # type: ignore[misc]
+        self._account.tokens.known = copy.deepcopy(state["known"])  # type: ignore[arg-type]
         self._account.load()
         self._account.controls.sick = bool(state["sick"])
 
