@@ -87,7 +87,7 @@ def attempt(
             visitors.stop()
         if visitors.lost:
             deployment.say("warning", text=f"some samples of the visitors could not be written down: {visitors.lost}")
-        failure = _of_closed(deployment, failure)
+        failure = verdict.behind_long_claim(deployment, _of_closed(deployment, failure))
         _end(deployment, log, failure)
         deployment.let_go(_in_short(deployment, log, failure, command=command))
         report.forget_old(environment.journals, keep=environment.settings.cluster.keep_reports)

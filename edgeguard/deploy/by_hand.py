@@ -83,7 +83,8 @@ def open_again(environment: Environment, *, say: Callable[..., None]) -> dict[st
         EdgeError, NotConfirmed: servers that serve had to be closed, and the grace could not be claimed for that.
         Held: a signal came. The cluster is still closed, or is open, and the grace stays long.
     """
-    with _held_if_interrupted(environment), _locked(environment, say, closed=True) as deployment:
+    locked = _locked(environment, say, closed=True)
+    with _held_if_interrupted(environment), locked as deployment, _long_if_interrupted(deployment):
         record, cluster = deployment.record, environment.cluster
         if record.opened is None:
             raise UsageError(
@@ -136,7 +137,7 @@ def _start(deployment: steps.Deployment, generation: Generation) -> None:
     stopped = [server.name for server in servers if has_to_start(generation, server)]
     dead_gate = any(server.gate is False for server in servers)
     if not stopped and not dead_gate:
-        cluster.check(generation, cancelled=deployment.stop.asked)
+        _check(deployment, generation)
         return
     parts = ["its gate is started"] * dead_gate + [f"{', '.join(stopped)}: the application is started"] * bool(stopped)
     deployment.say("warning", text=f"not everything runs: {'; '.join(parts)}")
@@ -147,7 +148,7 @@ def _start(deployment: steps.Deployment, generation: Generation) -> None:
             cluster.close(epoch, Closure(deployment.id, planned))
             cluster.drain(epoch, deployment.environment.settings.cluster.drain_timeout)
             cluster.swap(epoch, generation.name)
-        cluster.check(generation, cancelled=deployment.stop.asked)
+        _check(deployment, generation)
     except ClusterError as exc:
         until = deployment.claim.lengthen()
         closed = "the cluster is closed" if stopped or not any(server.open for server in servers) else ""
@@ -157,6 +158,15 @@ def _start(deployment: steps.Deployment, generation: Generation) -> None:
             "SERVER, if one is lost)."
         )
         raise exc.with_more(*filter(None, (closed, covered)), remedy=remedy.lstrip()) from exc
+
+
+def _check(deployment: steps.Deployment, generation: Generation) -> None:
+    """Wait until every server is healthy. Raises ClusterError; Interrupted, which says which signal came."""
+    try:
+        deployment.environment.cluster.check(generation, cancelled=deployment.stop.asked)
+    except Interrupted:
+        deployment.stop.check()
+        raise
 
 
 def _claim_for_start(deployment: steps.Deployment, *, serving: bool) -> None:
@@ -179,6 +189,20 @@ def _held_if_interrupted(environment: Environment) -> Iterator[None]:
         now = "open, and the grace stays long" if all(s.open for s in environment.cluster.state()) else "still closed"
         again = f"edgeguard cluster open {environment.name}"
         raise Held(f"{exc.message}; the cluster is {now}", f"To go on: {again}") from exc
+
+
+@contextmanager
+def _long_if_interrupted(deployment: steps.Deployment) -> Iterator[None]:
+    """If the opening is interrupted, make one long claim for a cluster that stays closed."""
+    try:
+        yield
+    except Interrupted as exc:
+        deployment.stop.shield()
+        if all(server.open for server in deployment.environment.cluster.state()):
+            raise
+        if (until := deployment.claim.lengthen()) is None:
+            raise
+        raise exc.with_more(f"the edge serves the copies it has until {until}") from exc
 
 
 @contextmanager

@@ -42,7 +42,6 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
 
     Raises:
         Locked: another process holds the lock.
-        Held: only a person can say whether the hook may start again.
     """
     left = unfinished(environment)
     if left is None:
@@ -51,18 +50,17 @@ def resume(environment: Environment, wish: Wish, *, listen: Callable[[Entry], No
 
     def story(deployment: Deployment, log: Log) -> EdgeguardError | None:
         _take_over(deployment, log, "finish it")
+        if deployment.generation is None:
+            return _undo_never_staged(deployment, log)
         if deployment.reached is Phase.COMMITTED:
             deployment.stop.shield()  # only forward, as at the end of a deploy
             starting.committed(deployment, log)
             return deploy.finish(deployment, log)
-        if deployment.reached is Phase.LOCK and deployment.generation is None:
-            return _take_back_unclosed(deployment, log) or _never_staged(deployment)
-        _refuse_guess(environment, deployment.under_way, wish)
+        _refuse_guess(deployment)
         starting.claim_again(deployment, log)
         _wait_for_the_hook(deployment)
         return deploy.run(deployment, log, adopted=_adopted(deployment), wait=wish.wait)
 
-    _refuse_guess(environment, left, wish)
     return attempt(environment, wish, _held_while_closed(story), command="resume", of=left.id, listen=listen)
 
 
@@ -149,6 +147,24 @@ def free_dead_lock(environment: Environment, listen: Callable[[Entry], None], *,
 def unfinished(environment: Environment) -> Unfinished | None:
     """The deploy in the servers' record: under way, or left unfinished. None if there is none."""
     return environment.record().look().deploy
+
+
+def _undo_never_staged(deployment: Deployment, log: Log) -> EdgeguardError | None:
+    """Take back a deploy that died before its image was on every server. A resume of it may have died, too, after it
+    had closed the cluster to start the release of before.
+
+    Raises:
+        ClusterError: its image was there, since it was swapped to, and is gone from a server.
+    """
+    if not deployment.closed:
+        return _take_back_unclosed(deployment, log) or _never_staged(deployment)
+    if deployment.reached > Phase.CLOSE or deployment.hook_begun:
+        raise ClusterError(
+            f"the release of {deployment.id} is not on every server any more, so it can't be finished",
+            f"edgeguard rollback {deployment.environment.name}{deployment.under_way.back}",
+        )
+    starting.claim_again(deployment, log)
+    return _undo(deployment, log) or _never_staged(deployment)
 
 
 def _never_staged(deployment: Deployment) -> EdgeguardError:
@@ -249,9 +265,10 @@ def _wait_for_the_hook(deployment: Deployment) -> None:
             deployment.say("warning", text=exc.message)
 
 
-def _refuse_guess(environment: Environment, left: Unfinished, wish: Wish) -> None:
+def _refuse_guess(deployment: Deployment) -> None:
     """Raise Held if only a person can know whether the hook may start again, and --hook does not say."""
-    if left.hook is None or left.phase >= Phase.OPEN or wish.hook is not None:
+    left, environment = deployment.under_way, deployment.environment
+    if left.hook is None or left.phase >= Phase.OPEN or deployment.hook is not None:
         return
     try:
         result = steps.end_of(environment.cluster, left.id, left.hook.server, lambda: True)

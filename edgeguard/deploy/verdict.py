@@ -9,6 +9,7 @@ from edgeguard.cluster.record import Phase
 from edgeguard.deploy.steps.hook import ways_on
 from edgeguard.errors import (
     CleanupUnfinished,
+    ClusterError,
     EdgeguardError,
     Fenced,
     Held,
@@ -91,6 +92,26 @@ def held(deployment: Deployment, halt: saga.Halt, *, wait: bool) -> Held:
     return Held(joined(_said(halt.__cause__), halt.message), halt.remedy)
 
 
+def behind_long_claim(deployment: Deployment, failure: EdgeguardError | None) -> EdgeguardError | None:
+    """A cluster that stays closed until a person decides stays so behind one long claim, whatever led to that. The
+    error says until when. Without the lock, nothing can be claimed."""
+    record = deployment.record
+    if not isinstance(failure, Held) or not record.held or deployment.claim.long:
+        return failure
+    try:
+        if all(server.open for server in deployment.serving.state()):
+            return failure
+        until = deployment.claim.lengthen()
+        if record.deploy is not None and record.deploy.id == deployment.id:
+            record.note_deploy(held=True)
+    except Fenced:
+        return replaced(deployment)
+    except ClusterError as exc:
+        deployment.say("warning", text=f"that a person has to decide can't be written down: {exc.message}")
+        return failure
+    return failure.with_more(_served_until(until))
+
+
 def stuck(deployment: Deployment, stopped: saga.UndoFailed) -> EdgeguardError:
     """The unwinding stopped half-way. If the cluster may be closed, make one long claim; a person has to go on."""
     if isinstance(stopped.__cause__, Fenced):
@@ -108,7 +129,7 @@ def stuck(deployment: Deployment, stopped: saga.UndoFailed) -> EdgeguardError:
         joined(
             _said(stopped.failure),
             f"and {stopped.message}",
-            f"the edge serves the copies it has until {until}" if until else "",
+            _served_until(until),
         ),
         f"{stopped.remedy} Mend what is named; then edgeguard rollback {name} or edgeguard resume {name} (with "
         "--without SERVER, if one is lost).".lstrip(),
@@ -138,6 +159,10 @@ def replaced(deployment: Deployment) -> Locked:
         f"somebody else took over {deployment.id} while this process did not show that it lived",
         f"Leave it to them; edgeguard status {name} shows how it is.",
     )
+
+
+def _served_until(until: str | None) -> str:
+    return f"the edge serves the copies it has until {until}" if until else ""
 
 
 def _said(failure: BaseException | None) -> str:

@@ -52,6 +52,7 @@ class DeployClaim:
         self._say = say
         self._renew = renew
         self._lasting = environment.settings.claim.duration  # seconds, if nobody renews it
+        self.long = False  # whether this process has made one long claim of it
         self._nonce = new_nonce()
         self._clock: Callable[[], float] | None = None  # the edge's, once it was asked
         self._renewal: Renewal | None = None
@@ -126,12 +127,17 @@ class DeployClaim:
         try:
             items = self._edge.items()
             self._remember(items)
+            slots = [slot for slot in DEPLOY_SLOTS if slot == self.slot or not _of_pipeline(items, slot)]
             claim = self._from_now(self._settings.claim.held)
-            self._write(claim, *(slot for slot in DEPLOY_SLOTS if slot == self.slot or not _of_pipeline(items, slot)))
+            replaced = [found for found in _in_deploy_slots(items) if found.slot in slots]
+            for earlier in live(replaced, now=self.now(), ceiling=self._settings.edge.ceiling):
+                claim = claims.no_shorter(claim, than=earlier)
+            self._write(claim, *slots)
         except EdgeError as exc:
             lasting = self._settings.claim.duration
             self._say("warning", text=f"the claim stays as it was, for at most {lasting} s: {exc.message}")
             return None
+        self.long = True
         return rfc3339(claim.until)
 
     def keep(self, *, until: Callable[[], bool], every: float) -> None:
@@ -262,6 +268,8 @@ class NoClaim:
         self._stop = stop
         self._say = say
         self._clock: Callable[[], float] | None = None
+
+    long = False
 
     def now(self) -> float:
         """As DeployClaim. Without an edge that takes claims there is only this machine's clock."""

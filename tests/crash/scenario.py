@@ -66,7 +66,8 @@ def _unchanged(outcome: Outcome) -> bool:
     """Whether nobody need have seen another release than the one of before: it was deployed once more, or put back
     without anybody knowing whether the new one had been open."""
     first = "hook" if outcome.scenario.kind == "fix" else outcome.new
-    return outcome.serves == outcome.old and (outcome.phase == "open" or first == outcome.old)
+    at_the_opening = outcome.phase == "open" or bool(outcome.scenario.again)  # or what followed died there
+    return outcome.serves == outcome.old and (at_the_opening or first == outcome.old)
 
 
 def _plays(rehearsal: Rehearsal, watch: Watch, scenario: Scenario, outcome: Outcome) -> Ended:

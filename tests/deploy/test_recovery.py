@@ -94,7 +94,11 @@ def test_a_hook_whose_end_nobody_knows_is_asked_about(rehearsal: Rehearsal, tmp_
     for pid in (runner, hook):  # as if the server had been restarted
         os.kill(pid, signal.SIGKILL)
     asked = elsewhere(rehearsal, tmp_path, "resume")
+    status = rehearsal.run("status", "rehearsal").out
     said(asked, 11, "not known how the deploy hook", "--hook=again", "--hook=skip", "edgeguard rollback rehearsal")
+    assert "the edge serves the copies it has until" in asked.err
+    assert "is held" in status
+    assert "24.0 h" in status
     assert starts.read_text() == f"{runner}\n"
     ended = elsewhere(rehearsal, tmp_path, "resume", "--hook=skip")
     assert ended.code == 0, ended.err
@@ -246,10 +250,12 @@ def test_a_resume_that_is_stopped_says_that_it_is_still_closed_and_skips_no_hook
     stopped.begins("claim")
     stopped.process.send_signal(signal.SIGTERM)
     interrupted = stopped.end()
+    status = rehearsal.run("status", "rehearsal").out
     ended = elsewhere(rehearsal, tmp_path, "resume", "--hook=skip")
     claims = rehearsal.status()["grace"]["claims"]
     given_back = rehearsal.run("hook", "post", "rehearsal", "deploy0")
     said(interrupted, 11, "still closed", "edgeguard rollback rehearsal")
+    assert "24.0 h" in status
     assert ended.code == 0, ended.err
     assert starts.read_text() == "\n"
     assert [claim["id"] for claim in claims] == ["deploy0"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard.cluster.host import processes
-from tests.deploy.rehearsal import come_from, repository, said
+from tests.deploy.rehearsal import come_from, eventually, repository, said
 from tests.deploy.test_healthy import at_the_gate, end_the_gate
 from tests.deploy.test_recovery import LEASE, elsewhere, killed, releases
 
@@ -110,6 +110,21 @@ def test_what_served_serves_again_when_a_deploy_that_had_closed_nothing_is_ended
         assert releases(rehearsal) == before
 
 
+def test_a_resume_that_dies_while_it_starts_what_served_is_called_once_more(
+    rehearsal: Rehearsal, tmp_path: Path
+) -> None:
+    before = releases(rehearsal)
+    killed(rehearsal, "preflight", repository(tmp_path / "r"))
+    end_the_gate(rehearsal)
+    resume = rehearsal.start("resume", "rehearsal", "--json", **LEASE)
+    resume.begins("drain")
+    resume.process.send_signal(signal.SIGKILL)
+    resume.end()
+    ended = elsewhere(rehearsal, tmp_path, "resume")
+    said(ended, 10, "was started and serves again")
+    assert (at_the_gate(rehearsal), releases(rehearsal)) == (200, before)
+
+
 def test_a_deploy_and_the_one_in_whose_place_it_came_are_undone_over_a_dead_gate(
     rehearsal: Rehearsal, tmp_path: Path
 ) -> None:
@@ -180,6 +195,24 @@ def test_a_server_that_cannot_start_again_keeps_all_closed_behind_a_long_grace(
     ended = rehearsal.run("cluster", "open", "rehearsal")
     said(refused, 6, "web3", "the cluster is closed", "edgeguard cluster open rehearsal", "--without")
     assert grace["in_force"] > grace["base"]
+    assert ended.code == 0, ended.err
+
+
+def test_an_opening_that_is_interrupted_leaves_a_long_claim(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    slow = tmp_path / "slow"
+    start = f"while test -e {slow} -a $EDGEGUARD_SERVER = web3; do sleep 0.1; done; exec python3 -S server.py"
+    assert rehearsal.deploy(**come_from(repository(tmp_path / "r", start=start))).code == 0
+    slow.touch()
+    end_server(rehearsal, "web3")
+    opening = rehearsal.start("cluster", "open", "rehearsal", EDGEGUARD_CLUSTER__START_TIMEOUT="60")
+    eventually(lambda: at_the_gate(rehearsal) == 500)
+    opening.process.send_signal(signal.SIGTERM)
+    interrupted = opening.end()
+    status = rehearsal.run("status", "rehearsal").out
+    slow.unlink()
+    ended = rehearsal.run("cluster", "open", "rehearsal")
+    said(interrupted, 11, "SIGTERM", "still closed", "the edge serves the copies it has until")
+    assert "24.0 h" in status
     assert ended.code == 0, ended.err
 
 

@@ -102,6 +102,18 @@ def test_a_long_claim_is_in_both_slots_and_stays_as_long(standin_edge: StandinEd
         assert min(long.values()) >= standin_edge.now() + HELD - 10
 
 
+def test_a_long_claim_shortens_none_that_is_longer(standin_edge: StandinEdge) -> None:
+    """A closure by hand of some days, whose opening fails, has its claim in the other slot."""
+    with holder(standin_edge, Servers()) as deploy:
+        other = next(slot for slot in DEPLOY_SLOTS if slot != deploy.slot)
+        longer = standin_edge.now() + HELD + 5000
+        standin_edge.edge.write({other: Claim(other, longer, BASE + HELD, "0123abcd").value()})
+        deploy.claim.take()
+        deploy.claim.lengthen()
+
+        assert {slot: there(standin_edge, slot).until for slot in DEPLOY_SLOTS} == dict.fromkeys(DEPLOY_SLOTS, longer)
+
+
 def test_a_claim_never_gets_shorter(standin_edge: StandinEdge) -> None:
     """Neither the claim that was found in the slot gets shorter, nor the deploy's own when its hold is given back."""
     with holder(standin_edge, Servers()) as deploy:
