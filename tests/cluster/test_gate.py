@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeguard.cluster.local.passage import Doorway, Rules
+from edgeguard.cluster.local.doorway import Doorway
+from edgeguard.cluster.local.rules import Rules
 from edgeguard.testing.acts import CLOSURE, deploy, lock
 from edgeguard.testing.local import World, free_port
 from edgeguard.testing.world import SERVERS, ask, until

@@ -14,7 +14,7 @@ import pytest
 
 from edgeguard.cluster.host import sockets
 from edgeguard.cluster.host.errors import HostError
-from edgeguard.cluster.local import passage
+from edgeguard.cluster.local.rules import Rules
 from edgeguard.testing.acts import CLOSURE, closed_on, deploy, lock
 from edgeguard.testing.local import World
 from edgeguard.testing.world import SERVERS, until
@@ -94,7 +94,7 @@ def test_an_idle_connection_to_a_socket_is_used_again(world: World) -> None:
         assert world.ask()[2] == "one"
     world.cluster.close(1, CLOSURE)
     world.cluster.swap(1, None)
-    assert world.ask()[0] == passage.Rules().status
+    assert world.ask()[0] == Rules().status
 
 
 def test_a_folder_that_is_somebody_else_s_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A server's app.log: the output of its application, bounded, with the part that one start wrote."""
+"""Logs, bounded: a server's app.log, with the part of it that one start of the application wrote."""
 
 from __future__ import annotations
 
@@ -54,19 +54,26 @@ class Output:
         self._part = None
 
     def trim(self) -> None:
-        """Keep the log bounded: its newest part moves to app.log.1.
+        """Keep the log bounded."""
+        self._gone += trim(self._path)
 
-        The application appends to it, so emptying it is safe. Bytes that are written in between are lost.
-        """
-        with suppress(OSError):
-            if self._path.stat().st_size > LOG_BYTES:
-                with self._path.open("r+b") as log:
-                    log.seek(-LOG_BYTES, os.SEEK_END)
-                    before = _before(self._path)
-                    before.touch(mode=0o600)
-                    before.write_bytes(log.read(LOG_BYTES))
-                    self._gone += log.tell()
-                    log.truncate(0)
+
+def trim(path: Path) -> int:
+    """Move the newest part of a log to `<log>.1` if the log is longer than LOG_BYTES. Returns how many bytes went.
+
+    Whoever writes to the log appends to it, so emptying it is safe. Bytes that are written in between are lost.
+    """
+    with suppress(OSError):
+        if path.stat().st_size > LOG_BYTES:
+            with path.open("r+b") as log:
+                log.seek(-LOG_BYTES, os.SEEK_END)
+                before = _before(path)
+                before.touch(mode=0o600)
+                before.write_bytes(log.read(LOG_BYTES))
+                gone = log.tell()
+                log.truncate(0)
+                return gone
+    return 0
 
 
 def said(path: Path, part: Sequence[int | None] | None) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from edgeguard.cluster.errors import on
-from edgeguard.cluster.host import files
+from edgeguard.cluster.host import files, output
 from edgeguard.cluster.host.errors import DAMAGED, HostError
 from edgeguard.errors import ClusterError
 
@@ -188,6 +188,10 @@ class DaemonProcess:
     def publish(self, actual: Mapping[str, Any]) -> None:
         """Write the actual state. It is not durable: after a power cut the process is gone, too."""
         files.write(self.folder / "actual.json", {**actual, "pid": os.getpid()}, durable=False)
+
+    def trim_log(self) -> None:
+        """Keep daemon.log bounded. To be called now and then."""
+        output.trim(self.folder / "daemon.log")
 
     def _wait_for_lock(self) -> bool:
         """Try several times: a process that only looks whether the lock is held has it for a moment."""

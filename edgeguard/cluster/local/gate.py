@@ -6,9 +6,9 @@ Its desired state is {"listen": port, "open", "servers": {name: address}, "relea
 and 0 when the last of them is answered; `cut` is how many were cut. Without desired.json the gate is closed, and
 listens nowhere.
 
-The gate's answers, those of a closed gate too, are in passage.py. One thread decides in one place, when a request's
-head is complete, whether to let it through. So no request passes once "closed" is published. A WebSocket, or
-another upgrade, is in flight while it is open, and is cut at the drain's end.
+The gate's answers, those of a closed gate too, are in doorway.py and answers.py. One thread decides in one place, when
+a request's head is complete, whether to let it through. So no request passes once "closed" is published. A WebSocket,
+or another upgrade, is in flight while it is open, and is cut at the drain's end.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from edgeguard.cluster.local.daemon import DaemonProcess
+from edgeguard.cluster.local.doorway import Doorway
 from edgeguard.cluster.local.http1 import HEAD_LIMIT
-from edgeguard.cluster.local.passage import Doorway, Rules
+from edgeguard.cluster.local.rules import Rules
+
+_TRIM_SECONDS = 5.0
 
 
 class Gate:
@@ -46,6 +49,7 @@ class Gate:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._changed.set)
         loop.add_signal_handler(signal.SIGTERM, self._end)
+        self._trim_log()
         while not self._ending:
             await self._follow()
             await self._changed.wait()
@@ -53,6 +57,10 @@ class Gate:
         if self._server is not None:
             self._server.close()
         self._doorway.cut(everything=True)
+
+    def _trim_log(self) -> None:
+        self._daemon.trim_log()
+        asyncio.get_running_loop().call_later(_TRIM_SECONDS, self._trim_log)
 
     def _end(self) -> None:
         self._ending = True

@@ -69,6 +69,7 @@ class Supervisor:
             self._follow()
             self._look()
             self._output.trim()
+            self._daemon.trim_log()
             self._publish()
             pause = _TICK if self._process or not self._generation else max(0.0, self._again - time.monotonic())
             select.select([self._wake], [], [], min(pause, _TICK))
