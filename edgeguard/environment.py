@@ -204,11 +204,13 @@ def introduce(name: str, settings: EdgeOnlySettings, token: str) -> None:
     if application is not None:
         secrets += [*application.variables.values(), *application.relationships.values()]
         secrets += [os.environ.get(name, "") for name in application.build_environment]
+        secrets += _passwords_of_urls([application.repository])
     if cookie != type(settings.visitors).model_fields["cookie"].default:
         secrets += [cookie, *(part.partition("=")[2] for part in cookie.split(";"))]
-    private: Any = {"application": {"variables", "relationships"}, "visitors": {"cookie"}}
+    private: Any = {"application": {"variables", "relationships", "repository"}, "visitors": {"cookie"}}
+    shown = [name] if application is None else [name, re.sub("//[^/]*@", "//", application.repository)]
     sign_in(settings)
-    redacted.learn(secrets, clear=[name, *_strings(settings.model_dump(mode="json", exclude=private))])
+    redacted.learn(secrets, clear=[*shown, *_strings(settings.model_dump(mode="json", exclude=private))])
 
 
 def _passwords_of_urls(values: Iterable[str]) -> Iterator[str]:

@@ -9,18 +9,20 @@ import re
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from edgeguard.errors import Interrupted, UsageError
 from edgeguard.machine import network, process
+from edgeguard.release import remote as remotes
+from edgeguard.release.remote import OPEN, Remote
 from edgeguard.user import expanded
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
 _HEAD = len(("object", "kind", "size"))
@@ -41,6 +43,7 @@ class Source:
     tree: str
     cancelled: Callable[[], bool] = lambda: False
     foreign: bool = False
+    remote: Remote = field(default=OPEN, repr=False)
 
     def read(self, path: str) -> bytes | None:
         """A file of the tree, None if there is no such file. Raises UsageError where it is too large to be read."""
@@ -76,7 +79,7 @@ class Source:
         LFS runs programs that the repository's own settings name: of another user's it is left to Git to refuse that.
         """
         argv = ["git", "-C", str(self.folder), *arguments]
-        environment = _environment(self.folder, foreign=self.foreign and arguments[0] != "lfs")
+        environment = _environment(self.folder, foreign=self.foreign and arguments[0] != "lfs", remote=self.remote)
         return process.piped(argv, env=environment, deadline=deadline, cancelled=self.cancelled)
 
     def _git(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -90,18 +93,22 @@ def resolve(repository: str, ref: str, *, cache: Path, cancelled: Callable[[], b
         UsageError: Git is missing, or the repository does not exist, can't be reached, or has no such ref.
         Interrupted: `cancelled()` turned true; so do the methods of the source.
     """
-    ask = partial(_git, cancelled=cancelled)
+    remote = remotes.of(repository)
+    repository_with_secrets, repository = repository, remote.address
+    ask = partial(_git, cancelled=cancelled, remote=remote)
     if shutil.which("git") is None:
         raise UsageError("git can't be found", "Install Git, and have it on PATH.")
     folder = expanded(Path(repository.removeprefix("file://")), "application.repository")
     if not folder.exists():
+        if remote.settings:  # earlier versions wrote the secrets into the mirror's configuration
+            shutil.rmtree(_mirror_of(repository_with_secrets, cache), ignore_errors=True)
         folder = _mirror(repository, cache, ask)
     folder = folder.absolute()
     for foreign in (False, True):
         with _object(folder, f"{ref}^{{commit}}", cancelled=cancelled, foreign=foreign) as commit:
             if commit is not None:
                 tree = commit.content.readline().decode().split()[1]  # a commit begins with "tree <object>"
-                return Source(folder, ref, commit.name, tree, cancelled, foreign)
+                return Source(folder, ref, commit.name, tree, cancelled, foreign, remote)
         found = ask(folder, "rev-parse", "--git-dir", foreign=foreign)
         if not found.returncode:
             raise UsageError(
@@ -144,9 +151,11 @@ def git_environment() -> dict[str, str]:
     }
 
 
-def _environment(folder: Path, *, foreign: bool) -> dict[str, str]:
-    """Git's environment for exactly this folder. A repository in a folder above does not count."""
-    own = {**git_environment(), "GIT_CEILING_DIRECTORIES": str(folder.parent.resolve())}
+def _environment(folder: Path, *, foreign: bool, remote: Remote = OPEN) -> dict[str, str]:
+    """Git's environment for exactly this folder, and the place that it comes from. A repository in a folder above does
+    not count."""
+    own = {**git_environment(), "GIT_CEILING_DIRECTORIES": str(folder.parent.resolve()), **dict(remote.variables)}
+    own = _with(own, remote.settings)
     return trusting(own) if foreign else own
 
 
@@ -156,11 +165,16 @@ def trusting(environment: Mapping[str, str]) -> dict[str, str]:
 
     Git 2.35.2 to 2.37 heed `safe.directory` in files alone (Git: Documentation/RelNotes/2.38.0), and go on to refuse.
     """
+    more = (("safe.directory", "*"), ("core.fsmonitor", "false"), ("core.hooksPath", os.devnull))
+    return {**_with(environment, more), "GIT_ALLOW_PROTOCOL": "none"}
+
+
+def _with(environment: Mapping[str, str], more: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The environment with more of Git's settings, behind those that it has."""
     count = environment.get("GIT_CONFIG_COUNT", "")
     first = int(count) if count.isdecimal() else 0
-    more = (("safe.directory", "*"), ("core.fsmonitor", "false"), ("core.hooksPath", os.devnull))
     given = {f"GIT_CONFIG_{what}_{first + n}": said[i] for n, said in enumerate(more) for i, what in _PAIR}
-    return {**environment, **given, "GIT_CONFIG_COUNT": str(first + len(more)), "GIT_ALLOW_PROTOCOL": "none"}
+    return {**environment, **given, **({"GIT_CONFIG_COUNT": str(first + len(more))} if more else {})}
 
 
 class _Object(NamedTuple):
@@ -188,10 +202,14 @@ def _object(folder: Path, named: str, *, cancelled: Callable[[], bool], foreign:
 
 
 def _git(
-    folder: Path, *arguments: str, cancelled: Callable[[], bool] = lambda: False, foreign: bool = False
+    folder: Path,
+    *arguments: str,
+    cancelled: Callable[[], bool] = lambda: False,
+    foreign: bool = False,
+    remote: Remote = OPEN,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run Git in exactly this folder."""
-    argv, environment = ["git", "-C", str(folder), *arguments], _environment(folder, foreign=foreign)
+    argv, environment = ["git", "-C", str(folder), *arguments], _environment(folder, foreign=foreign, remote=remote)
     try:
         return process.answer(argv, env=environment, cancelled=cancelled)
     except process.Cancelled as exc:
@@ -214,13 +232,15 @@ def _branches(folder: Path, *, foreign: bool) -> str:
     return ", ".join(found.split()) or "(none)"
 
 
+def _mirror_of(url: str, cache: Path) -> Path:
+    return cache / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.git"
+
+
 def _mirror(url: str, cache: Path, ask: Callable[..., subprocess.CompletedProcess[bytes]]) -> Path:
     """A bare mirror of the repository at a URL, brought up to date."""
     if not re.match(r"[a-z][a-z0-9+.-]*://|[^/:]+:[^:]", url, re.IGNORECASE) or url.startswith("-"):
         raise UsageError(f"there is no repository {url}", "Name a folder that exists, or a URL that git can clone.")
-    if re.match(r"[^/]*//[^/@]*:[^/@]*@", url):
-        raise UsageError("the repository's URL has a password in it", "Leave it to Git's credential helper.")
-    mirror = cache / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.git"
+    mirror = _mirror_of(url, cache)
     cache.mkdir(parents=True, exist_ok=True)
     if mirror.exists():
         found = ask(mirror, "fetch", "--quiet", "--prune", "--", "origin")
