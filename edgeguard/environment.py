@@ -161,7 +161,8 @@ class Environment(EdgeSide):
         """The record on this environment's servers."""
         from edgeguard.cluster.lock import SharedRecord  # noqa: PLC0415 (not every command reads it)
 
-        return SharedRecord(self.cluster, self.name, lease=self.settings.cluster.lease)
+        cluster = self.settings.cluster
+        return SharedRecord(self.cluster, self.name, lease=cluster.lease, history=cluster.keep_history)
 
 
 def as_far_as_it_goes(name: str, *, config: Path | None, state: Path | None) -> tuple[EdgeSide, Cluster | None]:

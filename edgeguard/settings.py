@@ -97,6 +97,8 @@ class ClusterSettings(Table):
     lease: Seconds = Field(default=15, gt=0)
     keep_releases: int = Field(default=5, ge=2)
     keep_reports: int = Field(default=100, ge=1)
+    keep_hook_logs: int = Field(default=20, ge=5)
+    keep_history: int = Field(default=50, ge=5)
     health_path: str = "/"
     closed_status: Literal[500, 503] = 500
     retry_after: WholeSeconds = 30

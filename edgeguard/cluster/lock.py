@@ -39,11 +39,13 @@ class SharedRecord:
     Each server holds a copy. The newest copy counts, and a write goes to all servers.
     """
 
-    def __init__(self, cluster: Cluster, environment: str, *, lease: float = LEASE) -> None:
-        """`lease` is in seconds. A holder that has not renewed its lock for so long counts as dead."""
+    def __init__(self, cluster: Cluster, environment: str, *, lease: float = LEASE, history: int = HISTORY) -> None:
+        """`lease` is in seconds. A holder that has not renewed its lock for so long counts as dead. The history keeps
+        the ends of so many runs."""
         self._cluster = cluster
         self._environment = environment
         self._lease = lease
+        self._history = history
         self._mutex = threading.Lock()
         self._content = Record.new()
 
@@ -222,7 +224,7 @@ class SharedRecord:
         The epoch stays as it is, so the next holder gets a higher one, and late acts of this process are refused.
         """
         history = [*self._content.history, *([Ended.of(redacted(ended.json))] if ended else [])]
-        self.note(lock=None, history=history[-HISTORY:])
+        self.note(lock=None, history=history[-self._history :])
 
     def unlock(self, deploy: str, *, wait: Callable[[float], None], say: Callable[[str], None]) -> Lock:
         """Free the lock of a dead holder, under a higher epoch, so that the old holder is refused. Returns that lock.

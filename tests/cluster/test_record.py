@@ -51,6 +51,16 @@ def test_a_record_of_any_time_is_read_and_written_back_as_it_was(name: str) -> N
     assert {**content, "serial": 1000} == found.also(serial=1000).json
 
 
+def test_the_history_keeps_as_many_runs_as_are_to_be_kept() -> None:
+    servers = Servers()
+    for name in ("d1", "d2", "d3"):
+        mine = SharedRecord(cast("Cluster", servers), "rehearsal", lease=0.01, history=2)
+        mine.take_over(wait=lambda _: None, say=lambda _: None)
+        mine.release(Ended.new(id=name))
+
+    assert [run.id for run in shared(servers).look().history] == ["d2", "d3"]
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in SAMPLES.glob("*.json")))
 def test_who_takes_over_changes_the_lock_and_nothing_else(name: str) -> None:
     content = sample(name)

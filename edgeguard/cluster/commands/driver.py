@@ -59,7 +59,7 @@ class CommandsCluster:
         self._root = expanded(settings.root, "cluster.root").absolute()
         self._commands = Commands(self._options, environment)
         here = self._root / "servers"
-        self._hooks = Hooks(here, self._root / "host", settings.servers, self._commands)
+        self._hooks = Hooks(here, self._root / "host", settings.servers, self._commands, settings.keep_hook_logs)
         by_commands = self._options.record_read is not None
         self._records: Records = ByCommands(self._commands) if by_commands else InFolder(here)
 

@@ -35,6 +35,7 @@ class Hooks:
     archives: Path
     servers: tuple[str, ...]
     commands: Commands
+    keep: int  # so many deploys' hooks are remembered
 
     def result(
         self, generation: str, hook: str, *, cancelled: Callable[[], bool], output: Callable[[str], None]
@@ -71,7 +72,7 @@ class Hooks:
         command = Runs(options.folder.absolute(), (), {hook: (*SHELL, options.hook or "exit 1")})
         with on(server):
             generations.put(self.root / server, replace(generation, runs=command, variables=passed_on(options)))
-            order = hooks.Order(generation.name, hook, environment, limit, secrets.token_hex(8))
+            order = hooks.Order(generation.name, hook, environment, limit, secrets.token_hex(8), self.keep)
             hooks.start(self.root / server, order, archive.program(archive.put(self.archives)))
 
     def refuse_while_one_runs(self) -> None:

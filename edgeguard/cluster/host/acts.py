@@ -106,12 +106,12 @@ def start_hook(
     environment: dict[str, str],
     limit: float,
     nonce: str,
+    keep: int = hooks.KEPT,
 ) -> None:
     """Start a hook under its wrapper. The same nonce again is the same start."""
     with fence.fenced(folder, Caller(*caller)):
-        hooks.start(
-            folder, hooks.Order(generation, hook, environment, limit, nonce), (sys.executable, "-I", "-S", sys.argv[0])
-        )
+        order = hooks.Order(generation, hook, environment, limit, nonce, keep)
+        hooks.start(folder, order, (sys.executable, "-I", "-S", sys.argv[0]))
 
 
 def hook_result(folder: Path, *, generation: str, hook: str) -> dict[str, Any] | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEPT = 20
-"""So many deploys' hooks are remembered on a server."""
+"""So many deploys' hooks are remembered on a server, where nobody says how many."""
 SHOWN_LINES, SHOWN = 20, 4000
 """Lines and characters of a hook's output in its result."""
 START_SECONDS = 20.0
@@ -53,7 +53,8 @@ class Result:
 class Order:
     """What to start: a hook of a generation, with the variables that are this server's own, for `limit` seconds.
 
-    `nonce` names this start. The same start asked for again is the same hook; another one is refused.
+    `nonce` names this start. The same start asked for again is the same hook; another one is refused. Then the hooks of
+    the last `keep` generations are remembered on the server.
     """
 
     generation: str
@@ -61,6 +62,7 @@ class Order:
     environment: Mapping[str, str]
     limit: float
     nonce: str
+    keep: int = KEPT
 
 
 def start(server: Path, order: Order, program: Sequence[str]) -> None:
@@ -112,7 +114,7 @@ def start(server: Path, order: Order, program: Sequence[str]) -> None:
             raise HostError(
                 f"the {order.hook} hook could not be started", f"Does this run here: {shlex.join(program)}?"
             )
-    _forget_old(server)
+    _forget_old(server, order.keep)
 
 
 def result(server: Path, generation: str, hook: str) -> Result | None:
@@ -281,9 +283,9 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _forget_old(server: Path) -> None:
+def _forget_old(server: Path, keep: int) -> None:
     folders = sorted((server / "hooks").glob("*/"), key=lambda folder: folder.stat().st_mtime, reverse=True)
-    for folder in folders[KEPT:]:
+    for folder in folders[keep:]:
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -237,7 +237,8 @@ class LocalCluster:
                 self._refuse_second(name, hook)
             listens = sockets.variables(folder, name, self._port(server))
             own = {**homes.variables(folder, name), **listens, "EDGEGUARD_SERVER": server}
-            order = hooks.Order(name, hook, own, limit, secrets.token_hex(8))
+            keep = self._settings.keep_hook_logs
+            order = hooks.Order(name, hook, own, limit, secrets.token_hex(8), keep)
             hooks.start(folder, order, archive.program(archive.put(self._root / "host")))
         only = self.without([other for other in self.servers if other != server])
         result = only.hook_result(name, hook, cancelled=cancelled, output=output)

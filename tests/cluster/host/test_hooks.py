@@ -30,16 +30,16 @@ class Host:
         runs = generations.Runs(folder, ("true",), {"deploy": ("/bin/sh", "-c", hook)})
         generations.put(self.server, generations.Generation(name, "digest", folder, runs, {"PATH": os.environ["PATH"]}))
 
-    def start(self, limit: float = 30, nonce: str = "nonce") -> None:
-        hooks.start(self.server, hooks.Order(self.name, "deploy", {"PORT": "1"}, limit, nonce), self._program)
+    def start(self, limit: float = 30, nonce: str = "nonce", keep: int = hooks.KEPT) -> None:
+        hooks.start(self.server, hooks.Order(self.name, "deploy", {"PORT": "1"}, limit, nonce, keep), self._program)
 
     def wait(self) -> hooks.Result:
         found = hooks.wait(self.server, self.name, "deploy", cancelled=lambda: False, output=self.lines.append)
         assert found is not None
         return found
 
-    def run(self, limit: float = 30) -> hooks.Result:
-        self.start(limit)
+    def run(self, limit: float = 30, keep: int = hooks.KEPT) -> hooks.Result:
+        self.start(limit, keep=keep)
         return self.wait()
 
 
@@ -169,13 +169,13 @@ def test_a_program_that_can_t_be_started_leaves_no_claim(tmp_path: Path) -> None
 
 
 def test_the_hooks_of_the_last_deploys_are_remembered(tmp_path: Path) -> None:
-    for number in range(hooks.KEPT + 2):
+    for number in range(7):
         host = Host(tmp_path, "true", name=f"d{number}")
-        host.run()
+        host.run(keep=5)
         os.utime(hooks.ledger(host.server, f"d{number}", "deploy").parent, (number, number))
     kept = {path.name for path in (tmp_path / "web1" / "hooks").iterdir()}
 
-    assert kept == {f"d{number}" for number in range(2, hooks.KEPT + 2)}
+    assert kept == {f"d{number}" for number in range(2, 7)}
 
 
 def test_a_ledger_of_an_older_edgeguard_is_believed(tmp_path: Path) -> None:
