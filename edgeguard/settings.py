@@ -79,6 +79,7 @@ class ApplicationSettings(Table):
     variables: dict[str, str] = Field(default_factory=dict, repr=False)
     relationships: dict[str, str] = Field(default_factory=dict, repr=False)
     build_environment: tuple[str, ...] = ()
+    build_network: bool = True
     build_timeout: Seconds = 1800
 
 

@@ -17,6 +17,8 @@ from edgeguard.edge.clock import Clock
 from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
 from edgeguard.findings import Finding
 from edgeguard.grace import strays
+from edgeguard.machine import sandbox
+from edgeguard.machine.sandbox import Sandbox
 from edgeguard.site import sitemap
 from edgeguard.times import rfc3339
 
@@ -84,6 +86,7 @@ def examine(
     if edge.claims and installed != NONE:
         found += _nodes(answers, trouble, installed or edge.revision)
     found += _token(environment)
+    found += _builds(environment)
     shown = parse_all(answers[-1].slots) if answers else ()
     measure = readiness.yardstick(environment, expected, claims=shown, now=time.time() + ahead)
     names, unread = _names(environment)
@@ -217,6 +220,22 @@ def _token(environment: EdgeSide) -> tuple[Finding, ...]:
     except EdgeError as exc:
         return (Finding("token-unknown", "note", exc.message, exc.remedy),)
     return found or (Finding("token", "ok", "it may do all that a deploy needs, and lasts at least a week", ""),)
+
+
+# -- the machine that builds, which is taken to be this one --------------------------------------------------------
+
+
+def _builds(environment: EdgeSide) -> Iterator[Finding]:
+    """Findings about what a build of the application could read, write and reach here. A trial run shows it."""
+    settings = environment.settings
+    if settings.application is None or settings.cluster is None:
+        return
+    if lack := Sandbox(network=settings.application.build_network).lack():
+        yield Finding("no-sandbox", "warning", sandbox.without(lack), f"{sandbox.REMEDY}.")
+    if settings.application.build_network:
+        text = "a build reaches the network that this machine reaches, and what listens on its loopback"
+        remedy = "If builds install nothing from elsewhere: application.build_network = false."
+        yield Finding("build-network", "note", text, remedy)
 
 
 # -- the pages ---------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ class Build:
     application: Application
     folder: Path
     passed: Mapping[str, str]  # the variables of this process's environment that a build may see
+    network: bool
     limit: float
     cancelled: Callable[[], bool]
     output: Callable[[str], None]
@@ -78,6 +79,7 @@ class Build:
             ),
             hidden=(self._root,),
             home=self.folder / "home",
+            network=self.network,
         )
 
     @cached_property
@@ -97,10 +99,18 @@ class Build:
         """Write the tree, install the toolchain and dependencies, then the default build, then the build hook.
 
         Returns what the tree lacks.
+
+        Raises:
+            UsageError: a build should have no network, and there is no sandbox that keeps it from it.
         """
         for name in ("app", "home", "toolchain/bin", "tmp"):
             manifest.make(self.folder / name)
         self.cache.mkdir(mode=0o700, exist_ok=True)
+        if self._lack and not self.network:
+            raise UsageError(
+                f"application.build_network is false, and nothing here keeps a build from the network: {self._lack}",
+                f"{sandbox.REMEDY}; or set it to true.",
+            )
         written = Tree(self.source, self.folder / "app", self._deadline).write()
         for tool in self.tools:
             if tool.warning:

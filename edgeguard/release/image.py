@@ -97,7 +97,8 @@ def build(
     application = _application(source)
     tools = toolchain.find(application)
     passed = _passed_on(settings)
-    inputs = _inputs(source, tools, root, {name: os.environ.get(name) for name in settings.build_environment})
+    named = {name: os.environ.get(name) for name in settings.build_environment}
+    inputs = _inputs(source, tools, root, named, network=settings.build_network)
     folder = root / "releases" / inputs
     there = partial(_found, folder, source, in_use, verify=verify)
     with _refused_by_disk(folder):
@@ -116,6 +117,7 @@ def build(
                     application=application,
                     folder=folder,
                     passed=passed,
+                    network=settings.build_network,
                     limit=settings.build_timeout,
                     cancelled=cancelled,
                     output=output,
@@ -212,7 +214,7 @@ def _passed_on(settings: ApplicationSettings) -> dict[str, str]:
     return network.in_their_words({name: os.environ[name] for name in names if name in os.environ})
 
 
-def _inputs(source: Source, tools: Sequence[Tool], root: Path, named: dict[str, str | None]) -> str:
+def _inputs(source: Source, tools: Sequence[Tool], root: Path, named: dict[str, str | None], *, network: bool) -> str:
     """A digest of everything that a build depends on: 128 bits, since it names the folder and paths have limits."""
     what = {
         "format": FORMAT,
@@ -221,6 +223,7 @@ def _inputs(source: Source, tools: Sequence[Tool], root: Path, named: dict[str, 
         "platform": (sys.platform, platform.machine()),
         "root": str(root),
         "environment": sorted(named.items()),
+        **({} if network else {"network": False}),
     }
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -67,7 +67,7 @@ class Site:
             "doctor": {"rate": 1000, "origin": f"http://127.0.0.1:{self.standin_edge.origin.port}"},
         }
         if with_cluster:
-            content["application"] = {"repository": str(self.folder), "branch": "main"}
+            content["application"] = {"repository": str(self.folder), "branch": "main", "build_network": False}
             content["cluster"] = {
                 "driver": "local",
                 "root": str(self.folder / "cluster"),
@@ -149,6 +149,23 @@ def test_a_world_that_is_well_has_no_finding(site: Site) -> None:
     assert not found.would_notice
     assert {finding.name for finding in found.findings} == {"policy", "nodes", "token", "pages"}
     assert [(page.cached, page.cold, page.why) for page in found.pages] == [(True, False, "")] * PAGES
+
+
+def test_what_a_build_could_do_on_this_machine_is_named(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.configure(with_cluster=True, application={"build_network": True})
+    shared = {finding.name for finding in site.examine().findings}
+    site.configure(with_cluster=True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = site.examine()
+
+    assert "build-network" in shared
+    assert "build-network" not in {finding.name for finding in found.findings}
+    [lacking] = [finding for finding in found.findings if finding.name == "no-sandbox"]
+    assert (lacking.severity, found.would_notice) == ("warning", False)
+    assert "bubblewrap is not installed" in lacking.text
+    assert "Install bubblewrap" in lacking.remedy
 
 
 def test_a_runway_is_what_is_left_of_the_ttl_and_the_grace(site: Site) -> None:

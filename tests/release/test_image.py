@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import stat
 import struct
 import subprocess
@@ -73,7 +74,7 @@ class World:
             cancelled=stop,
             output=self.said.append,
         )
-        assert Sandbox().lack() or "sandbox" not in str(release.application.warnings)
+        assert Sandbox().lack() or shutil.which("bwrap") is None or "sandbox" not in str(release.application.warnings)
         return release
 
     def left(self) -> list[str]:
@@ -97,6 +98,17 @@ def marked(mark: str) -> list[int]:
             if f"MARK={mark}".encode() in path.read_bytes().split(b"\0"):
                 found.append(int(path.parent.name))
     return found
+
+
+def without_bubblewrap(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a folder in place of PATH that has every other program of this machine."""
+    programs = folder / "programs"
+    programs.mkdir()
+    for place in os.environ["PATH"].split(":"):
+        for program in Path(place).glob("*"):
+            if program.name != "bwrap" and not (programs / program.name).exists():
+                (programs / program.name).symlink_to(program)
+    monkeypatch.setenv("PATH", str(programs))
 
 
 def wait_for(path: Path) -> str:
@@ -264,6 +276,33 @@ def test_who_has_a_token_is_hidden_from_others_of_its_user() -> None:
     here = Path(__file__).parents[2]
     ran = subprocess.run([sys.executable, "-c", script], cwd=here, env=env, capture_output=True, text=True, check=True)
     assert ran.stdout == "0\n"
+
+
+def test_a_build_without_a_network_reaches_not_even_this_machine(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        world.commit(hook(f"python3 -c \"import socket; socket.create_connection(('127.0.0.1', {port}), 5)\""))
+        with_network = world.build()
+        with pytest.raises(BuildFailed, match="Connection refused"):
+            world.build(build_network=False)
+        world.commit(hook("true"))
+        without = world.build(build_network=False)
+
+    assert with_network.application.warnings == without.application.warnings == ()
+
+
+def test_a_build_without_a_network_needs_a_sandbox(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without bubblewrap everything else is built, with a warning that says what that means."""
+    without_bubblewrap(tmp_path, monkeypatch)
+    world.commit(hook("true"))
+
+    with pytest.raises(UsageError, match=r"build_network is false, and nothing here .* bubblewrap is not installed"):
+        world.build(build_network=False)
+    [warning] = world.build().application.warnings
+    assert "in no sandbox here (bubblewrap is not installed)" in warning
+    assert "Install bubblewrap" in warning
 
 
 @pytest.mark.parametrize("name", ["FASTLY_API_TOKEN", "EDGEGUARD_X", "fastly_key"])
