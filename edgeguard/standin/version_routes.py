@@ -187,4 +187,4 @@ def _dynamic_json(account: Account, snippet: str) -> dict[str, Any]:
     now = timestamp()
     content = account.service.dynamic_contents[snippet]
     ids = {"service_id": account.service.id, "snippet_id": snippet}
-    return {**ids, "content": content, "created_at": now, "updated_at": now, "deleted_at": None}
+    return {**ids, "content": content, "created_at": now, "updated_at": now}

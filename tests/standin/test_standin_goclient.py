@@ -54,7 +54,14 @@ LIVE = (
     "Services",
     "Services_Compute",
 )
-COMPUTE = ("Versions_Compute", "Backends_Compute", "HealthChecks_Compute", "PurgeKey_Compute", "PurgeKeys_Compute")
+COMPUTE = (
+    "Versions_Compute",
+    "Backends_Compute",
+    "HealthChecks_Compute",
+    "PurgeKey_Compute",
+    "PurgeKeys_Compute",
+    "PurgeAll_Compute",
+)
 """The same for a Compute service, which the stand-in keeps in its API only."""
 SCRUBBED = "X" * 22
 """The id of a customer and of a token in the client's tests, in place of the real ones."""
