@@ -29,6 +29,7 @@ from pydantic import (
 
 from edgeguard import patterns, texts
 from edgeguard.errors import UsageError
+from edgeguard.times import duration
 from edgeguard.user import expanded
 
 if TYPE_CHECKING:
@@ -256,7 +257,9 @@ class EdgeOnlySettings(Table):
         longest = max(self.edge.ceiling, 86_400)
         for name in ("duration", "held"):
             if getattr(self.claim, name) > longest:
-                raise ValueError(f"claim.{name}: no claim lasts longer than edge.ceiling, or a day: {longest} s")
+                raise ValueError(
+                    f"claim.{name}: no claim lasts longer than edge.ceiling, or a day: {duration(longest)}"
+                )
         green = self.cluster and self.cluster.edge_check_path
         if green and green == urlsplit(self.edge.health_url).path:
             raise ValueError(

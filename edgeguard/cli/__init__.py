@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import io
 import sys
 import traceback
@@ -15,6 +16,10 @@ from edgeguard.errors import EdgeguardError, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_ALIKE = 0.7
+"""How alike an option and a typing error of it are, at least (difflib's ratio)."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,7 +47,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _shown(exc: typer.TyperException) -> str:
-    """Typer's words about bad usage, which quote arguments."""
+    """Typer's words about bad usage, which quote arguments. It proposes options that only share their dashes."""
+    wrong, proposed = getattr(exc, "option_name", ""), getattr(exc, "possibilities", None)
+    if wrong and proposed:
+        alike = difflib.get_close_matches(wrong.strip("-"), [name.strip("-") for name in proposed], cutoff=_ALIKE)
+        exc.possibilities = [name for name in proposed if name.strip("-") in alike]  # type: ignore[attr-defined]
     words = io.StringIO()
     exc.show(words)  # type: ignore[attr-defined]  # the class has it, and not its public parent
     return words.getvalue().rstrip("\n")

@@ -29,7 +29,7 @@ def close(
 
     environment = as_it_is(options.environment(name))
     done = close_now(environment, lasting=whole_seconds(lasting), reason=reason, say=_say(options))
-    options.answer(done, closed(name, done))
+    options.done(done, closed(name, done))
 
 
 @verb(cluster, "edgeguard cluster open production", name="open")
@@ -41,7 +41,7 @@ def open_(name: Name, options: Options, without: Without = None, fenced: Fenced 
 
     environment = as_it_is(options.environment(name), without=without or (), fenced=fenced or ())
     done = open_again(environment, say=_say(options))
-    options.answer(done, opened(name, done))
+    options.done(done, opened(name, done))
 
 
 def _say(options: Options) -> Callable[..., None]:

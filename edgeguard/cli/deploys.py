@@ -86,7 +86,7 @@ def resume(
     report = recovery.resume(environment, Wish(hook=hook, wait=wait, last=True), listen=options.events())
     if report is not None:
         options.end(report)
-    options.answer({"environment": name, "unfinished": None}, f"nothing is unfinished in {name}")
+    options.done({"environment": name, "unfinished": None}, f"nothing is unfinished in {name}")
 
 
 @verb(app, "edgeguard rollback production --to 3f2a91c0b7d4")
@@ -122,7 +122,7 @@ def rollback(
         done = going_back.rollback(environment, wish, listen=listen)
     if isinstance(done, dict):
         options.end(done)
-    options.answer(done.json(), done.text())
+    options.done(done.json(), done.text())
 
 
 @verb(app, "edgeguard status production --json")
@@ -198,4 +198,4 @@ def unlock(
     environment = as_it_is(options.environment(name))
     freed = environment.record().unlock(deploy_id, wait=time.sleep, say=options.teller())
     left = look(environment, now=time.time())
-    options.answer({"unlocked": freed.json, **left.json()}, f"{unlocked(deploy_id, freed)}\n{text(left)}")
+    options.done({"unlocked": freed.json, **left.json()}, f"{unlocked(deploy_id, freed)}\n{text(left)}")

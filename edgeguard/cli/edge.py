@@ -40,7 +40,7 @@ def install(
     environment, cluster = _open(name, options, accept)
     with _refusals_as_json(name, options):
         done, findings = installation.install(
-            environment, cluster, reason=reason, accept=accept or (), show=lambda before: _show(before, options)
+            environment, cluster, reason=reason, accept=accept or (), show=lambda before: _shown(before, options)
         )
     _done(environment, done, findings, options, otherwise="the policy is installed already")
 
@@ -54,7 +54,8 @@ def diff(name: Name, options: Options) -> None:
     found = environment.edge.policy()
     if options.as_json:
         print_json(_content(environment, found) | {"differences": list(found.differences)})
-    _show(found, options)
+    elif found.diff:
+        print_text(found.diff)
     if found.differences:
         raise Refused(
             f"the service is not as {name} has it: {', '.join(found.differences)}",
@@ -80,9 +81,9 @@ def remove(
         done, findings = installation.remove(
             environment, cluster, reason=reason, dictionary=dictionary, accept=accept or ()
         )
-    _show(done, options)
+    _shown(done, options)
     _done(environment, done, findings, options, otherwise="there is nothing of the policy to remove")
-    if environment.edge.left_by_remove and not options.as_json:
+    if environment.edge.left_by_remove and not (options.as_json or options.quiet):
         print_text(environment.edge.left_by_remove, err=True)
 
 
@@ -94,8 +95,8 @@ def _open(name: str, options: Options, accept: list[str] | None = None) -> tuple
     return options.as_far_as_it_goes(name)
 
 
-def _show(policy: Policy, options: Options) -> None:
-    """The diff, for people."""
+def _shown(policy: Policy, options: Options) -> None:
+    """The diff of a change, for people."""
     if policy.diff and not (options.as_json or options.quiet):
         print_text(policy.diff)
 
@@ -124,8 +125,8 @@ def _done(
     content |= {"changed": bool(policy.diff), "notes": list(policy.notes), "findings": found}
     if not options.as_json:
         for text in (*(f"{each['name']}: {each['text']}" for each in found), *policy.notes):
-            print_text(f"  ! {text}", err=True)
-    options.answer(content, active(content, environment.edge.in_words(policy), otherwise))
+            options.warn(text)
+    options.done(content, active(content, environment.edge.in_words(policy), otherwise))
 
 
 def _content(environment: EdgeSide, policy: Policy) -> dict[str, Any]:

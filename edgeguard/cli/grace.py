@@ -65,7 +65,7 @@ def extend(
             prolongs=prolongs,
             progress=progress,
         )
-    options.answer(made, extended(environment.name, made))
+    options.done(made, extended(environment.name, made))
 
 
 @verb(grace, "edgeguard grace release production support1")
@@ -87,4 +87,4 @@ def release(
         raise typer.BadParameter(f"expected [ENV] ID; what is {' and '.join(names[1:])}?")
     environment = options.edge_side_or_service(names[0] if names else None, service)
     done = give_back(environment, slot, reason=reason, who=who, say=options.teller())
-    options.answer(done, released(environment.name, slot, done))
+    options.done(done, released(environment.name, slot, done))

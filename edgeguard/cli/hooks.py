@@ -65,7 +65,7 @@ def post(
             done = pipeline.post_failed(environment, claim_id, say=say)
         else:
             done = pipeline.post(environment, claim_id, stop=stop, purge_keys=purge_key or (), say=say)
-    options.answer(done, pipeline.text(done))
+    options.done(done, pipeline.text(done))
 
 
 @verb(app, "edgeguard wrap production --purge-key news -- ./deploy.sh --all")

@@ -63,7 +63,7 @@ State = Annotated[
     Path | None, typer.Option("--state", help="Folder of this machine's journals. [$EDGEGUARD_STATE, else the user's]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout: one object, or one event a line for long work.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Only errors and results.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Only errors, and what was asked for.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Also the output of builds and hooks, and `doctor`'s pages.")]
 Version = Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")]
 Without = Annotated[
@@ -143,11 +143,21 @@ class Voice:
     version: Version = False
 
     def answer(self, content: object, text: str) -> None:
-        """The command's result on stdout: one object with --json, else text."""
+        """What was asked for, on stdout: one object with --json, else text."""
         if self.as_json:
             output.print_json(content)
         else:
             output.print_text(text)
+
+    def done(self, content: object, text: str) -> None:
+        """What an act has done, as `answer` tells it. Nothing with --quiet: the exit code says it."""
+        if self.as_json or not self.quiet:
+            self.answer(content, text)
+
+    def warn(self, text: str) -> None:
+        """A warning about an act that was done, on stderr. Nothing with --quiet."""
+        if not self.quiet:
+            output.print_text(f"  ! {text}", err=True)
 
     def end(self, report: dict[str, Any]) -> NoReturn:
         """End a deploy's command with its report, its error and its exit code."""
@@ -158,12 +168,12 @@ class Voice:
     def _report(self, report: dict[str, Any]) -> None:
         from edgeguard.deploy.report.text import render
 
-        if not self.as_json:
-            output.print_text("\n" + render(report))
-        else:
+        if self.as_json:
             output.print_json({"event": "report", **report})
-            if report["error"]:
-                output.print_text(f"edgeguard: {report['error']}\n  {report['remedy'] or ''}".rstrip(), err=True)
+        elif not self.quiet:
+            output.print_text("\n" + render(report))
+        if report["error"] and (self.as_json or self.quiet):
+            output.print_text(f"edgeguard: {report['error']}\n  {report['remedy'] or ''}".rstrip(), err=True)
 
     @cached_property
     def _listener(self) -> output.Listener:

@@ -9,7 +9,6 @@ import typer
 
 from edgeguard.cli.app import app
 from edgeguard.cli.options import Name, Options, accepted, verb
-from edgeguard.cli.output import print_text
 
 
 @verb(app, "edgeguard purge production --key news --url https://www.example.com/")
@@ -53,5 +52,5 @@ def purge(
     with stop.listening():
         done = by_hand(environment, cluster, asked, accept=passed_over, told=told, stop=stop)
     for warning in () if options.as_json else done["warnings"]:
-        print_text(f"  ! {warning}", err=True)
-    options.answer({"environment": name, **done}, purged(asked, done))
+        options.warn(warning)
+    options.done({"environment": name, **done}, purged(asked, done))

@@ -17,6 +17,7 @@ from edgeguard.cluster.record import ClosedByHand, Damaged, Ended, Lock, Opened,
 from edgeguard.errors import ClusterError, Fenced, Locked
 from edgeguard.machine.redaction import redacted
 from edgeguard.machine.who import this_holder
+from edgeguard.times import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -184,7 +185,7 @@ class SharedRecord:
         """
         newest = self._everywhere()
         if lock := newest.lock:
-            say(f"watching for {self._lease:g} s whether {lock.holder} still renews its lock")
+            say(f"watching for {duration(self._lease)} whether {lock.holder} still renews its lock")
             self._watch(newest, lock, wait)
         self._write_lock(newest, newest.deploy, lock.deploy if lock and lock.by_hand else None)
 
@@ -240,7 +241,7 @@ class SharedRecord:
                 f"the lock is of {lock.deploy} ({lock.holder}, since {lock.since}), not of {deploy}",
                 f"If that is the one you mean: edgeguard unlock {self._environment} {lock.deploy}",
             )
-        say(f"watching for {self._lease:g} s whether {lock.holder} still renews its lock")
+        say(f"watching for {duration(self._lease)} whether {lock.holder} still renews its lock")
         self._watch(found, lock, wait)
         freed = found.also(epoch=found.epoch + 1, serial=found.serial + 1, lock=None)
         self._cluster.write_record(freed.epoch, freed.json, expected=found.epoch)

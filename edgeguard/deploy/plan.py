@@ -11,7 +11,7 @@ from edgeguard.edge.claim import DEPLOY_SLOTS
 from edgeguard.grace.confirm import ANSWERS
 from edgeguard.machine.signals import Stop
 from edgeguard.purge import listed
-from edgeguard.times import short
+from edgeguard.times import duration, short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +58,7 @@ def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
         "build": [f"release {short(deployment.target.release)} of {deployment.ref or settings.application.branch}"],
         "lock": [
             f"write the record on {', '.join(environment.cluster.servers)}",
-            f"renew it every {deployment.record.renewal:g} s",
+            f"renew it every {duration(deployment.record.renewal)}",
         ],
         "preflight": [
             "read the servers' state",
@@ -77,8 +77,8 @@ def _acts(phase: str, deployment: steps.Deployment, slot: str) -> list[str]:
 def _confirmed(edge: EdgeSettings, claim: ClaimSettings) -> Iterator[str]:
     """The acts that follow the write of a claim, a line each."""
     shows = edge.address(f"/{edge.status_name}")
-    yield f"wait {edge.propagation:.0f} s, and for {ANSWERS} answers of {shows} that show it"
-    yield f"renew it every {claim.hold / 3:.0f} s until the cluster is open"
+    yield f"wait {duration(edge.propagation)}, and for {ANSWERS} answers of {shows} that show it"
+    yield f"renew it every {duration(claim.hold / 3)} until the cluster is open"
 
 
 def _purge(deployment: steps.Deployment, calls: Sequence[str]) -> Iterator[str]:
@@ -89,4 +89,5 @@ def _purge(deployment: steps.Deployment, calls: Sequence[str]) -> Iterator[str]:
         yield from (f"{call}: {listed(keys)}" for keys in edge.batches(wanted.keys))
         if wanted.groups:
             groups, pace = len(edge.slices[0]), deployment.environment.settings.purge.pace
-            yield f"{call}: {groups} groups, {len(edge.slices)} times, {pace:g} s apart; slower while the origin is"
+            often = f"{len(edge.slices)} times, {duration(pace)} apart"
+            yield f"{call}: {groups} groups, {often}; slower while the origin is"

@@ -149,10 +149,11 @@ def _to_do(found: Status) -> list[str]:
 
 def servers_text(servers: Iterable[ServerState]) -> list[str]:
     """A line for each server. A gate that is dead answers nothing, and a closed one refuses."""
-    lines = []
+    lines, servers = [], list(servers)
+    every = [digest for server in servers for digest in (server.release, server.running)]
     for server in servers:
         state = "open" if server.open else "closed"
-        release, running = short(server.release), short(server.running)
+        release, running = short(server.release, *every), short(server.running, *every)
         dead = "".join(
             f"; its {part} is dead"
             for part, alive in (("gate", server.gate), ("supervisor", server.supervisor))

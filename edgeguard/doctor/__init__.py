@@ -15,12 +15,12 @@ from edgeguard.doctor import readiness
 from edgeguard.edge.claim import DEPLOY_SLOTS, SUPPORT_SLOTS, live, parse_all
 from edgeguard.edge.clock import Clock
 from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
-from edgeguard.findings import Finding
+from edgeguard.findings import Finding, together
 from edgeguard.grace import strays
 from edgeguard.machine import sandbox
 from edgeguard.machine.sandbox import Sandbox
 from edgeguard.site import sitemap
-from edgeguard.times import rfc3339
+from edgeguard.times import duration, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -100,7 +100,7 @@ def examine(
     pages = tuple(page for page, _ in looked)
     found += [finding for _, about in looked for finding in about]
     found += _coverage(pages, measure)
-    findings = tuple(finding.about(environment.argument) for finding in found)
+    findings = tuple(finding.about(environment.argument) for finding in together(found))
     return Diagnosis(environment.name, expected, known_from, findings, pages)
 
 
@@ -170,7 +170,7 @@ def _nodes(answers: Sequence[Status], trouble: str, expected: str) -> Iterator[F
         yield Finding("node-behind", "critical", text, remedy)
     if not behind:
         names = sorted({answer.node for answer in answers})
-        text = f"revision {expected} on {', '.join(names)}; grace in force {answers[-1].grace} s"
+        text = f"revision {expected} on {', '.join(names)}; grace in force {duration(answers[-1].grace)}"
         yield Finding("nodes", "ok", text, "")
 
 
@@ -179,7 +179,7 @@ def _claims(environment: EdgeSide, cluster: Cluster | None, items: Mapping[str, 
     yield from strays.find(items, now=now, ceiling=ceiling)
     alive = live(parse_all(items), now=now, ceiling=ceiling)
     for claim in alive:
-        said = f"{claim.slot} claims {claim.grace} s until {rfc3339(claim.until)}"
+        said = f"{claim.slot} claims {duration(claim.grace)} until {rfc3339(claim.until)}"
         if claim.slot in SUPPORT_SLOTS:
             yield Finding("claim", "ok", said, "")
         elif claim.of_pipeline:
@@ -276,8 +276,8 @@ def _coverage(pages: Sequence[Page], measure: Yardstick) -> Iterator[Finding]:
     good = [page for page in pages if page.cached and not page.why]
     known = [page.runway_claimed for page in good if page.runway_claimed is not None]
     if good:
-        runway = f"; the shortest runway under a deploy's claim is {min(known):.0f} s" if known else ""
+        runway = f"; the shortest runway under a deploy's claim is {duration(min(known))}" if known else ""
         text = (
-            f"{len(good)} of {len(pages)} have a copy that lasts for the {measure.closure:.0f} s of a closure{runway}"
+            f"{len(good)} of {len(pages)} have a copy that lasts for {duration(measure.closure)} of a closure{runway}"
         )
         yield Finding("pages", "ok", text, "")

@@ -13,6 +13,7 @@ from edgeguard.errors import ActiveChanged, ClusterError, OriginsUnhealthy, Refu
 from edgeguard.findings import Finding
 from edgeguard.machine.who import this_holder
 from edgeguard.site.asking import ask
+from edgeguard.times import apart, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -147,7 +148,7 @@ def _at_work(
     now = edge_clock(environment.edge)()
     items = environment.edge.items(was.dictionary)
     for claim in live(parse_all(items), now=now, ceiling=was.ceiling):
-        text = f"the claim in {claim.slot} is in force for another {claim.until - int(now)} s"
+        text = f"the claim in {claim.slot} is in force for another {duration(claim.until - int(now))}"
         lost = was.dictionary != wanted.dictionary or claim.grace > wanted.ceiling
         lost = lost or not live([claim], now=now, ceiling=wanted.ceiling)
         if claim.slot in DEPLOY_SLOTS:
@@ -160,11 +161,13 @@ def _shortened(environment: EdgeSide, active: ActiveVersion) -> Iterator[Finding
     """The finding that the installed policy grants more than the policy of these settings would."""
     wanted, was = environment.settings.edge, active.granted()
     if was.base > wanted.base_grace or was.ceiling > wanted.ceiling:
+        base, own_base = apart(was.base, wanted.base_grace)
+        ceiling, own_ceiling = apart(was.ceiling, wanted.ceiling)
         yield Finding(
             "shortens",
             "critical",
-            f"the policy in the service has a base grace of {was.base} s and a ceiling of {was.ceiling} s; these "
-            f"settings have {wanted.base_grace} s and {wanted.ceiling} s",
+            f"the policy in the service has a base grace of {base} and a ceiling of {ceiling}; these "
+            f"settings have {own_base} and {own_ceiling}",
             "Raise edge.base_grace and edge.ceiling, if that was not meant.",
         )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from edgeguard.times import duration
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -32,7 +34,7 @@ def render(found: Diagnosis, *, quiet: bool = False, verbose: bool = False) -> s
         blind = any(finding.name in UNSEEN for finding in found.findings)
         verdict = f"nobody would notice a deploy now{', as far as could be looked' if blind else ''}"
     lines = [f"{found.environment}: {verdict}"]
-    lines.append(f"  a closure is expected to last {found.expected:g} s ({found.known_from})")
+    lines.append(f"  a closure is expected to last {duration(found.expected)} ({found.known_from})")
     for severity, heading in HEADINGS.items():
         of_it = [finding for finding in found.findings if finding.severity == severity]
         if of_it and not (quiet and severity in ("note", "ok")):
@@ -46,7 +48,7 @@ def _page(page: Page) -> str:
     if page.runway is None or page.runway_claimed is None:
         runway = "unknown" if page.cached else "none"
     else:
-        runway = f"{page.runway:.0f} s ({page.runway_claimed:.0f} s)"
+        runway = f"{duration(page.runway)} ({duration(page.runway_claimed)})"
     return f"    {page.why or 'copy':<16}  {runway:<22}  {page.url}"
 
 

@@ -17,7 +17,7 @@ from edgeguard.edge.clock import edge_clock
 from edgeguard.errors import EdgeError, Locked, UsageError
 from edgeguard.grace import audit, strays
 from edgeguard.grace.confirm import Confirmed, confirm
-from edgeguard.times import rfc3339
+from edgeguard.times import apart, duration, option, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -142,15 +142,18 @@ def within_limits(environment: EdgeSide, lasting: int, stale: int) -> None:
     settings = environment.settings.edge
     if not 0 < stale <= settings.ceiling:
         most = settings.ceiling - settings.base_grace
+        asked, ceiling = apart(stale, settings.ceiling)
         raise UsageError(
-            f"a grace of {stale} s can't be granted: the ceiling is {settings.ceiling} s, the base grace included",
-            f"Ask for at most --for {most}s, or name the grace with --grace (at most {settings.ceiling}s).",
+            f"a grace of {asked} can't be granted: the ceiling is {ceiling}, the base grace included",
+            f"Ask for at most --for {option(most)}, or name the grace with --grace (at most "
+            f"{option(settings.ceiling)}).",
         )
     if not settings.propagation < lasting <= settings.ceiling:
+        asked, ceiling = apart(lasting, settings.ceiling)
         raise UsageError(
-            f"a claim can't last {lasting} s",
-            f"It has to last longer than a write takes to spread, {settings.propagation:.0f} s (edge.propagation), and "
-            f"at most the ceiling, {settings.ceiling} s.",
+            f"a claim can't last {asked}",
+            f"It has to last longer than a write takes to spread, {duration(settings.propagation)} (edge.propagation), "
+            f"and at most the ceiling, {ceiling}.",
         )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgeguard.edge.clock import Clock
 from edgeguard.errors import EdgeUnavailable, NotConfirmed
+from edgeguard.times import apart, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,8 +70,9 @@ def confirm(
             see(seen)
             wrong = _difference(expected, seen)
             if not wrong and seen.grace < grace:
+                granted, wanted = apart(seen.grace, grace)
                 raise NotConfirmed(
-                    f"written, but {seen.node} grants {seen.grace} s instead of {grace} s",
+                    f"written, but {seen.node} grants {granted} instead of {wanted}",
                     "The policy in the service has another ceiling than edge.ceiling: edgeguard edge diff.",
                 )
         in_a_row = 0 if wrong else in_a_row + 1
@@ -79,10 +81,11 @@ def confirm(
             return Confirmed(passed, tuple(sorted(nodes)), edges.ahead)
         if passed >= timeout:
             wrong = (
-                wrong or f"only {in_a_row} answers in a row showed it, and {passed:.1f} s had passed since the write"
+                wrong
+                or f"only {in_a_row} answers in a row showed it, and {duration(passed)} had passed since the write"
             )
             raise NotConfirmed(
-                f"written, but not confirmed at the edge within {timeout:.0f} s: {wrong}",
+                f"written, but not confirmed at the edge within {duration(timeout)}: {wrong}",
                 "If the edge is only slow, raise edge.propagation and edge.confirm_timeout.",
             )
         sleep(pause)

@@ -10,7 +10,7 @@ from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, Claim, live, new_nonce, par
 from edgeguard.edge.clock import edge_clock
 from edgeguard.errors import EdgeError, Fenced
 from edgeguard.grace import claims
-from edgeguard.times import rfc3339
+from edgeguard.times import duration, rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -113,7 +113,7 @@ class DeployClaim:
         try:
             self._write(self._from_now().without_hold())
         except EdgeError as exc:
-            self._say("warning", text=f"hold stays for at most {self._settings.claim.hold} s: {exc.message}")
+            self._say("warning", text=f"hold stays for at most {duration(self._settings.claim.hold)}: {exc.message}")
 
     def lengthen(self) -> str | None:
         """Make one long claim (claim.held) in place of the renewed one, since a person has to decide.
@@ -135,7 +135,7 @@ class DeployClaim:
             self._write(claim, *slots)
         except EdgeError as exc:
             lasting = self._settings.claim.duration
-            self._say("warning", text=f"the claim stays as it was, for at most {lasting} s: {exc.message}")
+            self._say("warning", text=f"the claim stays as it was, for at most {duration(lasting)}: {exc.message}")
             return None
         self.long = True
         return rfc3339(claim.until)
@@ -193,13 +193,15 @@ class DeployClaim:
             else:
                 self._restore()
         except EdgeError as exc:
-            return self._warned(f"a claim, if one was written, stays for at most {self._lasting} s: {exc.message}")
+            return self._warned(
+                f"a claim, if one was written, stays for at most {duration(self._lasting)}: {exc.message}"
+            )
         return None
 
     def leave(self, why: str) -> str | None:
         """Let the claim end by itself, and warn why it is not given back. Returns that warning."""
         self._end_renewal()
-        return self._warned(f"{why}: the claim stays, for at most {self._settings.claim.duration} s")
+        return self._warned(f"{why}: the claim stays, for at most {duration(self._settings.claim.duration)}")
 
     def _warned(self, text: str) -> str:
         self._say("warning", text=text)
@@ -292,7 +294,7 @@ class NoClaim:
         self._say(
             "warning",
             text=f"no claim is made (edge.mechanism is {mechanism}): the edge asks the origin for each page, then "
-            f"serves what it has, at most {edge.base} s past its time; nothing can be confirmed",
+            f"serves what it has, at most {duration(edge.base)} past its time; nothing can be confirmed",
         )
         return {"mechanism": mechanism, "base": edge.base}
 

@@ -23,7 +23,7 @@ from edgeguard.grace.claims import LostSlot, Seen, Wish
 from edgeguard.machine.signals import Stop
 from edgeguard.machine.who import this_person
 from edgeguard.site import front_door
-from edgeguard.times import duration
+from edgeguard.times import apart, duration, option
 from edgeguard.visible import on_one_line
 
 if TYPE_CHECKING:
@@ -61,9 +61,10 @@ def extend(
     wanted = stale if stale is not None else settings.edge.base_grace + lasting
     claims.within_limits(environment, lasting, wanted)
     if wanted < settings.edge.base_grace:
+        said, base = apart(wanted, settings.edge.base_grace)
         raise UsageError(
-            f"a grace of {wanted} s changes nothing: the base grace of {settings.edge.base_grace} s is always in force",
-            f"Leave --grace out, or name more than {settings.edge.base_grace}s.",
+            f"a grace of {said} changes nothing: the base grace of {base} is always in force",
+            f"Leave --grace out, or name more than {option(settings.edge.base_grace)}.",
         )
     if settings.claim.reason_required and not reason.strip():
         raise UsageError("a reason is needed here (claim.reason_required)", 'Say why: --reason "…".')
@@ -101,7 +102,8 @@ def _waiting(environment: EdgeSide, slot: str, progress: Callable[[str], None]) 
 
     def see(status: Status) -> None:
         passed = time.monotonic() - began
-        progress(f"{slot} is written, and {status.node} is asked for it: {passed:.0f} s of at least {least:.0f} s")
+        waited = f"{duration(round(passed))} of at least {duration(least)}"
+        progress(f"{slot} is written, and {status.node} is asked for it: {waited}")
 
     return see
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from edgeguard.edge import marks
 from edgeguard.edge.claim import DAY, live, parse_all, runway
-from edgeguard.findings import Finding
+from edgeguard.findings import Finding, together
 from edgeguard.grace import strays
 from edgeguard.monitor import Closure, Health, Page
 from edgeguard.times import duration, rfc3339
@@ -46,6 +46,7 @@ def judge(
     covering = any(finding.name in _UNCOVERED for finding in found)
     if covering:
         found += _short(limits, runway)
+    found = together(found)
     state = _worst(found)
     return Health(
         environment=environment,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.site import front_door
+from edgeguard.times import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,7 @@ class Origin:
                 raise OriginsUnhealthy(
                     f"the origin can't keep up: {slow}", "Look at its load; purge the rest when it is well again."
                 )
-            self._told(f"{slow}; the next pages are purged when it is well, asking again in {wait:.0f} s")
+            self._told(f"{slow}; the next pages are purged when it is well, asking again in {duration(wait)}")
             self._sleep(wait)
             waited, wait = waited + wait, min(2 * wait, LONGEST_WAIT)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.edge.purging import address
 from edgeguard.errors import EdgeguardError, EdgeNotDone, EdgeUnavailable
 from edgeguard.purge.origin import Origin
+from edgeguard.times import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,7 +142,7 @@ class Run:
                 pause = wait if exc.wait is None else max(exc.wait, FIRST_WAIT)
                 if not (soft or isinstance(exc, EdgeNotDone)) or self._waited + pause > self._settings.patience:
                     raise
-                self._told(f"{exc.message}; again in {pause:.0f} s")
+                self._told(f"{exc.message}; again in {duration(pause)}")
                 self._sleep(pause)
                 self._waited += pause
                 wait = min(2 * wait, LONGEST_WAIT)

@@ -16,6 +16,7 @@ from edgeguard.machine import process, sandbox
 from edgeguard.machine.sandbox import Sandbox, Seclusion
 from edgeguard.release import application as applications
 from edgeguard.release.tree import Tree, Written
+from edgeguard.times import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -217,7 +218,7 @@ class Build:
                 )
         except process.TimedOut as exc:
             raise BuildFailed(
-                f"the build took longer than {self.limit:g} s and was ended in {name}{_quoted(said)}",
+                f"the build took longer than {duration(self.limit)} and was ended in {name}{_quoted(said)}",
                 "Make it faster, or raise application.build_timeout.",
             ) from exc
         except process.Cancelled as exc:

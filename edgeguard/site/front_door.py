@@ -95,10 +95,11 @@ def judge(settings: EdgeSettings, answer: Answer, release: str | None = None) ->
     if release is not None and settings.release_header is not None:
         found = answer.headers.get(settings.release_header.lower())
         if found != release:
-            raise OriginsUnhealthy(
-                f"{settings.health_url} is answered by release {short(found)}, not {short(release)}",
-                "Does something else answer there, or keep the page in spite of its query?",
-            )
+            remedy = "Does something else answer there, or keep the page in spite of its query?"
+            if found and release.startswith(found):
+                remedy = f"{settings.release_header} (edge.release_header) has to name the whole digest."
+            said, wanted = short(found, release), short(release, found)
+            raise OriginsUnhealthy(f"{settings.health_url} is answered by release {said}, not {wanted}", remedy)
 
 
 def sure_miss(settings: EdgeSettings) -> str:

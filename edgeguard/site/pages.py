@@ -15,6 +15,7 @@ from edgeguard.edge.claim import runway
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.findings import Finding
 from edgeguard.site.asking import ask
+from edgeguard.times import apart, duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,7 +177,8 @@ def _judge_copy(page: Page, yardstick: Yardstick, freshness: Freshness, vary: st
 
 def _short(page: Page, yardstick: Yardstick, freshness: Freshness) -> Page:
     """The page with the finding that its copy would not last through a closure, and why."""
-    needed = f"it could be served for {page.runway_claimed:.0f} s, and a closure takes {yardstick.closure:.0f} s"
+    lasts, closure = apart(page.runway_claimed or 0.0, yardstick.closure)
+    needed = f"it could be served for {lasts}, and a closure takes {closure}"
     limit = page.stale_if_error or 0
     if limit >= yardstick.claimed:
         evidence, remedy = (
@@ -190,7 +192,7 @@ def _short(page: Page, yardstick: Yardstick, freshness: Freshness) -> Page:
         evidence = f"its own stale-if-error={freshness.promised} is below the base grace"
         remedy = "Let the origin say more, or nothing, of stale-if-error."
     else:
-        evidence = f"it is stored with stale-if-error {limit:.0f} s, below the ceiling"
+        evidence = f"it is stored with stale-if-error {duration(limit)}, below the ceiling"
         remedy = (
             "It was stored before the policy was installed, or a 304 has renewed it since. Purge it softly while the "
             "origin is healthy, or wait until its TTL has passed; if it has an ETag or Last-Modified, let the origin "

@@ -56,7 +56,7 @@ def test_pages_that_would_not_last_stop_a_deploy_each_by_its_name(rehearsal: Reh
     ended = untouched(rehearsal, lambda: rehearsal.deploy(**pages))
     said(ended, 4, "/health", "Cache-Control: private", "--accept private", "/nothing answers 404", "--accept not-kept")
     ended = untouched(rehearsal, lambda: rehearsal.deploy(EDGEGUARD_CLUSTER__PLANNED_CLOSURE="1h"))
-    said(ended, 4, "3600 s", "the claim's grace is too short", "--accept short-runway")
+    said(ended, 4, "a closure takes 1 h", "the claim's grace is too short", "--accept short-runway")
     accepted = ("--accept", "private", "--accept", "not-kept")
     said(rehearsal.deploy(*accepted, **pages, EDGEGUARD_EDGE__CONFIRM_TIMEOUT="0"), 9, "not confirmed")
 

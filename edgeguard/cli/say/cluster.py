@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeguard.times import short
+from edgeguard.times import duration, short
 
 
 def closed(environment: str, done: dict[str, Any]) -> str:
@@ -19,6 +19,6 @@ def closed(environment: str, done: dict[str, Any]) -> str:
 def opened(environment: str, done: dict[str, Any]) -> str:
     """The release that serves, and the servers that are left out."""
     left_out = [f"{server} is left out until a deploy brings it back" for server in done["without"]]
-    closed = "" if done["closed_seconds"] is None else f", after {done['closed_seconds']:.1f} s closed"
+    closed = "" if done["closed_seconds"] is None else f", after {duration(done['closed_seconds'])} closed"
     opened = f"{environment} is open{closed}, healthy, and on {short(done['opened'])}; the grace is given back"
     return "\n".join([opened, *left_out])

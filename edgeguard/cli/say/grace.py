@@ -16,7 +16,7 @@ def claimed(environment: str, made: dict[str, Any]) -> str:
     """How stale pages may be, until when, and who at the edge confirmed it."""
     return (
         f"pages of {environment} may be served {duration(made['grace'])} stale, until {made['until']}; "
-        f"confirmed after {made['confirmed_seconds']} s by {', '.join(made['nodes'])}"
+        f"confirmed after {duration(made['confirmed_seconds'])} by {', '.join(made['nodes'])}"
     )
 
 

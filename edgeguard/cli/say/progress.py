@@ -9,6 +9,7 @@ from edgeguard.cli import fleeting
 from edgeguard.cli.border import write
 from edgeguard.deploy.report import INTERNAL
 from edgeguard.errors import first_line
+from edgeguard.times import duration, measured
 
 if TYPE_CHECKING:
     from edgeguard.deploy.journal import Entry
@@ -59,7 +60,7 @@ class Progress:
             self._line("", 0, f"taking back {step} FAILED: {first_line(entry['error'])}")
 
     def _line(self, name: str | None, seconds: float, text: str) -> None:
-        took = f"{seconds:8.2f} s" if name else " " * 10
+        took = f"{measured(seconds):>10}" if name else " " * 10
         write(self._stream, f"  {name or '':<12}{took}  {text}")
 
 
@@ -70,7 +71,7 @@ def detail(entry: Entry) -> str:
             reused, serves = " (reused)" if entry["reused"] else "", "; it serves already" if entry["serves"] else ""
             return f"release {entry['release'][:12]} of {entry['ref']}{reused}{serves}"
         case "claim" if "claimed" in entry:
-            return f"grace {entry['claimed']} s, confirmed by {', '.join(entry['nodes'])}"
+            return f"grace {duration(entry['claimed'])}, confirmed by {', '.join(entry['nodes'])}"
         case "drain":
             return f"{entry['cut']} requests cut" if entry["cut"] else ""
         case "hook" | "post-deploy":

@@ -13,6 +13,7 @@ from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.host import files
 from edgeguard.errors import ClusterError, Fenced
 from edgeguard.machine import process
+from edgeguard.times import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -139,7 +140,7 @@ class Commands:
             )
         except process.TimedOut as exc:
             raise failed(
-                f"had not finished after {limit + more:g} s, and was ended",
+                f"had not finished after {duration(limit + more)}, and was ended",
                 f"See what it waits for, or raise cluster.options.limits.{step}.",
             ) from exc
         except _TooMuch as exc:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeguard.times import duration
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -21,14 +23,14 @@ def explain(
         "stage": [f"{listed}: write {root}/servers/*/generations/{generation.name}, beside what runs"],
         "stop-tasks": ["no background tasks run on this driver's servers"],
         "close": [f"{gate} answers {settings.closed_status} at once"],
-        "drain": [f"wait for the answers of requests let through before, at most {settings.drain_timeout:g} s"],
+        "drain": [f"wait for the answers of requests let through before, at most {duration(settings.drain_timeout)}"],
         "swap": [
             f"{server}: SIGTERM, SIGKILL 2 s later; rename current → generations/{generation.name}; start"
             for server in servers
         ],
-        "hook": [f"{settings.hook_on(tuple(servers))}: the deploy hook, at most {settings.hook_timeout:g} s"],
+        "hook": [f"{settings.hook_on(tuple(servers))}: the deploy hook, at most {duration(settings.hook_timeout)}"],
         "check": [
-            f"{server}: GET {settings.health_path} is 200 within {settings.start_timeout:g} s, from this release"
+            f"{server}: GET {settings.health_path} is 200 within {duration(settings.start_timeout)}, from this release"
             for server in servers
         ],
         "open": [f"{gate} lets requests through to {listed}"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.errors import first_line
-from edgeguard.times import short
+from edgeguard.times import duration, measured, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,21 +28,21 @@ def _timeline(report: dict[str, Any]) -> str:
         closed = (closed or phase["name"] == "close") and phase["name"] not in ("open", "healthy")
         bar = ("█" if closed else "░") * max(1, round(40 * phase["seconds"] / longest))
         mark = {"done": "", "undone": "  taken back"}.get(phase["outcome"], f"  {phase['outcome']}")
-        lines.append(f"  {phase['name']:<12}{phase['seconds']:9.3f} s  {bar}{mark}")
+        lines.append(f"  {phase['name']:<12}{measured(phase['seconds']):>11}  {bar}{mark}")
     if report["closed_seconds"] is not None:
         so_far = " so far" if report.get("still_closed") else ""
-        lines.append(f"  closed for {report['closed_seconds']:.3f} s{so_far} (█)")
+        lines.append(f"  closed for {measured(report['closed_seconds'])}{so_far} (█)")
     return "\n".join(line for line in lines if line)
 
 
 def _visitors(figures: dict[str, Any]) -> str:
     if not figures:
         return ""
-    lines = [f"  {'visitors':<14}{'requests':>9}{'errors':>8}{'stale':>8}{'p50':>9}{'p99':>9}{'down':>9}"]
+    lines = [f"  {'visitors':<14}{'requests':>9}{'errors':>8}{'stale':>8}{'p50':>9}{'p99':>9}{'down':>11}"]
     for audience, seen in figures.items():
         lines.append(
             f"  {audience:<14}{seen['requests']:>9}{seen['errors']:>8}{seen['stale']:>8}"
-            f"{seen['p50'] * 1000:>6.0f} ms{seen['p99'] * 1000:>6.0f} ms{seen['seconds_down']:>7.2f} s"
+            f"{seen['p50'] * 1000:>6.0f} ms{seen['p99'] * 1000:>6.0f} ms{measured(seen['seconds_down']):>11}"
         )
     return "\n".join(line for line in lines if line)
 
@@ -80,7 +80,7 @@ def history(environment: str, past: Sequence[Ended], kept: Sequence[Opened]) -> 
     marked = {last[release.generation] for release in kept if release.generation in last}
     for number, run in enumerate(past):
         mark = "*" if number in marked else " "
-        closed = f"closed {run.closed_seconds:.1f} s" if run.closed_seconds is not None else "never closed"
+        closed = f"closed {duration(run.closed_seconds)}" if run.closed_seconds is not None else "never closed"
         closed += " so far" if run.still_closed else ""
         release = short(run.release)
         lines.append(

@@ -11,6 +11,7 @@ from edgeguard.deploy.deployment import UNGUARDED
 from edgeguard.deploy.steps.step import Step, agreed
 from edgeguard.doctor import readiness
 from edgeguard.errors import BuildFailed, ClusterError, Fenced, OriginsUnhealthy, Refused, UsageError
+from edgeguard.findings import together
 from edgeguard.release import application, entropy, image
 from edgeguard.release.fingerprint import fingerprint
 from edgeguard.site import front_door
@@ -160,8 +161,10 @@ class Preflight(Step):
         if self.deployment.first:
             return [("no-previous-release", "nothing was ever deployed here, so there is nothing to go back to")]
         if agreed(self.deployment.generations) is None or agreed(server.running for server in servers) is None:
+            every = [digest for server in servers for digest in (server.release, server.running)]
             said = ", ".join(
-                f"{server.name} {short(server.release)} runs {short(server.running)}" for server in servers
+                f"{server.name} {short(server.release, *every)} runs {short(server.running, *every)}"
+                for server in servers
             )
             return [("mixed-releases", f"the servers don't run one release: {said}")]
         if not self.deployment.was_open:
@@ -212,18 +215,15 @@ class Preflight(Step):
         deployment.pages = front_door.statuses(self.environment.settings.edge, pages, sleep=deployment.stop.sleep)
         if not deployment.guarded:
             return []
-        reasons: dict[str, list[str]] = {}
+        reasons: list[tuple[str, str]] = []
         found = readiness.before_a_deploy(self.environment, deployment.serving, sleep=deployment.stop.sleep)
-        for finding in found:
+        for finding in together(found):
             critical = finding.severity == "critical" or finding.name not in readiness.OF_SERVICE
             if finding.name in readiness.REFUSED and critical and finding.name not in deployment.accept:
-                reasons.setdefault(finding.name, []).append(finding.text)
+                reasons.append((finding.name, finding.text))
             elif finding.severity != "note":
                 deployment.say("warning", text=finding.text)
-        return [
-            (name, texts[0] + (f" (and {len(texts) - 1} more like it)" if len(texts) > 1 else ""))
-            for name, texts in reasons.items()
-        ]
+        return reasons
 
 
 class Stage(Step):

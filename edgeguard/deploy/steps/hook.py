@@ -10,6 +10,7 @@ from edgeguard.cluster.record import Damaged, Phase, Record, StartedHook
 from edgeguard.deploy.saga import Halt
 from edgeguard.deploy.steps.step import Step
 from edgeguard.errors import Held, HookFailed, HookRuns, HookUnknown
+from edgeguard.times import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,7 @@ class PostDeploy(Step):
         ended, remedy = f"exited {result.code}", "Mend the hook, commit it, and deploy again."
         if result.code is None:
             limit = self.environment.settings.cluster.hook_timeout
-            ended = f"was ended at its limit of {limit:g} s"
+            ended = f"was ended at its limit of {duration(limit)}"
             remedy = "Find out what it waited for, or raise cluster.hook_timeout, and deploy again."
         if result.log:
             remedy = f"All that it wrote is in {result.log} on {result.server}. {remedy}"

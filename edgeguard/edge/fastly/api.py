@@ -27,6 +27,7 @@ from edgeguard.edge.fastly.answers import SHAPES, flaw
 from edgeguard.errors import EdgeError, EdgeNotDone, EdgeUnauthorized, EdgeUnavailable
 from edgeguard.machine import network
 from edgeguard.machine.in_time import in_time
+from edgeguard.times import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -283,7 +284,7 @@ class Api:
             return Missing(said, "Check edge.service, and that the token may see that service.")
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             wait = _wait(headers, throttled=status == HTTPStatus.TOO_MANY_REQUESTS)
-            when = "later" if wait is None else f"in {wait:.0f} s"
+            when = "later" if wait is None else f"in {duration(wait)}"
             remedy = f"Try again {when}; fastlystatus.com shows incidents."
             return (Throttled if status == HTTPStatus.TOO_MANY_REQUESTS else EdgeUnavailable)(said, remedy, wait=wait)
         return EdgeError(said, "If this is not clear, look at the service in Fastly's own control panel.")

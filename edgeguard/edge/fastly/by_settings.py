@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgeguard.edge.fastly.fastly import Fastly
 from edgeguard.errors import UsageError
+from edgeguard.times import duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +61,8 @@ class BySettings(Fastly):
         """As in Edge: no claim is possible."""
         raise UsageError(
             "there are no claims where edge.mechanism is settings: the service's own stale-if-error is "
-            f"{self.base} s for every page, always, and raising it would not reach pages that are cached already",
+            f"{duration(self.base)} for every page, always, and raising it would not reach pages that are cached "
+            "already",
             'Claims need the policy in the service: mechanism = "vcl", then edgeguard edge install.',
         )
 
@@ -83,6 +85,6 @@ class BySettings(Fastly):
     def explain(self, phase: str, *, slot: str, claim: ClaimSettings) -> tuple[str, ...]:
         """As in Edge."""
         if phase == "claim":
-            covered = f"the service's own stale-if-error covers {self._settings.ceiling} s"
+            covered = f"the service's own stale-if-error covers {duration(self._settings.ceiling)}"
             return (f"{covered}; no claim is written, nothing is confirmed",)
         return super().explain(phase, slot=slot, claim=claim)

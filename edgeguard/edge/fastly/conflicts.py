@@ -17,6 +17,7 @@ from edgeguard.edge.fastly.rows import seconds, true
 from edgeguard.edge.fastly.running import ends_with
 from edgeguard.edge.fastly.vcl import MACRO
 from edgeguard.findings import Finding
+from edgeguard.times import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -81,7 +82,8 @@ def shortened(
     return Finding(
         "shortens",
         "warning",
-        f"{url} promises stale-if-error={promised}; after the installation it would be {kept} s without a claim",
+        f"{url} promises stale-if-error={promised}; after the installation it would be {duration(kept)} without a "
+        "claim",
         remedy(promised, settings),
         url,
     )
@@ -107,7 +109,7 @@ def _serve_stale(version: Rows, settings: EdgeSettings) -> Iterator[Finding]:
         yield Finding(
             "serve-stale",
             "warning",
-            f'the service\'s own "serve stale" is on, with general.stale_if_error_ttl {promised} s',
+            f'the service\'s own "serve stale" is on, with general.stale_if_error_ttl {duration(promised)}',
             f"Switch it off in the service: it restarts requests on errors before the policy can act.{also}",
         )
 
@@ -118,7 +120,7 @@ def _cache_settings(version: Rows) -> Iterator[Finding]:
             yield Finding(
                 "cache-settings",
                 "critical",
-                f"the cache setting {row['name']!r} sets stale_ttl {row['stale_ttl']} s, after the policy's ceiling",
+                f"the cache setting {row['name']!r} sets stale_ttl {row['stale_ttl']}, after the policy's ceiling",
                 "Clear its stale TTL: pages under it could be served stale no longer than that.",
             )
 
@@ -129,7 +131,7 @@ def _request_settings(version: Rows) -> Iterator[Finding]:
             yield Finding(
                 "request-settings",
                 "critical",
-                f"the request setting {row['name']!r} sets max_stale_age {row['max_stale_age']} s",
+                f"the request setting {row['name']!r} sets max_stale_age {row['max_stale_age']}",
                 "Clear its max stale age: it limits what the policy allows.",
             )
         for field in ("bypass_busy_wait", "force_miss"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.findings import Finding
+from edgeguard.times import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,13 +49,14 @@ def _of(
     if sick:
         evidence = (
             f"the health check {check['name']!r} asks {path}, which is closed too: the backend {backend!r} stays sick "
-            f"for {sick:g} s after the opening ({_number(check, 'threshold')} answers, {_interval(check):g} s apart)"
+            f"for {duration(sick)} after the opening ({_number(check, 'threshold')} answers, "
+            f"{duration(_interval(check))} apart)"
         )
         yield Finding(
             "backend-stays-sick",
             "critical" if sick >= patience else "warning",
             f"{evidence}, and so do pages without a copy"
-            + (f"; a deploy waits {patience:.0f} s, then rolls back" if sick >= patience else ""),
+            + (f"; a deploy waits {duration(patience)}, then rolls back" if sick >= patience else ""),
             f'cluster.edge_check_path = "{path}" lets the gate answer that path while it is closed.',
         )
     initial, threshold = _number(check, "initial"), _number(check, "threshold")

@@ -285,7 +285,7 @@ def test_a_throttled_call_waits_as_long_as_it_is_told_and_no_longer_than_it_may(
         api.call(*call, repeat=True)
     assert PATIENCE < 3600
     assert (naps, caught.value.wait) == ([7.0], 3600)
-    assert caught.value.remedy.startswith("Try again in 3600 s;")
+    assert caught.value.remedy.startswith("Try again in 1 h;")
 
 
 @contextmanager

@@ -230,7 +230,7 @@ def test_an_api_that_stays_away_is_waited_for_so_long_and_no_longer(standin_edge
     fail(standin_edge, status=429, headers={"Retry-After": "3600"})
     with pytest.raises(EdgeUnavailable, match=r"; nothing is purged$") as caught:
         run(standin_edge).purge(Purge(keys=KEYS))
-    assert "3600 s" in caught.value.remedy
+    assert "1 h" in caught.value.remedy
 
 
 def test_one_key_that_can_not_be_one_keeps_all_from_being_purged(standin_edge: StandinEdge) -> None:
