@@ -69,7 +69,9 @@ def _delete_service(account: Account, _: Call, deleted: str) -> Reply:
 @route("GET", "/service/{service}/details")
 def _details(account: Account, call: Call) -> Reply:
     active_only = call.query.get("filter[versions.active]", "").lower() in TRUE
-    return Reply(service_shapes.details(account.service, active_only=active_only))
+    named = call.query.get("version", "")
+    number = int(named) if named.isdecimal() else None
+    return Reply(service_shapes.details(account.service, active_only=active_only, number=number))
 
 
 @route("GET", "/service/{asked}/domain")

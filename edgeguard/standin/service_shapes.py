@@ -47,15 +47,16 @@ def found(service: Service) -> Json:
     }
 
 
-def details(service: Service, *, active_only: bool) -> Json:
-    """The service with the content of its active version; where none is active, with that of its latest."""
+def details(service: Service, *, active_only: bool, number: int | None = None) -> Json:
+    """The service with the content of its active version, and of version `number`: by default the active one again, or
+    the latest where none is active. Raises Problem (404)."""
     active = service.active
     versions = [version for version in service.versions.values() if version.active or not active_only]
     return {
         **found(service),
         "versions": [version.json(service.id) for version in versions],
         "active_version": _whole(service, active) if active else None,
-        "version": _whole(service, active or service.latest),
+        "version": _whole(service, service.version(number) if number else active or service.latest),
     }
 
 

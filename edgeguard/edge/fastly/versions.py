@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge import Policy
-from edgeguard.edge.fastly import policy, wanted
+from edgeguard.edge.fastly import drafts, policy, wanted
 from edgeguard.edge.fastly.api import Api, Missing
 from edgeguard.edge.fastly.rows import Rows
 from edgeguard.edge.fastly.wanted import Held, Wanted
@@ -62,6 +62,8 @@ class Versions:
     def change(self, wish: Wanted, reason: str, *, expecting: int | None = None) -> Policy:
         """Clone the active version, bring the clone to this state, and activate it. No difference: nothing is written.
 
+        If an earlier attempt has left a draft, this goes on with that one, at the piece that is missing.
+
         `reason` (who and why) becomes the version's comment. In the result, `diff` is the change, and `notes` are
         remarks on it.
 
@@ -77,13 +79,14 @@ class Versions:
         found = self._compare(active, wish)
         if not found.differences:
             return found
-        draft, notes = self._clone(active)
+        draft, notes = self._draft(active, wish)
         try:
             notes += self._prepare(draft, wish, reason)
             if (now := self.active()) != active:
                 raise _changed(active, now)
         except EdgeguardError as exc:
-            raise exc.with_more(_left_behind(draft), *notes) from exc
+            again = f"{exc.remedy} The same command goes on with draft {draft}.".lstrip()
+            raise exc.with_more(_left_behind(draft), *notes, remedy=again) from exc
         notes += self._activate(draft)
         return Policy(draft, wish.revision, (), found.diff, tuple(dict.fromkeys(notes)))
 
@@ -108,6 +111,16 @@ class Versions:
             frozenset(row["name"] for row in self._dictionaries(version)),
             self._api.call("settings.get_service_settings", "read the settings", of, repeat=True) if settings else {},
         )
+
+    def _draft(self, active: int, wish: Wanted) -> tuple[int, list[str]]:
+        """The draft of an earlier attempt, or else a new one. Returns its number, and notes on drafts."""
+        if (found := drafts.left(self._all(), active, wish.revision)) is not None:
+            named = {"service_id": self._settings.service, "version": found}
+            details = self._api.call("service.get_service_detail", f"read draft {found}", named, repeat=True)
+            there, then = details.get("version"), details.get("active_version")
+            if drafts.same(there, then, (found, active), self._settings.dictionary):
+                return found, [f"this went on with draft {found}, which an earlier attempt had left"]
+        return self._clone(active)
 
     def _clone(self, active: int) -> tuple[int, list[str]]:
         """Make a draft. Returns its number, and notes on other drafts that may be ours.
@@ -143,31 +156,32 @@ class Versions:
         ]
 
     def _fill(self, draft: int, wish: Wanted, reason: str) -> None:
-        """Bring the draft to the wanted state, over anything that an earlier policy or attempt left. Harmless twice."""
+        """Bring the draft to the wanted state, over anything that an earlier policy or attempt left. Harmless twice.
+
+        Only what differs is written. A call that surely was not done is repeated by itself.
+        """
         name, of = self._settings.dictionary, self._of(draft)
-        what = f"policy {wish.revision}" if wish.revision else "policy removed"
-        comment = {"comment": f"edgeguard {what}: {reason}"}
-        self._api.once("version.update_service_version", "comment the draft", of | comment)
-        for row in self._snippets(draft):
-            self._api.once("snippet.delete_snippet", "remove an old snippet", of | {"name": row["name"]})
+        comment = f"{drafts.mark(wish.revision)}{reason}"
+        self._api.call("version.update_service_version", "comment the draft", of | {"comment": comment})
+        rows = {row["name"]: row for row in self._snippets(draft)}
+        good = {one.name for one in wish.snippets if one.name in rows and not wanted.unlike(rows[one.name], one)}
+        for old in rows.keys() - good:
+            self._api.call("snippet.delete_snippet", "remove an old snippet", of | {"name": old})
         there = self.dictionary_in(draft) is not None
         if wish.dictionary is True and not there:
-            self._api.once("dictionary.create_dictionary", "create the dictionary", of | {"name": name})
+            self._api.call("dictionary.create_dictionary", "create the dictionary", of | {"name": name})
         if wish.dictionary is False and there:
-            self._api.once("dictionary.delete_dictionary", "remove the dictionary", of | {"dictionary_name": name})
+            self._api.call("dictionary.delete_dictionary", "remove the dictionary", of | {"dictionary_name": name})
         for snippet in wish.snippets:
-            fields = {"name": snippet.name, "type": snippet.type, "priority": str(snippet.priority)}
-            content = {"content": snippet.content, "dynamic": "0"}
-            self._api.once("snippet.create_snippet", f"create {snippet.name}", of | fields | content)
+            if snippet.name not in good:
+                fields = {"name": snippet.name, "type": snippet.type, "priority": str(snippet.priority)}
+                content = {"content": snippet.content, "dynamic": "0"}
+                self._api.call("snippet.create_snippet", f"create {snippet.name}", of | fields | content)
         if wish.serve_stale is not None:
             self._serve_stale(draft, wish.serve_stale)
 
     def _serve_stale(self, draft: int, least: int) -> None:
-        """Turn the service's own "serve stale" on.
-
-        The official client writes `True`, and Fastly's other clients write `true`. It is not documented which of them
-        the API takes. So the setting is read back before the draft is activated (`_prepare`).
-        """
+        """Turn the service's own "serve stale" on. It is read back before the draft is activated (`_prepare`)."""
         ttl = wanted.serve_stale_ttl(self._held(draft, settings=True), least)
         fields = {"general_stale_if_error": True, "general_stale_if_error_ttl": ttl}
         self._api.once("settings.update_service_settings", "change the settings", self._of(draft) | fields)

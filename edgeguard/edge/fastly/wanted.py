@@ -92,6 +92,16 @@ def text(content: object) -> str:
     return str(content or "").replace("\r\n", "\n").strip()
 
 
+def unlike(row: Mapping[str, Any], snippet: Snippet) -> tuple[str, ...]:
+    """Which of type, priority and content a snippet has otherwise in the service; () if it is as wanted."""
+    same = {
+        "type": row["type"] == snippet.type,
+        "priority": int(row["priority"]) == snippet.priority,
+        "content": text(row["content"]) == text(snippet.content),
+    }
+    return tuple(what for what, is_same in same.items() if not is_same)
+
+
 def _snippets(held: Held, wanted: Wanted) -> Iterator[str]:
     named = {snippet.name: snippet for snippet in wanted.snippets}
     for name in sorted(held.snippets.keys() - named.keys()):
@@ -101,14 +111,7 @@ def _snippets(held: Held, wanted: Wanted) -> Iterator[str]:
         if row is None:
             yield f"snippet {name} is missing"
             continue
-        same = {
-            "type": row["type"] == snippet.type,
-            "priority": int(row["priority"]) == snippet.priority,
-            "content": text(row["content"]) == text(snippet.content),
-        }
-        for what, is_same in same.items():
-            if not is_same:
-                yield f"snippet {name} has another {what}"
+        yield from (f"snippet {name} has another {what}" for what in unlike(row, snippet))
 
 
 def _dictionary(held: Held, wanted: Wanted, dictionary: str) -> Iterator[str]:

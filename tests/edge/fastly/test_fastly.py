@@ -112,6 +112,8 @@ def test_a_draft_that_fails_is_named_and_not_activated(standin_edge: StandinEdge
     with pytest.raises(EdgeError, match=f"draft {versions + 1} is left behind, not activated"):
         ByVcl(changed(standin_edge.settings), TOKEN, ask).install("will fail")
     assert standin_edge.active() == active
+    standin_edge.control("DELETE", "/faults")
+    standin_edge.api("PUT", f"/version/{versions + 1}/lock")  # so that no later attempt goes on with it
 
 
 def test_a_policy_that_does_not_compile_beside_the_services_own_vcl_is_told_in_fastlys_words(

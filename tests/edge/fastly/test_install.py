@@ -388,6 +388,57 @@ def test_a_snippet_whose_answer_is_lost_is_not_there_twice(operator: Operator) -
     assert len(operator.snippets(version)) == len(operator.standin_edge.policy())
 
 
+@pytest.mark.parametrize("how", [{"status": 429, "headers": {"Retry-After": "3000"}}, {"status": 401}])
+@pytest.mark.parametrize("done", [0, 1, 4])
+def test_an_install_that_was_throttled_goes_on_at_the_missing_piece(
+    operator: Operator, done: int, how: dict[str, Any]
+) -> None:
+    draft = operator.standin_edge.active() + 1
+    operator.fail(**how, skip=done, match={"method": "POST"} | of_version(operator, draft, "snippet"))
+    code, _, err = operator.run("install")
+    assert code == 5
+    assert f"draft {draft} is left behind, not activated" in err
+    assert f"The same command goes on with draft {draft}." in err
+    assert ("Try again in 3000 s" in err) is (how["status"] == 429)
+    operator.standin_edge.control("DELETE", "/faults")
+    before = len(operator.asked())
+    code, found = operator.json("install")
+    assert (code, found["version"]) == (0, draft)
+    assert [note for note in found["notes"] if f"went on with draft {draft}" in note]
+    written = [call.split("/")[-1] for call in operator.asked()[before:]]
+    assert written == [str(draft), *["snippet"] * (len(operator.standin_edge.policy()) - done), "activate"]
+
+
+def test_within_one_install_a_throttled_piece_alone_is_repeated(operator: Operator) -> None:
+    draft = operator.standin_edge.active() + 1
+    match = {"method": "POST"} | of_version(operator, draft, "snippet")
+    operator.fail(status=429, headers={"Retry-After": "1"}, skip=3, times=2, match=match)
+    before = len(operator.asked())
+    assert operator.installed() == draft
+    calls = [call for call in operator.asked()[before:] if call.endswith(f"/version/{draft}/snippet")]
+    assert len(calls) == len(operator.standin_edge.policy()) + 2
+
+
+@pytest.mark.parametrize("theirs", ["edited", "cloned", "older"])
+def test_a_draft_with_changes_of_others_is_left_alone(operator: Operator, theirs: str) -> None:
+    """A draft that somebody edited; a clone of it; a draft of a version that is not active any more."""
+    draft = operator.standin_edge.active() + 1
+    operator.fail(status=400, match={"method": "POST"} | of_version(operator, draft, "snippet"))
+    assert operator.run("install")[0] == 5
+    operator.standin_edge.control("DELETE", "/faults")
+    snippet = {"name": "theirs", "type": "recv", "content": "# theirs", "priority": "5", "dynamic": "0"}
+    if theirs == "older":
+        other = operator.standin_edge.api("PUT", f"/version/{draft - 1}/clone")["number"]
+        operator.standin_edge.api("POST", f"/version/{other}/snippet", snippet)
+        operator.standin_edge.api("PUT", f"/version/{other}/activate")
+    else:
+        operator.standin_edge.api("POST", f"/version/{draft}/snippet", snippet)
+    if theirs == "cloned":
+        operator.standin_edge.api("PUT", f"/version/{draft}/clone")
+    newest = max(int(row["number"]) for row in operator.versions())
+    assert operator.installed() == newest + 1
+
+
 def test_an_install_starts_over_when_somebody_else_activates_a_version(operator: Operator) -> None:
     """Somebody activates another version while our draft is validated."""
     first = operator.standin_edge.active()
