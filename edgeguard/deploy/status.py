@@ -151,6 +151,7 @@ def servers_text(servers: Iterable[ServerState]) -> list[str]:
     """A line for each server. A gate that is dead answers nothing, and a closed one refuses."""
     lines, servers = [], list(servers)
     every = [digest for server in servers for digest in (server.release, server.running)]
+    wide = max([10, *(len(server.name) for server in servers)])
     for server in servers:
         state = "open" if server.open else "closed"
         release, running = short(server.release, *every), short(server.running, *every)
@@ -159,5 +160,5 @@ def servers_text(servers: Iterable[ServerState]) -> list[str]:
             for part, alive in (("gate", server.gate), ("supervisor", server.supervisor))
             if alive is False and server.generation is not None
         )
-        lines.append(f"  {server.name:<10} {state:<7} release {release}, runs {running}{dead}")
+        lines.append(f"  {server.name:<{wide}} {state:<7} release {release}, runs {running}{dead}")
     return lines

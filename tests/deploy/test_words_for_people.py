@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from edgeguard.cluster import ServerState
+from edgeguard.deploy.status import servers_text
 from edgeguard.settings import seconds
 from edgeguard.times import apart, duration, measured, option, short
 
@@ -60,3 +62,16 @@ def test_digests_that_differ_are_shown_as_far_as_they_differ(
     digest: str | None, others: tuple[str | None, ...], shown: str
 ) -> None:
     assert short(digest, *others) == shown
+
+
+def test_a_server_s_long_name_moves_the_columns_of_all() -> None:
+    names = ("web1", "web-frontend-eu-central-1a")
+    one, other = "a" * 64, "a" * 20 + "b" * 44
+    states = [
+        ServerState(name=name, generation="g", release=one, running=running, open=True, deaths=0)
+        for name, running in zip(names, (one, other), strict=True)
+    ]
+    first, second = servers_text(states)
+
+    assert first.index("open") == second.index("open")
+    assert second.endswith(f"release {one[:21]}, runs {other[:21]}")
