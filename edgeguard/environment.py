@@ -177,6 +177,9 @@ def as_far_as_it_goes(name: str, *, config: Path | None, state: Path | None) -> 
 def _token(settings: EdgeSettings) -> str:
     """The Fastly token. From here on, other processes of this user can't read this one's environment."""
     seclusion.hide()
+    if not network.is_private(settings.api_url):
+        said = f"edge.api_url: the token would go to {settings.api_url} in the clear"
+        raise UsageError(said, "Write https://. Only this machine, or a proxy on it, may be asked by http://.")
     return files.token(settings)
 
 

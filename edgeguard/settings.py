@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import stat
 import tomllib
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +44,7 @@ Mechanism = Literal["vcl", "settings"]
 """The mechanism that gives the grace: the policy, or the service's own stale-if-error."""
 
 _PREFIX = "EDGEGUARD_"
+_LARGEST_TOKEN = 4096  # bytes
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -449,15 +451,33 @@ def token(settings: EdgeSettings) -> str:
         raise UsageError("there is no Fastly token", remedy)
     path = expanded(settings.token_file, "edge.token_file")
     try:
-        status = path.stat()
-        if status.st_mode & 0o077 or status.st_uid != os.geteuid():
-            raise UsageError(f"edge.token_file: {path} can be read by others", f"chmod 600 {path}, and own it.")
-        value = texts.read(path).strip()
+        value = _private(path)
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"edge.token_file: {path} can't be read: {exc}", remedy) from exc
     if not value:
         raise UsageError(f"edge.token_file: {path} is empty", remedy)
     return _one_word(value, f"edge.token_file: {path}")
+
+
+def _private(path: Path) -> str:
+    """The text of a small file that nobody else can read, or put another file in the place of.
+
+    Raises:
+        UsageError: others can, or it is no file of a token's size.
+        OSError, UnicodeDecodeError: it can't be read.
+    """
+    for folder in {path.parent, path.resolve().parent}:
+        status = folder.stat()
+        # In a folder with the sticky bit, such as /tmp, others can't replace a file that is not theirs.
+        if status.st_uid not in (0, os.geteuid()) or (status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX):
+            raise UsageError(f"edge.token_file: others can write in {folder}", f"chmod go-w {folder}, and own it.")
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe would be waited for
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_TOKEN:
+            raise UsageError(f"edge.token_file: {path} is no file with a token in it", "Name a file with one word.")
+        if status.st_mode & 0o077 or status.st_uid != os.geteuid():
+            raise UsageError(f"edge.token_file: {path} can be read by others", f"chmod 600 {path}, and own it.")
+        return texts.decoded(file.read()).strip()
 
 
 def _one_word(value: str, source: str) -> str:

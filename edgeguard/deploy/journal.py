@@ -13,6 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from edgeguard.cluster.host import files
 from edgeguard.errors import UsageError
 from edgeguard.machine.redaction import redacted
 
@@ -38,7 +39,8 @@ class Journal:
         self._listen = listen
         self._mutex = threading.Lock()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            files.private(path.parent.parent)
+            files.private(path.parent)
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             fcntl.flock(self._file, fcntl.LOCK_EX)  # as long as this process lives: see `alive`
             folder = os.open(path.parent, os.O_RDONLY)

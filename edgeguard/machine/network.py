@@ -97,6 +97,16 @@ def in_their_words(environment: Mapping[str, str]) -> dict[str, str]:
     return {**told, **environment}
 
 
+def is_private(url: str) -> bool:
+    """Whether nobody on the way to this URL can read what is sent there: it is https://, or stays on this machine, also
+    by a proxy that listens here."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or _here(parts.hostname or ""):
+        return True
+    by = proxy(url)
+    return by is not None and _here(urlsplit(by).hostname or "")
+
+
 def password(proxy: SplitResult) -> dict[str, str]:
     """The header with the name and the password of the proxy's URL, if it has them."""
     if proxy.username is None:

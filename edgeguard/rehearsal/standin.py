@@ -35,7 +35,7 @@ class StandIn:
         """Start one in front of the origin, and wait until it serves. Its errors go to the log."""
         with log.open("w") as file:
             started = subprocess.Popen(
-                [sys.executable, "-m", "edgeguard.standin", "--origin", origin, "--json"],
+                [sys.executable, "-P", "-m", "edgeguard.standin", "--origin", origin, "--json"],
                 env=process.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -168,7 +168,7 @@ class Build:
         Files that can't be compiled are left out, and so is pip, which is not needed after the build.
         """
         python = str(self.folder / "toolchain" / "bin" / "python")
-        argv = [python, "-m", "compileall", "-qq", "-x", "node_modules|site-packages/pip/", "app", "toolchain"]
+        argv = [python, "-I", "-m", "compileall", "-qq", "-x", "node_modules|site-packages/pip/", "app", "toolchain"]
         self._step("compileall", argv, cwd=self.folder, may_fail=True)
 
     def _mounts(self) -> None:

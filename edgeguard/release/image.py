@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edgeguard.cluster.host import images, manifest
+from edgeguard.cluster.host import files, images, manifest
 from edgeguard.cluster.host.generations import Runs
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import network, process
@@ -247,7 +247,7 @@ def _found(folder: Path, source: Source, in_use: Callable[[Release], bool], *, v
 def _turn(root: Path, cancelled: Callable[[], bool], output: Callable[[str], None]) -> Iterator[None]:
     """Wait until no other build runs below this root, and hold off others meanwhile."""
     (root / "releases").mkdir(parents=True, exist_ok=True)
-    with (root / "build.lock").open("w", encoding="utf-8") as lock:
+    with open(root / "build.lock", "w", encoding="utf-8", opener=files.only_ours) as lock:
         told = False
         while True:
             try:

@@ -40,8 +40,8 @@ def locked(folder: Path, *, evict: bool = False) -> Iterator[None]:
         HostError: another process has held it for LOCK_SECONDS.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("w", encoding="utf-8")
+        files.private(folder)
+        file = open(folder / "lock", "w", encoding="utf-8", opener=files.only_ours)  # noqa: SIM115 (closed below)
     except OSError as exc:
         raise HostError(
             f"{folder} can't be used: {exc.strerror}", "Let cluster.root name a folder of edgeguard's own."

@@ -70,6 +70,25 @@ def write(path: Path, content: Mapping[str, Any], *, durable: bool = True, mode:
         ) from exc
 
 
+def private(folder: Path) -> None:
+    """Make a folder that no other user can enter, whatever the umask, and those above it that are missing. One that is
+    there and this user's own becomes private."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    status = folder.stat()
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+        folder.chmod(0o700)
+
+
+def only_ours(path: str, flags: int) -> int:
+    """An `opener` for `open`: the file is of mode 0600, also one that is there and this user's own. Whoever can open a
+    lock can hold it."""
+    descriptor = os.open(path, flags, 0o600)
+    status = os.fstat(descriptor)
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+        os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
 def sync(folder: Path) -> None:
     """Make renames and removals in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -81,7 +81,7 @@ def start(server: Path, order: Order, program: Sequence[str]) -> None:
     if there is not None and running(server) == order.generation:
         raise HostError(f"the {order.hook} hook runs at this moment", "Wait until it has ended.", code=HOOK_RUNS)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _lock(path).open("a+", encoding="ascii") as lock:
+    with open(_lock(path), "a+", encoding="ascii", opener=files.only_ours) as lock:
         if not _take(lock.fileno()):
             raise HostError(f"the {order.hook} hook runs at this moment", "Wait until it has ended.", code=HOOK_RUNS)
         began: dict[str, Any] = {

@@ -80,7 +80,7 @@ class Daemon:
         """
         number = self.desired().get("number", 0) + 1
         with on(self.name):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            files.private(self.folder)
             files.write(self.folder / "desired.json", {**wanted, "number": number})
         before = self.pid()
         actual = self._obeyed(number, limit)
@@ -133,7 +133,7 @@ class Daemon:
         descriptor = os.open(self.folder / "daemon.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             subprocess.run(
-                [sys.executable, "-m", self.program, str(self.folder)],
+                [sys.executable, "-P", "-m", self.program, str(self.folder)],
                 cwd=self.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -168,7 +168,7 @@ class DaemonProcess:
             os.read(reader, 1)  # ends when the child closes its end, or has died
             os._exit(0)
         os.close(reader)
-        self._lock = (self.folder / "daemon.lock").open("a+", encoding="ascii")
+        self._lock = open(self.folder / "daemon.lock", "a+", encoding="ascii", opener=files.only_ours)  # noqa: SIM115
         taken = self._wait_for_lock()
         if taken:
             self._lock.truncate(0)
