@@ -24,7 +24,10 @@ PROGRAM = Path(__file__).parent.parent.parent / ".tools" / "bin" / "fastly"
 
 @pytest.fixture
 def client(standin: Standin, tmp_path: Path) -> Client:
-    """Calls the client; what it printed. It has nothing of the environment but where the stand-in is."""
+    """Calls `fastly service …`; what it printed. It has nothing of the environment but where the stand-in is.
+
+    Words that begin with "/" are those of another command.
+    """
     if not PROGRAM.exists():
         sentence = "Fastly's command-line client is not installed; scripts/tools installs it"
         if os.environ.get("CI"):
@@ -38,9 +41,10 @@ def client(standin: Standin, tmp_path: Path) -> Client:
     }
 
     def call(words: str, *more: str, exit_code: int = 0) -> str:
-        always = (f"--service-id={standin.service_id}", "--non-interactive")
+        service = ["service", *words.split(), *more, f"--service-id={standin.service_id}"]
+        command = words[1:].split() if words.startswith("/") else service
         said = subprocess.run(
-            [str(PROGRAM), "service", *words.split(), *more, *always],
+            [str(PROGRAM), *command, "--non-interactive"],
             check=False,
             env=environment,
             cwd=tmp_path,
@@ -74,6 +78,21 @@ def test_dictionary_entries(standin: Standin, client: Client, tmp_path: Path) ->
     client("dictionary-entry delete", at, "--key=c")
     assert standin.ok("GET", f"/dictionary/{dictionary}/items") == []
     assert "Record not found" in client("dictionary-entry describe", at, "--key=c", exit_code=1)
+
+
+def test_whose_token_it_is_and_services(standin: Standin, client: Client) -> None:
+    assert client("/whoami") == "Stand-in <stand-in@example.com>\n"
+    assert f"stand-in ({standin.service_id})" in client("/whoami --verbose")
+    client("/service create --name=another --comment=ours --type=vcl")
+    made = parsed(client("/service search --name=another --json"))
+    key = "ServiceID" if "ServiceID" in made else "ID"
+    rows = parsed(client("/service list --json"))
+    assert {row[key] for row in rows} == {standin.service_id, made[key]}
+    client(f"/service update --service-id={made[key]} --name=renamed")
+    assert "renamed" in client(f"/service describe --service-id={made[key]}")
+    client(f"/service delete --service-id={made[key]}")
+    assert len(parsed(client("/service list --json"))) == 1
+    assert "active version" in client(f"/service delete --service-id={standin.service_id}", exit_code=1)
 
 
 def test_dictionaries_and_what_is_in_the_version(standin: Standin, client: Client) -> None:
