@@ -51,10 +51,11 @@ def promised() -> dict[str, dict[bool, bool]]:
 def python_for(user: int) -> list[str]:
     """The argv of a Python that this user may run, with what edgeguard needs."""
     drop = [] if user == os.geteuid() else ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups"]
+    can = "import subprocess, sys, edgeguard.release.image; subprocess.run([sys.executable, '-c', ''], check=True)"
     for program in (sys.executable, "/usr/bin/python3"):
         argv = [*drop, program]
         there = subprocess.run(
-            [*argv, "-c", "import edgeguard.release.image"],
+            [*argv, "-c", can],
             env=environment(),
             cwd="/",
             check=False,
