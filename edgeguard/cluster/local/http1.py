@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 HEAD_LIMIT = 65_536
 PIECE = 65_536
+HEADERS = 100  # in one head, as HAProxy allows
 TRAILER_LIMIT = 8_192  # bytes of all trailers of a body
 
 Headers = list[tuple[bytes, bytes, bytes]]  # name in lower case, name as it came, value
 Body = int | Literal["chunked", "until-close"]  # an int is a length
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~\x80-\xff]+) HTTP/(\d)\.(\d)")
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!-~]+) HTTP/(\d)\.(\d)")
 _STATUS_LINE = re.compile(rb"HTTP/1\.(\d) (\d{3})(?: ([^\x00\r\n]*))?")
 _HEADER_LINES = re.compile(rb"(?:" + _TOKEN + rb":[^\x00\r\n]*\r\n)*")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -101,17 +102,10 @@ def request(head: bytes) -> Request:
     headers = _headers(rest)
     if any(_CONTROL.search(value) for _, _, value in headers):
         raise Malformed(400, "a header has a control character")
+    if len(headers) > HEADERS:
+        raise Malformed(431, "the head has too many headers")
     named = _values(headers)
-    hosts = named.get(b"host", [])
-    if len(hosts) > 1 or (modern and not hosts):
-        raise Malformed(400, "exactly one Host is needed")
-    if any(_HOST.fullmatch(host) is None for host in hosts):
-        raise Malformed(400, "this is not a Host")
-    if absolute := _ABSOLUTE.fullmatch(target):
-        headers = [(b"host", b"Host", absolute[1]), *(header for header in headers if header[0] != b"host")]
-        target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
-    elif not target.startswith(b"/") and (method, target) != (b"OPTIONS", b"*"):
-        raise Malformed(400, "this target can't be asked for here")
+    target, headers = _target(method, target, headers, named.get(b"host", []), modern=modern)
     body = _body(named)
     if body == "chunked" and not modern:
         raise Malformed(400, "HTTP/1.0 has no chunks")
@@ -126,6 +120,26 @@ def request(head: bytes) -> Request:
         expects=any(value.lower() == b"100-continue" for value in named.get(b"expect", ())),
         upgrade=_upgrade(named, options) if modern and body in (None, 0) else b"",
     )
+
+
+def _target(
+    method: bytes, target: bytes, headers: Headers, hosts: list[bytes], *, modern: bool
+) -> tuple[bytes, Headers]:
+    """The target as a path, and the headers with the host that is asked for. Raises Malformed."""
+    if len(hosts) > 1 or (modern and not hosts):
+        raise Malformed(400, "exactly one Host is needed")
+    if any(_HOST.fullmatch(host) is None for host in hosts):
+        raise Malformed(400, "this is not a Host")
+    if b"#" in target:
+        raise Malformed(400, "a fragment is no part of a target")
+    if absolute := _ABSOLUTE.fullmatch(target):
+        if any(host.lower() != absolute[1].lower() for host in hosts):
+            raise Malformed(400, "Host and the target name different hosts")
+        headers = [(b"host", b"Host", absolute[1]), *(header for header in headers if header[0] != b"host")]
+        target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
+    elif not target.startswith(b"/") and (method, target) != (b"OPTIONS", b"*"):
+        raise Malformed(400, "this target can't be asked for here")
+    return target, headers
 
 
 def response(head: bytes, method: bytes) -> Response:
@@ -194,14 +208,21 @@ async def _chunks(reader: StreamReader) -> AsyncIterator[bytes]:
             yield piece
         if await reader.readexactly(2) != b"\r\n":
             raise Malformed(400, "a chunk is longer than it says")
+    await _skip_trailers(reader)
+
+
+async def _skip_trailers(reader: StreamReader) -> None:
+    """Read the trailers, which are not passed on. Raises Malformed."""
     left = TRAILER_LIMIT
-    while left > 0:  # trailers are not passed on
+    while left > 0:
         try:
             line = await reader.readuntil(b"\r\n")
         except LimitOverrunError as exc:
             raise Malformed(400, "a trailer is too long") from exc
         if line == b"\r\n":
             return
+        if _HEADER_LINES.fullmatch(line) is None:
+            raise Malformed(400, "this is not a trailer")
         left -= len(line)
     raise Malformed(400, "the trailers are too long")
 
