@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -183,10 +184,15 @@ def take(
         if status.slots.get(slot, "") not in ours_or_older:
             _still_ours(environment, slot, ours_or_older)
 
-    write(environment, seen, slot, claim, did=wish.did, why=wish.why, who=wish.who)
-    _still_ours(environment, slot, ours_or_older)
-    confirmed = wait_until_shown(environment, slot, claim, sleep=sleep, see=watch)
-    _still_ours(environment, slot, ours_or_older)
+    line = write(environment, seen, slot, claim, did=wish.did, why=wish.why, who=wish.who)
+    try:
+        _still_ours(environment, slot, ours_or_older)
+        confirmed = wait_until_shown(environment, slot, claim, sleep=sleep, see=watch)
+        _still_ours(environment, slot, ours_or_older)
+    except LostSlot:
+        with suppress(EdgeError):  # the audit shall not say of their slot that it is ours
+            environment.edge.write({line: None})
+        raise
     return Made(claim, confirmed, wish.before)
 
 
@@ -210,8 +216,8 @@ def give_back(environment: EdgeSide, seen: Seen, slot: str, *, did: str, why: st
 
 def write(
     environment: EdgeSide, seen: Seen, slot: str, claim: Claim | None, *, did: str, why: str, who: str = ""
-) -> None:
-    """Put a claim into a slot (None: free it) and add the audit line that says so, in one write.
+) -> str:
+    """Put a claim into a slot (None: free it) and add the audit line about it, in one write. Returns the line's key.
 
     The slot is read by its name before, as a list of many items may be older than its last page.
 
@@ -225,6 +231,28 @@ def write(
         raise _lost(environment, slot)
     line = audit.line(seen.items, at=seen.now, did=did, why=why, slot=slot, claim=claim, who=who)
     environment.edge.write({slot: FREE if claim is None else claim.value(), **line})
+    return next(key for key, value in line.items() if value is not None)
+
+
+def put_back(environment: EdgeSide, slot: str, before: str, *, did: str) -> None:
+    """Give a slot back the value that it had before, with an audit line: a write of ours may yet land after this one.
+
+    Raises:
+        EdgeError: it could not be written.
+    """
+    seen = Seen(environment.edge.items(), edge_clock(environment.edge))
+    line = audit.line(seen.items, at=seen.now, did=did, why="taken back", slot=slot, claim=parse(slot, before))
+    environment.edge.write({slot: before, **line})
+
+
+def give_up(environment: EdgeSide, slot: str, *, did: str) -> None:
+    """Say in the audit that a write to this slot, of which no answer came, is given up. If it lands yet, it is named.
+
+    Nothing is raised if that can't be said.
+    """
+    with suppress(EdgeError):
+        seen = Seen(environment.edge.items(), edge_clock(environment.edge))
+        environment.edge.write(audit.line(seen.items, at=seen.now, did=did, why="given up: no answer came", slot=slot))
 
 
 def wait_until_shown(

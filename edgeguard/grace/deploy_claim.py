@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, Claim, live, new_nonce, parse
 from edgeguard.edge.clock import edge_clock
 from edgeguard.errors import EdgeError, Fenced
-from edgeguard.grace import claims
+from edgeguard.grace import audit, claims
 from edgeguard.times import duration, rfc3339
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class DeployClaim:
         self._nonce = new_nonce()
         self._clock: Callable[[], float] | None = None  # the edge's, once it was asked
         self._renewal: Renewal | None = None
+        self._told: set[str] = set()  # the slots of which the audit says that this deploy holds them
         self._found: dict[str, str] = {}  # what the deploys' slots held before this deploy wrote to them
         self._least: Claim | None = None  # the claim that was in the slot before, or the one that was written last
 
@@ -88,6 +90,7 @@ class DeployClaim:
         self._remember(seen.items)
         claim = self._from_now()
         claims.write(self._environment, seen, self.slot, claim, did="deploy", why=self._deploy)
+        self._told.add(self.slot)
         confirmed = claims.wait_until_shown(self._environment, self.slot, claim, sleep=self._stop.sleep)
         self._write()  # part of the hold's time has passed while the claim was confirmed
         self._hold()
@@ -174,7 +177,8 @@ class DeployClaim:
             if claim.nonce in ours and not claim.of_pipeline
         }
         if freed:
-            self._edge.write(freed)
+            held = {slot: parse(slot, value) for slot, value in freed.items()}
+            self._edge.write({**freed, **self._lines(items, held, "given back")})
         if self._record.beneath:
             self._record.note(beneath={})
 
@@ -213,8 +217,9 @@ class DeployClaim:
         if self._found:
             self._refuse_if_replaced()
             before = parse(self.slot, self._found[self.slot])
-            alive = before is not None and before.until > self.now()
-            self._edge.write({self.slot: before.without_hold().value() if before and alive else FREE})
+            back = before.without_hold() if before is not None and before.until > self.now() else None
+            line = self._lines(self._edge.items(), {self.slot: back}, "taken back")
+            self._edge.write({self.slot: back.value() if back else FREE, **line})
 
     def _remember(self, items: Mapping[str, str]) -> None:
         """Remember the values of the deploys' slots at the first call: only these claims are given back later. A
@@ -250,7 +255,22 @@ class DeployClaim:
         """Write a claim of this deploy (by default one that begins now) to these slots (by default its own)."""
         self._refuse_if_replaced()
         claim = self._least = claim or self._from_now()
-        self._edge.write({slot: replace(claim, slot=slot).value() for slot in slots or (self.slot,)})
+        held = {slot: replace(claim, slot=slot) for slot in slots or (self.slot,)}
+        lines: dict[str, str | None] = {}
+        if new := {slot: held[slot] for slot in held if slot not in self._told}:
+            with suppress(EdgeError):  # the claim matters more than its line
+                lines = self._lines(self._edge.items(), new, "held")
+        self._edge.write({**{slot: one.value() for slot, one in held.items()}, **lines})
+        self._told |= new.keys()
+
+    def _lines(self, items: Mapping[str, str], held: Mapping[str, Claim | None], why: str) -> dict[str, str | None]:
+        """The lines of the audit that say what these slots hold from now on (None: nothing)."""
+        lines: dict[str, str | None] = {}
+        for slot, claim in held.items():
+            there = {**items, **dict.fromkeys(lines, "")}
+            said = f"{self._deploy}: {why}"
+            lines |= audit.line(there, at=self.now(), did="deploy", why=said, slot=slot, claim=claim)
+        return lines
 
     def _refuse_if_replaced(self) -> None:
         """Raise Fenced if another process took the lock. Then the edge is its business, too: a claim that this deploy

@@ -117,7 +117,7 @@ def take_back(environment: EdgeSide, slot: str, before: str, *, ends: int, nonce
             there = parse(slot, environment.edge.item(slot))
             if there is not None and there.nonce != nonce and there.value() != before:
                 return f"{slot} is somebody else's now, and left to them."
-        environment.edge.write({slot: before})
+        claims.put_back(environment, slot, before, did="hook pre")
     except EdgeError as exc:
         return (
             f"Its claim, {slot}, could not be taken back ({exc.message}) and may be in force: it ends by itself, "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.edge.claim import DEPLOY_SLOTS, SUPPORT_SLOTS, flaw
 from edgeguard.errors import (
     EdgeError,
+    EdgeNotDone,
     EdgeUnauthorized,
     Interrupted,
     Locked,
@@ -156,6 +157,8 @@ def _told_how_to_go_on(environment: EdgeSide, slot: str) -> Iterator[None]:
     except EdgeUnauthorized:  # nothing was written
         raise
     except EdgeError as exc:  # among others a write without an answer, which may have happened
+        if not isinstance(exc, EdgeNotDone):
+            claims.give_up(environment, slot, did="grace extend")
         said = f"{exc.message}; {slot} may have been written all the same"
         raise type(exc)(said, f"{exc.remedy} {remedy}".lstrip()) from exc
     except Interrupted as exc:  # it would say that everything is as before

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,12 @@ import pytest
 
 from edgeguard.cli import main
 from edgeguard.edge.claim import Claim
+from edgeguard.edge.fastly.api import ATTEMPTS, Api
 from edgeguard.edge.fastly.by_vcl import ByVcl
-from edgeguard.grace import audit, support
+from edgeguard.errors import EdgeUnavailable, Locked
+from edgeguard.grace import audit, claims, pipeline, show, support
 from edgeguard.grace.strays import MOST, find
+from edgeguard.machine.signals import Stop
 from edgeguard.site.asking import ask
 from tests.edge.standin_edge import BASE, CEILING, TOKEN, StandinEdge
 from tests.grace.edge_side import claimed, edge_side, in_force
@@ -20,6 +25,8 @@ from tests.http_server import Request, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edgeguard.environment import EdgeSide
 
 NOW = 1_800_000_000
 LINE = "audit-1700000000000-bad"
@@ -215,3 +222,94 @@ def test_a_dictionary_of_120_lines_shows_the_claim_behind_them(standin_edge: Sta
 
     made = support.extend(environment, lasting=300, reason="")
     assert made["id"] == "support2"
+
+
+# -- writes that land late ------------------------------------------------------------------------------------------
+
+
+def late(standin_edge: StandinEdge, seconds: float) -> EdgeSide:
+    """An environment whose first write is answered late, and done only then: its command gives it up before."""
+    api = Api(standin_edge.settings.api_url, TOKEN, timeouts=(2.0, 0.2), sleep=lambda _: None)
+    edge = ByVcl(standin_edge.settings, TOKEN, ask, api=api)
+    edge.items()
+    fault = {"delay": seconds, "times": ATTEMPTS, "match": {"method": "PATCH"}}
+    standin_edge.control("POST", "/faults", {"api": fault})
+    return edge_side(standin_edge, edge)
+
+
+def landed(standin_edge: StandinEdge, slot: str) -> None:
+    until = time.monotonic() + 10
+    while not standin_edge.edge.item(slot).startswith("1") and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(3)  # the other attempts, too
+
+
+def names(environment: EdgeSide) -> dict[str, str]:
+    found = show.grace(environment, now=time.time())["findings"]
+    return {each["name"]: f"{each['text']} {each['remedy']}" for each in found}
+
+
+def test_a_claim_that_lands_after_its_command_gave_it_up_is_named(standin_edge: StandinEdge) -> None:
+    with pytest.raises(EdgeUnavailable):
+        support.extend(late(standin_edge, 1.5), lasting=600, reason="")
+    assert names(edge_side(standin_edge)) == {}
+    landed(standin_edge, "support1")
+    found = names(edge_side(standin_edge))["claim-late"]
+    assert "support1 is in force" in found
+    assert "edgeguard grace release site support1" in found
+    said: list[str] = []
+    assert support.extend(edge_side(standin_edge), lasting=60, reason="", say=said.append)["id"] == "support2"
+    assert any("support1" in text for text in said)
+    support.release(edge_side(standin_edge), "support1", reason="")
+    assert names(edge_side(standin_edge)) == {}
+
+
+def test_a_pipelines_claim_that_lands_after_it_was_taken_back_is_named(standin_edge: StandinEdge) -> None:
+    with pytest.raises(EdgeUnavailable):
+        pipeline.pre(late(standin_edge, 1.5), stop=Stop(), lasting=600)
+    landed(standin_edge, "deploy0")
+    assert "edgeguard hook post site deploy0" in names(edge_side(standin_edge))["claim-late"]
+    said: list[str] = []
+    with pytest.raises(Locked):
+        pipeline.pre(edge_side(standin_edge), stop=Stop(), lasting=600, say=said.append)
+    assert "deploy0" in said[0]
+
+
+def test_a_release_that_lands_late_and_takes_a_claim_away_is_named(standin_edge: StandinEdge) -> None:
+    support.extend(edge_side(standin_edge), lasting=600, reason="")
+    standin_edge.edge.write({"support1": "0:0"})
+    assert "support1 has no claim in force" in names(edge_side(standin_edge))["claim-lost"]
+
+
+def test_ordinary_claims_are_no_strays(standin_edge: StandinEdge) -> None:
+    standin_edge.origin.pages["/"] = (200, {"Cache-Control": "max-age=1"})
+    environment = edge_side(standin_edge, purge__default="none")
+    support.extend(environment, lasting=600, reason="", who="me")
+    support.extend(environment, lasting=300, reason="", who="me", prolongs="support1")
+    made = pipeline.pre(environment, stop=Stop(), lasting=600, hold=60)
+    claims.renew(environment, made.claim, now=time.time(), lasting=900, hold=60)
+    assert names(environment) == {}
+    pipeline.post_failed(environment, made.claim.slot)
+    assert names(environment) == {}
+    pipeline.pre(environment, stop=Stop(), lasting=600)
+    pipeline.post(environment, made.claim.slot, stop=Stop())
+    support.release(environment, "support1", reason="")
+    assert names(environment) == {}
+
+
+def test_two_people_at_one_moment_in_a_full_dictionary_leave_no_stray(standin_edge: StandinEdge) -> None:
+    plant(standin_edge, {f"audit-{1_700_000_000_000 + number}-abcd": "{}" for number in range(199)})
+    made: list[str] = []
+    environments = [edge_side(standin_edge, edge__propagation=0.5) for _ in range(2)]
+    people = [
+        threading.Thread(target=lambda each=each: made.append(support.extend(each, lasting=600, reason="")["id"]))
+        for each in environments
+    ]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join()
+    assert len(set(made)) == 2
+    shown = show.grace(edge_side(standin_edge), now=time.time())
+    assert {claim["id"] for claim in shown["claims"]} == set(made)
+    assert shown["findings"] == []
