@@ -23,6 +23,7 @@ from edgeguard.rehearsal import configuration
 from edgeguard.rehearsal import repository as repositories
 from edgeguard.rehearsal.configuration import NAME
 from edgeguard.rehearsal.standin import StandIn
+from edgeguard.release.application import FILE
 from edgeguard.release.source import clone, git_environment
 from edgeguard.site.visitors import Visitors
 
@@ -137,7 +138,7 @@ class World:
             _answer("clone", clone(given.absolute(), self.repository))
             following = _git(self.repository, "rev-parse", "--verify", f"{self.scene.ref or 'HEAD'}^{{commit}}")
             _git(self.repository, "checkout", "--quiet", "-B", NAME, following)
-            first = _git(self.repository, "rev-parse", "--verify", f"{following}~1^{{commit}}", otherwise=following)
+            first = _before(self.repository, following)
         if self.scene.fail in ("hook", "check", "healthy"):
             following = repositories.plant(self.repository, self.scene.fail, server=self.scene.failing_server)
         return first, following
@@ -155,6 +156,13 @@ class World:
     def _only_output(self, entry: Entry) -> None:
         if entry["event"] in ("output", "warning") and entry.get("name") != UNGUARDED:
             self._listen(entry)
+
+
+def _before(repository: Path, commit: str) -> str:
+    """The commit before this one, which serves first; the same one where there is none, or none that can be served."""
+    before = _git(repository, "rev-parse", "--verify", f"{commit}~1^{{commit}}", otherwise=commit)
+    there = _git(repository, "ls-tree", "--name-only", before, "--", FILE)
+    return before if there else commit
 
 
 def _git(folder: Path, *arguments: str, otherwise: str | None = None) -> str:
