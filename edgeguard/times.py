@@ -7,10 +7,17 @@ from itertools import pairwise
 
 _UNITS = ((86_400, "days"), (3600, "h"), (60, "min"), (1, "s"))
 
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799
+"""The first and the last second of the years 1 to 9999."""
+
 
 def rfc3339(at: float) -> str:
-    """A Unix time in the form of RFC 3339, in UTC with milliseconds."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """A Unix time in the form of RFC 3339, in UTC with milliseconds. A time beyond a calendar's years is its end."""
+    return (
+        datetime.fromtimestamp(min(max(_FIRST, at), _LAST), UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def unix(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Self, TypeVar
@@ -86,6 +87,15 @@ def part(json: JSON, key: str, kind: type[_Part]) -> _Part | None:
 def parts(json: JSON, key: str, kind: type[_Part]) -> tuple[_Part, ...]:
     """The objects in the list of a key; () if there is no such key, or null."""
     return tuple(_within(key, kind, value) for value in optional(json, key, list, []))
+
+
+def whole_parts(json: JSON, key: str, kind: type[_Part]) -> tuple[_Part, ...]:
+    """As `parts`, for what is only told: one damaged entry is passed over, and does not hide the others."""
+    found = []
+    for value in optional(json, key, list, []):
+        with suppress(Nonsense):
+            found.append(_within(key, kind, value))
+    return tuple(found)
 
 
 def texts(json: JSON, key: str) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from edgeguard.cluster.parts import (
     required,
     texts,
     texts_by_name,
+    whole_parts,
     words,
 )
 from edgeguard.cluster.time_closed import TimeClosed
@@ -295,7 +296,7 @@ class Record(Part):
                 kept=parts(json, "releases", Opened),
                 without=texts(json, "without"),
                 beneath=texts_by_name(json, "beneath"),
-                history=parts(json, "history", Ended),
+                history=whole_parts(json, "history", Ended),
             )
         except RecursionError as exc:
             raise Damaged("it is nested too deeply") from exc

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
-from edgeguard.cluster.host import files
+from edgeguard.cluster.host import files, strict_json
 from edgeguard.errors import UsageError
 from edgeguard.machine.redaction import redacted
 
@@ -22,6 +22,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Entry = dict[str, Any]
+_TEXT, _NUMBER = (str,), (int, float)
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("event", "step", "deploy", "command", "environment"), _TEXT),
+    **dict.fromkeys(("ref", "release", "previous", "error", "remedy"), (str, type(None))),
+    **dict.fromkeys(("at", "until"), _NUMBER),
+    **dict.fromkeys(("servers", "without", "ids", "reasons", "nodes"), (list,)),
+    "exit_code": (int,),
+    "closed_seconds": (int, float, type(None)),
+}
+"""The types of the values by which reports are made."""
+_NEEDED = {"end": ("exit_code", "error", "remedy", "servers"), "begin": ("step",), "done": ("step",)}
+"""The keys without which an entry of that event says nothing."""
+LARGEST = 64 * 2**20
+"""Bytes of a journal that are read: a thousand times as many as a deploy writes."""
 VERSION = 1
 """The version of the entries' meaning. The first entry states it; a journal that states none has version 1."""
 
@@ -90,23 +104,19 @@ def alive(path: Path) -> bool:
 
 
 def read(path: Path) -> list[Entry]:
-    """All whole entries. A torn last line is passed over: the machine died while it wrote that line.
+    """All whole entries. A torn last line is passed over: the machine died while it wrote that line. So are entries
+    that a disk has damaged.
 
     Raises:
         UsageError: the file is not there, can't be read, has no whole entry, or was written by a newer edgeguard.
     """
-    entries: list[Entry] = []
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(LARGEST)
     except OSError as exc:
         raise UsageError(f"the journal {path} can't be read: {exc.strerror}", "--state names another folder.") from exc
-    for line in content.splitlines(keepends=True):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if line.endswith(b"\n") and isinstance(entry, dict) and isinstance(entry.get("event"), str):
-            entries.append(entry)
+    lines = [line for line in content.split(b"\n")[:-1] if line]
+    entries = [entry for line in lines if (entry := _entry(line)) is not None]
     if not entries:
         raise UsageError(
             f"the journal {path} has no whole entry", "The process died before it had done anything. Remove it."
@@ -117,6 +127,17 @@ def read(path: Path) -> list[Entry]:
             "Use the edgeguard that wrote it, or a newer one. `edgeguard history` tells of the same deploy in short.",
         )
     return entries
+
+
+def _entry(line: bytes) -> Entry | None:
+    """The entry in a line; None where it is none: a key that it needs is missing, or has a value of another type."""
+    try:
+        entry = strict_json.read_object(line)
+    except strict_json.Fault:
+        return None
+    needed = ("event", "at", *_NEEDED.get(str(entry.get("event")), ()))
+    kinds = all(type(entry[key]) in kinds for key, kinds in _KINDS.items() if key in entry)
+    return entry if kinds and all(key in entry for key in needed) else None
 
 
 def _write_all(file: int, content: bytes) -> None:

@@ -11,6 +11,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from edgeguard.cluster.host import strict_json
 from edgeguard.edge.claim import Claim, new_nonce
 from edgeguard.machine.who import this_holder
 
@@ -85,11 +86,9 @@ def _line(value: str) -> dict[str, Any]:
     if len(value) > _LONGEST:
         raise _Unreadable("it is longer than a line can be")
     try:
-        content = json.loads(value)
-    except (ValueError, RecursionError):
-        raise _Unreadable("it is not JSON") from None
-    if not isinstance(content, dict):
-        raise _Unreadable("it is no JSON object")
+        content = strict_json.read_object(value)
+    except strict_json.Fault as exc:
+        raise _Unreadable(str(exc)) from exc
     said: dict[str, Any] = {}
     for name in _TEXTS:
         if name in content:

@@ -62,6 +62,15 @@ else . ./.environment; fi; fi
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("name", "type", "start", "root", "flavor"), str),
+    "pre_start": str | None,
+    "socket": bool,
+    **dict.fromkeys(("dependencies", "hooks", "mounts", "environment", "variables"), dict),
+    **dict.fromkeys(("relationships", "warnings"), list),
+}
+
+
 @dataclass(frozen=True)
 class Application:
     """The application's file, checked.
@@ -107,7 +116,15 @@ class Application:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Application:
-        """The reverse of `to_json`."""
+        """The reverse of `to_json`. Raises KeyError and TypeError where no `to_json` made it."""
+        if strange := [
+            name for name, kind in _KINDS.items() if name in content and not isinstance(content[name], kind)
+        ]:
+            raise TypeError(f"{strange[0]} is none")
+        for name in ("hooks", "mounts", "environment", "relationships", "warnings"):
+            values = content[name].values() if isinstance(content[name], dict) else content[name]
+            if not all(isinstance(value, str) for value in values):
+                raise TypeError(f"{name} has a value that is no text")
         sequences = {name: tuple(content[name]) for name in ("relationships", "warnings")}
         return cls(**{**content, **sequences})
 

@@ -18,9 +18,9 @@ import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.host import files, images, manifest
+from edgeguard.cluster.host import files, images, manifest, strict_json
 from edgeguard.cluster.host.generations import Runs
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import network, process
@@ -138,12 +138,20 @@ def load(folder: Path) -> Release:
         UsageError: there is no image, or its build was not finished.
     """
     try:
-        content = json.loads((folder / "release.json").read_bytes())
-        content["application"] = Application.from_json(content["application"])
-        content["pointers"] = tuple(content.get("pointers", ()))
-        return Release(**content, folder=folder)
+        content = strict_json.read_object((folder / "release.json").read_bytes())
+        return _release(folder, content)
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise UsageError(f"{folder} holds no finished image", "Deploy again; the image is built anew.") from exc
+
+
+def _release(folder: Path, content: dict[str, Any]) -> Release:
+    """The release that `release.json` describes so. Raises KeyError and TypeError where no `_seal` wrote it."""
+    pointers = content.get("pointers", [])
+    texts = [*(content[name] for name in ("digest", "inputs", "ref", "commit", "tree")), *pointers]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a value is no text")
+    content |= {"application": Application.from_json(content["application"]), "pointers": tuple(pointers)}
+    return Release(**content, folder=folder)
 
 
 def find(root: Path, digest: str) -> Release | None:
@@ -169,9 +177,12 @@ def changed(then: Release, now: Release) -> list[str]:
     """
     try:
         old, new = ((release.folder / "manifest").read_text(encoding="utf-8") for release in (then, now))
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"the images can't be compared: {exc}", "Deploy again; the images are built anew.") from exc
-    return manifest.changed(old, new, "app")
+        return manifest.changed(old, new, "app")
+    except (OSError, ValueError) as exc:
+        folders = " and ".join(str(release.folder / "manifest") for release in (then, now))
+        raise UsageError(
+            f"the images can't be compared by {folders}: {exc}", "Deploy again; the images are built anew."
+        ) from exc
 
 
 def runs(release: Release) -> Runs:

@@ -153,7 +153,7 @@ def _usable(content: object, path: str) -> None:
             raise Fault(f"{path or 'it'}: text with a character that can't be used")
     elif isinstance(content, float) and not math.isfinite(content):
         raise Fault(f"{path or 'it'}: not a number that JSON has")
-    elif isinstance(content, int) and abs(content) >= _NUMBER:
+    elif isinstance(content, int | float) and abs(content) >= _NUMBER:
         raise Fault(f"{path or 'it'}: a number with too many digits; write it in quotes")
     elif not isinstance(content, _SCALARS):
         raise Fault(f"{path or 'it'}: a value of a kind that can't be used")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeguard.cluster.host import manifest
+from edgeguard.cluster.host import manifest, strict_json
 from edgeguard.errors import UsageError
 from edgeguard.machine import process
 from edgeguard.release import application as applications
@@ -133,7 +132,7 @@ def _installed(names: Iterable[str], script: str, *flags: str) -> Iterator[tuple
             continue
         answer = _ask(path, *flags, script)
         if answer.returncode == 0:
-            program, version, folders = json.loads(answer.stdout)
+            program, version, folders = strict_json.read(answer.stdout)
             yield program, version, folders
 
 

@@ -5,18 +5,24 @@ Apart from visitors.py, so that reading a report starts no event loop.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from edgeguard.cluster.host import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+LARGEST = 16 * 2**20
+"""Bytes of samples that are read: hours of a deploy."""
+_NUMBER = (int, float)
+_KINDS = (_NUMBER, (str,), (int, type(None)), _NUMBER, (str,), (str,))
+_LEAST = 4  # values of a sample
 AUDIENCES = ("anonymous", "authenticated", "origin")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One request: `at` is when it was sent (Unix time), `status` is None for no answer at all."""
 
@@ -34,14 +40,26 @@ class Sample:
 
 
 def read(path: Path) -> list[Sample]:
-    """The samples in a file; none where there is no file. A torn line is ignored."""
-    samples = []
-    for line in path.read_bytes().splitlines() if path.exists() else ():
-        try:
-            samples.append(Sample(*json.loads(line)))
-        except (ValueError, TypeError):
-            continue
-    return samples
+    """The samples in the first LARGEST bytes of a file; none where there is no file, or none that can be read. A line
+    that is torn or damaged is passed over."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read(LARGEST).split(b"\n")
+    except OSError:
+        return []
+    return [sample for line in lines if (sample := _sample(line)) is not None]
+
+
+def _sample(line: bytes) -> Sample | None:
+    try:
+        found = strict_json.read(line)
+    except strict_json.Fault:
+        return None
+    if not isinstance(found, list) or not _LEAST <= len(found) <= len(_KINDS):
+        return None
+    if any(type(value) not in kinds for value, kinds in zip(found, _KINDS, strict=False)) or found[1] not in AUDIENCES:
+        return None
+    return Sample(*found)
 
 
 def summarize(samples: Iterable[Sample]) -> dict[str, dict[str, float]]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BYTES = 50 * 1024 * 1024
 """The most bytes of one sitemap, unpacked: the protocol's limit."""
+LOCATIONS = 50_000
+"""The most locations of one sitemap, likewise."""
 FILES = 20
 """The most sitemaps of an index that are read; the rest are ignored."""
 _LOCATION = "loc"
@@ -86,6 +88,8 @@ def _parse(body: bytes) -> tuple[bool, list[str]]:
     def end(_: str) -> None:
         if path[1:] in (["url", _LOCATION], ["sitemap", _LOCATION]):
             found.append("".join(text).strip())
+            if len(found) > LOCATIONS:
+                raise ValueError(f"it has more than {LOCATIONS} locations")
         path.pop()
 
     def refuse(*_: object) -> None:

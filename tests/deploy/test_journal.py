@@ -114,3 +114,19 @@ def test_threads_that_share_a_journal_never_tear_a_line(tmp_path: Path) -> None:
             thread.join()
     assert len(path.read_bytes().splitlines()) == 40
     assert sorted(json.loads(line)["n"] for line in path.read_bytes().splitlines()) == sorted([*range(8)] * 5)
+
+
+def test_damaged_entries_do_not_hide_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    with Journal(path) as journal:
+        first, last = journal.append("begin", step="close"), journal.append("done", step="close")
+    one, two = path.read_bytes().splitlines(keepends=True)
+    damaged = [
+        b"[" * 100_000,
+        b'{"event":"end","at":1}',
+        b'{"event":"done","at":1e300,"step":"x"}',
+        b'{"event":"done","at":1}',
+    ]
+    damaged += [b'{"event":"done","at":"1","step":"x"}', b'{"event":"done","at":1,"step":[]}', b"\xff", b"5"]
+    path.write_bytes(one + b"".join(line + b"\n" for line in damaged) + two)
+    assert read(path) == [first, last]

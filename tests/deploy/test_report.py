@@ -10,7 +10,8 @@ from edgeguard.cluster.record import Ended
 from edgeguard.deploy import report
 from edgeguard.deploy.journal import Journal, read
 from edgeguard.deploy.report.text import history, render
-from edgeguard.errors import joined
+from edgeguard.errors import UsageError, joined
+from edgeguard.site import samples
 from edgeguard.site.samples import Sample
 
 if TYPE_CHECKING:
@@ -223,3 +224,20 @@ def test_the_journal_of_an_older_edgeguard_is_reported(name: str) -> None:
     assert found["closed_seconds"] > 0
     assert "rehearsal" in render(found)
     assert newer == found
+
+
+def test_a_journal_that_has_lost_its_beginning_is_named(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.append("begin", step="close")
+    with pytest.raises(UsageError, match=str(tmp_path)) as caught:
+        report.load(tmp_path)
+    assert "edgeguard history" in caught.value.remedy
+
+
+def test_damaged_samples_do_not_hide_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl"
+    good: list[list[Any]] = [[1000.0, "anonymous", 200, 0.1], [1000.0, "origin", None, 0.1, "hold", "b"]]
+    damaged = ["[" * 100_000, '[1e300, "anonymous", 200, 0.1]', '["1", "anonymous", 200, 0.1]', "{}", "[]", "\xff"]
+    damaged += ['[1, "nobody", 200, 0.1]', '[1, "anonymous", 200, null]', '[1, "anonymous", 200, 1, "", "", 7]']
+    path.write_text("\n".join([json.dumps(good[0]), *damaged, json.dumps(good[1]), '[1000.0, "anon']), "latin-1")
+    assert samples.read(path) == [Sample(*found) for found in good]

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgeguard.cluster import ServerState
-from edgeguard.cluster.host import generations
+from edgeguard.cluster.host import generations, strict_json
 from edgeguard.errors import ClusterError, NotStaged
 
 SCHEMA = Path(__file__).with_name("observe.schema.json")
@@ -108,7 +108,9 @@ def read(said: str, servers: tuple[str, ...]) -> dict[str, Server]:
         ClusterError: it is no JSON, or not as the schema says; or it lacks a server, or what is current is not staged.
     """
     try:
-        found = Observed.model_validate_json(said)
+        found = Observed.model_validate(strict_json.read(said))
+    except strict_json.Fault as exc:
+        raise ClusterError(f"observe printed what can't be used: {exc}", _REMEDY) from exc
     except ValidationError as exc:
         fault = exc.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, fault["loc"]))

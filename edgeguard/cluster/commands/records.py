@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeguard.cluster.errors import on
-from edgeguard.cluster.host import fence, files
+from edgeguard.cluster.host import fence, files, strict_json
 from edgeguard.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ class ByCommands:
 def _record(printed: Printed) -> dict[str, Any] | None:
     """The record that `record_read` printed; None where it printed nothing."""
     found: Any = None
-    with suppress(ValueError, RecursionError):
-        found = json.loads(printed.text) if printed.text.strip() else {"epoch": 0}
+    with suppress(strict_json.Fault):
+        found = strict_json.read(printed.text) if printed.text.strip() else {"epoch": 0}
     if not isinstance(found, dict) or type(found.get("epoch")) is not int:
         raise ClusterError(
             f"{printed.server + ': ' if printed.server else ''}record_read printed what is no record",

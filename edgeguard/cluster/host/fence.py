@@ -27,6 +27,7 @@ LOCK_SECONDS = 30.0
 EVICT_SECONDS = 5.0
 """As long as this, a holder whose lease has run out may keep the lock: it may be asleep in the midst of an act."""
 _SESSION = "session.json"
+_COUNTED: dict[str, files.Kinds] = {"session": (int,), "serial": (int,)}
 _POLL = 0.002
 
 
@@ -117,14 +118,14 @@ def check(record: Mapping[str, Any] | None, epoch: int, after: int | None) -> No
 def new_session(folder: Path) -> int:
     """The number of a session that begins now. It shuts older sessions out: what they still ask for is refused."""
     with locked(folder):
-        number = int((files.read(folder / _SESSION) or {}).get("session", 0)) + 1
+        number = int((files.read(folder / _SESSION, _COUNTED) or {}).get("session", 0)) + 1
         files.write(folder / _SESSION, {"session": number, "serial": 0})
         return number
 
 
 def _in_order(folder: Path, caller: Caller) -> None:
     """Accept this session's act if no later one was accepted; the caller is inside of `locked`."""
-    there = files.read(folder / _SESSION) or {}
+    there = files.read(folder / _SESSION, _COUNTED) or {}
     if (caller.session, caller.serial) <= (int(there.get("session", 0)), int(there.get("serial", 0))):
         raise HostError(
             "a newer session is at work here, or a later act was done already",

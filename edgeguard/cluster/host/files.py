@@ -7,14 +7,16 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from edgeguard.cluster.host import strict_json
 from edgeguard.cluster.host.errors import DAMAGED, HostError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-LARGEST = 16_000_000
-"""Bytes of a JSON file. A larger one was not written by edgeguard."""
+Kinds = tuple[type, ...]
+NUMBER: Kinds = (int, float)
+_ANY: dict[str, Kinds] = {}
 PUT_BACK = "Put back the right one (another server may have the same), or remove it if nothing is under way."
 """The remedy for a file that is damaged."""
 QUOTED = 10
@@ -22,27 +24,32 @@ QUOTED = 10
 _SLICE = 1_000_000  # bytes
 
 
-def read(path: Path) -> dict[str, Any] | None:
-    """The object in a file; None where there is no file.
+def read(path: Path, kinds: Mapping[str, Kinds] = _ANY) -> dict[str, Any] | None:
+    """The object in a file; None where there is no file. `kinds` has the types that the values of some keys must have;
+    a key with a "?" may be missing, or null.
 
     Raises:
         HostError: the file can't be read, or is damaged. Its content is not shown: it may be secret.
     """
-    content: object = None
     try:
         with path.open("rb") as file:
-            text = file.read(LARGEST + 1)
-        if len(text) <= LARGEST:
-            content = json.loads(text)
+            content = strict_json.read_object(file.read(strict_json.LARGEST + 1))
     except FileNotFoundError:
         return None
     except OSError as exc:
         raise HostError(f"{path} can't be read: {exc.strerror}", "Give edgeguard's user the right to read it.") from exc
-    except (ValueError, RecursionError):
-        pass
-    if not isinstance(content, dict):
-        raise HostError(f"{path} is torn, or was not written by edgeguard", PUT_BACK, code=DAMAGED)
+    except strict_json.Fault as exc:
+        raise damaged(path, str(exc)) from exc
+    for key, kind in kinds.items():
+        name, value = key.rstrip("?"), content.get(key.rstrip("?"))
+        if type(value) not in kind and not (value is None and key.endswith("?")):
+            raise damaged(path, f"its {name} is none")
     return content
+
+
+def damaged(path: Path, why: str) -> HostError:
+    """The error about a file of edgeguard's own that makes no sense."""
+    return HostError(f"{path} is torn, or was not written by edgeguard: {why}", PUT_BACK, code=DAMAGED)
 
 
 def write(path: Path, content: Mapping[str, Any], *, durable: bool = True, mode: int = 0o644) -> None:

@@ -30,6 +30,16 @@ KEPT = 20
 SHOWN_LINES, SHOWN = 20, 4000
 """Lines and characters of a hook's output in its result."""
 START_SECONDS = 20.0
+_LEDGER: dict[str, files.Kinds] = {
+    "done": (bool,),
+    "nonce?": (str,),
+    "code?": (int,),
+    "ended?": (str,),
+    "seconds?": files.NUMBER,
+    "bytes?": (int,),
+    "strays?": (list,),
+    "session?": (dict,),
+}
 _POLL = 0.01
 
 
@@ -74,7 +84,7 @@ def start(server: Path, order: Order, program: Sequence[str]) -> None:
         HostError: the hook was started before by another order (HOOK_STARTED), or it can't be started.
     """
     path = ledger(server, order.generation, order.hook)
-    there = files.read(path)
+    there = _written(path)
     if there is not None and there.get("nonce") == order.nonce:
         return
     runs = generations.read(server, order.generation).runs
@@ -124,12 +134,12 @@ def result(server: Path, generation: str, hook: str) -> Result | None:
         HostError: it runs (HOOK_RUNS), or nothing says how it ended (HOOK_UNKNOWN).
     """
     path = ledger(server, generation, hook)
-    said = files.read(path)
+    said = _written(path)
     if said is None:
         return None
     if _runs(path, said):
         raise HostError(f"the {hook} hook of {generation} still runs", "Wait until it has ended.", code=HOOK_RUNS)
-    said = files.read(path) or said  # it may have ended just now
+    said = _written(path) or said  # it may have ended just now
     if not said.get("done"):
         raise HostError(
             f"it is not known how the {hook} hook of {generation} ended; its runner was killed",
@@ -174,7 +184,7 @@ def wait(
 def read(server: Path, generation: str, hook: str, offset: int) -> hook_log.Part:
     """A piece of a hook's output from an offset on; see hook_log."""
     path = ledger(server, generation, hook)
-    said = files.read(path) or {}
+    said = _written(path) or {}
     return hook_log.read(path.with_suffix(".log"), offset, written=said.get("bytes") if said.get("done") else None)
 
 
@@ -182,7 +192,7 @@ def running(server: Path) -> str | None:
     """The generation whose deploy hook runs on this server, perhaps started by a command that is long gone. This needs
     no lock."""
     for path in _ledgers(server):
-        if path.stem in ("deploy", "hook-deploy") and _runs(path, files.read(path) or {}):
+        if path.stem in ("deploy", "hook-deploy") and _runs(path, _written(path) or {}):
             return path.parent.name
     return None
 
@@ -194,7 +204,7 @@ def end(server: Path) -> None:
             with suppress(ProcessLookupError, ValueError):
                 os.kill(int(_lock(path).read_text(encoding="ascii")), signal.SIGTERM)
             time.sleep(_POLL)
-        said = files.read(path) or {}
+        said = _written(path) or {}
         processes.end(partial(_members, said))
 
 
@@ -207,7 +217,7 @@ def ledger(server: Path, generation: str, hook: str) -> Path:
 
 def refuse_second(server: Path, generation: str, hook: str) -> None:
     """Raise HostError (HOOK_STARTED) if this hook was started here before, whatever became of it."""
-    said = files.read(ledger(server, generation, hook))
+    said = _written(ledger(server, generation, hook))
     if said is not None:
         how = f"ended with code {said.get('code')}" if said.get("done") else "did not come to its end, or still runs"
         raise HostError(
@@ -287,6 +297,17 @@ def _forget_old(server: Path, keep: int) -> None:
     folders = sorted((server / "hooks").glob("*/"), key=lambda folder: folder.stat().st_mtime, reverse=True)
     for folder in folders[keep:]:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _written(path: Path) -> dict[str, Any] | None:
+    """A ledger; None where there is none. Raises HostError where it is damaged."""
+    said = files.read(path, _LEDGER)
+    if said is not None and said["done"] and (said.get("ended") is None or said.get("seconds") is None):
+        raise files.damaged(path, "it has an end without its facts")
+    session = (said or {}).get("session")
+    if session is not None and any(type(session.get(key)) is not int for key in ("id", "started")):
+        raise files.damaged(path, "its session is none")
+    return said
 
 
 def _runs(path: Path, said: Mapping[str, Any]) -> bool:

@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from edgeguard.cluster.host import strict_json
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -93,7 +95,7 @@ def digest(manifest: str, parts: Sequence[str]) -> str:
     """
     found = hashlib.sha256()
     for line in manifest.splitlines(keepends=True):
-        path = Path(json.loads(line)[3])
+        path = Path(_read(line)[3])
         if path.parts[0] in parts and "__pycache__" not in path.parts:
             found.update(line.encode())
     return found.hexdigest()
@@ -103,7 +105,7 @@ def changed(then: str, now: str, part: str) -> list[str]:
     """The files and links of one part that two manifests tell differently, by their paths within that part.
 
     Folders don't count, nor do Python's compiled files, nor modes: the images of two releases differ in none of these
-    by what a visitor could see.
+    by what a visitor could see. Raises ValueError where one is no manifest.
     """
     contents = [
         {
@@ -145,8 +147,15 @@ def remove(folder: Path) -> None:
 
 
 def _by_path(lines: Iterable[str]) -> dict[str, list[str]]:
-    described = (json.loads(line) for line in lines)
-    return {path: [mode, kind, content] for mode, kind, content, path in described}
+    return {path: [mode, kind, content] for mode, kind, content, path in map(_read, lines)}
+
+
+def _read(line: str) -> list[str]:
+    """A line of a manifest. Raises ValueError where it is none."""
+    found = strict_json.read(line)
+    if not isinstance(found, list) or [type(part) for part in found] != [str] * 4 or not found[3]:
+        raise ValueError("a line of the manifest is none")
+    return found
 
 
 def _describe(folder: Path, path: Path) -> list[str]:

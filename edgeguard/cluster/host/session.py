@@ -21,6 +21,7 @@ import threading
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Callable
 
+from edgeguard.cluster.host import strict_json
 from edgeguard.cluster.host.errors import BUSY, FAILED, UNKNOWN_ACT, HostError
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ class Session:
     def _read(self, line: bytes) -> tuple[int, Act, dict[str, Any]]:
         """The id, the act and its arguments. Raises HostError (UNKNOWN_ACT) for all that is no request."""
         try:
-            said = json.loads(line)
-        except (ValueError, RecursionError):
+            said = strict_json.read(line, most=LONGEST + 1)
+        except strict_json.Fault:
             said = None
         if not isinstance(said, dict) or not _is_id(said.get("id")) or not isinstance(said.get("act"), str):
             raise HostError(f"no request, or a line of more than {LONGEST} bytes", code=UNKNOWN_ACT)

@@ -59,7 +59,7 @@ class Ports:
         """
         if self.options.first_port is not None:
             return self.options.first_port + index
-        said = files.read(server / "port.json")
+        said = files.read(server / "port.json", {"port": (int,)})
         if said is None:
             said = {"port": _free(index)}
             files.write(server / "port.json", said)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.deploy import journal
+from edgeguard.errors import UsageError
 from edgeguard.site import samples as files
 from edgeguard.times import rfc3339
 
@@ -23,10 +24,21 @@ _OUTCOMES = {0: "deployed", 12: "deployed", 10: "rolled-back", 11: "held", 1: "a
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """The report on the run whose journal is in this folder."""
+    """The report on the run whose journal is in this folder.
+
+    Raises:
+        UsageError: as journal.read; or what is left of the journal makes no report.
+    """
     path = folder / "journal.jsonl"
     alive = journal.alive(path)  # before the journal is read: a run that ends in between has then written its end
-    return fold(journal.read(path), files.read(folder / "samples.jsonl"), alive=alive)
+    entries, samples = journal.read(path), files.read(folder / "samples.jsonl")
+    try:
+        return fold(entries, samples, alive=alive)
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise UsageError(
+            f"the journal {path} is damaged, and makes no report",
+            "`edgeguard history` tells of the same deploy in short.",
+        ) from exc
 
 
 def journals(state: Path) -> list[Path]:

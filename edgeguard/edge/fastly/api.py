@@ -22,6 +22,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from edgeguard.cluster.host import strict_json
 from edgeguard.edge.fastly import lists
 from edgeguard.edge.fastly.answers import SHAPES, flaw
 from edgeguard.errors import EdgeError, EdgeNotDone, EdgeUnauthorized, EdgeUnavailable
@@ -44,7 +45,7 @@ TIMEOUTS = 5.0, 15.0
 """Seconds for connecting, and for each wait for more of an answer."""
 LONGEST = 60.0
 """Seconds for one attempt altogether, however its answer comes."""
-BYTES = 32 * 2**20
+BYTES = 16 * 2**20
 """The most bytes of an answer, unpacked. A full dictionary has about 8 MB."""
 ATTEMPTS = 4
 PATIENCE = 20.0
@@ -137,7 +138,7 @@ class Api:
             ask = partial(getattr(api, method), **arguments, _request_timeout=self._timeouts, _preload_content=False)
             self._query = query
             said = in_time(lambda _: ask(), self._longest)
-            answer = json.loads(said.data)
+            answer = strict_json.read(said.data, most=BYTES)
         if wrong := flaw(SHAPES[operation], answer):
             raise EdgeUnavailable(f"could not {doing}: the answer is not of the known shape ({wrong})", _REMEDY)
         return answer, str(said.headers.get("Link") or ""), len(said.data)
@@ -169,7 +170,7 @@ class Api:
             answer = in_time(ask, self._longest)
             if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
                 raise self._refusal(doing, answer.status, answer.headers, answer.data)
-            return json.loads(answer.data)
+            return strict_json.read(answer.data, most=BYTES)
 
     def _connection(self, address: SplitResult, timeout: float) -> urllib3.connection.HTTPConnection:
         """A connection to the API, through the proxy that this machine's environment names, if it names one."""
@@ -321,11 +322,10 @@ def _said(body: str | bytes) -> str:
     """The message in an error's body."""
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
     try:
-        content = json.loads(text)
-        text = ": ".join(str(content[key]) for key in ("msg", "title", "detail") if content.get(key)) or text
-    except (ValueError, AttributeError, RecursionError):
-        pass
-    return text
+        content = strict_json.read_object(text)
+    except strict_json.Fault:
+        return text
+    return ": ".join(str(content[key]) for key in ("msg", "title", "detail") if content.get(key)) or text
 
 
 def _wait(headers: Mapping[str, str], *, throttled: bool) -> float | None:
