@@ -6,11 +6,9 @@ and is in seconds here. The Fastly token is never in the file, which only names 
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import stat
-import tomllib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
@@ -48,6 +46,9 @@ _LARGEST_TOKEN = 4096  # bytes
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
+_ETERNITY = 10**10  # seconds; every use of a duration can hold less
+
+
 def seconds(value: object) -> float:
     """Seconds from "90s", "5m", "4h", "7d" or a number.
 
@@ -55,13 +56,13 @@ def seconds(value: object) -> float:
         ValueError: the value is none of these, negative, or infinite.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{value!r} is not a duration; it has to be finite, and not negative")
+        if not 0 <= value < _ETERNITY:
+            raise ValueError("a duration is not negative, and less than 300 years")
         return float(value)
     found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([smhd]?)\s*", str(value))
     if found is None:
         raise ValueError(f"{value!r} is not a duration; write 90s, 5m, 4h or 7d")
-    return float(found[1]) * _UNITS[found[2] or "s"]
+    return seconds(float(found[1]) * _UNITS[found[2] or "s"])
 
 
 Seconds = Annotated[float, BeforeValidator(seconds)]
@@ -325,14 +326,14 @@ def _load(name: str, folder: Path, kind: type[_Settings]) -> _Settings:
         raise UsageError(f"{name!r} is not an environment's name", "Names are lower-case letters, digits, - and _.")
     path = folder / f"{name}.toml"
     try:
-        content = tomllib.loads(texts.read(path))
+        content = texts.toml(path)
     except FileNotFoundError as exc:
         there = ", ".join(sorted(file.stem for file in folder.glob("*.toml"))) or "none"
         raise UsageError(
             f"there is no environment {name!r}: {path} does not exist",
             f"Environments in {folder}: {there}. Another folder is named by --config or EDGEGUARD_CONFIG.",
         ) from exc
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+    except (OSError, ValueError) as exc:
         raise UsageError(f"{path} can't be read: {exc}", "Mend the file; it is TOML.") from exc
     return _beside(_checked(kind, content, str(path)), folder)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING
+import tomllib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+LARGEST = 2**20
+"""Bytes of a TOML file that is read."""
 MARK = "\ufeff"
 """The byte order mark."""
 
@@ -26,3 +29,15 @@ def decoded(content: bytes) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # Windows PowerShell's `>`
         return content.decode("utf-16")
     return content.decode("utf-8").removeprefix(MARK)
+
+
+def toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file. Raises OSError, and ValueError for all that is no TOML, is too large or too deep."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST} bytes")
+    try:
+        return tomllib.loads(decoded(content))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

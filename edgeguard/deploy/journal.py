@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 Entry = dict[str, Any]
 _TEXT, _NUMBER = (str,), (int, float)
+_TEXTS = ("without", "ids", "reasons", "nodes")
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("event", "step", "deploy", "command", "environment"), _TEXT),
     **dict.fromkeys(("ref", "release", "previous", "error", "remedy"), (str, type(None))),
     **dict.fromkeys(("at", "until"), _NUMBER),
-    **dict.fromkeys(("servers", "without", "ids", "reasons", "nodes"), (list,)),
+    **dict.fromkeys(("servers", *_TEXTS), (list,)),
     "exit_code": (int,),
     "closed_seconds": (int, float, type(None)),
 }
@@ -137,7 +138,19 @@ def _entry(line: bytes) -> Entry | None:
         return None
     needed = ("event", "at", *_NEEDED.get(str(entry.get("event")), ()))
     kinds = all(type(entry[key]) in kinds for key, kinds in _KINDS.items() if key in entry)
-    return entry if kinds and all(key in entry for key in needed) else None
+    if not kinds or not all(key in entry for key in needed):
+        return None
+    texts = all(isinstance(text, str) for key in _TEXTS for text in entry.get(key, ()))
+    servers = entry.get("event") != "end" or all(map(_is_server, entry.get("servers", ())))
+    return entry if texts and servers else None
+
+
+def _is_server(found: object) -> bool:
+    """Whether the end of a run tells so of a server."""
+    if not isinstance(found, dict):
+        return False
+    name, release, is_open = (found.get(key) for key in ("name", "release", "open"))
+    return isinstance(name, str) and isinstance(release, str | None) and isinstance(is_open, bool)
 
 
 def _write_all(file: int, content: bytes) -> None:

@@ -36,11 +36,11 @@ def parse(text: str) -> Range:
     Raises:
         ValueError: the text is not a range, or the range begins after its end.
     """
-    found = re.fullmatch(r"(@?)([^:@]*)(:?)([^:@]*)", text.strip())
-    if found is None or not (found[2] or found[4]):
+    found = re.fullmatch(r"(@?)([^:@]*)(?::([^:@]*))?", text.strip())
+    if found is None or not (found[2] or found[3]):
         raise ValueError(f"{text!r} is not a range; write 10m, 10m:, 10m:2h or @0:10m")
     low = -math.inf if found[2] == "~" else seconds(found[2] or 0)
-    high = seconds(found[4]) if found[4] else math.inf
+    high = seconds(found[3]) if found[3] else math.inf
     if low > high:
         raise ValueError(f"{text!r} begins after its end")
     return Range(low, high, inverted=bool(found[1]))

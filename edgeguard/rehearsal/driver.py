@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import socket
-import tomllib
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import ValidationError
@@ -210,8 +209,8 @@ def choose(name: str | None, file: Path | None) -> Driver:
 def _read(file: Path) -> dict[str, Any]:
     """The content of the user's file. Its values are checked, but a missing cluster.root is no fault yet."""
     try:
-        content = tomllib.loads(texts.read(file))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        content = texts.toml(file)
+    except (OSError, ValueError) as exc:
         raise UsageError(f"--driver-config: {file} can't be read: {exc}", "Name a file that is TOML.") from exc
     cluster = content.get("cluster", {})
     try:
