@@ -79,14 +79,15 @@ def resume(
     wait: Wait = False,
 ) -> None:
     """Finish the deploy that a crash, a cancelled job or a failed hook left unfinished; from any machine."""
-    from edgeguard.deploy import lost_servers, recovery
+    from edgeguard.deploy import going_back, lost_servers, recovery
     from edgeguard.deploy.attempt import Wish
 
     environment = lost_servers.as_it_is(options.environment(name), without=without or (), fenced=fenced or ())
     report = recovery.resume(environment, Wish(hook=hook, wait=wait, last=True), listen=options.events())
     if report is not None:
         options.end(report)
-    options.done({"environment": name, "unfinished": None}, f"nothing is unfinished in {name}")
+    found = going_back.serving(environment, f"nothing is unfinished in {name}")
+    options.done(found.json(), found.now())
 
 
 @verb(app, "edgeguard rollback production --to 3f2a91c0b7d4")

@@ -139,7 +139,7 @@ def _start(deployment: steps.Deployment, generation: Generation) -> None:
     if not stopped and not dead_gate:
         _check(deployment, generation)
         return
-    parts = ["its gate is started"] * dead_gate + [f"{', '.join(stopped)}: the application is started"] * bool(stopped)
+    parts = ["the gate is started"] * dead_gate + [f"{', '.join(stopped)}: the application is started"] * bool(stopped)
     deployment.say("warning", text=f"not everything runs: {'; '.join(parts)}")
     _claim_for_start(deployment, serving=any(server.open and server.running for server in servers))
     try:

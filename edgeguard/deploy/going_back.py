@@ -50,20 +50,27 @@ class Serving:
             "releases": [{"generation": each.generation, "release": each.release} for each in self.earlier],
         }
 
-    def text(self) -> str:
-        """The same for people."""
+    def now(self) -> str:
+        """The same for people: what serves now."""
         opened, name = self.record.opened, self.environment
         if opened is None:
             serves = f"nothing was ever opened in {name}"
         elif self.everywhere:
             serves = f"{named(opened)} serves"
         else:
-            serves = f"{named(opened)} was opened last, but not every server serves it: see edgeguard status {name}"
+            opens = f"edgeguard cluster open {name} starts what does not run, and opens it"
+            then = f"see edgeguard status {name}" if self.record.deploy else opens
+            serves = f"{named(opened)} was opened last, but not every server serves it: {then}"
+        return "\n".join(filter(None, (self.because, serves)))
+
+    def text(self) -> str:
+        """The same, and how to go back."""
+        name = self.environment
         if not self.earlier:
             back = "no other release is kept on the servers: to go back, deploy the commit that you want with --ref"
         else:
             back = f"to go back to another release: edgeguard rollback {name} --to RELEASE\n{listed(self.earlier)}"
-        return "\n".join(filter(None, (self.because, serves, back)))
+        return f"{self.now()}\n{back}"
 
 
 def rollback(environment: Environment, wish: Wish, *, listen: Callable[[Entry], None]) -> dict[str, Any] | Serving:

@@ -166,7 +166,8 @@ def test_rollback_to_an_earlier_release_from_anywhere(rehearsal: Rehearsal, tmp_
 
 def test_resume_with_nothing_unfinished_says_so(rehearsal: Rehearsal, tmp_path: Path) -> None:
     ended = elsewhere(rehearsal, tmp_path, "resume")
-    assert (ended.code, json.loads(ended.out)) == (0, {"environment": "rehearsal", "unfinished": None})
+    told = json.loads(ended.out)
+    assert (ended.code, told["unfinished"], told["serves"]) == (0, None, True)
 
 
 def test_a_living_deploy_is_left_alone(rehearsal: Rehearsal, tmp_path: Path) -> None:

@@ -75,7 +75,8 @@ def detail(entry: Entry) -> str:
         case "drain":
             return f"{entry['cut']} requests cut" if entry["cut"] else ""
         case "hook" | "post-deploy":
-            return f"on {entry['server']}"
+            return f"on {entry['server']}" if entry["server"] else ""
         case "purge":
-            return f"{entry['keys']} keys, softly" + (", twice" if entry["second_pass"] else "")
+            keys = "1 key" if entry["keys"] == 1 else f"{entry['keys']} keys"
+            return f"{keys}, softly" + (", twice" if entry["second_pass"] else "")
     return ""

@@ -63,9 +63,9 @@ def _outcome(report: dict[str, Any]) -> str:
         lines.append(f"  without {', '.join(report['without'])}, which no request reaches")
     purged = report["purged"]
     if purged["requests"]:
-        lines.append(
-            f"  purged: {purged['keys']} keys in {purged['requests']} requests; {'; '.join(purged['reasons'])}"
-        )
+        keys = "1 key" if purged["keys"] == 1 else f"{purged['keys']} keys"
+        requests = "1 request" if purged["requests"] == 1 else f"{purged['requests']} requests"
+        lines.append(f"  purged: {keys} in {requests}; {'; '.join(purged['reasons'])}")
     if report["error"]:
         line = first_line(report["error"])
         lines.append(f"  {line}.{report['error'].removeprefix(line)}")
