@@ -147,7 +147,7 @@ def _entry(line: bytes) -> Entry | None:
 
 def _is_server(found: object) -> bool:
     """Whether the end of a run tells so of a server."""
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not found.keys() >= {"name", "release", "open"}:
         return False
     name, release, is_open = (found.get(key) for key in ("name", "release", "open"))
     return isinstance(name, str) and isinstance(release, str | None) and isinstance(is_open, bool)

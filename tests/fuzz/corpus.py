@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.fuzz.borders import JOURNAL, LEDGER, PAGE, STATUS, lines
 
 _END = b'{"event":"end","at":1,"exit_code":0,"error":null,"remedy":null,"servers":%s}\n'
+_BEGUN = b"".join(JOURNAL.splitlines(keepends=True)[:-1])
 _DEEP = b"[" * 100_000
 
 CORPUS: dict[str, tuple[bytes, ...]] = {
@@ -18,7 +19,7 @@ CORPUS: dict[str, tuple[bytes, ...]] = {
     ),
     "record": (_DEEP, b'{"version":1,"environment":"production","history":[5,{"id":[]}]}', b"{}", b'{"epoch":NaN}'),
     "journal": (
-        *(JOURNAL + _END % servers for servers in (b'[{"name":"web1","open":true}]', b"[[]]", b"5", b'[{"name":5}]')),
+        *(_BEGUN + _END % servers for servers in (b'[{"name":"web1","open":true}]', b"[[]]", b"5", b'[{"name":5}]')),
         JOURNAL + _DEEP + b"\n",
         JOURNAL + b'{"event":"done","at":1e300,"step":"claim","until":1e300}\n',
         JOURNAL + b'{"event":"done","at":1,"step":"claim","until":9000000000000000000}\n',
