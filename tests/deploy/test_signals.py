@@ -186,7 +186,7 @@ def test_ctrl_c_in_a_build_is_an_interruption_whatever_program_runs(
         variables = come_from(site) | {"PATH": f"{programs}:{os.environ['PATH']}"}
         variables["PIP_INDEX_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
         if tool == "clone":
-            variables["EDGEGUARD_APPLICATION__REPOSITORY"] = f"file://{site}"
+            variables["EDGEGUARD_APPLICATION__REPOSITORY"] = f"http://127.0.0.1:{silent.getsockname()[1]}/site.git"
         deploy = on_terminal(rehearsal, "deploy", "rehearsal", "--json", **variables)
         with ExitStack() as asked:
             if tool == "pip":
