@@ -93,6 +93,7 @@ def made(seeds: Sequence[bytes], count: int, seed: str) -> Iterator[bytes]:
     for _ in range(count - len(seeds)):
         content = chance.choice(seeds)
         for _ in range(chance.choice((1, 1, 1, 2, 3, 8))):
+            content = content[:LONGEST]
             content = chance.choice((_torn, _flipped, _put, _put, _twice, _swapped, _value, _value, _value))(
                 content, chance
             )
@@ -117,7 +118,7 @@ def _put(content: bytes, chance: random.Random) -> bytes:
 
 def _twice(content: bytes, chance: random.Random) -> bytes:
     begin, end = sorted(chance.randrange(len(content) + 1) for _ in range(2))
-    return content[:end] + content[begin:end] * chance.choice((1, 2, 50)) + content[end:]
+    return content[:end] + content[begin:end] * chance.choice((1, 2, 20)) + content[end:]
 
 
 def _swapped(content: bytes, chance: random.Random) -> bytes:
