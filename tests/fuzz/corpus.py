@@ -31,6 +31,7 @@ CORPUS: dict[str, tuple[bytes, ...]] = {
         _DEEP,
         lines({**LEDGER, "code": None}),
         lines({**LEDGER, "session": {}}),
+        lines({**LEDGER, "strays": None}),
     ),
     "release.json": (_DEEP, b"{}", b'{"application":{}}', b'{"application":5}'),
     "manifest": (_DEEP, b'["0444","file","d","app/a"', b"[]\n", b'["","","",""]\n', b"[1,2,3,4]\n"),

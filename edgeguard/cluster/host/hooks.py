@@ -148,7 +148,7 @@ def result(server: Path, generation: str, hook: str) -> Result | None:
         )
     log = path.with_suffix(".log")
     shown = "\n".join(files.tail(log, SHOWN).splitlines()[-SHOWN_LINES:])
-    return Result(said.get("code"), said["ended"], shown, said["seconds"], log, tuple(said.get("strays", ())))
+    return Result(said.get("code"), said["ended"], shown, said["seconds"], log, tuple(said.get("strays") or ()))
 
 
 def wait(
