@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def _instead(owner: object, name: str, value: object) -> None:
+    assert hasattr(owner, name), f"{owner} has no {name} to take out any more"
     setattr(owner, name, value)
 
 
@@ -96,10 +97,10 @@ def _forward() -> None:
 
 def _observation() -> None:
     """After the commit, servers and front door are believed to be as the record says."""
-    from edgeguard.deploy import recovery  # noqa: PLC0415
+    from edgeguard.deploy import starting  # noqa: PLC0415
     from edgeguard.deploy.steps import after, claim  # noqa: PLC0415
 
-    _instead(recovery, "_serve", lambda *_arguments: None)
+    _instead(starting, "committed", lambda *_arguments: None)
     for module in (after, claim):
         _instead(module, "ask_again", lambda _deployment: None)
 

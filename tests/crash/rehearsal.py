@@ -233,7 +233,9 @@ def _furnished(found: Rehearsal) -> Rehearsal:
     source = server.read_text().replace("    def do_GET(self) -> None:\n", _SICK.lstrip("\n"), 1)
     server.write_text(source)
     about = repository / ".platform.app.yaml"
-    quick = about.read_text().replace("python3 ", f"{sys.executable} -S ").replace('"python:3"', _NO_TOOLCHAIN)
+    quick = about.read_text().replace('"python:3"', _NO_TOOLCHAIN)
+    for word in ("exec", "deploy:"):  # a build's sandbox shows the system's Python alone
+        quick = quick.replace(f"{word} python3 ", f"{word} {sys.executable} -S ")
     about.write_text(quick)
     found.refs["first"] = commit(repository, "A switch")
     (repository / "motto.txt").write_text("Another motto\n")
