@@ -86,5 +86,5 @@ def release(
     if len(names) > 1:
         raise typer.BadParameter(f"expected [ENV] ID; what is {' and '.join(names[1:])}?")
     environment = options.edge_side_or_service(names[0] if names else None, service)
-    done = give_back(environment, slot, reason=reason, who=who, say=options.teller())
+    done = give_back(environment, slot, reason=reason, who=who, say=options.teller(), last=True)
     options.done(done, released(environment.name, slot, done))

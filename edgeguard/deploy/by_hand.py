@@ -22,6 +22,7 @@ from edgeguard.errors import (
     UsageError,
 )
 from edgeguard.grace import claims
+from edgeguard.grace.pipeline import TO_TAKE_BACK
 from edgeguard.machine.signals import Stop
 from edgeguard.machine.who import this_holder
 from edgeguard.site import front_door
@@ -54,6 +55,7 @@ def close(environment: Environment, *, lasting: int, reason: str, say: Callable[
         try:
             claimed = deployment.claim.take(lasting=max(lasting, environment.settings.claim.held))
         except EdgeguardError:
+            deployment.stop.respite(TO_TAKE_BACK)
             deployment.claim.undo(proved=False)
             raise
         now = deployment.claim.now()

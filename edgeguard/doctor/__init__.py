@@ -19,6 +19,7 @@ from edgeguard.findings import Finding, together
 from edgeguard.grace import strays
 from edgeguard.machine import sandbox
 from edgeguard.machine.sandbox import Sandbox
+from edgeguard.machine.signals import pause
 from edgeguard.site import sitemap
 from edgeguard.times import duration, rfc3339
 
@@ -69,7 +70,7 @@ def examine(
     cluster: Cluster | None,
     *,
     warm: bool = False,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = pause,
 ) -> Diagnosis:
     """Look at everything. With `warm`, a page that the edge had to fetch just now is looked at once more.
 

@@ -11,6 +11,7 @@ from edgeguard.cluster.lock import SharedRecord
 from edgeguard.edge import CONFLICTS
 from edgeguard.edge.claim import live
 from edgeguard.errors import ClusterError
+from edgeguard.machine.signals import pause
 from edgeguard.settings import ClusterSettings
 from edgeguard.site import pages, revalidation
 
@@ -101,7 +102,7 @@ def look(
     warm: bool = False,
     ahead: float = 0.0,
     pause: Callable[[float], None] | None = None,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = pause,
 ) -> Iterator[tuple[Page, tuple[Finding, ...]]]:
     """Each page with the findings about it. `ahead`, `pause` and `sleep` are as in pages.look.
 

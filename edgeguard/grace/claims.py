@@ -8,20 +8,20 @@ or at the edge, has lost the slot: LostSlot. It watches the slot until the claim
 from __future__ import annotations
 
 import math
-import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge.claim import FREE, Claim, live, new_nonce, parse, parse_all
 from edgeguard.edge.clock import edge_clock
-from edgeguard.errors import EdgeError, Locked, UsageError
+from edgeguard.errors import EdgeError, Interrupted, Locked, UsageError
 from edgeguard.grace import audit, strays
 from edgeguard.grace.confirm import Confirmed, confirm
+from edgeguard.machine.signals import pause
 from edgeguard.times import apart, duration, option, rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from edgeguard.edge import Status
     from edgeguard.environment import EdgeSide
@@ -105,6 +105,23 @@ class LostSlot(Locked):
     """Somebody else wrote to the same slot at almost the same moment, but later: our claim is not there any more."""
 
 
+class Begun(Interrupted):
+    """A signal came after a write to a slot had begun. `written` says whether the API has confirmed the write."""
+
+    def __init__(self, message: str, *, written: bool) -> None:
+        super().__init__(message)
+        self.written = written
+
+
+@contextmanager
+def _begun(*, written: bool) -> Iterator[None]:
+    """Turn an interruption in the block into Begun: Interrupted would say that everything is as before."""
+    try:
+        yield
+    except Interrupted as exc:
+        raise Begun(exc.message, written=written) from exc
+
+
 def no_shorter(claim: Claim, *, than: Claim | None) -> Claim:
     """This claim, but it ends no sooner, and grants no less, than the claim that it replaces.
 
@@ -175,6 +192,7 @@ def take(
         LostSlot: somebody else took it at the same moment. Nothing of ours is left in the dictionary.
         NotConfirmed: it is written, but the edge does not show it, or grants less.
         EdgeError: it could not be written.
+        Interrupted: a signal came before anything was written; Begun: it may be written.
     """
     claim = wish.claim(slot, seen.now)
     ours_or_older = (claim.value(), seen.items.get(slot, ""))
@@ -186,11 +204,12 @@ def take(
 
     line = write(environment, seen, slot, claim, did=wish.did, why=wish.why, who=wish.who)
     try:
-        _still_ours(environment, slot, ours_or_older)
-        confirmed = wait_until_shown(environment, slot, claim, sleep=sleep, see=watch)
-        _still_ours(environment, slot, ours_or_older)
+        with _begun(written=True):
+            _still_ours(environment, slot, ours_or_older)
+            confirmed = wait_until_shown(environment, slot, claim, sleep=sleep, see=watch)
+            _still_ours(environment, slot, ours_or_older)
     except LostSlot:
-        with suppress(EdgeError):  # the audit shall not say of their slot that it is ours
+        with suppress(EdgeError, Interrupted):  # the audit shall not say of their slot that it is ours
             environment.edge.write({line: None})
         raise
     return Made(claim, confirmed, wish.before)
@@ -214,6 +233,13 @@ def give_back(environment: EdgeSide, seen: Seen, slot: str, *, did: str, why: st
     write(environment, seen, slot, None, did=did, why=why)
 
 
+def free(environment: EdgeSide, seen: Seen, slot: str, *, did: str, why: str, who: str) -> Confirmed:
+    """Free a slot as `give_back` does, and wait until the edge shows it. Raises as `take` does."""
+    write(environment, seen, slot, None, did=did, why=why, who=who)
+    with _begun(written=True):
+        return wait_until_shown(environment, slot, None)
+
+
 def write(
     environment: EdgeSide, seen: Seen, slot: str, claim: Claim | None, *, did: str, why: str, who: str = ""
 ) -> str:
@@ -224,13 +250,15 @@ def write(
     Raises:
         LostSlot: the slot has another claim than it was seen to have, in force, and nothing was written.
         EdgeError: it could not be written.
+        Interrupted: a signal came before anything was written; Begun: it may be written.
     """
     before, there = seen.claim(slot), parse(slot, environment.edge.item(slot))
     another = there is not None and (before is None or there.nonce != before.nonce)
     if another and live([there] if there else [], now=seen.now, ceiling=environment.settings.edge.ceiling):
         raise _lost(environment, slot)
     line = audit.line(seen.items, at=seen.now, did=did, why=why, slot=slot, claim=claim, who=who)
-    environment.edge.write({slot: FREE if claim is None else claim.value(), **line})
+    with _begun(written=False):
+        environment.edge.write({slot: FREE if claim is None else claim.value(), **line})
     return next(key for key, value in line.items() if value is not None)
 
 
@@ -250,7 +278,7 @@ def give_up(environment: EdgeSide, slot: str, *, did: str) -> None:
 
     Nothing is raised if that can't be said.
     """
-    with suppress(EdgeError):
+    with suppress(EdgeError, Interrupted):
         seen = Seen(environment.edge.items(), edge_clock(environment.edge))
         environment.edge.write(audit.line(seen.items, at=seen.now, did=did, why="given up: no answer came", slot=slot))
 
@@ -260,7 +288,7 @@ def wait_until_shown(
     slot: str,
     claim: Claim | None,
     *,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = pause,
     see: Callable[[Status], None] = lambda _: None,
 ) -> Confirmed:
     """Wait until the edge shows this claim in this slot, in force (None: until it shows that the slot is free).

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgeguard.edge.clock import Clock
 from edgeguard.errors import EdgeUnavailable, NotConfirmed
+from edgeguard.machine.signals import pause
 from edgeguard.times import apart, duration
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def confirm(
     timeout: float,
     grace: int = 0,
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = pause,
     wall: Callable[[], float] = time.time,
     see: Callable[[Status], None] = lambda _: None,
 ) -> Confirmed:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, Claim, live, new_nonce, parse
 from edgeguard.edge.clock import edge_clock
-from edgeguard.errors import EdgeError, Fenced
+from edgeguard.errors import EdgeError, Fenced, Interrupted
 from edgeguard.grace import audit, claims
 from edgeguard.times import duration, rfc3339
 
@@ -196,7 +196,7 @@ class DeployClaim:
                 self.drop()
             else:
                 self._restore()
-        except EdgeError as exc:
+        except (EdgeError, Interrupted) as exc:
             return self._warned(
                 f"a claim, if one was written, stays for at most {duration(self._lasting)}: {exc.message}"
             )

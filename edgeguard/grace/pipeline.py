@@ -8,9 +8,8 @@ pipeline's claim begins with HOOK or KEPT, so that a guarded deploy's claim is n
 from __future__ import annotations
 
 import shlex
-from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgeguard.edge.claim import DEPLOY_SLOTS, FREE, HOOK, KEPT, new_nonce, parse
 from edgeguard.errors import (
@@ -25,7 +24,7 @@ from edgeguard.errors import (
     UsageError,
 )
 from edgeguard.grace import audit, claims
-from edgeguard.grace.claims import LostSlot, Made, Wish
+from edgeguard.grace.claims import Begun, LostSlot, Made, Wish
 from edgeguard.grace.found import find
 from edgeguard.purge import Changes, of_deploy
 from edgeguard.purge.run import Run
@@ -41,6 +40,9 @@ if TYPE_CHECKING:
     from edgeguard.grace.claims import Seen
     from edgeguard.grace.found import Found
     from edgeguard.machine.signals import Stop
+
+TO_TAKE_BACK = 5.0
+"""Seconds in which a claim is taken back after a signal, whether the API answers or not."""
 
 
 def pre(
@@ -83,10 +85,11 @@ def pre(
     except (LostSlot, EdgeUnauthorized):  # the slot has somebody else's claim; or nothing was written
         raise
     except EdgeguardError as exc:  # among others a write without an answer, which may have happened
-        ends = max(int(seen.now) + seconds, wish.over.until if wish.over else 0)
-        left = take_back(environment, slot, wish.before, ends=ends)
-        remedy = left if isinstance(exc, (NotConfirmed, Interrupted)) else f"{left} {exc.remedy}".rstrip()
-        raise exc.with_more(remedy=remedy) from exc
+        if isinstance(exc, Interrupted) and not isinstance(exc, Begun):
+            raise  # nothing was written
+        ends = wish.claim(slot, seen.now).until
+        stop.respite(TO_TAKE_BACK)
+        raise take_back(environment, slot, wish.before, ends=ends).after(exc) from exc
 
 
 def _refuse_others(environment: EdgeSide, seen: Seen, alive: Iterable[Claim], renews: str | None) -> None:
@@ -106,9 +109,22 @@ def _refuse_others(environment: EdgeSide, seen: Seen, alive: Iterable[Claim], re
         raise Locked(f"a deploy's claim is in force: {claim.slot}, by {whose}, until {rfc3339(claim.until)}", remedy)
 
 
-def take_back(environment: EdgeSide, slot: str, before: str, *, ends: int, nonce: str | None = None) -> str:
-    """Give a slot back the value that it had `before` the claim of a deploy that does not begin. Returns the outcome as
-    a sentence for people.
+class TakenBack(NamedTuple):
+    """Whether a claim was taken back, or is somebody else's by now; and a sentence for people about that."""
+
+    surely: bool
+    said: str
+
+    def after(self, exc: EdgeguardError) -> EdgeguardError:
+        """The error of a deploy that does not begin. An interruption that leaves a claim is no mere interruption."""
+        if isinstance(exc, Interrupted):
+            return (Interrupted if self.surely else NotConfirmed)(exc.message, self.said)
+        remedy = "" if isinstance(exc, NotConfirmed) else exc.remedy
+        return exc.with_more(remedy=f"{self.said} {remedy}".rstrip())
+
+
+def take_back(environment: EdgeSide, slot: str, before: str, *, ends: int, nonce: str | None = None) -> TakenBack:
+    """Give a slot back the value that it had `before` the claim of a deploy that does not begin.
 
     If the claim's `nonce` is known and the slot has somebody else's claim by now, that claim stays.
     """
@@ -116,15 +132,16 @@ def take_back(environment: EdgeSide, slot: str, before: str, *, ends: int, nonce
         if nonce is not None:
             there = parse(slot, environment.edge.item(slot))
             if there is not None and there.nonce != nonce and there.value() != before:
-                return f"{slot} is somebody else's now, and left to them."
+                return TakenBack(True, f"{slot} is somebody else's now, and left to them.")
         claims.put_back(environment, slot, before, did="hook pre")
-    except EdgeError as exc:
-        return (
+    except (EdgeError, Interrupted) as exc:
+        return TakenBack(
+            False,
             f"Its claim, {slot}, could not be taken back ({exc.message}) and may be in force: it ends by itself, "
             f"{rfc3339(ends)} at the latest. To go on before that: edgeguard hook pre {environment.name} --id {slot} "
-            "renews it, and so does `wrap` with that --id."
+            "renews it, and so does `wrap` with that --id.",
         )
-    return "Its claim is taken back." if before == FREE else f"Its claim is taken back: {slot} is as it was before."
+    return TakenBack(True, "Its claim is taken back" + ("." if before == FREE else f": {slot} is as it was before."))
 
 
 def post_failed(
@@ -139,11 +156,11 @@ def post_failed(
 
     Raises:
         UsageError: no claim in force could be kept; also as in find.
-        CleanupUnfinished: the edge's API failed; the claim stays until it ends by itself.
+        CleanupUnfinished: the edge's API failed, or a signal came; the claim stays until it ends by itself.
     """
     try:
         seen = claims.look(environment, say=say)
-    except EdgeError as exc:
+    except (EdgeError, Interrupted) as exc:
         raise _not_kept(environment, slot, exc) from exc
     found = find(environment, seen, slot, nonce)
     if found.claim is None or not found.live:
@@ -155,7 +172,7 @@ def post_failed(
     kept = replace(found.claim.without_hold(), nonce=new_nonce(KEPT))
     try:
         claims.write(environment, seen, found.slot, kept, did=did, why="kept, as it failed")
-    except EdgeError as exc:
+    except (EdgeError, Interrupted) as exc:
         raise _not_kept(environment, found.slot, exc) from exc
     return {
         "id": found.slot,
@@ -166,13 +183,12 @@ def post_failed(
     }
 
 
-def _not_kept(environment: EdgeSide, slot: str | None, failure: EdgeError) -> CleanupUnfinished:
+def _not_kept(environment: EdgeSide, slot: str | None, failure: EdgeError | Interrupted) -> CleanupUnfinished:
     claim, named = slot or "the deploy's claim", f" {slot}" if slot else ""
     again = f"edgeguard hook post {environment.name}{named} --failed"
     left = f"{claim} could not be marked as kept ({failure.message}); it stays in force until it ends by itself"
-    return CleanupUnfinished(
-        left, f"{failure.remedy} Then repeat it, or the next `hook pre` is refused: {again}".lstrip()
-    )
+    remedy = "" if isinstance(failure, Interrupted) else failure.remedy
+    return CleanupUnfinished(left, f"{remedy} Then repeat it, or the next `hook pre` is refused: {again}".lstrip())
 
 
 def post(
@@ -204,11 +220,19 @@ def post(
         left = f"purge and release ({exc.message}); {claim} stays in force until it ends by itself"
         _wait_healthy(environment, stop, again, f"left to do: {left}")
         raise _left_to_do(left, exc.remedy, f"Then repeat it: {again}") from exc
+    except Interrupted as exc:
+        claim = slot or "the deploy's claim"
+        left = f"{claim} stays in force until it ends by itself"
+        raise _nothing_yet(exc, left, _again(environment, slot, purge_keys)) from exc
     again = _again(environment, found.slot, purge_keys)
-    if found.live and found.claim is not None and found.claim.hold_until > seen.now:
-        with suppress(EdgeError):  # hold ends by itself soon; the edge shall fetch pages anew from here on
-            environment.edge.write({found.slot: found.claim.without_hold().value()})
     kept = f"{found.slot} stays in force until {found.left(seen)}" if found.live else f"{found.slot} is over"
+    if found.live and found.claim is not None and found.claim.hold_until > seen.now:
+        try:
+            environment.edge.write({found.slot: found.claim.without_hold().value()})
+        except EdgeError:
+            pass  # hold ends by itself soon; the edge shall fetch pages anew from here on
+        except Interrupted as exc:
+            raise _nothing_yet(exc, kept, again) from exc
     _wait_healthy(environment, stop, again, kept, f"edgeguard grace extend {environment.argument} --for 2h")
     stop.shield()  # the rest is done to its end, as after a deploy's commit
     purged = _purge_and_give_back(environment, seen, found, again, stop=stop, purge_keys=purge_keys, did=did)
@@ -231,8 +255,11 @@ def _wait_healthy(environment: EdgeSide, stop: Stop, again: str, left: str, more
         remedy = f"Mend the site, then: {again}" + (f". More time: {more_time}" if more_time else "")
         raise OriginsUnhealthy(f"{exc.message}; {left}", remedy) from exc
     except Interrupted as exc:
-        text = f"{exc.message}; nothing is purged or given back yet; {left}"
-        raise CleanupUnfinished(text, f"Then repeat it: {again}") from exc
+        raise _nothing_yet(exc, left, again) from exc
+
+
+def _nothing_yet(exc: Interrupted, left: str, again: str) -> CleanupUnfinished:
+    return CleanupUnfinished(f"{exc.message}; nothing is purged or given back yet; {left}", f"Then repeat it: {again}")
 
 
 def _purge_and_give_back(

@@ -13,14 +13,13 @@ from edgeguard.errors import (
     EdgeError,
     EdgeNotDone,
     EdgeUnauthorized,
-    Interrupted,
     Locked,
     NotConfirmed,
     OriginsUnhealthy,
     UsageError,
 )
 from edgeguard.grace import audit, claims
-from edgeguard.grace.claims import LostSlot, Seen, Wish
+from edgeguard.grace.claims import Begun, LostSlot, Seen, Wish
 from edgeguard.machine.signals import Stop
 from edgeguard.machine.who import this_person
 from edgeguard.site import front_door
@@ -161,8 +160,9 @@ def _told_how_to_go_on(environment: EdgeSide, slot: str) -> Iterator[None]:
             claims.give_up(environment, slot, did="grace extend")
         said = f"{exc.message}; {slot} may have been written all the same"
         raise type(exc)(said, f"{exc.remedy} {remedy}".lstrip()) from exc
-    except Interrupted as exc:  # it would say that everything is as before
-        raise NotConfirmed(f"{slot} is written, but not confirmed: {exc.message}", remedy) from exc
+    except Begun as exc:
+        state = "is written, but not confirmed" if exc.written else "may be written"
+        raise NotConfirmed(f"{slot} {state}: {exc.message}", remedy) from exc
 
 
 def _free_slot(environment: EdgeSide, seen: Seen) -> str:
@@ -177,19 +177,30 @@ def _free_slot(environment: EdgeSide, seen: Seen) -> str:
 
 
 def release(
-    environment: EdgeSide, slot: str, *, reason: str, who: str = "", say: Callable[[str], None] = lambda _: None
+    environment: EdgeSide,
+    slot: str,
+    *,
+    reason: str,
+    who: str = "",
+    say: Callable[[str], None] = lambda _: None,
+    last: bool = False,
 ) -> dict[str, Any]:
     """Give one support claim back before its time, in one write. Other claims stay as they are.
 
     `say` hears a warning if the front door is sick; the claim is given back all the same.
 
     If the claim is not in force any more, nothing is written, and `released` is False. That is no error. A value that
-    nobody can read is taken away.
+    nobody can read is taken away. `last` is as in Stop.
 
     Raises:
         UsageError: there is no such slot, or it belongs to a deploy.
-        NotConfirmed: it is written, but the edge does not show it.
+        NotConfirmed: it is written, but the edge does not show it, or a signal came before it did.
     """
+    with Stop(last=last).listening():
+        return _released(environment, slot, reason=reason, who=who, say=say)
+
+
+def _released(environment: EdgeSide, slot: str, *, reason: str, who: str, say: Callable[[str], None]) -> dict[str, Any]:
     _require_support_slot(environment, slot)
     strays: list[str] = []
     seen = claims.look(environment, say=strays.append)
@@ -200,12 +211,16 @@ def release(
         say(warning)
     if not alive and not flaw(slot, seen.items.get(slot, ""), now=seen.now, ceiling=ceiling):
         return {"id": slot, "released": False, "warnings": warnings}
-    claims.write(environment, seen, slot, None, did="grace release", why=reason, who=who.strip() or this_person())
+    remedy = f"It ends by itself in any case. Look: edgeguard grace show {environment.argument}"
     try:
-        confirmed = claims.wait_until_shown(environment, slot, None)
+        confirmed = claims.free(
+            environment, seen, slot, did="grace release", why=reason, who=who.strip() or this_person()
+        )
     except NotConfirmed as exc:
-        remedy = f"It ends by itself in any case. Look: edgeguard grace show {environment.argument}"
         raise NotConfirmed(f"{slot}: {exc.message}", remedy) from exc
+    except Begun as exc:
+        state = "is given back, but that is not confirmed" if exc.written else "may be given back"
+        raise NotConfirmed(f"{slot} {state}: {exc.message}", remedy) from exc
     seconds, nodes = round(confirmed.seconds, 3), list(confirmed.nodes)
     return {"id": slot, "released": True, "confirmed_seconds": seconds, "nodes": nodes, "warnings": warnings}
 

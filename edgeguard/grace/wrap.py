@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from edgeguard.environment import EdgeSide
     from edgeguard.grace.claims import Made
+    from edgeguard.grace.pipeline import TakenBack
 
 NOT_FOUND, NOT_EXECUTABLE, SIGNALLED = 127, 126, 128
 """The exit codes of shells for a command that can't be found, that can't be run, or that a signal ended (the signal's
@@ -72,10 +73,12 @@ def wrap(
             with _renewed(environment, made, lasting, say):
                 code = _run(command, stop)
         except OSError as exc:  # the command looked runnable and is not: nothing has begun
-            say(f"{command[0]}: {exc.strerror}. {_taken_back(environment, made, lasting)}")
+            say(f"{command[0]}: {exc.strerror}. {_taken_back(environment, made, lasting).said}")
             return {"command_exit_code": NOT_FOUND if isinstance(exc, FileNotFoundError) else NOT_EXECUTABLE, **NOTHING}
         except EdgeguardError as exc:  # a signal, before the command was started
-            raise exc.with_more(remedy=_taken_back(environment, made, lasting)) from exc
+            stop.respite(pipeline.TO_TAKE_BACK)
+            raise _taken_back(environment, made, lasting).after(exc) from exc
+        stop.unshield()  # a signal until here was the command's
         if code != 0:
             return {"command_exit_code": code, **_kept(environment, made, say, say_once)}
         keys, nonce = tuple(purge_keys), made.claim.nonce
@@ -112,8 +115,8 @@ def _renewed(environment: EdgeSide, made: Made, lasting: int | None, say: Callab
         renewal.stop()
 
 
-def _taken_back(environment: EdgeSide, made: Made, lasting: int | None) -> str:
-    """Undo the claim of a command that was not started. Returns the outcome as a sentence for people."""
+def _taken_back(environment: EdgeSide, made: Made, lasting: int | None) -> TakenBack:
+    """Undo the claim of a command that was not started."""
     seconds = environment.settings.claim.duration if lasting is None else lasting
     ends = max(made.claim.until, int(time.time() + made.confirmed.clock_difference) + seconds)
     return pipeline.take_back(environment, made.claim.slot, made.before, ends=ends, nonce=made.claim.nonce)

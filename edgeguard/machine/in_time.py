@@ -12,6 +12,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from edgeguard.machine.signals import pause
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -58,8 +60,9 @@ class _Act(threading.Thread, Generic[_Result]):
             self.error = exc
 
 
-def in_time(act: Callable[[Line], _Result], seconds: float, *, sleep: Callable[[float], None] = time.sleep) -> _Result:
-    """Do `act`, which tells its Line the socket that it waits at. `sleep(0)` is called again and again meanwhile.
+def in_time(act: Callable[[Line], _Result], seconds: float, *, sleep: Callable[[float], None] = pause) -> _Result:
+    """Do `act`, which tells its Line the socket that it waits at. `sleep(0)` is called again and again meanwhile, by
+    default to heed signals.
 
     Raises:
         TimeoutError: it has not ended within `seconds`. The line is cut then.

@@ -51,6 +51,20 @@ def ignore_all() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def pause(seconds: float) -> None:
+    """Wait, and heed the `Stop` that listens, if one does: whatever waits by this ends soon after a signal.
+
+    That holds for the main thread. What other threads do, such as the renewal of a claim, goes on meanwhile.
+
+    Raises:
+        Interrupted: a stop was asked for.
+    """
+    if _listening and threading.current_thread() is threading.main_thread():
+        _listening[-1].sleep(seconds)
+    else:
+        time.sleep(seconds)
+
+
 class Stop:
     """Whether somebody asked this process to stop. Waiting and checking go through it."""
 
@@ -59,6 +73,7 @@ class Stop:
         self._last = last
         self._asked = False  # no Event: its lock may be held by the very thread in which the signal's handler runs
         self._shielded = False
+        self._heeded_from = 0.0  # by the monotonic clock
         self._signal = ""
         self.left_behind: Callable[[], str] = lambda: UNDER_WAY
         """Returns the message for a second signal: the state in which a killed process would leave everything now."""
@@ -66,7 +81,7 @@ class Stop:
 
     def asked(self) -> bool:
         """Whether the process should give up what it does. Never while shielded."""
-        return self._asked and not self._shielded
+        return self._asked and not self._shielded and time.monotonic() >= self._heeded_from
 
     def check(self) -> None:
         """Raise Interrupted if a stop was asked for."""
@@ -75,13 +90,10 @@ class Stop:
 
     def sleep(self, seconds: float) -> None:
         """Wait. Raises Interrupted soon after a stop is asked for."""
-        if self._shielded:
-            time.sleep(seconds)
-        else:
-            until = time.monotonic() + seconds
-            while not self._asked and (left := until - time.monotonic()) > 0:
-                time.sleep(min(left, _POLL))
-            self.check()
+        until = time.monotonic() + seconds
+        while not self.asked() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _POLL))
+        self.check()
 
     @contextmanager
     def saying_first(self, text: str) -> Iterator[None]:
@@ -99,6 +111,10 @@ class Stop:
         """Ignore requests to stop from now on: an unwinding, or the steps after a commit, must be finished."""
         self._shielded = True
 
+    def respite(self, seconds: float) -> None:
+        """Ignore requests to stop, earlier and new ones, for so long: what has begun is taken back meanwhile."""
+        self._heeded_from = time.monotonic() + seconds
+
     def unshield(self) -> None:
         """Heed signals again. Earlier ones are forgotten."""
         self._asked = self._shielded = False
@@ -110,9 +126,11 @@ class Stop:
             yield
             return
         old = {number: signal.signal(number, self._heard) for number in heeded()}
+        _listening.append(self)
         try:
             yield
         finally:
+            _listening.remove(self)
             for number, action in old.items():
                 signal.signal(number, _ignore if self._last else action)
 
@@ -126,6 +144,10 @@ class Stop:
             return
         self._signal = signal.Signals(number).name
         self._asked = True
+
+
+_listening: list[Stop] = []
+"""Those that handle this process's signals now; the last one does."""
 
 
 def _write(text: str) -> None:

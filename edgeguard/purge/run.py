@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.edge.purging import address
-from edgeguard.errors import EdgeguardError, EdgeNotDone, EdgeUnavailable
+from edgeguard.errors import EdgeguardError, EdgeNotDone, EdgeUnavailable, Interrupted
+from edgeguard.machine.signals import pause
 from edgeguard.purge.origin import Origin
 from edgeguard.times import duration
 
@@ -54,7 +55,7 @@ class Run:
         settings: PurgeSettings,
         front: EdgeSettings,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = pause,
         told: Callable[[str], None] = lambda _: None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
@@ -68,6 +69,7 @@ class Run:
         self._ids: list[str] = []
         self._requests = 0
         self._waited = 0.0
+        self._under_way = False
 
     def purge(self, wanted: Purge) -> dict[str, Any]:
         """Purge. Returns {"keys", "urls": how many, "requests": calls of the API, "ids": for Fastly's support,
@@ -101,7 +103,8 @@ class Run:
                 self._sleep(max(0.0, due - time.monotonic()))
                 self._do(call, soft=wanted.soft)
         except EdgeguardError as exc:
-            raise exc.with_more(_how_far(calls, done)) from exc
+            unknown = isinstance(exc, Interrupted) and self._under_way
+            raise exc.with_more(_how_far(calls, done, unknown=unknown)) from exc
         keys, urls = sum(call.keys for call in calls), len(wanted.urls)
         return {"keys": keys, "urls": urls, "requests": self._requests, "ids": self._ids, "second_pass": twice}
 
@@ -134,14 +137,17 @@ class Run:
         wait = FIRST_WAIT
         while True:
             self._check()
+            self._under_way = True
             try:
                 for purged in call.ask():
                     self._ids += purged.ids
                 self._requests += 1
+                self._under_way = False
             except EdgeUnavailable as exc:
                 pause = wait if exc.wait is None else max(exc.wait, FIRST_WAIT)
                 if not (soft or isinstance(exc, EdgeNotDone)) or self._waited + pause > self._settings.patience:
                     raise
+                self._under_way = False
                 self._told(f"{exc.message}; again in {duration(pause)}")
                 self._sleep(pause)
                 self._waited += pause
@@ -154,7 +160,11 @@ def _alone(ask: Callable[..., Purged], *arguments: str, **options: bool) -> tupl
     return (ask(*arguments, **options),)
 
 
-def _how_far(calls: list[_Call], done: int) -> str:
+def _how_far(calls: list[_Call], done: int, *, unknown: bool) -> str:
+    """How far a purge came. `unknown`: a call was under way, and nobody knows whether it was done."""
+    if unknown and done < len(calls):
+        said = f"{done} of {len(calls)} calls are made" if done else "no call is surely made"
+        return f"{said}, and the next, which may be made too, was under way: {calls[done].first}"
     if done == 0:
         return "nothing is purged"
     if done == len(calls):

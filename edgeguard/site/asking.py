@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.machine import network
 from edgeguard.machine.in_time import in_time
+from edgeguard.machine.signals import pause
 from edgeguard.site import bounds
 from edgeguard.site.bounds import TooMuch
 
@@ -40,7 +41,7 @@ def ask(
     headers: Mapping[str, str],
     timeout: float,
     at_most: int = bounds.BYTES,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = pause,
 ) -> Answer:
     """Send one GET over a new connection, by the proxy that `network` names. Redirects are not followed.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgeguard.edge import marks
 from edgeguard.errors import OriginsUnhealthy
+from edgeguard.machine.signals import pause
 from edgeguard.site.asking import ask
 from edgeguard.times import short
 
@@ -65,7 +66,7 @@ def ask_once(
     release: str | None,
     *,
     timeout: float = TIMEOUT,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = pause,
 ) -> float:
     """Ask the health page once, at a URL that is a sure miss. Returns how long the answer took, in seconds.
 
@@ -79,7 +80,7 @@ def ask_once(
     return answer.seconds
 
 
-def look(settings: EdgeSettings, *, timeout: float = TIMEOUT, sleep: Callable[[float], None] = time.sleep) -> Answer:
+def look(settings: EdgeSettings, *, timeout: float = TIMEOUT, sleep: Callable[[float], None] = pause) -> Answer:
     """The answer, good or bad, at a URL that is a sure miss. Raises OriginsUnhealthy for no answer at all."""
     return ask(sure_miss(settings), headers=marks.asking(settings.status_name), timeout=timeout, sleep=sleep)
 

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.machine import network
 from edgeguard.machine.in_time import in_time
+from edgeguard.machine.signals import pause
 from edgeguard.site import bounds
 from edgeguard.site.asking import Answer, words_of
 from edgeguard.site.bounds import TooMuch
@@ -35,7 +36,7 @@ def ask(
     headers: Mapping[str, str],
     timeout: float,
     at_most: int = bounds.BYTES,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = pause,
 ) -> Answer:
     """As site.asking.ask.
 

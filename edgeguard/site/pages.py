@@ -14,6 +14,7 @@ from edgeguard.edge import marks
 from edgeguard.edge.claim import runway
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.findings import Finding
+from edgeguard.machine.signals import pause
 from edgeguard.site.asking import ask
 from edgeguard.times import apart, duration
 
@@ -89,7 +90,7 @@ def look(
     timeout: float,
     ahead: float = 0.0,
     pause: Callable[[float], None] | None = None,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = pause,
 ) -> Page:
     """Ask for a page until the edge has told what it holds, at most ASKS times.
 

@@ -7,7 +7,6 @@ reference/http/http-headers/Surrogate-Control). So the origin itself is asked, w
 from __future__ import annotations
 
 import re
-import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 from edgeguard.errors import OriginsUnhealthy
 from edgeguard.findings import Finding
 from edgeguard.machine import network
+from edgeguard.machine.signals import pause
 from edgeguard.site.asking import ask
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def examine(
     *,
     needed: float,
     timeout: float,
-    sleep: Callable[[float], None] = time.sleep,
+    sleep: Callable[[float], None] = pause,
 ) -> tuple[Finding, ...]:
     """Ask the origin whether the page is still the same, and judge its 304 as this edge reads it. Returns () where all
     is well.

@@ -2,7 +2,8 @@
 
 The official client has no time-out, repeats some calls by itself, lets urllib3's errors through, checks answers against
 outdated types, and fails on error bodies that are not UTF-8. So this module reads the raw answer in its place, and
-bounds every call. Foreign errors become ours, and so do answers of another shape than in `answers`. A call is repeated
+bounds every call. A wait for the API ends soon after a signal, if a `Stop` listens (Interrupted): the call may have
+been done then. Foreign errors become ours, and so do answers of another shape than in `answers`. A call is repeated
 if it surely was not done, or if it may be done twice. The client is imported at the first call (90 ms).
 """
 
@@ -28,6 +29,7 @@ from edgeguard.edge.fastly.answers import SHAPES, flaw
 from edgeguard.errors import EdgeError, EdgeNotDone, EdgeUnauthorized, EdgeUnavailable
 from edgeguard.machine import network
 from edgeguard.machine.in_time import in_time
+from edgeguard.machine.signals import pause
 from edgeguard.times import duration
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ PATIENCE = 20.0
 """Seconds after which no attempt begins. So this is also the longest wait for a throttled call."""
 FIRST_PAUSE = 0.2
 _REMEDY = "Try again later; if it lasts, look at edge.api_url and at fastlystatus.com."
+_POLL = 0.02
 _SAID = 500
 """The most characters of an answer that an error quotes."""
 
@@ -72,7 +75,7 @@ class Api:
         url: str,
         token: str,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = pause,
         timeouts: tuple[float, float] = TIMEOUTS,
         longest: float = LONGEST,
     ) -> None:
@@ -131,7 +134,7 @@ class Api:
         self, operation: str, doing: str, arguments: Mapping[str, object], query: Mapping[str, str]
     ) -> tuple[Any, str, int]:
         """One call, with this query beside its arguments. Returns the JSON, the header Link, and the size in bytes."""
-        with self._lock, self._border(doing):
+        with self._turn(), self._border(doing):
             module, method = operation.split(".")
             name = "".join(word.title() for word in module.split("_")) + "Api"
             api = getattr(importlib.import_module(f"fastly.api.{module}_api"), name)(self._client)
@@ -164,7 +167,7 @@ class Api:
                 connection.request("POST", place, headers=sent, preload_content=False)
                 return _bounded(connection.getresponse())
 
-        with self._lock, self._border(doing):
+        with self._turn(), self._border(doing):
             if address.scheme == "http" and (proxy := network.proxy(self._url)) is not None:
                 place, sent = f"http://{address.netloc}{place}", {**sent, **network.password(urlsplit(proxy))}
             answer = in_time(ask, self._longest)
@@ -238,6 +241,16 @@ class Api:
 
         pool.request = request
         return client
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until no other call is under way, and let none begin. Raises Interrupted, as any wait for the API."""
+        while not self._lock.acquire(timeout=_POLL):
+            pause(0)
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     @contextmanager
     def _border(self, doing: str) -> Iterator[None]:
