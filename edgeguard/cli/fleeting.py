@@ -6,9 +6,9 @@ import os
 import sys
 from contextlib import suppress
 
-from edgeguard.cli.width import fitted
 from edgeguard.machine.redaction import redacted
 from edgeguard.visible import on_one_line
+from edgeguard.width import fitted
 
 _ERASE = "\033[J"
 """Erase from here to the end of the screen (ECMA-48): a line that has wrapped, in a window made narrower, too."""

@@ -9,6 +9,7 @@ from edgeguard.errors import EdgeguardError
 from edgeguard.grace import audit, strays
 from edgeguard.times import duration, rfc3339
 from edgeguard.visible import on_one_line
+from edgeguard.width import wrapped
 
 if TYPE_CHECKING:
     from edgeguard.environment import EdgeSide
@@ -119,4 +120,4 @@ def text(found: dict[str, Any]) -> str:
     for line in found["audit"]:
         said = f"{line.get('did', '?')} {line.get('id', '')} by {line.get('who', '?')}: {line.get('why') or '-'}"
         lines.append(f"  {line['at']}  {on_one_line(said)}")
-    return "\n".join(lines)
+    return "\n".join(wrapped(line, 13) for line in lines)

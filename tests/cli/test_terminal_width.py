@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from edgeguard.cli.width import fitted, padded, width
+from edgeguard.width import fitted, padded, width, wrapped
 from tests.terminal import Terminal
 
 NAMES = "purge 東京のページ news cafe\N{COMBINING ACUTE ACCENT} 👩‍👩‍👧 ✓ " * 4
@@ -38,6 +38,21 @@ def test_a_text_takes_so_many_columns(text: str, columns: int) -> None:
 def test_a_text_is_cut_to_so_many_columns(text: str, columns: int, cut: str) -> None:
     assert fitted(text, columns) == cut
     assert width(padded(cut, columns)) == columns
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", [""]),
+        ("  a   b", ["  a   b"]),
+        ("to be or not", ["to be", "  or", "  not"]),
+        ("a abcdefgh b", ["a", "  abcde", "  fgh b"]),
+        ("abcdefghi", ["abcdefg", "  hi"]),
+        ("東京の東京", ["東京の", "  東京"]),
+    ],
+)
+def test_a_text_is_wrapped_and_nothing_of_it_is_lost(text: str, lines: list[str]) -> None:
+    assert wrapped(text, 2, 7).split("\n") == lines
 
 
 SHOWS = """

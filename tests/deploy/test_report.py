@@ -13,6 +13,7 @@ from edgeguard.deploy.report.text import history, render
 from edgeguard.errors import UsageError, joined
 from edgeguard.site import samples
 from edgeguard.site.samples import Sample
+from edgeguard.width import width
 
 if TYPE_CHECKING:
     from edgeguard.deploy.journal import Entry
@@ -198,7 +199,22 @@ def test_the_output_of_others_follows_what_failed() -> None:
     past = {"started": "then", "id": "d1", "command": "deploy", "release": None, "who": "somebody"}
     run = Ended.new(**past, outcome="rolled-back", closed_seconds=1.0, error=entries[-1]["error"])
     line = history("production", [run], [])
-    assert line.endswith(f"{'':<28}web1: it died; the previous release serves again")
+    assert line.endswith("\n    web1: it died; the previous release serves again")
+
+
+@pytest.mark.parametrize("who", ["n" * 300, "a-name@a-host " * 20, "東京" * 100])
+def test_the_history_of_somebody_with_a_long_name_fits_a_terminal(who: str) -> None:
+    past = {
+        "started": "2026-11-28T13:00:00.000Z",
+        "id": "20261128-130000-d23b",
+        "command": "rollback",
+        "release": "1f" * 32,
+    }
+    run = Ended.new(**past, who=who, outcome="rolled-back", closed_seconds=4321.0, still_closed=True, error=who)
+    lines = history("production", [run], []).splitlines()
+
+    assert max(map(width, lines)) <= 80
+    assert "".join(lines).replace(" ", "").count(who.replace(" ", "")) == 2
 
 
 def test_people_read_what_failed_and_what_to_do() -> None:

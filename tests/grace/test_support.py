@@ -280,6 +280,17 @@ def test_show_tells_whose_claims_there_are_and_why(standin_edge: StandinEdge) ->
     assert "\x1b" not in text
 
 
+def test_show_of_long_names_fits_a_terminal(standin_edge: StandinEdge) -> None:
+    who = f"{'a-long-name' * 12}@host"
+    support.extend(edge_side(standin_edge), lasting=600, reason="the database moves, " * 9, who=who)
+    found = shown(edge_side(standin_edge), 1)
+    lines = show.text(found).splitlines()
+
+    assert found["claims"][0]["who"] == who
+    assert max(map(len, lines)) <= 80
+    assert "".join(line.strip() for line in lines).count(who) == 2  # the claim's and the audit's
+
+
 def test_the_audit_keeps_200_lines_in_the_same_write(standin_edge: StandinEdge) -> None:
     old = {f"audit-{1_700_000_000_000 + n}-abcd": json.dumps({"did": "x", "id": "support1"}) for n in range(250)}
     others = {"somebody-else-s": "item", "audit-notes": "not a line of ours"}

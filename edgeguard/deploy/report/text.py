@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.errors import first_line
 from edgeguard.times import duration, measured, short
+from edgeguard.width import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,8 @@ def _outcome(report: dict[str, Any]) -> str:
 
 
 def history(environment: str, past: Sequence[Ended], kept: Sequence[Opened]) -> str:
-    """A line for each run, the newest last. The run that brought a release that is kept has a star."""
+    """A line for each run, the newest last, and under it when, by whom and why it failed. The run that brought a
+    release that is kept has a star."""
     lines = []
     last = {run.id: number for number, run in enumerate(past)}
     marked = {last[release.generation] for release in kept if release.generation in last}
@@ -82,12 +84,10 @@ def history(environment: str, past: Sequence[Ended], kept: Sequence[Opened]) -> 
         mark = "*" if number in marked else " "
         closed = f"closed {duration(run.closed_seconds)}" if run.closed_seconds is not None else "never closed"
         closed += " so far" if run.still_closed else ""
-        release = short(run.release)
-        lines.append(
-            f"{mark} {run.started}  {run.id}  {run.command:<8}  {run.outcome:<11}  {release}  {closed}  {run.who}"
-        )
+        lines.append(wrapped(f"{mark} {run.id}  {run.command:<8}  {run.outcome:<11}  {short(run.release)}", 4))
+        lines.append(wrapped(f"    {run.started}, {closed}, by {run.who}", 4))
         if run.error:
-            lines.append(f"{'':<28}{first_line(run.error)}")
+            lines.append(wrapped(f"    {first_line(run.error)}", 4))
     lines += [f"* {short(each.release)}  of {each.generation}" for each in kept if each.generation not in last]
     if kept:
         lines.append(f"* is kept on the servers: edgeguard rollback {environment} --to RELEASE")

@@ -1,8 +1,11 @@
-"""How wide text is on a terminal, and text that is cut to a width."""
+"""How wide text is on a terminal, and text that is cut or wrapped to a width."""
 
 from __future__ import annotations
 
 import unicodedata
+
+PAGE = 80
+"""The columns of text for people: those that a terminal has at least, as a rule."""
 
 
 def width(text: str) -> int:
@@ -22,6 +25,22 @@ def fitted(text: str, columns: int, mark: str = "…") -> str:
             break
         kept += character
     return f"{kept}{mark}" if columns > 0 else ""
+
+
+def wrapped(text: str, indent: int, columns: int = PAGE) -> str:
+    """The text in lines of at most so many columns, of which all but the first are indented. It breaks at spaces; a
+    word that is wider than a line is continued on the next one."""
+    lines, line = [], ""
+    for number, word in enumerate(text.split(" ")):
+        longer = f"{line} {word}" if number else word
+        if number and width(longer) > columns:
+            lines.append(line.rstrip())
+            longer = " " * indent + word
+        while width(longer) > columns:
+            lines.append(fitted(longer, columns, ""))
+            longer = " " * indent + longer[len(lines[-1]) :]
+        line = longer
+    return "\n".join([*lines, line])
 
 
 def padded(text: str, columns: int) -> str:
