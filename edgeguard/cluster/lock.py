@@ -274,7 +274,7 @@ class SharedRecord:
         for server in sorted(set(unreadable) - set(but)):
             failure = unreadable[server]
             raise ClusterError(
-                f"{server}: {failure.message}",
+                f"{server}: {failure.message.removeprefix(f'{server}: ')}",  # drivers may name it, too
                 f"{failure.remedy} If {server} is lost, deploy, resume, rollback or cluster open can go on --without "
                 f"{server}.".lstrip(),
             ) from failure

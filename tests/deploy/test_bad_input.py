@@ -112,7 +112,7 @@ def test_a_state_folder_that_cannot_be_written(rehearsal: Rehearsal, tmp_path: P
         (lambda text: json.dumps({**json.loads(text), "version": 99}), "version 99"),
         (lambda text: json.dumps({**json.loads(text), "environment": "staging"}), "'staging'"),
         (lambda text: json.dumps({**json.loads(text), "lock": "mine"}), "damaged: lock is not an object"),
-        (lambda text: json.dumps({**json.loads(text), "epoch": math.nan}), "damaged"),
+        (lambda text: json.dumps({**json.loads(text), "epoch": math.nan}), "NaN"),
         (lambda _: '{"deploy": ' + "[" * 100_000, "torn"),
     ],
 )

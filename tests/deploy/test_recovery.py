@@ -98,7 +98,7 @@ def test_a_hook_whose_end_nobody_knows_is_asked_about(rehearsal: Rehearsal, tmp_
     said(asked, 11, "not known how the deploy hook", "--hook=again", "--hook=skip", "edgeguard rollback rehearsal")
     assert "the edge serves the copies it has until" in asked.err
     assert "is held" in status
-    assert "24.0 h" in status
+    assert "1 day" in status
     assert starts.read_text() == f"{runner}\n"
     ended = elsewhere(rehearsal, tmp_path, "resume", "--hook=skip")
     assert ended.code == 0, ended.err
@@ -118,7 +118,7 @@ def test_a_held_cluster_says_how_to_go_on_and_resume_with_again_does(rehearsal: 
         "resume rehearsal",
         "rollback rehearsal",
         f"--supersede {name}",
-        "24.0 h",
+        "1 day",
     ):
         assert part in status
     said(still, 11, "hook", "--hook=again")
@@ -256,7 +256,7 @@ def test_a_resume_that_is_stopped_says_that_it_is_still_closed_and_skips_no_hook
     claims = rehearsal.status()["grace"]["claims"]
     given_back = rehearsal.run("hook", "post", "rehearsal", "deploy0")
     said(interrupted, 11, "still closed", "edgeguard rollback rehearsal")
-    assert "24.0 h" in status
+    assert "1 day" in status
     assert ended.code == 0, ended.err
     assert starts.read_text() == "\n"
     assert [claim["id"] for claim in claims] == ["deploy0"]

@@ -178,11 +178,10 @@ def test_a_rollback_over_a_process_that_keeps_dying_closes_nothing_and_says_so(
     ended = elsewhere(rehearsal, tmp_path, "rollback")
     status = rehearsal.status()
     sick.unlink()
-    opened = rehearsal.run("cluster", "open", "rehearsal")
     said(ended, 6, "had closed nothing", "web3", "edgeguard cluster open rehearsal")
     assert status["deploy"] is None
     assert all(server["open"] for server in status["servers"])
-    assert opened.code == 0, opened.err
+    eventually(lambda: rehearsal.run("cluster", "open", "rehearsal").code == 0)  # its supervisor makes pauses
 
 
 def test_a_server_that_cannot_start_again_keeps_all_closed_behind_a_long_grace(
@@ -216,7 +215,7 @@ def test_an_opening_that_is_interrupted_leaves_a_long_claim(rehearsal: Rehearsal
     slow.unlink()
     ended = rehearsal.run("cluster", "open", "rehearsal")
     said(interrupted, 11, "SIGTERM", "still closed", "the edge serves the copies it has until")
-    assert "24.0 h" in status
+    assert "1 day" in status
     assert ended.code == 0, ended.err
 
 

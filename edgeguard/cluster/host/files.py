@@ -49,7 +49,7 @@ def read(path: Path, kinds: Mapping[str, Kinds] = _ANY) -> dict[str, Any] | None
 
 def damaged(path: Path, why: str) -> HostError:
     """The error about a file of edgeguard's own that makes no sense."""
-    return HostError(f"{path} is torn, or was not written by edgeguard: {why}", PUT_BACK, code=DAMAGED)
+    return HostError(f"{path} is torn, or was not written by edgeguard ({why})", PUT_BACK, code=DAMAGED)
 
 
 def write(path: Path, content: Mapping[str, Any], *, durable: bool = True, mode: int = 0o644) -> None:
