@@ -25,8 +25,8 @@ Entry = dict[str, Any]
 _TEXT, _NUMBER = (str,), (int, float)
 _TEXTS = ("without", "ids", "reasons", "nodes")
 _KINDS: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("event", "step", "deploy", "command", "environment"), _TEXT),
-    **dict.fromkeys(("ref", "release", "previous", "error", "remedy"), (str, type(None))),
+    **dict.fromkeys(("event", "deploy", "command", "environment"), _TEXT),
+    **dict.fromkeys(("step", "ref", "release", "previous", "error", "remedy"), (str, type(None))),
     **dict.fromkeys(("at", "until"), _NUMBER),
     **dict.fromkeys(("servers", *_TEXTS), (list,)),
     "exit_code": (int,),
