@@ -30,6 +30,9 @@ _MOST = 10**10
 _KEY = re.compile(r"audit-([0-9]{13})-[a-z0-9]+")
 _APART = 5_000
 """Milliseconds by which clocks that follow the edge's may differ. Lines so close together keep the order of writing."""
+_AHEAD = 2_000
+"""Milliseconds that a line is put ahead of one that may land after it: two readings of the edge's clock differ by less,
+and the lines that follow it still come after it (less than _APART)."""
 
 
 class _Unreadable(Exception):
@@ -37,18 +40,27 @@ class _Unreadable(Exception):
 
 
 def line(
-    items: Mapping[str, str], *, at: float, did: str, why: str, slot: str, claim: Claim | None = None, who: str = ""
+    items: Mapping[str, str],
+    *,
+    at: float,
+    did: str,
+    why: str,
+    slot: str,
+    claim: Claim | None = None,
+    who: str = "",
+    takes_back: bool = False,
 ) -> dict[str, str | None]:
     """The items to write for one more line: the line itself, and None for each old line that is removed.
 
     `items` are the dictionary's, `at` is Unix time, `did` is the command, and `claim` is in the slot afterwards.
-    `who` is this process by default.
+    `who` is this process by default. A line that `takes_back` is newer than that of our write before it, which may be
+    under way and is not among `items` then.
     """
     said: dict[str, object] = {"did": did, "id": slot, "who": who[:_WORDS] or this_holder(), "why": why[:_WORDS]}
     if claim is not None:
         said |= {"nonce": claim.nonce, "grace": claim.grace, "until": claim.until}
     there = sorted(key for key in items if _KEY.fullmatch(key))
-    newest, time = int(there[-1].split("-")[1]) if there else 0, int(at * 1000)
+    newest, time = int(there[-1].split("-")[1]) if there else 0, int(at * 1000) + (_AHEAD if takes_back else 0)
     time = newest + 1 if time <= newest < time + _APART else time
     old = there[: -LINES + 1][:_AT_ONCE]
     return {**dict.fromkeys(old), f"audit-{time:013d}-{new_nonce()}": json.dumps(said)}

@@ -269,7 +269,8 @@ def put_back(environment: EdgeSide, slot: str, before: str, *, did: str) -> None
         EdgeError: it could not be written.
     """
     seen = Seen(environment.edge.items(), edge_clock(environment.edge))
-    line = audit.line(seen.items, at=seen.now, did=did, why="taken back", slot=slot, claim=parse(slot, before))
+    there = parse(slot, before)
+    line = audit.line(seen.items, at=seen.now, did=did, why="taken back", slot=slot, claim=there, takes_back=True)
     environment.edge.write({slot: before, **line})
 
 
@@ -280,7 +281,8 @@ def give_up(environment: EdgeSide, slot: str, *, did: str) -> None:
     """
     with suppress(EdgeError, Interrupted):
         seen = Seen(environment.edge.items(), edge_clock(environment.edge))
-        environment.edge.write(audit.line(seen.items, at=seen.now, did=did, why="given up: no answer came", slot=slot))
+        why = "given up: no answer came"
+        environment.edge.write(audit.line(seen.items, at=seen.now, did=did, why=why, slot=slot, takes_back=True))
 
 
 def wait_until_shown(

@@ -259,6 +259,17 @@ def under_way(standin_edge: StandinEdge) -> bool:
     return any(each["method"] == "PATCH" and each["status"] is None for each in asked)
 
 
+@pytest.mark.parametrize("ahead", [0.0, 0.5, 1.0, 1.9])
+def test_a_line_that_takes_back_is_newer_than_a_write_under_way_whatever_the_clock_said_then(ahead: float) -> None:
+    claim = Claim("support1", NOW + 60, 600, "abcd1234")
+    under_way = audit.line({}, at=NOW + ahead, did="grace extend", why="", slot="support1", claim=claim)
+    taken = audit.line({}, at=NOW, did="grace extend", why="given up", slot="support1", takes_back=True)
+    items = {key: said or "" for key, said in (taken | under_way).items()} | {"support1": claim.value()}
+    assert [found.name for found in find(items, now=NOW, ceiling=CEILING)] == ["claim-late"]
+    after = audit.line(items, at=NOW - 1, did="grace release", why="", slot="support1")
+    assert max(*items.keys() - {"support1"}, *after) in after
+
+
 def test_a_claim_that_lands_after_its_command_gave_it_up_is_named(standin_edge: StandinEdge) -> None:
     with pytest.raises(EdgeUnavailable):
         support.extend(late(standin_edge, 1.5), lasting=600, reason="")
