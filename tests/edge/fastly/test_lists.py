@@ -101,10 +101,10 @@ def endless(page: int) -> Answer:
 
 
 def heavy(page: int) -> Answer:
-    return [{"number": page, "comment": "x" * (lists.BYTES // 4)}], link(page + 1, "next")
+    return [{"number": page, "comment": "x" * (lists.BYTES // 8)}], link(page + 1, "next")
 
 
-@pytest.mark.parametrize(("answer", "most"), [(circle, 2), (backwards, 1), (endless, lists.PAGES), (heavy, 5)])
+@pytest.mark.parametrize(("answer", "most"), [(circle, 2), (backwards, 1), (endless, lists.PAGES), (heavy, 9)])
 def test_a_list_without_an_end_is_given_up(answer: Callable[[int], Answer], most: int) -> None:
     asked: Asked = []
     with serving(answered(answer, asked)) as url, pytest.raises(EdgeUnavailable, match="no end") as caught:
