@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import os
 import re
@@ -26,7 +27,7 @@ PRINTS = (
 )
 VERBS = (
     *("status", "history", "report", "doctor", "plan", "rollback", "unlock none"),
-    *("grace show", "edge diff", "closed-header", "purge --key a"),
+    *("grace show", "edge diff", "edge install", "closed-header", "purge --key a"),
     *("grace extend --for 1m --reason x", "grace release support1", "hook pre", "hook post"),
     *("cluster close --for 1m --reason x", "cluster open", "probe"),
 )
@@ -43,7 +44,8 @@ def forms(secret: str) -> set[bytes]:
     """The forms that are searched for; the search shares no code with what hides them."""
     raw = secret.encode()
     encoded = {base64.b64encode(b"\0" * before + raw)[(4, 4, 4)[before] if before else 0 : -4] for before in range(3)}
-    said = {raw, raw.hex().encode(), quote(secret, safe="").encode(), *encoded}
+    shown = (quote(secret, safe=""), secret.replace("'", "'\\''"), html.escape(secret), repr(secret)[1:-1])
+    said = {raw, raw.hex().encode(), *encoded, *(form.encode() for form in shown)}
     return said | {json.dumps(secret)[1:-1].encode(), json.dumps(secret, ensure_ascii=False)[1:-1].encode()}
 
 
@@ -122,6 +124,7 @@ def test_secrets_are_only_where_the_manual_says(rehearsal: Rehearsal, tmp_path: 
                 name, *rest = verb.split()
                 group = [rest.pop(0)] if name in ("grace", "edge", "hook", "cluster") else []
                 run(name, *group, "rehearsal", *rest, *as_json, **slow)
+        run("wrap", "rehearsal", "--", "true")
         for how in ("text", "nagios", "prometheus", "json"):
             run("probe", "rehearsal", "--format", how)
 
