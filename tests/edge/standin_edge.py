@@ -22,6 +22,7 @@ from urllib.parse import urlencode, urlsplit
 from edgeguard.edge.claim import FREE, SLOTS, Claim
 from edgeguard.edge.fastly import policy
 from edgeguard.edge.fastly.by_vcl import ByVcl
+from edgeguard.edge.fastly.policy import Snippet
 from edgeguard.settings import EdgeSettings
 from edgeguard.site.asking import ask
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from edgeguard.edge.fastly.policy import Snippet
 
 BASE, CEILING = 60, 3600
 STATUS_NAME = "edgeguard-status"
@@ -182,7 +182,6 @@ class StandinEdge(Cache):
     """The stand-in, with a policy installed."""
 
     ready: dict[str, str]
-    installed: tuple[Snippet, ...] = ()
     respect_must_revalidate: bool = False
     closed_page: Path | None = None
 
@@ -273,20 +272,24 @@ class StandinEdge(Cache):
     # -- the service, without the adapter ------------------------------------------------------------------------
 
     def install(self, snippets: Sequence[Snippet]) -> None:
-        """Install exactly these snippets and the dictionary, in a version cloned from the one installed before."""
-        if self.installed == tuple(snippets):
+        """Install exactly these snippets and the dictionary, in a version cloned from the active one."""
+        active = self.active()
+        there = {
+            Snippet(row["name"], row["type"], int(row["priority"]), row["content"])
+            for row in self.api("GET", f"/version/{active}/snippet")
+        }
+        if there == set(snippets):
             return
-        draft = self.api("PUT", f"/version/{self.active()}/clone")["number"]
+        draft = self.api("PUT", f"/version/{active}/clone")["number"]
         at = f"/version/{draft}"
-        for old in set(self.installed) - set(snippets):
+        for old in there - set(snippets):
             self.api("DELETE", f"{at}/snippet/{old.name}")
-        if not self.installed:
+        if not self.api("GET", f"{at}/dictionary"):
             self.api("POST", f"{at}/dictionary", {"name": self.settings.dictionary})
-        for new in set(snippets) - set(self.installed):
+        for new in set(snippets) - there:
             self.api("POST", f"{at}/snippet", {**vars(new), "priority": str(new.priority), "dynamic": "0"})
         assert self.api("GET", f"{at}/validate")["status"] == "ok"
         self.api("PUT", f"{at}/activate")
-        self.installed = tuple(snippets)
 
     def policy(self) -> tuple[Snippet, ...]:
         return policy.render(self.settings)

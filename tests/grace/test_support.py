@@ -407,13 +407,9 @@ def test_what_is_no_service_with_our_policy_is_said(
         read("SU1Z0isxPaozGVKXdv0eY")
     with pytest.raises(UsageError, match="another service"):
         read(EDGEGUARD_EDGE__SERVICE="another")
-    installed = standin_edge.installed
-    try:
-        standin_edge.install([Snippet("others", "recv", 100, "# nothing of ours")])
-        with pytest.raises(UsageError, match="no policy"):
-            read(EDGEGUARD_EDGE__SERVICE=standin_edge.ready["service_id"])
-    finally:
-        standin_edge.install(installed)
+    standin_edge.install([Snippet("others", "recv", 100, "# nothing of ours")])
+    with pytest.raises(UsageError, match="no policy"):
+        read(EDGEGUARD_EDGE__SERVICE=standin_edge.ready["service_id"])
 
 
 def test_a_claim_of_one_s_own_is_prolonged_and_shortened(standin_edge: StandinEdge) -> None:
