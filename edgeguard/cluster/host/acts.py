@@ -8,9 +8,9 @@ import platform
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
-from edgeguard.cluster.host import fence, files, generations, homes, hooks, images, processes
+from edgeguard.cluster.host import fence, files, generations, homes, hooks, images, processes, takes
 from edgeguard.cluster.host.errors import FENCED, UNKNOWN_ACT, HostError
 from edgeguard.cluster.host.fence import Caller
 from edgeguard.cluster.host.session import Act
@@ -129,66 +129,34 @@ def hook_output(folder: Path, *, generation: str, hook: str, offset: int) -> dic
     return {"content": base64.b64encode(part.content).decode(), "next": part.next, "gone": part.gone}
 
 
-def _whole(said: object) -> bool:
-    return type(said) is int and 0 <= said < 1 << 53
-
-
-def _seconds(said: object) -> bool:
-    return type(said) in (int, float) and 0 <= said < 10**9  # type: ignore[operator]  # NaN is not
-
-
-def _text(said: object) -> bool:
-    return isinstance(said, str) and "\0" not in said
-
-
-def _name(said: object) -> bool:
-    return isinstance(said, str) and generations.NAME.fullmatch(said) is not None
-
-
-def _path(said: object) -> bool:
-    return _text(said) and str(said).startswith("/")
-
-
-def _object(said: object) -> bool:
-    return isinstance(said, dict)
-
-
-def _texts(said: object) -> bool:
-    return isinstance(said, dict) and all(map(_text, said.values())) and all(map(_text, said))
-
-
-def _by(said: object) -> bool:
-    """[epoch, session, serial]: a caller over a connection has a session."""
-    return isinstance(said, list) and len(said) == 3 and all(map(_whole, said)) and said[1] > 0  # noqa: PLR2004
-
-
-def _perhaps(fits: Callable[[object], bool]) -> Callable[[object], bool]:
-    return lambda said: said is None or fits(said)
-
-
-_HOOK = {"generation": _name, "hook": _name}
+_HOOK = {"generation": takes.name, "hook": takes.name}
 ACTS = {
     "greet": Act(greet, {}),
-    "begin": Act(begin, {"epoch": _whole}),
+    "begin": Act(begin, {"epoch": takes.whole}),
     "read_record": Act(read_record, {}),
-    "write_record": Act(write_record, {"caller": _by, "record": _object, "expected": _perhaps(_whole)}),
-    "generation": Act(generation, {"name": _name}),
+    "write_record": Act(
+        write_record, {"caller": takes.caller, "record": takes.an_object, "expected": takes.perhaps(takes.whole)}
+    ),
+    "generation": Act(generation, {"name": takes.name}),
     "current": Act(current, {}),
     "put": Act(
         put,
         {
-            "caller": _by,
-            "name": _name,
-            "image": _path,
-            "described": _object,
-            "variables": _texts,
-            "copy_of": _perhaps(_name),
+            "caller": takes.caller,
+            "name": takes.name,
+            "image": takes.path,
+            "described": takes.an_object,
+            "variables": takes.texts,
+            "copy_of": takes.perhaps(takes.name),
         },
         slow=True,
     ),
-    "verify": Act(verify, {"image": _path}, slow=True),
-    "start_hook": Act(start_hook, {"caller": _by, **_HOOK, "environment": _texts, "limit": _seconds, "nonce": _text}),
+    "verify": Act(verify, {"image": takes.path}, slow=True),
+    "start_hook": Act(
+        start_hook,
+        {"caller": takes.caller, **_HOOK, "environment": takes.texts, "limit": takes.seconds, "nonce": takes.text},
+    ),
     "hook_result": Act(hook_result, _HOOK),
-    "hook_output": Act(hook_output, {**_HOOK, "offset": _whole}),
+    "hook_output": Act(hook_output, {**_HOOK, "offset": takes.whole}),
 }
 """Every act by its name."""

@@ -53,6 +53,11 @@ def damaged(path: Path, why: str) -> HostError:
 
 
 def write(path: Path, content: Mapping[str, Any], *, durable: bool = True, mode: int = 0o644) -> None:
+    """Replace a file by this object, as `write_text` does."""
+    write_text(path, json.dumps(content), durable=durable, mode=mode)
+
+
+def write_text(path: Path, text: str, *, durable: bool = True, mode: int = 0o644) -> None:
     """Replace a file in one step. With `durable`, a power cut after the return can't take it back.
 
     Raises:
@@ -62,7 +67,7 @@ def write(path: Path, content: Mapping[str, Any], *, durable: bool = True, mode:
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file)
+            file.write(text)
             file.flush()
             if durable:
                 os.fsync(file.fileno())

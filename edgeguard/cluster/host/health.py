@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import math
 import socket
 import time
 from dataclasses import dataclass
@@ -27,14 +28,15 @@ _HEALTHY = 200
 @dataclass(frozen=True)
 class Supervised:
     """What a server's supervisor tells: the generation that it was told to run, how often that died in a row, quickly,
-    and why, for people (`said` is the end of its output)."""
+    and why, for people (`said` reads the end of its output)."""
 
     generation: str | None
     deaths: int
     exit: int | None = None
-    said: str = ""
+    said: Callable[[], str] = str
     error: str = ""
     remedy: str = ""
+    where: str = ""  # the sentence that says where more of the output is
 
 
 def wait(
@@ -45,15 +47,24 @@ def wait(
     address: Address,
     path: str,
     limit: float,
-    cancelled: Callable[[], bool],
-) -> None:
+    cancelled: Callable[[], bool] = lambda: False,
+    waited: float = 0.0,
+    patience: float = math.inf,
+) -> str | None:
     """Ask until the answer is 200, at most `limit` seconds; then look at the processes.
+
+    A caller that can't wait so long says how long it has `waited` before, and for how many seconds it has `patience`
+    now.
+
+    Returns:
+        None: the server is healthy. Else what it says so far, when the patience is at its end.
 
     Raises:
         HostError: the server isn't healthy in time, keeps dying, or something else runs there (UNHEALTHY); or it isn't
             healthy yet, and `cancelled()` turned true (INTERRUPTED).
     """
-    began = time.monotonic()
+    here = time.monotonic()
+    began = here - waited
     while True:
         found = supervised()
         if found is None:
@@ -72,13 +83,16 @@ def wait(
         if left < 0:
             raise HostError(
                 f"not healthy after {limit:g} s: {path} {said}{_output(server, found)}",
-                f"The application's output is in {server / 'app.log'}.",
+                found.where,
                 code=UNHEALTHY,
             )
+        if time.monotonic() - here > patience:
+            return f"{path} {said}"
         time.sleep(min(max(_POLL, waited * _SHARE), _LONGEST_POLL))
     strangers = foreign(server, generation)
     if strangers:
         raise HostError(f"processes of {', '.join(strangers)} run beside {generation}", code=UNHEALTHY)
+    return None
 
 
 def foreign(server: Path, generation: str) -> list[str]:
@@ -123,11 +137,11 @@ def _dying(server: Path, found: Supervised) -> HostError:
         return HostError(found.error, found.remedy, code=UNHEALTHY)
     return HostError(
         f"the start command ended with code {found.exit}, {HOPELESS} times{_output(server, found)}",
-        f"The application's output is in {server / 'app.log'}.",
+        found.where,
         code=UNHEALTHY,
     )
 
 
 def _output(server: Path, found: Supervised) -> str:
     """What this start wrote, not what others wrote before it."""
-    return files.quoted(f"{server.name} wrote", found.said)
+    return files.quoted(f"{server.name} wrote", found.said())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster import ServerState
@@ -72,9 +73,10 @@ class Server:
             generation=actual["generation"],
             deaths=actual["deaths"],
             exit=actual["exit"],
-            said=output.said(self.folder / "app.log", actual.get("output")),
+            said=partial(output.said, self.folder / "app.log", actual.get("output")),
             error=actual.get("error", ""),
             remedy=actual.get("remedy", ""),
+            where=f"The application's output is in {self.folder / 'app.log'}.",
         )
 
     def runs_only(self, generation: str | None) -> bool:
