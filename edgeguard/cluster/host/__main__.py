@@ -10,7 +10,8 @@ def main() -> None:
     """Do what the first word says.
 
     `hook LEDGER DESCRIPTOR` runs a hook to its end (wrapper.py). `session FOLDER` serves a caller over standard input
-    and output (session.py).
+    and output (session.py). `offer IMAGE` and `receive IMAGE` read an offer of an image, or its contents, on standard
+    input (receive.py).
     """
     word, *rest = sys.argv[1:] or [""]
     if word == "hook":
@@ -21,8 +22,12 @@ def main() -> None:
         from edgeguard.cluster.host import acts, session  # noqa: PLC0415
 
         session.main(Path(rest[0]), acts.ACTS)
+    elif word in ("offer", "receive"):
+        from edgeguard.cluster.host import receive  # noqa: PLC0415
+
+        receive.main(word, Path(rest[0]))
     else:
-        sys.exit(f"usage: {sys.argv[0]} hook LEDGER DESCRIPTOR | session FOLDER")
+        sys.exit(f"usage: {sys.argv[0]} hook LEDGER DESCRIPTOR | session FOLDER | offer IMAGE | receive IMAGE")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgeguard.cluster.host import fence, files, generations, homes, hooks, images, processes, takes
+from edgeguard.cluster.host import fence, files, generations, homes, hooks, images, processes, receive, takes
 from edgeguard.cluster.host.errors import FENCED, UNKNOWN_ACT, HostError
 from edgeguard.cluster.host.fence import Caller
 from edgeguard.cluster.host.session import Act
@@ -97,6 +97,20 @@ def verify(_folder: Path, *, image: str) -> list[str]:
     return images.verify(Path(image))
 
 
+def finish(folder: Path, *, caller: list[int], image: str, release: str) -> None:
+    """Make an image of what has arrived for it. It takes as long as reading all of it, and no lock for so long: whoever
+    has taken over since finds a whole image at worst."""
+    with fence.fenced(folder, Caller(*caller)):
+        pass
+    receive.finish(Path(image), release)
+
+
+def prune_images(folder: Path, *, caller: list[int], releases: str, keep: list[str]) -> None:
+    """Remove the images that are neither kept nor in use, and what is left of transfers that ended."""
+    with fence.fenced(folder, Caller(*caller)):
+        receive.prune(Path(releases), keep)
+
+
 def start_hook(
     folder: Path,
     *,
@@ -152,6 +166,8 @@ ACTS = {
         slow=True,
     ),
     "verify": Act(verify, {"image": takes.path}, slow=True),
+    "finish": Act(finish, {"caller": takes.caller, "image": takes.path, "release": takes.text}, slow=True),
+    "prune_images": Act(prune_images, {"caller": takes.caller, "releases": takes.path, "keep": takes.paths}, slow=True),
     "start_hook": Act(
         start_hook,
         {"caller": takes.caller, **_HOOK, "environment": takes.texts, "limit": takes.seconds, "nonce": takes.text},

@@ -80,6 +80,6 @@ def remove(folder: Path) -> None:
 
 
 def finished(releases: Path) -> list[Path]:
-    """The finished images in the folder of releases."""
+    """The finished images in the folder of releases. One that is arriving (partial.py) is none yet."""
     found = sorted(releases.iterdir()) if releases.is_dir() else []
-    return [folder for folder in found if (folder / "release.json").exists()]
+    return [folder for folder in found if folder.suffix != ".partial" and (folder / "release.json").exists()]

@@ -101,6 +101,11 @@ def digest(manifest: str, parts: Sequence[str]) -> str:
     return found.hexdigest()
 
 
+def lines(manifest: str) -> Iterator[list[str]]:
+    """The lines of a manifest, [mode, kind, digest or target, path]. Raises ValueError where it is none."""
+    return map(_read, manifest.splitlines())
+
+
 def changed(then: str, now: str, part: str) -> list[str]:
     """The files and links of one part that two manifests tell differently, by their paths within that part.
 

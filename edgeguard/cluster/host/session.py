@@ -62,6 +62,10 @@ class Session:
         """Answer whatever will be asked with this error."""
         self._say(0, error=HostError(message, remedy))
 
+    def end(self) -> None:
+        """Answer nothing any more. A process that ends while a thread of it writes is aborted by Python."""
+        self._lock.acquire()
+
     def serve(self, requests: IO[bytes]) -> None:
         """Answer every request, until the input ends or nobody reads the answers."""
         while line := requests.readline(LONGEST + 1):
@@ -162,3 +166,4 @@ def main(folder: Path, acts: Mapping[str, Act]) -> None:
         )
         return
     session.serve(sys.stdin.buffer)
+    session.end()

@@ -32,6 +32,11 @@ def path(said: object) -> bool:
     return text(said) and str(said).startswith("/")
 
 
+def paths(said: object) -> bool:
+    """A list of absolute paths."""
+    return isinstance(said, list) and all(map(path, said))
+
+
 def an_object(said: object) -> bool:
     """A JSON object."""
     return isinstance(said, dict)

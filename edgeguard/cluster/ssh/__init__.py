@@ -1,0 +1,1 @@
+"""Real servers, each reached with the system's own `ssh`."""

@@ -1,0 +1,107 @@
+"""The way of an image to one server: what the server lacks travels, and there it becomes an image again."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edgeguard.cluster.host import offers, strict_json
+from edgeguard.cluster.host.errors import IMAGE_CHANGED, HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from edgeguard.cluster.host.offers import Item, Offer
+
+TRANSFER_SECONDS = 3600.0
+"""As long as this, one transfer may take. A cut one goes on where it was."""
+FINISH_SECONDS = 600.0
+"""As long as this, reading all of an image may take."""
+_ATTEMPTS = 5
+_PIECE = 1 << 18
+
+
+class Connection(Protocol):
+    """What this needs of a connection to a server (connection.py)."""
+
+    def change(self, act: str, epoch: int, *, limit: float, **arguments: Any) -> Any:  # noqa: ANN401 (JSON)
+        """The answer to an act that changes something."""
+
+    def stream(self, word: str, *arguments: str, content: Iterable[bytes], limit: float) -> bytes:
+        """The output of the host program's `word`, which gets the content on its standard input."""
+
+
+def send(connection: Connection, epoch: int, image: Path, releases: Path) -> None:
+    """Bring the image to the server's folder of releases, verified there. Nothing happens where it is there and whole.
+
+    A transfer that was cut goes on as long as each attempt brings something.
+
+    Raises:
+        HostError: the server refuses it, has no room, or can't be reached; or the image here is not as it was built.
+    """
+    content = offers.make(image)
+    offer = offers.parse(content)
+    there = str(releases / image.name)
+    before = None
+    for attempt in range(1, _ATTEMPTS + 1):
+        told = _told(connection.stream("offer", there, content=[content], limit=TRANSFER_SECONDS))
+        if told["there"]:
+            return
+        lacking = told["lacking"]
+        if not lacking:
+            break
+        try:
+            sent = _contents(image, offer, lacking)
+            _told(connection.stream("receive", there, content=sent, limit=TRANSFER_SECONDS))
+            break
+        except HostError as exc:
+            if exc.code == IMAGE_CHANGED or attempt == _ATTEMPTS or (before is not None and len(lacking) >= before):
+                raise
+            before = len(lacking)
+    connection.change("finish", epoch, image=there, release=offer.release, limit=FINISH_SECONDS)
+
+
+def _told(said: bytes) -> Any:  # noqa: ANN401 (JSON)
+    """The answer in a program's last line."""
+    try:
+        told = strict_json.read_object(said.rstrip(b"\n").rpartition(b"\n")[2])
+    except strict_json.Fault as exc:
+        raise HostError(f"the host program gave no answer: {exc}", "Try again.") from exc
+    if "error" in told:
+        raise HostError(told["error"]["message"], told["error"]["remedy"], code=told["error"]["code"])
+    return told["answer"]
+
+
+def _contents(image: Path, offer: Offer, lacking: Sequence[int]) -> Iterator[bytes]:
+    """The files of these numbers, as the server reads them: a line that names them, and their bytes, in large pieces.
+
+    Raises:
+        HostError: a file has not the size that was offered, or is gone (IMAGE_CHANGED).
+    """
+    gathered = bytearray(json.dumps({"offer": offer.digest, "lacking": list(lacking)}).encode() + b"\n")
+    for number in lacking:
+        for piece in _content(image, offer.items[number]):
+            gathered += piece
+            if len(gathered) >= _PIECE:
+                yield bytes(gathered)
+                gathered.clear()
+    yield bytes(gathered)
+
+
+def _content(image: Path, item: Item) -> Iterator[bytes]:
+    left = item.size
+    try:
+        with (image / item.path).open("rb") as file:
+            while left and (piece := file.read(min(left, _PIECE))):
+                left -= len(piece)
+                yield piece
+            changed = left or file.read(1)
+    except FileNotFoundError:
+        changed = True
+    if changed:
+        raise HostError(
+            f"{image / item.path} was changed while it was sent",
+            "Find out what writes there. A deploy builds it anew as soon as no server uses it.",
+            code=IMAGE_CHANGED,
+        )
