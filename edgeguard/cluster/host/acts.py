@@ -163,7 +163,6 @@ ACTS = {
             "variables": takes.texts,
             "copy_of": takes.perhaps(takes.name),
         },
-        slow=True,
     ),
     "verify": Act(verify, {"image": takes.path}, slow=True),
     "finish": Act(finish, {"caller": takes.caller, "image": takes.path, "release": takes.text}, slow=True),

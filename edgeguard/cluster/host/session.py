@@ -7,17 +7,21 @@ A request is a line of JSON, and so is its answer, which has the request's id:
     {"id": 8, "error": {"code": "fenced", "message": "epoch 4 is in force here", "remedy": ""}}
 
 The arguments of an act stand beside its name. An act that changes something names its `caller`: [epoch, session,
-serial] (fence.py). Slow acts are answered when they are done, others in their order. Ids are
-whole numbers from 1 on; an error with the id 0 answers a line that is no request, which changes nothing, or refuses the
-whole session. The session ends when its input ends; what it has started goes on.
+serial] (fence.py). Such acts are carried out one by one, in the order in which they came: one that overtook another
+would have the higher serial, and the other would be refused as late. Acts that only look are not held up by them.
+Each answer comes when its act is done. Ids are whole numbers from 1 on; an error with the id 0 answers a line that is
+no request, which changes nothing, or refuses the whole session. The session ends when its input ends and the changes
+that it was asked for are done; what it has started goes on.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import queue
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Callable
 
@@ -32,6 +36,8 @@ LONGEST = 8 * 1024 * 1024
 """Bytes of one line. A longer one is answered with an error."""
 SLOW = 8
 """So many slow acts at a time."""
+WAITING = 64
+"""So many changes wait for those before them."""
 _SHOWN = 80  # characters of what a caller said, in an error
 
 
@@ -40,12 +46,17 @@ class Act:
     """What can be asked for: `do(folder, **arguments)` returns what JSON can say, or raises HostError.
 
     `takes` tells of each argument whether a value is one; an argument that may be None may be left out. A `slow` act
-    has a thread of its own.
+    that changes nothing has a thread of its own.
     """
 
     do: Callable[..., Any]
     takes: Mapping[str, Callable[[object], bool]]
     slow: bool = False
+
+    @property
+    def in_order(self) -> bool:
+        """Whether this act waits for all changes that came before it: it is one, or begins a session."""
+        return not self.takes.keys().isdisjoint(("caller", "epoch"))
 
 
 class Session:
@@ -57,6 +68,8 @@ class Session:
         self._answers = answers
         self._lock = threading.Lock()
         self._slow = threading.Semaphore(SLOW)
+        self._changes: queue.Queue[tuple[int, Act, dict[str, Any]] | None] = queue.Queue(WAITING)
+        self._changer = threading.Thread(target=self._change, daemon=True)
 
     def refuse(self, message: str, remedy: str) -> None:
         """Answer whatever will be asked with this error."""
@@ -67,7 +80,15 @@ class Session:
         self._lock.acquire()
 
     def serve(self, requests: IO[bytes]) -> None:
-        """Answer every request, until the input ends or nobody reads the answers."""
+        """Answer every request, until the input ends or nobody reads the answers. Then finish the changes."""
+        self._changer.start()
+        try:
+            self._read_all(requests)
+        finally:
+            self._changes.put(None)
+            self._changer.join()
+
+    def _read_all(self, requests: IO[bytes]) -> None:
         while line := requests.readline(LONGEST + 1):
             too_long = len(line) > LONGEST
             while len(line) > LONGEST and not line.endswith(b"\n"):
@@ -84,7 +105,12 @@ class Session:
         except HostError as exc:
             self._say(number, error=exc)
             return
-        if not act.slow:
+        if act.in_order:
+            try:
+                self._changes.put_nowait((number, act, arguments))
+            except queue.Full:
+                self._say(number, error=HostError(f"{WAITING} changes are waiting", "Ask again.", code=BUSY))
+        elif not act.slow:
             self._do(number, act, arguments)
         elif self._slow.acquire(blocking=False):
             threading.Thread(target=self._do_slowly, args=(number, act, arguments), daemon=True).start()
@@ -108,6 +134,12 @@ class Session:
         if wrong:
             raise _Refused(number, f"{name}: {', '.join(sorted(wrong))[:_SHOWN]} can't be as it is, or is missing")
         return number, act, said
+
+    def _change(self) -> None:
+        """Carry out the changes. Each is done, whether or not the caller is still there to read the answer."""
+        while (change := self._changes.get()) is not None:
+            with suppress(BrokenPipeError):
+                self._do(*change)
 
     def _do_slowly(self, number: int, act: Act, arguments: Mapping[str, Any]) -> None:
         try:

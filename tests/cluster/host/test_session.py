@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -12,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard.cluster import archive
+from edgeguard.cluster.host.session import WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+_RECORD: dict[str, Any] = {"record": {}, "expected": 1}
 
 
 class Caller:
@@ -27,9 +32,17 @@ class Caller:
 
     def send(self, line: bytes) -> dict[str, Any]:
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.process.stdin.write(line + b"\n")
         self.process.stdin.flush()
+        return self.hear()
+
+    def say(self, request: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(request).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def hear(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
         said: dict[str, Any] = json.loads(self.process.stdout.readline())
         return said
 
@@ -80,6 +93,41 @@ def test_acts_of_an_older_session_and_late_acts_are_refused(folder: Path) -> Non
         assert caller.ask("write_record", caller=[1, newer, 1], record={"late": True}) == "fenced"
         assert caller.ask("write_record", caller=[1, newer, 2], record={"late": True}) == "fenced"
         assert caller.ask("read_record") == {"epoch": 1}
+
+
+def test_changes_are_carried_out_in_their_order_and_hold_up_nobody_who_only_looks(folder: Path) -> None:
+    """The first change waits for the server's lock; a second one with a later serial must not overtake it."""
+    with session(folder) as caller:
+        number = caller.ask("begin", epoch=1)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for serial in (1, 2, 3):
+                caller.say({"id": 100 + serial, "act": "write_record", "caller": [1, number, serial], **_RECORD})
+            assert caller.ask("read_record") is None
+        assert [caller.hear() for _ in range(3)] == [{"id": 100 + serial, "answer": None} for serial in (1, 2, 3)]
+
+
+def test_changes_that_were_asked_for_are_done_when_the_caller_has_gone(folder: Path) -> None:
+    with session(folder) as caller:
+        number = caller.ask("begin", epoch=1)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for serial in (1, 2):
+                record = {"record": {"serial": serial}, "expected": 1}
+                caller.say({"id": serial, "act": "write_record", "caller": [1, number, serial], **record})
+            assert caller.process.stdin is not None
+            caller.process.stdin.close()
+    assert json.loads((folder / "record.json").read_bytes()) == {"serial": 2, "epoch": 1}
+
+
+def test_a_caller_with_very_many_changes_is_told_to_wait(folder: Path) -> None:
+    with session(folder) as caller:
+        number = caller.ask("begin", epoch=1)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for serial in range(1, WAITING + 10):
+                caller.say({"id": serial, "act": "write_record", "caller": [1, number, serial], **_RECORD})
+            assert caller.hear()["error"]["code"] == "busy"
 
 
 @pytest.mark.parametrize(
