@@ -23,8 +23,10 @@ from edgeguard.rehearsal import configuration
 from edgeguard.rehearsal import repository as repositories
 from edgeguard.rehearsal.configuration import NAME
 from edgeguard.rehearsal.standin import StandIn
+from edgeguard.release import git
+from edgeguard.release import remote as remotes
 from edgeguard.release.application import FILE
-from edgeguard.release.source import clone, git_environment
+from edgeguard.release.source import clone
 from edgeguard.site.visitors import Visitors
 
 if TYPE_CHECKING:
@@ -136,6 +138,9 @@ class World:
             if not given.exists():
                 raise UsageError(f"{given} does not exist", "Name a Git repository on this machine.")
             _answer("clone", clone(given.absolute(), self.repository))
+            origin = remotes.of(_git(given, "config", "remote.origin.url", otherwise="")).address
+            if git.is_url(origin):  # its submodules may be beside it
+                _git(self.repository, "config", "remote.origin.url", origin)
             following = _git(self.repository, "rev-parse", "--verify", f"{self.scene.ref or 'HEAD'}^{{commit}}")
             _git(self.repository, "checkout", "--quiet", "-B", NAME, following)
             first = _before(self.repository, following)
@@ -166,7 +171,7 @@ def _before(repository: Path, commit: str) -> str:
 
 
 def _git(folder: Path, *arguments: str, otherwise: str | None = None) -> str:
-    done = process.answer(["git", "-C", str(folder), *arguments], env=git_environment())
+    done = process.answer(["git", "-C", str(folder), *arguments], env=git.environment())
     if done.returncode and otherwise is not None:
         return otherwise
     return _answer(arguments[0], done)

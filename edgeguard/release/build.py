@@ -15,7 +15,7 @@ from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import process, sandbox
 from edgeguard.machine.sandbox import Sandbox, Seclusion
 from edgeguard.release import application as applications
-from edgeguard.release.tree import Tree, Written
+from edgeguard.release import submodules
 from edgeguard.times import duration
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from edgeguard.release.application import Application
     from edgeguard.release.source import Source
+    from edgeguard.release.submodules import Lacks
     from edgeguard.release.toolchain import Tool
 
 _SHOWN = 20  # lines of output in a failure's message
@@ -96,7 +97,7 @@ class Build:
         """A sentence for people where the build is in no sandbox."""
         return (f"{sandbox.without(self._lack)}. {sandbox.REMEDY}",) if self._lack else ()
 
-    def run(self) -> Written:
+    def run(self) -> Lacks:
         """Write the tree, install the toolchain and dependencies, then the default build, then the build hook.
 
         Returns what the tree lacks.
@@ -112,7 +113,7 @@ class Build:
                 f"application.build_network is false, and nothing here keeps a build from the network: {self._lack}",
                 f"{sandbox.REMEDY}; or set it to true.",
             )
-        written = Tree(self.source, self.folder / "app", self._deadline).write()
+        lacks = submodules.write(self.source, self.folder / "app", self._deadline)
         for tool in self.tools:
             if tool.warning:
                 self.output(tool.warning)
@@ -127,7 +128,7 @@ class Build:
             self._compile()
         self._check()
         self._mounts()
-        return written
+        return lacks
 
     def _check(self) -> None:
         """Refuse what can't be frozen, and remove what is beside the parts of an image.

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from edgeguard.release.toolchain import Tool
     from edgeguard.settings import ApplicationSettings
 
-FORMAT = 2
+FORMAT = 3
 _POLL = 0.05
 
 # Package managers need these variables to reach their registries from this machine. A build sees another variable of
@@ -55,8 +55,9 @@ PASSED_ON = (
 class Release:
     """A frozen image and its origin. `digest` identifies its content; `inputs` identifies what it was built from.
 
-    `pointers` are the files that lack the content that Git LFS keeps: such an image is built anew where no server uses
-    it. `differs` has a sentence for each change since it was built; it is empty also where nobody has looked.
+    `lacks` are the files without the content that Git LFS keeps, and the empty folders of submodules: an image with
+    such is built anew where no server uses it. `differs` has a sentence for each change since it was built; it is empty
+    also where nobody has looked.
     """
 
     digest: str
@@ -66,7 +67,7 @@ class Release:
     tree: str
     folder: Path
     application: Application
-    pointers: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
     reused: bool = False
     differs: tuple[str, ...] = ()
 
@@ -122,10 +123,10 @@ def build(
                     cancelled=cancelled,
                     output=output,
                 )
-                written = building.run()
-                warnings = application.warnings + written.warnings + building.warnings
+                lacks = building.run()
+                warnings = application.warnings + lacks.warnings + building.warnings
                 application = replace(application, warnings=warnings)
-                return _seal(folder, inputs, source, application, written.pointers)
+                return _seal(folder, inputs, source, application, lacks.paths)
             except BaseException:
                 manifest.remove(folder)
                 raise
@@ -146,11 +147,11 @@ def load(folder: Path) -> Release:
 
 def _release(folder: Path, content: dict[str, Any]) -> Release:
     """The release that `release.json` describes so. Raises KeyError and TypeError where no `_seal` wrote it."""
-    pointers = content.get("pointers", [])
-    texts = [*(content[name] for name in ("digest", "inputs", "ref", "commit", "tree")), *pointers]
+    lacks = [*content.pop("pointers", []), *content.get("lacks", [])]  # `pointers` is in images of format 2
+    texts = [*(content[name] for name in ("digest", "inputs", "ref", "commit", "tree")), *lacks]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("a value is no text")
-    content |= {"application": Application.from_json(content["application"]), "pointers": tuple(pointers)}
+    content |= {"application": Application.from_json(content["application"]), "lacks": tuple(lacks)}
     return Release(**content, folder=folder)
 
 
@@ -242,14 +243,14 @@ def _inputs(source: Source, tools: Sequence[Tool], root: Path, named: dict[str, 
 def _found(folder: Path, source: Source, in_use: Callable[[Release], bool], *, verify: bool) -> Release | None:
     """The image that an earlier build left, as the release of this commit: other commits may have the same tree.
 
-    None where there is no such image, or where it was changed since, or lacks LFS content, and is not in use.
+    None where there is no such image, or where it was changed since, or lacks content, and is not in use.
     """
     try:
         release = load(folder)
     except UsageError:
         return None
     differs = tuple(images.verify(folder)) if verify else ()
-    if (differs or release.pointers) and not in_use(release):
+    if (differs or release.lacks) and not in_use(release):
         return None
     return replace(release, ref=source.ref, commit=source.commit, reused=True, differs=differs)
 
@@ -286,7 +287,7 @@ def _refused_by_disk(folder: Path) -> Iterator[None]:
         ) from exc
 
 
-def _seal(folder: Path, inputs: str, source: Source, application: Application, pointers: tuple[str, ...]) -> Release:
+def _seal(folder: Path, inputs: str, source: Source, application: Application, lacks: tuple[str, ...]) -> Release:
     """Freeze the image, and write its manifest and `release.json` durably. The latter, written last, marks it whole."""
     for part in images.FROZEN:
         manifest.freeze(folder / part)
@@ -299,7 +300,7 @@ def _seal(folder: Path, inputs: str, source: Source, application: Application, p
         tree=source.tree,
         folder=folder,
         application=application,
-        pointers=pointers,
+        lacks=lacks,
     )
     said = {name: value for name, value in asdict(release).items() if name not in ("folder", "reused", "differs")}
     os.sync()  # the files of the image must be durable before the manifest names them

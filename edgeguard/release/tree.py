@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from edgeguard.cluster.host import manifest
 from edgeguard.errors import BuildFailed, Interrupted
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from edgeguard.release.source import Source
 
 _PIECE = 1 << 20
-_NAMED = 3  # files in one warning
 _LINK, _EXECUTABLE, _SUBMODULE = "120000", "100755", "160000"
 _UNUSABLE = frozenset({"", ".", "..", ".git"})  # parts of a path that Git's own checkout refuses
 _LONGEST_POINTER = 1024  # bytes (git-lfs: docs/spec.md)
@@ -35,28 +34,11 @@ _POINTER = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Written:
-    """The paths of a written tree that lack content: submodules are empty folders, and files are pointers of LFS."""
+class Written(NamedTuple):
+    """What a written tree lacks: submodules, each an empty folder, with their commits, and content that LFS keeps."""
 
-    submodules: tuple[str, ...]
-    pointers: tuple[str, ...]
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """A sentence for people about each thing that is not as they expect it."""
-        said = [
-            f"{path}: submodules are not fetched, this folder is empty. Commit its files, or fetch them in hooks.build"
-            for path in self.submodules
-        ]
-        if self.pointers:
-            more = f" and {len(self.pointers) - _NAMED} more" if len(self.pointers) > _NAMED else ""
-            how = "Find out why `git lfs fetch` fails" if lfs_is_installed() else "Install git-lfs on this machine"
-            said.append(
-                f"{', '.join(self.pointers[:_NAMED])}{more}: the release has Git LFS pointers in place of the content. "
-                f"{how}, and deploy again"
-            )
-        return tuple(said)
+    submodules: dict[str, str]
+    pointers: list[str]
 
 
 @dataclass(frozen=True)
@@ -92,10 +74,10 @@ class Tree:
             ) from exc
         except process.Cancelled as exc:
             raise Interrupted("interrupted during the build, while Git read the tree", "Nothing was touched.") from exc
-        return Written(tuple(submodules), tuple(str(place.relative_to(self.to)) for place in pointers))
+        return Written(submodules, [str(place.relative_to(self.to)) for place in pointers])
 
-    def _write_objects(self) -> list[str]:
-        """Write every file, link and folder. Returns the paths of the submodules, which are empty folders.
+    def _write_objects(self) -> dict[str, str]:
+        """Write every file, link and folder. Returns the submodules, which are empty folders, with their commits.
 
         Links come last, so that no path leads through one. One process of Git reads thousands of files.
         """
@@ -125,7 +107,7 @@ class Tree:
                         _copy(out, file, int(head[2]))
                     place.chmod(0o755 if mode == _EXECUTABLE else 0o644)
                 out.read(1)  # the newline after the content
-        return [path for mode, _, path in entries if mode == _SUBMODULE]
+        return {path: name for mode, name, path in entries if mode == _SUBMODULE}
 
     def _place(self, path: str) -> Path:
         """Where a file goes. Its folder is made."""

@@ -212,7 +212,7 @@ IMAGE = {
     "ref": "r",
     "commit": "c",
     "tree": "t",
-    "pointers": ["p"],
+    "lacks": ["p"],
     "application": application.Application("site", "python:3.12", "start", hooks={"deploy": "x"}).to_json(),
 }
 STATUS = b"node=cache-fra1 revision=abc now=1795864926 base=60 grace=3600 hold=0 " + b" ".join(

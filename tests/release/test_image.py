@@ -732,3 +732,27 @@ def test_the_default_build_of_nodejs_is_npm_install(world: World) -> None:
 
     assert (release.folder / "app/said").read_text() == "7\n"
     assert stat.S_ISDIR((release.folder / "app/node_modules").stat().st_mode)
+
+
+def test_an_image_without_a_submodule_is_built_anew(world: World, tmp_path: Path) -> None:
+    """What the tree lacked is in the warning and in `lacks`. Its digest is another one than the whole image's."""
+    library = tmp_path / "library"
+    library.mkdir()
+    git(library, "init", "--quiet", "--initial-branch=main")
+    there = commit(library, {"page": "the page\n"})
+    git(world.repository, "update-index", "--add", "--cacheinfo", f"160000,{there},library")
+    (world.repository / "library").mkdir()
+    world.commit(PLAIN, **{".gitmodules": '[submodule "a"]\n\tpath = library\n\turl = ../library\n'})
+    library.rename(tmp_path / "away")
+
+    lacking = world.build()
+
+    assert lacking.lacks == ("library",)
+    assert any("library: the submodule's folder is empty" in said for said in lacking.application.warnings)
+    (tmp_path / "away").rename(library)
+    whole = world.build()
+    assert whole.lacks == ()
+    assert not whole.application.warnings
+    assert (whole.folder / "app/library/page").read_text(encoding="utf-8") == "the page\n"
+    assert whole.digest != lacking.digest
+    assert world.build().reused

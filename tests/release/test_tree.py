@@ -8,12 +8,16 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edgeguard.errors import BuildFailed, Interrupted
+from edgeguard.release import submodules
 from edgeguard.release.source import Source, resolve
-from edgeguard.release.tree import Tree, Written
+
+if TYPE_CHECKING:
+    from edgeguard.release.submodules import Lacks
 
 IDENTITY = ("-c", "user.name=a", "-c", "user.email=a@example.invalid", "-c", "commit.gpgSign=false")
 
@@ -39,9 +43,9 @@ def committed(repository: Path) -> Source:
     return resolve(str(repository), "main", cache=repository.parent)
 
 
-def written(source: Source, to: Path, *, seconds: float = 60) -> Written:
+def written(source: Source, to: Path, *, seconds: float = 60) -> Lacks:
     to.mkdir()
-    return Tree(source, to, time.monotonic() + seconds).write()
+    return submodules.write(source, to, time.monotonic() + seconds)
 
 
 def test_every_file_of_the_commit_is_there_byte_for_byte(
@@ -96,7 +100,7 @@ def test_a_tree_that_would_write_elsewhere_is_refused(repository: Path, tmp_path
     }
     for name, listed in hostile.items():
         tree = raw_tree(repository, listed)
-        source = Source(repository, "main", "0" * 40, tree)
+        source = Source(repository, "main", "0" * 40, tree, tmp_path)
 
         with pytest.raises(BuildFailed, match="path"):
             written(source, tmp_path / name)
@@ -112,19 +116,6 @@ def raw_tree(repository: Path, listed: str) -> str:
         mode, _kind, name = head.split()
         content += f"{mode.lstrip('0')} {path}".encode() + b"\0" + bytes.fromhex(name)
     return git(repository, "hash-object", "-w", "--literally", "-t", "tree", "--stdin", given=content)
-
-
-def test_a_submodule_is_named_with_a_remedy(repository: Path, tmp_path: Path) -> None:
-    (repository / "file").touch()
-    commit = committed(repository).commit
-    git(repository, "update-index", "--add", "--cacheinfo", f"160000,{commit},vendor/lib")
-    git(repository, "commit", "--quiet", "--message=a submodule")
-
-    said = written(resolve(str(repository), "main", cache=tmp_path), tmp_path / "to")
-
-    assert len(said.warnings) == 1
-    assert said.warnings[0].startswith("vendor/lib: submodules are not fetched")
-    assert list((tmp_path / "to/vendor/lib").iterdir()) == []
 
 
 def test_a_lost_object_and_an_end_before_its_time_are_told(

@@ -16,7 +16,7 @@ import pytest
 from edgeguard.edge.fastly.api import Api
 from edgeguard.errors import EdgeError, OriginsUnhealthy, UsageError
 from edgeguard.machine import network
-from edgeguard.release.source import git_environment
+from edgeguard.release.git import environment as git_environment
 from edgeguard.site.asking import ask as by_httpx
 from edgeguard.site.light import ask as by_standard_library
 from tests.http_server import Request, serving
