@@ -119,6 +119,7 @@ class Build:
                 self.output(tool.warning)
             for argv in tool.install(self.folder / "toolchain", self.folder / "tmp" / "toolchain"):
                 self._step(f"the {tool.language} toolchain", argv, env=self._tool_environment)
+            tool.settle(self.folder / "toolchain")
         self._dependencies()
         self._default_build()
         if hook := self.application.hooks.get("build"):

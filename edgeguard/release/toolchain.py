@@ -62,6 +62,14 @@ class Tool:
             (toolchain / applications.MACHINE / found.name).symlink_to(found)
         return []
 
+    def settle(self, toolchain: Path) -> None:
+        """Give the toolchain, which `install` and its commands have made, the same content each time.
+
+        virtualenv lists a package's files in whatever order a set has them.
+        """
+        for record in sorted(toolchain.glob("lib/python*/site-packages/*.dist-info/RECORD")):
+            record.write_bytes(b"".join(sorted(record.read_bytes().splitlines(keepends=True))))
+
 
 def find(application: Application) -> tuple[Tool, ...]:
     """The languages that the application's type and its dependencies need.
