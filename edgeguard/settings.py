@@ -93,6 +93,7 @@ class ClusterSettings(Table):
     driver: str = "local"
     servers: tuple[str, ...] = ("web1", "web2", "web3")
     root: Path
+    user: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?$")
     hook_server: str | None = None
     after_hook_failure: Literal["stay-closed", "rollback"] = "stay-closed"
     hook_timeout: Seconds = 3600

@@ -109,6 +109,10 @@ class Cluster(Protocol):
     `EDGEGUARD_SERVER` (the server's name), and nothing of the environment of whoever calls: a token lies there. Where
     the generation's `runs.socket` is true, they get `SOCKET` instead of `PORT`: the path of a unix socket, of at most
     103 bytes, that no other generation has.
+
+    **The user.** Where the generation's `runs.user` names a user of the servers, its processes and hooks run as that
+    user, in its groups, with its name in `USER` and `LOGNAME`; never as another one. A driver, or a server, that can't
+    do so refuses while it stages.
     """
 
     servers: tuple[str, ...]

@@ -6,7 +6,7 @@ import errno
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from edgeguard.cluster.host.errors import INTERRUPTED, HostError
+from edgeguard.cluster.host.errors import INTERRUPTED, NO_ACCOUNT, HostError
 from edgeguard.errors import (
     ClusterError,
     EdgeguardError,
@@ -19,6 +19,7 @@ from edgeguard.errors import (
     NotClosed,
     NotStaged,
     Unhealthy,
+    UsageError,
 )
 
 if TYPE_CHECKING:
@@ -64,4 +65,6 @@ def told(server: str, code: str, message: str, remedy: str = "") -> EdgeguardErr
     """The error that this code and these words mean."""
     if code == INTERRUPTED:
         return Interrupted(f"{server}: {message}", remedy)
+    if code == NO_ACCOUNT:
+        return UsageError(f"{server}: {message}", remedy)
     return BY_CODE.get(code, ClusterError)(f"{server}: {message}", remedy, server=server)

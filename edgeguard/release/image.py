@@ -186,8 +186,9 @@ def changed(then: Release, now: Release) -> list[str]:
         ) from exc
 
 
-def runs(release: Release) -> Runs:
-    """What a generation of this release starts. The application's mounts are beside the images, below the root."""
+def runs(release: Release, user: str | None) -> Runs:
+    """What a generation of this release starts, as this user of the servers (None: edgeguard's own). The application's
+    mounts are beside the images, below the root."""
     application, mounts = release.application, release.folder.parent.parent / "mounts"
     return Runs(
         folder=application.folder(release.folder),
@@ -199,6 +200,7 @@ def runs(release: Release) -> Runs:
         },
         folders=tuple(mounts / place for place in application.mounts.values()),
         socket=application.socket,
+        user=user,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import shutil
 from typing import TYPE_CHECKING
@@ -45,6 +46,17 @@ def test_a_missing_token(rehearsal: Rehearsal, tmp_path: Path) -> None:
 def test_a_service_that_does_not_exist(rehearsal: Rehearsal) -> None:
     ended = untouched(rehearsal, lambda: rehearsal.deploy(EDGEGUARD_EDGE__SERVICE="NoSuchService"))
     said(ended, 5, "NoSuchService")
+
+
+def test_a_user_as_whom_the_application_can_t_run(rehearsal: Rehearsal) -> None:
+    ended = untouched(rehearsal, lambda: rehearsal.deploy(EDGEGUARD_CLUSTER__USER="no-such-user"))
+    said(ended, 2, "there is no user no-such-user here", "useradd")
+    said(rehearsal.deploy(EDGEGUARD_CLUSTER__USER="0"), 2, "cluster.user")
+    ended = untouched(rehearsal, lambda: rehearsal.deploy(EDGEGUARD_CLUSTER__USER="nobody"))
+    if os.geteuid():
+        said(ended, 2, "can't start the application as nobody")
+    else:  # the rehearsal's folder is private
+        said(ended, 6, "nobody can't enter", "chmod o+x")
 
 
 def test_an_unknown_acceptance_is_refused_and_the_known_ones_named(rehearsal: Rehearsal) -> None:

@@ -27,7 +27,7 @@ from edgeguard.cluster.commands.records import ByCommands, InFolder
 from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import fence, generations, images
 from edgeguard.cluster.host.errors import HostError
-from edgeguard.errors import ClusterError, HookUnknown, Interrupted, NotClosed, Unhealthy, first_line
+from edgeguard.errors import ClusterError, HookUnknown, Interrupted, NotClosed, Unhealthy, UsageError, first_line
 from edgeguard.machine import process
 from edgeguard.user import expanded
 
@@ -55,6 +55,10 @@ class CommandsCluster:
         self._settings = settings
         self._ceiling = ceiling
         self._options = options.options(settings.options)
+        if settings.user is not None:
+            raise UsageError(
+                "cluster.user: the driver commands can't obey it", "Take it out, and let the commands do it."
+            )
         self.one_gate = self._options.one_gate
         self._root = expanded(settings.root, "cluster.root").absolute()
         self._commands = Commands(self._options, environment)
@@ -167,6 +171,11 @@ class CommandsCluster:
                 "the application listens on a unix socket, and nothing says that the commands serve one",
                 "Let them give it SOCKET, the path of a socket, and set cluster.options.unix_sockets = true; or take "
                 "web.upstream.socket_family out of the application's file.",
+            )
+        if generation.runs.user is not None:
+            raise ClusterError(
+                f"the application should run as {generation.runs.user}, and commands become who they like",
+                "Take cluster.user out, and let the commands do it.",
             )
         told = self._begin(epoch)
         if generation.copy_of is not None:

@@ -11,7 +11,7 @@ def main() -> None:
 
     `hook LEDGER DESCRIPTOR` runs a hook to its end (wrapper.py). `session FOLDER` serves a caller over standard input
     and output (session.py). `offer IMAGE` and `receive IMAGE` read an offer of an image, or its contents, on standard
-    input (receive.py).
+    input (receive.py). `reach USER` tries what a user can reach (reach.py).
     """
     word, *rest = sys.argv[1:] or [""]
     if word == "hook":
@@ -26,8 +26,13 @@ def main() -> None:
         from edgeguard.cluster.host import receive  # noqa: PLC0415
 
         receive.main(word, Path(rest[0]))
+    elif word == "reach":
+        from edgeguard.cluster.host import reach  # noqa: PLC0415
+
+        reach.main(rest[0])
     else:
-        sys.exit(f"usage: {sys.argv[0]} hook LEDGER DESCRIPTOR | session FOLDER | offer IMAGE | receive IMAGE")
+        words = "hook LEDGER DESCRIPTOR | session FOLDER | offer IMAGE | receive IMAGE | reach USER"
+        sys.exit(f"usage: {sys.argv[0]} {words}")
 
 
 if __name__ == "__main__":

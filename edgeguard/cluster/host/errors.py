@@ -26,6 +26,8 @@ INTERRUPTED = "interrupted"
 """The caller asked for an end of the waiting."""
 UNHEALTHY = "unhealthy"
 """The application does not answer as it has to, or something else runs in its place."""
+NO_ACCOUNT = "no-account"
+"""The user as whom the application should run is none of this server, or can't be become."""
 UNKNOWN_ACT = "unknown-act"
 """A caller over a connection asked for something that this program does not know."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ PUT_BACK = "Put back the right one (another server may have the same), or remove
 QUOTED = 10
 """Lines of the application's output in an error."""
 _SLICE = 1_000_000  # bytes
+_PASSABLE = 0o711
 
 
 def read(path: Path, kinds: Mapping[str, Kinds] = _ANY) -> dict[str, Any] | None:
@@ -52,20 +54,21 @@ def damaged(path: Path, why: str) -> HostError:
     return HostError(f"{path} is torn, or was not written by edgeguard ({why})", PUT_BACK, code=DAMAGED)
 
 
-def write(path: Path, content: Mapping[str, Any], *, durable: bool = True, mode: int = 0o644) -> None:
+def write(path: Path, content: Mapping[str, Any], *, durable: bool = True) -> None:
     """Replace a file by this object, as `write_text` does."""
-    write_text(path, json.dumps(content), durable=durable, mode=mode)
+    write_text(path, json.dumps(content), durable=durable)
 
 
-def write_text(path: Path, text: str, *, durable: bool = True, mode: int = 0o644) -> None:
-    """Replace a file in one step. With `durable`, a power cut after the return can't take it back.
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replace a file in one step. Only this user can read it. With `durable`, a power cut after the return can't take
+    it back.
 
     Raises:
         HostError: it can't be written. The file that was there stays.
     """
     fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -84,11 +87,18 @@ def write_text(path: Path, text: str, *, durable: bool = True, mode: int = 0o644
 
 def private(folder: Path) -> None:
     """Make a folder that no other user can enter, whatever the umask, and those above it that are missing. One that is
-    there and this user's own becomes private."""
+    there and this user's own becomes private, unless `let_pass` was called for it."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     status = folder.stat()
-    if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077 and mode != _PASSABLE and status.st_uid == os.geteuid():
         folder.chmod(0o700)
+
+
+def let_pass(folder: Path) -> None:
+    """Let other users pass through a folder of this user's, to a place whose name they know. They can't list it, and
+    every file in it is private."""
+    folder.chmod(_PASSABLE)
 
 
 def only_ours(path: str, flags: int) -> int:

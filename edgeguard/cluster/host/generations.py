@@ -1,8 +1,8 @@
 """A server's generations: folders with all that a deploy makes current by one rename, ready before the close.
 
-In each folder: `image` is a link to the frozen image; `variables.json` (mode 0600) has the variables; `generation.json`
-has {"release", "cwd", "start", "hooks", "folders", "socket", "users"}; `home` is HOME of the processes (see homes.py),
-and `web` has their socket (see sockets.py). `current` is a link to one of these folders.
+In each folder: `image` is a link to the frozen image; `variables.json` has the variables; `generation.json` has
+{"release", "cwd", "start", "hooks", "folders", "socket", "user", "users"}; `home` is HOME of the processes (homes.py),
+and `web` has their socket (sockets.py). `current` is a link to one of these folders.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Runs:
     `folder` is where the commands run, an absolute path inside the image. `start` is the web process, which listens on
     127.0.0.1:$PORT; with `socket`, it listens on the unix socket $SOCKET and has no PORT. `hooks` has the commands of
     those hooks, of `deploy` and `post_deploy`, that the application defines. `folders` are the server's own folders,
-    which outlive releases (mounts): they exist before anything starts.
+    which outlive releases (mounts): they exist before anything starts. `user` is the name of the user of the servers as
+    whom the commands run; None: edgeguard's own.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Runs:
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     folders: tuple[Path, ...] = ()
     socket: bool = False
+    user: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def described(name: str, image: Path, said: Mapping[str, Any]) -> Generation:
             hooks={hook: tuple(argv) for hook, argv in said["hooks"].items()},
             folders=tuple(map(Path, said.get("folders", ()))),
             socket=bool(said.get("socket")),
+            user=_text(said.get("user")),
         ),
         users=tuple(User(user["name"], tuple(user["keys"]), user["role"]) for user in said.get("users", ())),
     )
@@ -123,6 +126,8 @@ def description(generation: Generation) -> dict[str, Any]:
     }
     if generation.runs.socket:
         said["socket"] = True
+    if generation.runs.user is not None:
+        said["user"] = generation.runs.user
     if generation.users:
         said["users"] = [{**asdict(user), "keys": list(user.keys)} for user in generation.users]
     return said
@@ -178,11 +183,20 @@ def put(server: Path, generation: Generation) -> None:
     for old in (fresh, folder):
         manifest.remove(old)
     fresh.mkdir(parents=True)
+    if generation.runs.user is not None:  # its HOME, its socket and its image are behind these
+        for place in (server, folder.parent, fresh):
+            files.let_pass(place)
     (fresh / "image").symlink_to(generation.image)
-    files.write(fresh / "variables.json", generation.variables, mode=0o600)
+    files.write(fresh / "variables.json", generation.variables)
     files.write(fresh / "generation.json", said)
     fresh.rename(folder)
     files.sync(folder.parent)
+
+
+def _text(said: object) -> str | None:
+    if said is not None and not isinstance(said, str):
+        raise TypeError("this is no text")
+    return said
 
 
 def prepare_link(server: Path, name: str) -> None:

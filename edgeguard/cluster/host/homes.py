@@ -6,13 +6,16 @@ into HOME when they start (gunicorn makes `~/.gunicorn`, npm `~/.npm`), and the 
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeguard.cluster.host import files, manifest
+from edgeguard.cluster.host import account as accounts
+from edgeguard.cluster.host import files, generations, manifest
 
 if TYPE_CHECKING:
+    from edgeguard.cluster.host.account import Account
     from edgeguard.cluster.host.generations import Generation
 
 _PRIVATE = 0o700
@@ -21,10 +24,14 @@ _PRIVATE = 0o700
 def seed(server: Path, generation: Generation) -> None:
     """Make the HOME of a generation that is staged on a server, whole or not at all. One that is there stays as it is.
 
+    It belongs to the user as whom the generation runs.
+
     Raises:
+        HostError: there is no such user here, or this process can't become it (NO_ACCOUNT).
         OSError: it can't be written, or the image can't be read.
     """
-    home = _place(server, generation.name)
+    owner = accounts.to_become(generation.runs.user)
+    home = place(server, generation.name)
     if home.is_dir():
         return
     fresh = home.with_name(".home.tmp")
@@ -36,18 +43,32 @@ def seed(server: Path, generation: Generation) -> None:
     else:
         fresh.mkdir()
     fresh.chmod(_PRIVATE)
+    if owner is not None:
+        _give(fresh, owner)
     fresh.rename(home)
     files.sync(home.parent)
 
 
 def variables(server: Path, name: str) -> dict[str, str]:
-    """HOME for the processes of a generation; empty where an earlier version staged it, without a folder for it."""
-    home = _place(server, name)
-    return {"HOME": str(home)} if home.is_dir() else {}
+    """HOME for the processes of a generation, unless an earlier version staged it, without a folder for it; and where
+    it names a user, USER and LOGNAME."""
+    home, user = place(server, name), generations.read(server, name).runs.user
+    names = {} if user is None else {"USER": user, "LOGNAME": user}
+    return {**({"HOME": str(home)} if home.is_dir() else {}), **names}
 
 
-def _place(server: Path, name: str) -> Path:
+def place(server: Path, name: str) -> Path:
+    """Where the HOME of a generation is on a server."""
     return server / "generations" / name / "home"
+
+
+def _give(folder: Path, owner: Account) -> None:
+    """Give a folder with all that it holds to a user. It is the last to be given, and private until then, so that this
+    process finds nothing on its way that the user has put there. Links are given, not what they lead to."""
+    for inside, folders, names in os.walk(folder, topdown=False):
+        for name in (*folders, *names):
+            os.lchown(Path(inside, name), owner.user, owner.group)
+    os.lchown(folder, owner.user, owner.group)
 
 
 def _special(folder: str, names: list[str]) -> list[str]:

@@ -90,7 +90,8 @@ def start(server: Path, order: Order, program: Sequence[str]) -> None:
     runs = generations.read(server, order.generation).runs
     if there is not None and running(server) == order.generation:
         raise HostError(f"the {order.hook} hook runs at this moment", "Wait until it has ended.", code=HOOK_RUNS)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files.private(path.parent.parent)
+    files.private(path.parent)
     with open(_lock(path), "a+", encoding="ascii", opener=files.only_ours) as lock:
         if not _take(lock.fileno()):
             raise HostError(f"the {order.hook} hook runs at this moment", "Wait until it has ended.", code=HOOK_RUNS)
@@ -99,6 +100,7 @@ def start(server: Path, order: Order, program: Sequence[str]) -> None:
             "nonce": order.nonce,
             "argv": list(runs.hooks[order.hook]),
             "cwd": str(runs.folder),
+            "user": runs.user,
             "variables": str(server / "generations" / order.generation / "variables.json"),
             "environment": dict(order.environment),
             "limit": order.limit,

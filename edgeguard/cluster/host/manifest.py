@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -141,9 +142,15 @@ def compare(manifest: str, folder: Path, parts: Sequence[str]) -> list[str]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder, frozen or not; nothing happens if there is none. Links are removed, not what they lead to."""
+    """Remove a folder, frozen or not; nothing happens if there is none. Links are removed, not what they lead to.
+
+    Root needs no other modes, and changes none: in a HOME, the application's user could put a link in the way of that.
+    """
     if folder.is_symlink() or not folder.is_dir():
         folder.unlink(missing_ok=True)
+        return
+    with suppress(PermissionError):
+        shutil.rmtree(folder)
         return
     _chmod(folder, stat.S_IRWXU)
     for path in _walk(folder, opening=True):

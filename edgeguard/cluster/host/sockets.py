@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from edgeguard.cluster.host import generations
 from edgeguard.cluster.host.errors import HostError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Union
 
     Address = Union[int, str]
@@ -58,27 +59,52 @@ def make_way(server: Path, name: str) -> None:
     place = path(server, name)
     try:
         place.parent.mkdir(mode=_PRIVATE, exist_ok=True)
-        found, home = place.parent.lstat(), _owner(server, name)
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), home.st_uid):
-            raise HostError(f"{place.parent} belongs to somebody else", "Remove it, or choose a shorter cluster.root.")
-        place.parent.chmod(_PRIVATE)
-        if found.st_uid != home.st_uid and os.geteuid() == 0:
-            os.chown(place.parent, home.st_uid, home.st_gid)
-        if place.is_socket() or place.is_symlink():
-            place.unlink()
+        with _opened(place.parent) as folder:
+            found, home = os.fstat(folder), _owner(server, name)
+            if found.st_uid not in (os.geteuid(), home.st_uid):
+                raise _of_somebody_else(place.parent)
+            os.fchmod(folder, _PRIVATE)
+            if found.st_uid != home.st_uid and os.geteuid() == 0:
+                os.fchown(folder, home.st_uid, home.st_gid)
+            _remove_socket(folder, place.name)
+    except NotADirectoryError as exc:
+        raise _of_somebody_else(place.parent) from exc
     except OSError as exc:
         raise HostError(
             f"the socket {place} can't be made: {exc.strerror}", f"Give edgeguard's user the right to write to {place}."
         ) from exc
 
 
+def _of_somebody_else(folder: Path) -> HostError:
+    return HostError(f"{folder} belongs to somebody else", "Remove it, or choose a shorter cluster.root.")
+
+
 def remove(server: Path, name: str) -> None:
     """Remove a generation's socket with its folder. Nothing happens where there is none."""
     place = path(server, name)
-    with suppress(OSError):  # there is none, or its process has removed it
-        place.unlink()
+    with suppress(OSError), _opened(place.parent) as folder:  # there is none
+        _remove_socket(folder, place.name)
     with suppress(OSError):  # there is none, or it has other files, which go with the generation
         place.parent.rmdir()
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """A folder, opened so that its user can't lead this process elsewhere by a link. Raises NotADirectoryError for
+    anything else that stands there."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _remove_socket(folder: int, name: str) -> None:
+    """Remove a socket, or a link in its place, if there is one."""
+    with suppress(FileNotFoundError):
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        if stat.S_ISSOCK(mode) or stat.S_ISLNK(mode):
+            os.unlink(name, dir_fd=folder)
 
 
 def _owner(server: Path, name: str) -> os.stat_result:

@@ -15,7 +15,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeguard.cluster.host import account as accounts
 from edgeguard.cluster.host import files, processes
+from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.hook_log import Writer
 
 if TYPE_CHECKING:
@@ -107,7 +109,10 @@ def _start(ledger: Path, said: dict[str, Any], reader: int, writer: int) -> int:
 
 
 def _become(ledger: Path, said: Mapping[str, Any], output: int) -> None:
-    """Turn this process into the hook. Returns only if that can't be done, and then says why in the hook's output."""
+    """Turn this process into the hook. Returns only if that can't be done, and then says why in the hook's output.
+
+    Its user comes last, after all that needs edgeguard's own rights. It never runs as another one than it should.
+    """
     null = os.open(os.devnull, os.O_RDONLY)
     for number, descriptor in ((0, null), (1, output), (2, output)):
         os.dup2(descriptor, number)
@@ -116,10 +121,14 @@ def _become(ledger: Path, said: Mapping[str, Any], output: int) -> None:
     environment = {**variables, **said["environment"], MARK: str(ledger)}
     os.umask(0o022)
     try:
+        account = accounts.to_become(said.get("user"))
+        if account is not None:
+            os.fchown(output, account.user, account.group)  # so that it can open /dev/stderr
+            accounts.become(account)
         os.chdir(said["cwd"])
         os.execvpe(said["argv"][0], said["argv"], environment)  # noqa: S606 (the argument vector is the hook's own)
-    except OSError as exc:
-        os.write(2, f"{said['argv'][0]}: {exc.strerror}\n".encode())
+    except (HostError, OSError) as exc:
+        os.write(2, f"{said['argv'][0]}: {getattr(exc, 'strerror', exc)}\n".encode())
 
 
 def _reaped(leader: int) -> int | None:

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Self
 from edgeguard.cluster import Closure, Generation, HookResult, ServerState, archive
 from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.errors import on
-from edgeguard.cluster.host import fence, generations, health, homes, hooks, images, sockets
+from edgeguard.cluster.host import account as accounts
+from edgeguard.cluster.host import fence, generations, health, homes, hooks, images, reach, sockets
 from edgeguard.cluster.local import ports
 from edgeguard.cluster.local.daemon import Daemon
 from edgeguard.cluster.local.explain import explain
@@ -153,9 +154,9 @@ class LocalCluster:
         """Write the generation on every server. The gate and the supervisors are started where they don't run."""
         self._refuse_while_a_hook_runs()
         with on(self.servers[0]):
+            account = accounts.to_become(generation.runs.user)
             images.refuse_other(generation.image, generation.release, whole=whole)
-            for folder in generation.runs.folders:
-                folder.mkdir(parents=True, exist_ok=True)
+            reach.make(generation.runs.folders, account)
 
         def stage(name: str) -> None:
             server = self._server(name)
@@ -170,6 +171,8 @@ class LocalCluster:
                 archive.put(self._root / "host")
             if self._gate.actual() is None:
                 self._gate.order(self._gate.desired() or self._closed(_NEVER_OPENED))
+        if generation.runs.user is not None:
+            self._refuse_unfit(generation.runs.user, generation)
 
     def stop_tasks(self, epoch: int) -> int:
         """Return 0: this driver's servers run web processes alone, and no tasks."""
@@ -338,6 +341,17 @@ class LocalCluster:
         for server in self.servers:
             with on(server):
                 hooks.refuse_while_one_runs(self._folder(server))
+
+    def _refuse_unfit(self, user: str, generation: Generation) -> None:
+        """Refuse a user who can't run the generation. All servers have one image and the same mounts."""
+        homes_of = [homes.place(self._folder(server), generation.name) for server in self.servers]
+        with on(self.servers[0]):
+            reach.refuse_unfit(
+                user,
+                archive.program(archive.put(self._root / "host")),
+                reads=[generation.image / part for part in images.CONTENT],
+                writes=[*homes_of, *generation.runs.folders],
+            )
 
     def _refuse_second(self, generation: str, hook: str) -> None:
         for server in self.servers:

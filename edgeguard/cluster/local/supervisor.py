@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeguard.cluster.host import account as accounts
 from edgeguard.cluster.host import generations, homes, processes, sockets
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.output import Output
@@ -126,6 +127,7 @@ class Supervisor:
         port = self._desired["port"]
         folder = self._folder / "generations" / name
         runs = generations.read(self._folder, name).runs
+        account = accounts.to_become(runs.user)
         if runs.socket:
             sockets.make_way(self._folder, name)
         else:
@@ -146,6 +148,9 @@ class Supervisor:
                 stdout=descriptor,
                 stderr=descriptor,
                 start_new_session=True,
+                user=account.user if account else None,
+                group=account.group if account else None,
+                extra_groups=account.groups if account else None,
             )
         self._started = time.monotonic()
 

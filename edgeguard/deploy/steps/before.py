@@ -99,7 +99,8 @@ class Earlier(Step):
         deployment.release = image.find(self.environment.settings.cluster.root, found.release)
         deployment.differs = cluster.differences(found)
         deployment.changed = bool(deployment.differs)
-        deployment.generation = replace(found, name=deployment.id, copy_of=found.name)
+        runs = replace(found.runs, user=self.environment.settings.cluster.user)  # a setting of today, as the others
+        deployment.generation = replace(found, name=deployment.id, runs=runs, copy_of=found.name)
         deployment.variables, deployment.ref = wanted.variables, wanted.generation
         facts = {"release": found.release, "ref": wanted.generation, "commit": None, "reused": True}
         return {**facts, "serves": deployment.serves_already()}
@@ -274,4 +275,5 @@ def _target(deployment: Deployment, release: Release) -> None:
     deployment.release = release
     deployment.differs = release.differs
     deployment.changed = bool(release.differs)
-    deployment.generation = Generation(deployment.id, release.digest, release.folder, image.runs(release), variables)
+    runs = image.runs(release, deployment.environment.settings.cluster.user)
+    deployment.generation = Generation(deployment.id, release.digest, release.folder, runs, variables)
