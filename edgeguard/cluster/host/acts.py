@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgeguard.cluster.host import fence, files, generations, homes, hooks, images, processes, receive, takes
+from edgeguard.cluster.host import fence, files, generations, homes, hooks, images, processes, receive, takes, trial
 from edgeguard.cluster.host.errors import FENCED, UNKNOWN_ACT, HostError
 from edgeguard.cluster.host.fence import Caller
 from edgeguard.cluster.host.session import Act
@@ -105,6 +105,11 @@ def finish(folder: Path, *, caller: list[int], image: str, release: str) -> None
     receive.finish(Path(image), release)
 
 
+def try_out(_folder: Path, *, image: str, user: str | None = None) -> dict[str, Any]:
+    """What keeps an image from running on this server (trial.py)."""
+    return trial.try_out(Path(image), user)
+
+
 def prune_images(folder: Path, *, caller: list[int], releases: str, keep: list[str]) -> None:
     """Remove the images that are neither kept nor in use, and what is left of transfers that ended."""
     with fence.fenced(folder, Caller(*caller)):
@@ -166,6 +171,7 @@ ACTS = {
     ),
     "verify": Act(verify, {"image": takes.path}, slow=True),
     "finish": Act(finish, {"caller": takes.caller, "image": takes.path, "release": takes.text}, slow=True),
+    "try_out": Act(try_out, {"image": takes.path, "user": takes.perhaps(takes.text)}, slow=True),
     "prune_images": Act(prune_images, {"caller": takes.caller, "releases": takes.path, "keep": takes.paths}, slow=True),
     "start_hook": Act(
         start_hook,

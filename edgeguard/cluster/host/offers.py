@@ -98,16 +98,24 @@ def parse(content: bytes) -> Offer:
     try:
         first, *lines = content.decode("ascii").splitlines()
         description = strict_json.read(first)
-        release = str(strict_json.read_object(description)["digest"])
+        release = _release(description)
         told = [strict_json.read(line) for line in lines]
         items = tuple(map(_item, told))
-    except (ValueError, TypeError, KeyError) as exc:
+    except ValueError as exc:
         raise HostError(f"what arrived is no offer of an image: {exc}") from exc
     _refuse_stray(items)
     text = "".join(f"{json.dumps(line[:4])}\n" for line in told)
     if manifest.digest(text, images.CONTENT) != release:
         raise HostError("the offered manifest is not that of its release", code=IMAGE_CHANGED)
     return Offer(hashlib.sha256(content).hexdigest(), release, description, text, items)
+
+
+def _release(description: object) -> str:
+    """The digest in the text of a release.json. Raises ValueError where there is none."""
+    said = strict_json.read_object(description) if isinstance(description, str) else {}
+    if not isinstance(said.get("digest"), str):
+        raise ValueError("its first line does not describe a release")  # noqa: TRY004 (what arrived is wrong)
+    return str(said["digest"])
 
 
 def _item(said: Any) -> Item:  # noqa: ANN401 (JSON is of any type)

@@ -38,8 +38,8 @@ def take_offer(image: Path, content: bytes) -> dict[str, Any]:
     Raises:
         HostError: the offer is none, another image is in use in its place (IMAGE_CHANGED), or there is no room for it.
     """
-    offer = offers.parse(content)
     _refuse_place(image)
+    offer = offers.parse(content)
     if _whole(image, offer.release):
         return {"there": True, "lacking": []}
     partial = Partial(image)
@@ -280,5 +280,8 @@ def main(word: str, image: Path) -> None:
         said = {
             "error": {"code": FAILED, "message": f"{where} can't be written: {why}", "remedy": _ROOM if full else ""}
         }
+    except Exception as exc:  # noqa: BLE001 (the caller learns of it)
+        message = f"a bug in edgeguard's host program: {exc!r}"
+        said = {"error": {"code": FAILED, "message": message, "remedy": ""}}
     sys.stdout.write(f"{json.dumps(said)}\n")
     sys.stdout.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgeguard.cluster.host import offers, strict_json
+from edgeguard.cluster.host import images, offers, strict_json, trial
 from edgeguard.cluster.host.errors import IMAGE_CHANGED, HostError
 
 if TYPE_CHECKING:
@@ -18,12 +18,21 @@ TRANSFER_SECONDS = 3600.0
 """As long as this, one transfer may take. A cut one goes on where it was."""
 FINISH_SECONDS = 600.0
 """As long as this, reading all of an image may take."""
+TRIAL_SECONDS = 600.0
+"""As long as this, a trial of an image on the server may take."""
 _ATTEMPTS = 5
 _PIECE = 1 << 18
+_SAME = (
+    "Install there what it names, as the machine has it that built the image; or build on a machine that is like the "
+    "servers."
+)
 
 
 class Connection(Protocol):
     """What this needs of a connection to a server (connection.py)."""
+
+    def ask(self, act: str, *, limit: float, **arguments: Any) -> Any:  # noqa: ANN401 (JSON)
+        """The answer to an act that changes nothing."""
 
     def change(self, act: str, epoch: int, *, limit: float, **arguments: Any) -> Any:  # noqa: ANN401 (JSON)
         """The answer to an act that changes something."""
@@ -60,6 +69,28 @@ def send(connection: Connection, epoch: int, image: Path, releases: Path) -> Non
                 raise
             before = len(lacking)
     connection.change("finish", epoch, image=there, release=offer.release, limit=FINISH_SECONDS)
+
+
+def try_out(connection: Connection, image: Path, releases: Path, user: str | None = None) -> None:
+    """Make sure that an image which was sent can run on the server: as a trial there says (host/trial.py).
+
+    `user` runs the application there. What can't be loaded here either, where the image was built, is left out.
+
+    Raises:
+        HostError: it can't run there: another C library, no such Python or Node.js, or another version of it.
+    """
+    told = connection.ask("try_out", image=str(releases / image.name), user=user, limit=TRIAL_SECONDS)
+    faults = dict(told["faults"])
+    if faults or any(path.endswith("node") for path in told["versions"]):
+        here = trial.try_out(image)
+        for path, version in told["versions"].items():
+            built = here["versions"].get(path, version)
+            if path.endswith("node") and version.split(".")[0] != built.split(".")[0]:
+                faults[path] = f"is Node.js {version}, and the image was built with {built}"
+        faults = {path: said for path, said in faults.items() if path not in dict(here["faults"])}
+    if faults:
+        every = images.in_short([f"{path} {said}" for path, said in faults.items()])
+        raise HostError(f"the image can't run on this server: {every}", _SAME)
 
 
 def _told(said: bytes) -> Any:  # noqa: ANN401 (JSON)

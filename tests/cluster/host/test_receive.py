@@ -1,0 +1,197 @@
+"""What a sender says and sends is judged, and nothing is written outside of the image's own folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edgeguard.cluster.host import images, manifest, offers, receive
+from edgeguard.cluster.host.errors import HostError
+from edgeguard.cluster.host.partial import Partial
+from edgeguard.cluster.ssh.images import send
+from tests.cluster.arriving import Host, build
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES: dict[str, str | bytes] = {"app/one": "first", "app/two": "second", "app/deep/three": "third"}
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path / "host")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    build(tmp_path / "here" / "one", FILES)
+    return tmp_path / "here" / "one"
+
+
+def offer_of(lines: list[list[Any]]) -> bytes:
+    """An offer of just these lines, whose digest is right."""
+    text = "".join(f"{json.dumps(line[:4])}\n" for line in lines)
+    try:
+        digest = manifest.digest(text, images.CONTENT)
+    except (ValueError, IndexError):
+        digest = ""
+    return "".join(f"{json.dumps(line)}\n" for line in (json.dumps({"digest": digest}), *lines)).encode()
+
+
+APP = ["0555", "folder", "", "app", 0, 0]
+NONE = "0" * 64
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["0444", "file", NONE, "app/../../x", 1, 0],
+        ["0444", "file", NONE, "../x", 1, 0],
+        ["0444", "file", NONE, "/etc/x", 1, 0],
+        ["0444", "file", NONE, "app//x", 1, 0],
+        ["0444", "file", NONE, "app/./x", 1, 0],
+        ["0444", "file", NONE, "app/no/x", 1, 0],
+        ["0444", "file", NONE, "app/x\0", 1, 0],
+        ["0444", "file", NONE, "app", 1, 0],
+        ["0444", "file", NONE, "release.json", 1, 0],
+        ["0444", "file", NONE, "etc/x", 1, 0],
+        ["0444", "file", NONE, "app/\ud800", 1, 0],
+        ["4555", "file", NONE, "app/x", 1, 0],
+        ["2555", "folder", "", "app/x", 0, 0],
+        ["0444", "special", "", "app/x", 0, 0],
+        ["0444", "device", "", "app/x", 0, 0],
+        ["0444", "file", "x", "app/x", 1, 0],
+        ["0444", "file", NONE, "app/x", -1, 0],
+        ["0444", "file", NONE, "app/x", True, 0],
+        ["0444", "file", NONE, "app/x", 1, 1 << 80],
+        ["0444", "file", NONE, "app/x"],
+        ["-", "link", "", "app/x", 0, 0],
+        ["-", "link", "/\0", "app/x", 0, 0],
+        [],
+    ],
+)
+def test_an_offer_of_what_no_image_holds_is_refused(host: Host, line: list[Any]) -> None:
+    said = _said(host, "offer", offer_of([APP, line]))
+    assert "error" in said
+    assert not (host.releases / "one").exists()
+    assert not (host.releases / "one.partial").exists()
+
+
+def test_nothing_is_written_through_a_link(host: Host, tmp_path: Path) -> None:
+    link = ["-", "link", str(tmp_path), "app/out", 0, 0]
+    assert "error" in _said(host, "offer", offer_of([APP, link, ["0444", "file", NONE, "app/out/x", 1, 0]]))
+    assert "answer" in _said(host, "offer", offer_of([APP, link]))
+    assert os.readlink(host.releases / "one.partial/app/out") == str(tmp_path)  # noqa: PTH115 (as it is)
+    folder, file = ["0555", "folder", "", "app/out", 0, 0], ["0444", "file", NONE, "app/out/x", 1, 0]
+    assert _said(host, "offer", offer_of([APP, folder, file]))["answer"]["lacking"] == [2]
+    assert not (host.releases / "one.partial/app/out").is_symlink()
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"{}", b"[]\n", b"\xff\n", b'"{}"\n', b'"[]"\n[1]\n', b"1\n" * 9])
+def test_what_is_no_offer_is_refused(host: Host, content: bytes) -> None:
+    assert "error" in _said(host, "offer", content)
+
+
+def test_a_stream_that_is_not_what_was_offered_is_refused(host: Host, image: Path) -> None:
+    content = offers.make(image)
+    offer = offers.parse(content)
+    lacking = _said(host, "offer", content)["answer"]["lacking"]
+    right = b"".join((image / offer.items[number].path).read_bytes() for number in lacking)
+    head: dict[str, Any] = {"offer": offer.digest, "lacking": lacking}
+
+    def sent(head: object, body: bytes) -> str:
+        said = _said(host, "receive", json.dumps(head).encode() + b"\n" + body)
+        return str(said.get("error", {}).get("message", said.get("answer")))
+
+    assert "cut" in sent(head, right[:-1])
+    assert "not what the image's manifest says" in sent(head, b"x" * len(right))
+    assert "more than" in sent(head, right + b"x" * (1 << 20))
+    assert "no file of the number" in sent({**head, "lacking": [len(offer.items)]}, right)
+    assert "no file of the number" in sent({**head, "lacking": [-1]}, right)
+    assert "no file of the number" in sent({**head, "lacking": [0]}, right)
+    assert "another sender" in sent({**head, "offer": "x"}, right)
+    assert "does not say" in sent({**head, "lacking": "all"}, right)
+    assert "does not say" in sent([], right)
+    assert not (host.releases / "one").exists()
+
+
+def test_an_image_is_made_only_of_what_has_arrived(host: Host, image: Path) -> None:
+    with pytest.raises(HostError, match="has not arrived"):
+        host.change("finish", 0, image=str(host.releases / "one"), release="x", limit=30)
+    content = offers.make(image)
+    _said(host, "offer", content)
+    with pytest.raises(HostError, match="has not arrived whole"):
+        host.change("finish", 0, image=str(host.releases / "one"), release=offers.parse(content).release, limit=30)
+    assert images.finished(host.releases) == []
+    send(host, 0, image, host.releases)
+    assert images.finished(host.releases) == [host.releases / "one"]
+
+
+def test_pruning_keeps_what_is_in_use_and_what_arrives(host: Host, image: Path, tmp_path: Path) -> None:
+    for name in ("two", "three", "four"):
+        build(tmp_path / "here" / name, {"app/x": name})
+        send(host, 0, tmp_path / "here" / name, host.releases)
+    described = {"release": "x", "cwd": "/", "start": ["true"], "hooks": {}}
+    host.change("put", 0, name="g", image=str(host.releases / "two"), described=described, variables={}, limit=30)
+    (host.folder / "current").symlink_to("generations/g")
+    _said(host, "offer", offers.make(image))
+    arriving = Partial(host.releases / "one")
+    with arriving.writer():
+        host.change("prune_images", 0, releases=str(host.releases), keep=[str(host.releases / "three")], limit=30)
+        assert sorted(path.name for path in host.releases.iterdir()) == ["one.partial", "three", "two"]
+    host.change("prune_images", 0, releases=str(host.releases), keep=[str(host.releases / "three")], limit=30)
+    assert sorted(path.name for path in host.releases.iterdir()) == ["three", "two"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_full_disk_is_told_and_trying_again_goes_on(tmp_path: Path) -> None:
+    root = tmp_path / "host"
+    root.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(root)], check=False).returncode:
+        pytest.skip("this machine lets nobody mount")
+    try:
+        _fill_and_try_again(root, tmp_path / "here" / "large")
+    finally:
+        subprocess.run(["umount", "-l", str(root)], check=True)
+
+
+def _fill_and_try_again(root: Path, image: Path) -> None:
+    build(image, {f"app/{number}": os.urandom(1 << 20) for number in range(4)})
+    filler = root / "filler"
+
+    def fill(word: str, _piece: bytes) -> bool:
+        if word == "receive" and not filler.exists():
+            free = os.statvfs(root)
+            filler.write_bytes(bytes(free.f_bavail * free.f_frsize - (2 << 20)))
+        return False
+
+    host = Host(root, cut=fill)
+    with pytest.raises(HostError, match=r"no room .* MB are needed, \d+ MB are free"):
+        send(host, 0, image, host.releases)
+    assert 0 < host.sent < 5 << 20
+    assert images.finished(host.releases) == []
+    before = host.sent
+    with pytest.raises(HostError, match="no room"):
+        send(host, 0, image, host.releases)
+    assert host.sent == before, "asked beforehand"
+    filler.write_bytes(b"")
+    send(host, 0, image, host.releases)
+    assert images.verify(host.releases / "large") == []
+    assert host.sent - before < 4 << 20, "what had arrived stayed"
+
+
+def test_a_name_that_is_no_place_for_an_image_is_refused(tmp_path: Path) -> None:
+    for name in ("x.partial", ".x"):
+        with pytest.raises(HostError, match="can't be an image's place"):
+            receive.take_offer(tmp_path / name, b"")
+
+
+def _said(host: Host, word: str, content: bytes) -> dict[str, Any]:
+    said = host.stream(word, str(host.releases / "one"), content=[content], limit=30)
+    found: dict[str, Any] = json.loads(said)
+    return found
