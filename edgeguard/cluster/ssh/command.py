@@ -64,9 +64,9 @@ class Target:
         if self.identity is not None:
             yield "-oIdentitiesOnly=yes"  # an agent with many keys would use up the host's patience
 
-    def by_hand(self) -> str:
-        """The command with which a person looks at the same connection."""
-        return on_one_line(shlex.join(["ssh", *self.options(), "--", self.host]))
+    def by_hand(self, *words: str) -> str:
+        """The command with which a person looks at the same connection; `words` go before the host."""
+        return on_one_line(shlex.join(["ssh", *words, *self.options(), "--", self.host]))
 
 
 def argv(target: Target, remote: str) -> list[str]:
@@ -76,7 +76,7 @@ def argv(target: Target, remote: str) -> list[str]:
         HostError: the host's name or the Python's can't be one, or there is no ssh.
     """
     if not _HOST.fullmatch(target.host):
-        raise HostError(f"{on_one_line(target.host)!r} is no host's name", "Correct `hosts` in [cluster.options].")
+        raise HostError(f"'{on_one_line(target.host)}' is no host's name", "Correct `hosts` in [cluster.options].")
     forced = (*_FORCED, *_SINCE_8_7) if _version() >= (8, 7) else _FORCED
     return ["ssh", "-T", *(f"-o{option}" for option in forced), *target.options(), "--", target.host, remote]
 
@@ -84,7 +84,9 @@ def argv(target: Target, remote: str) -> list[str]:
 def words(target: Target, source: str) -> str:
     """The words with which any shell of the host (sh, csh, fish) runs this Python source."""
     if not _PYTHON.fullmatch(target.python):
-        raise HostError(f"{on_one_line(target.python)!r} is no program's name", "Correct [cluster.options].")
+        raise HostError(
+            f"'{on_one_line(target.python)}' is no program's name", "Correct `python` in [cluster.options]."
+        )
     code = base64.b64encode(source.encode()).decode()
     sudo = "sudo -n -- " if target.sudo else ""
     return f"{sudo}{target.python} -I -S -c \"import base64;exec(base64.b64decode('{code}'))\""

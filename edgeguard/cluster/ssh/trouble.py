@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 _SHOWN = 300  # characters of somebody else's words
 
-# What is said, by a pattern; what that means; what to do. {1}, {2} are the pattern's groups, {ssh} is the command by
-# hand. The first pattern that fits counts. The words are OpenSSH's (sshconnect.c, sshconnect2.c, clientloop.c, packet.c
-# of 9.2), sudo's (1.9) and those of bash, dash, zsh, tcsh and fish.
+# What is said, by a pattern; what that means; what to do. {1} and {2} are the pattern's groups, {ssh} and {ssh_v} are
+# commands to run by hand. The first pattern that fits counts. The words are OpenSSH's (sshconnect.c, sshconnect2.c,
+# packet.c of 9.2), sudo's (1.9) and those of bash, dash, zsh, tcsh and fish.
 _MEANINGS: tuple[tuple[str, str, str], ...] = (
     (
-        r"Host key for (\S+) has changed|REMOTE HOST IDENTIFICATION HAS CHANGED",
+        r"Offending \S+ key in (.+):\d+[^$]*Host key for (\S+) has changed",
         "its host key is not the one that is known here",
         (
             "Find out why: the host was made anew, or somebody stands between. If it is right, remove the old key"
-            " (`ssh-keygen -R '{1}'`), run `{ssh}` by hand, and compare the fingerprint with the host's own."
+            " (`ssh-keygen -f '{1}' -R '{2}'`), run `{ssh}` by hand, and compare the fingerprint with the host's own."
         ),
     ),
     (
@@ -50,7 +50,7 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
         "the host refuses the user or the key",
         (
             "See whether `ssh-add -l` lists the key, and whether the user's ~/.ssh/authorized_keys there has it;"
-            " `{ssh} -v` shows which were tried."
+            " `{ssh_v}` shows which were tried."
         ),
     ),
     (
@@ -86,7 +86,7 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
     (
         r"Unable to negotiate with|no mutual signature",
         "ssh and its sshd have no algorithm in common",
-        "Run `{ssh} -v` by hand; it says which.",
+        "Run `{ssh_v}` by hand; it says which.",
     ),
     (
         r"(Bad configuration option: \S+|Bad owner or permissions on \S+|Can't open user config file .+)",
@@ -136,7 +136,7 @@ def of(target: Target, code: int | None, said: bytes, printed: bytes = b"") -> H
         if pattern.startswith("Permission denied") and (gone := _gone_agent(target)):
             return HostError(f"the host refuses the user or the key, and {gone}", "Start it, and add the key to it.")
         groups = [on_one_line(group or target.host)[:_SHOWN] for group in found.groups()] or [target.host]
-        given = {"ssh": target.by_hand(), "python": target.python}
+        given = {"ssh": target.by_hand(), "ssh_v": target.by_hand("-v"), "python": target.python}
         return HostError(meaning.format("", *groups, **given), remedy.format("", *groups, **given))
     return _ended(target, code, _last_line(words) or _last_line(printed.decode(errors="replace")))
 

@@ -89,10 +89,15 @@ class Host:
         self.config.write_text("\n".join((*more, "Host web1", *lines, "")))
 
     def target(self, **options: object) -> Target:
-        return Target(**{"server": "web1", "host": "web1", "config": str(self.config), **options})  # type: ignore[arg-type]
+        """How this host is reached, with these options of Target's."""
+        there: dict[str, object] = {"server": "web1", "host": "web1", "config": str(self.config)}
+        return Target(**{**there, **options})  # type: ignore[arg-type]
 
-    def connection(self, *, may_install: bool | None = None, opening: float = 30.0, **options: object) -> Connection:
-        return Connection(self.target(**options), self.root, self.server, may_install=may_install, opening=opening)
+    def connection(
+        self, target: Target | None = None, *, may_install: bool | None = None, opening: float = 30.0
+    ) -> Connection:
+        target = target or self.target()
+        return Connection(target, self.root, self.server, may_install=may_install, opening=opening)
 
     def start(self, *more: str) -> None:
         """Start sshd; the lines in `more` come first."""
@@ -128,6 +133,10 @@ class Host:
         """The processes of the connections that sshd serves."""
         assert self._sshd is not None
         return processes_of(self._sshd.pid)
+
+    def processes(self) -> set[int]:
+        """All processes of this host, sshd among them."""
+        return set() if self._sshd is None else {self._sshd.pid, *self.sessions()}
 
     def cut(self) -> None:
         """Kill the processes that serve connections, but not what they run."""
