@@ -29,7 +29,7 @@ def greet(_folder: Path) -> dict[str, Any]:
 
 
 def begin(folder: Path, *, epoch: int) -> int:
-    """The number of a session in which the holder of this epoch acts; its older sessions are shut out.
+    """The number of a session in which the holder of this epoch acts. Its first act shuts older sessions out.
 
     Raises:
         HostError: another epoch is in force (FENCED).
@@ -46,8 +46,11 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def write_record(folder: Path, *, caller: list[int], record: dict[str, Any], expected: int | None = None) -> None:
-    """As the driver's `write_record`, on this server."""
+    """As the driver's `write_record`, on this server. A record that is there already is written: whoever has taken the
+    lock, and did not hear of it, asks once more."""
     who = Caller(*caller)
+    if read_record(folder) == {**record, "epoch": who.epoch}:
+        return
     with fence.fenced(folder, who, after=expected):
         fence.write_record(folder, who.epoch, record)
 

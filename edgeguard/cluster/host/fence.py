@@ -27,7 +27,7 @@ LOCK_SECONDS = 30.0
 EVICT_SECONDS = 5.0
 """As long as this, a holder whose lease has run out may keep the lock: it may be asleep in the midst of an act."""
 _SESSION = "session.json"
-_COUNTED: dict[str, files.Kinds] = {"session": (int,), "serial": (int,)}
+_COUNTED: dict[str, files.Kinds] = {"session": (int,), "serial": (int,), "given": (int,)}
 _POLL = 0.002
 
 
@@ -86,12 +86,12 @@ class Caller:
 
 @contextmanager
 def fenced(folder: Path, caller: Caller, *, after: int | None = None) -> Iterator[None]:
-    """As `locked`, for the holder of this epoch only, and for the acts of its newest session in their order.
+    """As `locked`, for the holder of this epoch only, and for the acts of the newest session that acts, in their order.
 
     With `after`, for whoever takes the lock: the epoch that is in force may be any up to `after`.
 
     Raises:
-        HostError: the server's record has another epoch, a newer session is there, or the act comes late (FENCED).
+        HostError: the server's record has another epoch, a newer session acts, or the act comes late (FENCED).
     """
     epoch = caller.epoch
     # A caller who takes the lock over from a holder that the record still names has seen that its lease has run out.
@@ -116,24 +116,32 @@ def check(record: Mapping[str, Any] | None, epoch: int, after: int | None) -> No
 
 
 def new_session(folder: Path) -> int:
-    """The number of a session that begins now. It shuts older sessions out: what they still ask for is refused."""
+    """A number for a session that begins now. Its first act that passes the fence shuts older sessions out.
+
+    Until then they go on: whoever tries to take a lock that another has just taken begins a session, too.
+    """
     with locked(folder):
-        number = int((files.read(folder / _SESSION, _COUNTED) or {}).get("session", 0)) + 1
-        files.write(folder / _SESSION, {"session": number, "serial": 0})
-        return number
+        there = _sessions(folder)
+        files.write(folder / _SESSION, {**there, "given": there["given"] + 1})
+        return there["given"] + 1
 
 
 def _in_order(folder: Path, caller: Caller) -> None:
     """Accept this session's act if no later one was accepted; the caller is inside of `locked`."""
-    there = files.read(folder / _SESSION, _COUNTED) or {}
-    if (caller.session, caller.serial) <= (int(there.get("session", 0)), int(there.get("serial", 0))):
+    there = _sessions(folder)
+    if (caller.session, caller.serial) <= (there["session"], there["serial"]):
         raise HostError(
             "a newer session is at work here, or a later act was done already",
             "Nothing was done. Whoever asks again does so in a new session.",
             code=FENCED,
         )
     # Not durable: a session does not outlive the power cut that could take this back.
-    files.write(folder / _SESSION, {"session": caller.session, "serial": caller.serial}, durable=False)
+    files.write(folder / _SESSION, {**there, "session": caller.session, "serial": caller.serial}, durable=False)
+
+
+def _sessions(folder: Path) -> dict[str, int]:
+    """The last session's number that was given to a caller; the session that acted last, and the serial of its act."""
+    return files.read(folder / _SESSION, _COUNTED) or {"given": 0, "session": 0, "serial": 0}
 
 
 def write_record(folder: Path, epoch: int, record: Mapping[str, Any]) -> None:

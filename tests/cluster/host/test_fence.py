@@ -49,16 +49,19 @@ def test_a_session_s_acts_are_accepted_in_rising_order_alone(tmp_path: Path) -> 
     assert [acts(tmp_path, 1, session, serial) for serial in (1, 3, 2, 3, 4)] == [True, True, False, False, True]
 
 
-def test_a_new_session_shuts_out_the_older_ones(tmp_path: Path) -> None:
+def test_a_new_session_shuts_out_the_older_ones_from_its_first_act_on(tmp_path: Path) -> None:
     """A half-dead connection can't deliver a late `close` after an `open` of the same epoch."""
     hold(tmp_path, 1)
-    old = fence.new_session(tmp_path)
-    assert acts(tmp_path, 1, old, 1)
-    new = fence.new_session(tmp_path)
-
+    old, new = fence.new_session(tmp_path), fence.new_session(tmp_path)
     assert new > old
-    assert not acts(tmp_path, 1, old, 2)
+    assert acts(tmp_path, 1, old, 1)
+    assert not acts(tmp_path, 2, new, 1)  # it does not hold the lock
+    assert acts(tmp_path, 1, old, 2)
     assert acts(tmp_path, 1, new, 1)
+
+    assert fence.new_session(tmp_path) > new
+    assert not acts(tmp_path, 1, old, 2)
+    assert acts(tmp_path, 1, new, 2)
 
 
 def test_a_caller_of_another_epoch_uses_up_no_serial(tmp_path: Path) -> None:

@@ -88,8 +88,8 @@ def test_the_lock_is_taken_once_for_each_epoch(folder: Path) -> None:
 def test_acts_of_an_older_session_and_late_acts_are_refused(folder: Path) -> None:
     with session(folder) as caller:
         older, newer = caller.ask("begin", epoch=1), caller.ask("begin", epoch=1)
-        assert caller.ask("write_record", caller=[1, older, 9], record={}, expected=0) == "fenced"
         assert caller.ask("write_record", caller=[1, newer, 2], record={}, expected=0) is None
+        assert caller.ask("write_record", caller=[1, older, 9], record={"late": True}) == "fenced"
         assert caller.ask("write_record", caller=[1, newer, 1], record={"late": True}) == "fenced"
         assert caller.ask("write_record", caller=[1, newer, 2], record={"late": True}) == "fenced"
         assert caller.ask("read_record") == {"epoch": 1}
@@ -128,6 +128,25 @@ def test_a_caller_with_very_many_changes_is_told_to_wait(folder: Path) -> None:
             for serial in range(1, WAITING + 10):
                 caller.say({"id": serial, "act": "write_record", "caller": [1, number, serial], **_RECORD})
             assert caller.hear()["error"]["code"] == "busy"
+
+
+def test_whoever_loses_the_race_for_the_lock_does_not_shut_out_its_winner(folder: Path) -> None:
+    with session(folder) as winner, session(folder) as loser:
+        held = winner.ask("begin", epoch=1)
+        assert winner.ask("write_record", caller=[1, held, 1], record={"of": "winner"}, expected=0) is None
+        tried = loser.ask("begin", epoch=1)
+        assert loser.ask("write_record", caller=[1, tried, 1], record={"of": "loser"}, expected=0) == "fenced"
+        assert winner.ask("write_record", caller=[1, held, 2], record={"of": "winner", "more": 1}) is None
+
+
+def test_whoever_has_taken_the_lock_may_ask_for_it_again(folder: Path) -> None:
+    """The connection was cut before the answer came. The same record of another caller would be another record."""
+    record: dict[str, Any] = {"record": {"lock": {"holder": "me"}}, "expected": 0}
+    with session(folder) as caller:
+        for _ in range(2):
+            number = caller.ask("begin", epoch=1)
+            assert caller.ask("write_record", caller=[1, number, 1], **record) is None
+        assert caller.ask("write_record", caller=[1, number, 2], record={"lock": {"holder": "me"}}) is None
 
 
 @pytest.mark.parametrize(
