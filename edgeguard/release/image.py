@@ -14,10 +14,12 @@ import json
 import os
 import platform
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.host import files, images, manifest, strict_json
@@ -25,14 +27,13 @@ from edgeguard.cluster.host.generations import Runs
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import network, process
 from edgeguard.release import application as applications
-from edgeguard.release import toolchain
+from edgeguard.release import submodules, toolchain
 from edgeguard.release.application import Application
 from edgeguard.release.build import Build
 from edgeguard.release.source import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from edgeguard.release.source import Source
     from edgeguard.release.toolchain import Tool
@@ -55,9 +56,8 @@ PASSED_ON = (
 class Release:
     """A frozen image and its origin. `digest` identifies its content; `inputs` identifies what it was built from.
 
-    `lacks` are the files without the content that Git LFS keeps, and the empty folders of submodules: an image with
-    such is built anew where no server uses it. `differs` has a sentence for each change since it was built; it is empty
-    also where nobody has looked.
+    `lacks` are the files without the content that Git LFS keeps, and the empty folders of submodules. `differs` has a
+    sentence for each change since it was built; it is empty also where nobody has looked.
     """
 
     digest: str
@@ -86,7 +86,8 @@ def build(
 
     Builds below one root take turns. A build that fails leaves nothing behind. An image that was changed since it was
     built is built anew, unless it is `in_use`: then it is returned, and `differs` lists the changes. Without `verify`,
-    nobody looks for changes: an image that is there is returned.
+    nobody looks for changes: an image that is there is returned. An image that lacks content is built anew, too; while
+    it is in use, beside it, once what it lacks can be had.
 
     Raises:
         UsageError: the repository, the ref, the application's file or this machine's tools can't be used.
@@ -99,15 +100,18 @@ def build(
     tools = toolchain.find(application)
     passed = _passed_on(settings)
     named = {name: os.environ.get(name) for name in settings.build_environment}
-    inputs = _inputs(source, tools, root, named, network=settings.build_network)
-    folder = root / "releases" / inputs
-    there = partial(_found, folder, source, in_use, verify=verify)
-    with _refused_by_disk(folder):
-        if (found := there()) is not None:
-            return found
+    inputs = partial(_inputs, source, tools, root, named, network=settings.build_network)
+    places = [root / "releases" / inputs(beside=beside) for beside in (False, True)]
+    look = partial(_there, places, source, in_use, verify=verify)
+    with _refused_by_disk(places[0]):
+        if (there := look()) and not there[0].lacks:
+            return there[0]
         with _turn(root, cancelled, output):
-            if (found := there()) is not None:
-                return found
+            there = look()
+            free = [place for place in places if place not in [release.folder for release in there]]
+            if there and not (there[0].lacks and free and _more_is_there(there[0], source, settings.build_timeout)):
+                return there[0]
+            folder = free[0]
             if (folder / "release.json").exists() and (differs := images.verify(folder)):
                 output(f"{folder} is not as it was built: {images.in_short(differs)}. It is built anew")
             images.remove(folder)
@@ -126,7 +130,7 @@ def build(
                 lacks = building.run()
                 warnings = application.warnings + lacks.warnings + building.warnings
                 application = replace(application, warnings=warnings)
-                return _seal(folder, inputs, source, application, lacks.paths)
+                return _seal(folder, source, application, lacks.paths)
             except BaseException:
                 manifest.remove(folder)
                 raise
@@ -228,7 +232,9 @@ def _passed_on(settings: ApplicationSettings) -> dict[str, str]:
     return network.in_their_words({name: os.environ[name] for name in names if name in os.environ})
 
 
-def _inputs(source: Source, tools: Sequence[Tool], root: Path, named: dict[str, str | None], *, network: bool) -> str:
+def _inputs(
+    source: Source, tools: Sequence[Tool], root: Path, named: dict[str, str | None], *, network: bool, beside: bool
+) -> str:
     """A digest of everything that a build depends on: 128 bits, since it names the folder and paths have limits."""
     what = {
         "format": FORMAT,
@@ -238,6 +244,7 @@ def _inputs(source: Source, tools: Sequence[Tool], root: Path, named: dict[str, 
         "root": str(root),
         "environment": sorted(named.items()),
         **({} if network else {"network": False}),
+        **({"beside": True} if beside else {}),
     }
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -255,6 +262,18 @@ def _found(folder: Path, source: Source, in_use: Callable[[Release], bool], *, v
     if (differs or release.lacks) and not in_use(release):
         return None
     return replace(release, ref=source.ref, commit=source.commit, reused=True, differs=differs)
+
+
+def _there(places: Sequence[Path], source: Source, in_use: Callable[[Release], bool], *, verify: bool) -> list[Release]:
+    """The images in these folders, those first that lack nothing."""
+    found = [there for place in places if (there := _found(place, source, in_use, verify=verify)) is not None]
+    return sorted(found, key=lambda release: bool(release.lacks))
+
+
+def _more_is_there(release: Release, source: Source, limit: float) -> bool:
+    """Whether something that an image lacks can be had by now."""
+    with tempfile.TemporaryDirectory(dir=release.folder.parent.parent) as folder:
+        return submodules.write(source, Path(folder), time.monotonic() + limit).paths != release.lacks
 
 
 @contextmanager
@@ -289,14 +308,14 @@ def _refused_by_disk(folder: Path) -> Iterator[None]:
         ) from exc
 
 
-def _seal(folder: Path, inputs: str, source: Source, application: Application, lacks: tuple[str, ...]) -> Release:
+def _seal(folder: Path, source: Source, application: Application, lacks: tuple[str, ...]) -> Release:
     """Freeze the image, and write its manifest and `release.json` durably. The latter, written last, marks it whole."""
     for part in images.FROZEN:
         manifest.freeze(folder / part)
     content = manifest.take(folder, images.FROZEN)
     release = Release(
         digest=manifest.digest(content, images.CONTENT),
-        inputs=inputs,
+        inputs=folder.name,
         ref=source.ref,
         commit=source.commit,
         tree=source.tree,

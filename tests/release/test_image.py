@@ -734,8 +734,10 @@ def test_the_default_build_of_nodejs_is_npm_install(world: World) -> None:
     assert stat.S_ISDIR((release.folder / "app/node_modules").stat().st_mode)
 
 
-def test_an_image_without_a_submodule_is_built_anew(world: World, tmp_path: Path) -> None:
-    """What the tree lacked is in the warning and in `lacks`. Its digest is another one than the whole image's."""
+@pytest.mark.parametrize("in_use", [False, True])
+def test_an_image_without_a_submodule_is_built_anew(world: World, tmp_path: Path, *, in_use: bool) -> None:
+    """What the tree lacked is in the warning and in `lacks`. Its digest is another one than the whole image's, which is
+    beside it where servers use it."""
     library = tmp_path / "library"
     library.mkdir()
     git(library, "init", "--quiet", "--initial-branch=main")
@@ -749,10 +751,15 @@ def test_an_image_without_a_submodule_is_built_anew(world: World, tmp_path: Path
 
     assert lacking.lacks == ("library",)
     assert any("library: the submodule's folder is empty" in said for said in lacking.application.warnings)
+    world.used = [lacking.digest] if in_use else []
+    assert world.build().reused == in_use
     (tmp_path / "away").rename(library)
     whole = world.build()
+    assert lacking.folder.exists()
     assert whole.lacks == ()
     assert not whole.application.warnings
     assert (whole.folder / "app/library/page").read_text(encoding="utf-8") == "the page\n"
     assert whole.digest != lacking.digest
+    assert world.build().digest == whole.digest
     assert world.build().reused
+    assert (image.load(lacking.folder).digest == lacking.digest) == in_use
