@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
-import shutil
 import stat
-from contextlib import suppress
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from edgeguard.cluster.host.partial import PIECE, digest_of
 
@@ -20,29 +19,53 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 """The errors of a full disk."""
 
 
-def copy(source: Path, fresh: Path, content: str) -> bool:
-    """Copy a file, without a second copy of its blocks where the disk can do that. False: it has another content.
+def copy(source: Path, fresh: Path, content: str, *, cloned: bool) -> bool:
+    """Copy a file, as a clone where this disk makes `cloned` ones. False: it can't be read, or has another content.
 
     It never becomes a hard link: whoever writes to one image must not change another.
+
+    Raises:
+        OSError: the disk is full.
     """
     try:
-        write(source, fresh)
+        found = _cloned(source, fresh) if cloned else write(source, fresh)
     except OSError as exc:
         fresh.unlink(missing_ok=True)
         if exc.errno in FULL:
             raise
         return False
-    if digest_of(fresh) == content:
-        return True
-    fresh.unlink()
-    return False
+    if found != content:
+        fresh.unlink()
+    return found == content
 
 
-def write(source: Path, fresh: Path) -> None:
-    """Copy a file's content. Raises OSError, also where the source is no file."""
+def write(source: Path, fresh: Path) -> str:
+    """Copy a file's content. Returns its digest. Raises OSError, also where the source is no file."""
+    found = hashlib.sha256()
     with open(source, "rb", opener=_regular) as file, fresh.open("xb") as to:
-        if not clone(file, to):
-            shutil.copyfileobj(file, to, PIECE)
+        while piece := file.read(PIECE):
+            to.write(piece)
+            found.update(piece)
+    return found.hexdigest()
+
+
+def _cloned(source: Path, fresh: Path) -> str:
+    """As `write`, and both files have the same blocks until one is written to."""
+    with open(source, "rb", opener=_regular) as file, fresh.open("xb") as to:
+        fcntl.ioctl(to.fileno(), _FICLONE, file.fileno())
+    return digest_of(fresh)
+
+
+def clones(source: Path, folder: Path) -> bool:
+    """Whether this disk makes clones, which take no room."""
+    fresh = folder / "clone"
+    try:
+        _cloned(source, fresh)
+    except OSError:
+        return False
+    finally:
+        fresh.unlink(missing_ok=True)
+    return True
 
 
 def _regular(path: str, flags: int) -> int:
@@ -52,22 +75,3 @@ def _regular(path: str, flags: int) -> int:
         return descriptor
     os.close(descriptor)
     raise OSError(errno.EINVAL, "no file", path)
-
-
-def clone(file: IO[bytes], to: IO[bytes]) -> bool:
-    """Let both files have the same blocks, until one is written to. False: this disk can't do that."""
-    with suppress(OSError):
-        fcntl.ioctl(to.fileno(), _FICLONE, file.fileno())
-        return True
-    return False
-
-
-def takes_no_room(source: Path, folder: Path) -> bool:
-    """Whether copies of this file take no room."""
-    fresh = folder / "clone"
-    with suppress(OSError):
-        with open(source, "rb", opener=_regular) as file, fresh.open("wb") as to:
-            cloned = clone(file, to)
-        fresh.unlink()
-        return cloned
-    return False

@@ -43,9 +43,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Offer:
-    """An image that could be sent. `digest` tells this offer from others of the same image."""
+    """An image that could be sent. `digest` tells this offer from others of the same image; `content` is its text."""
 
     digest: str
+    content: bytes
     release: str
     description: str
     manifest: str
@@ -57,7 +58,7 @@ class Offer:
         return [item.path for item in self.items if "/" not in item.path]
 
 
-def make(image: Path) -> bytes:
+def make(image: Path) -> Offer:
     """The offer of an image on this machine.
 
     Raises:
@@ -77,7 +78,7 @@ def make(image: Path) -> bytes:
         raise _changed(image, str(exc)) from exc
     if offer.manifest != text:
         raise _changed(image, "the manifest was changed")
-    return content
+    return offer
 
 
 def _changed(image: Path, why: str) -> HostError:
@@ -107,7 +108,7 @@ def parse(content: bytes) -> Offer:
     text = "".join(f"{json.dumps(line[:4])}\n" for line in told)
     if manifest.digest(text, images.CONTENT) != release:
         raise HostError("the offered manifest is not that of its release", code=IMAGE_CHANGED)
-    return Offer(hashlib.sha256(content).hexdigest(), release, description, text, items)
+    return Offer(hashlib.sha256(content).hexdigest(), content, release, description, text, items)
 
 
 def _release(description: object) -> str:

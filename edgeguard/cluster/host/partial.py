@@ -81,14 +81,14 @@ class Partial:
         except FileNotFoundError:
             return None
 
-    def begin(self, offer: Offer, content: bytes) -> None:
+    def begin(self, offer: Offer) -> None:
         """Keep an offer, and make what is here as it says, but for contents: what has no place in it is removed, and
         its folders and links are made. The folder is held."""
         for path in self.folder.iterdir():
             if not path.name.startswith(_WRITER) and path.name not in offer.parts:
                 manifest.remove(path)
         fresh = self.folder / f".{_OFFER}.tmp"
-        fresh.write_bytes(content)
+        fresh.write_bytes(offer.content)
         fresh.replace(self.folder / _OFFER)
         self.sweep()
         wanted = {item.path: item for item in offer.items}
@@ -125,10 +125,12 @@ class Partial:
             path = self.path(item)
             if item.kind != "file":
                 continue
-            if path.exists() and path.stat().st_size == item.size and digest_of(path) == item.content:
+            if not path.exists():
+                found.append(number)
+            elif path.stat().st_size == item.size and digest_of(path) == item.content:
                 dress(path, item)
             else:
-                path.unlink(missing_ok=True)
+                path.unlink()
                 found.append(number)
         return found
 

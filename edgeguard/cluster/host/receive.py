@@ -47,7 +47,7 @@ def take_offer(image: Path, content: bytes) -> dict[str, Any]:
     with partial.held() as there:
         if not there:  # another sender has just made the image
             return take_offer(image, content)
-        partial.begin(offer, content)
+        partial.begin(offer)
         wanted = {number: offer.items[number] for number in partial.lacking(offer)}
         with partial.writer() as own:
             return {"there": False, "lacking": _copied(partial, own, wanted)}
@@ -56,13 +56,13 @@ def take_offer(image: Path, content: bytes) -> dict[str, Any]:
 def _copied(partial: Partial, own: Path, wanted: dict[int, Item]) -> list[int]:
     """Copy what other images here have. Returns the numbers of what they don't have, one for each content."""
     found = _sources(partial.image.parent, {item.content for item in wanted.values()})
-    copied = {number: item for number, item in wanted.items() if item.content in found}
-    free = any(copies.takes_no_room(source, own) for item in copied.values() for source in found[item.content][:1])
-    _make_sure_of_room(partial, [item for number, item in wanted.items() if not (free and number in copied)])
+    here = [number for number, item in wanted.items() if item.content in found]
+    cloned = bool(here) and copies.clones(found[wanted[here[0]].content][0], own)
+    _make_sure_of_room(partial, [item for number, item in wanted.items() if not cloned or item.content not in found])
     lacking: dict[str, int] = {}
     for number, item in wanted.items():
         fresh = own / str(number)
-        if any(copies.copy(source, fresh, item.content) for source in found[item.content]):
+        if any(copies.copy(source, fresh, item.content, cloned=cloned) for source in found.get(item.content, ())):
             partial.put(fresh, item)
         else:
             lacking.setdefault(item.content, number)

@@ -79,7 +79,7 @@ try:
             refuse("absent")
         install()
     say("ready")
-    os.execv(sys.executable, [sys.executable, "-I", "-S", path] + argv)
+    os.execv(sys.executable, [sys.executable, "-I", "-S", "-X", "utf8", path] + argv)
 except OSError as exc:
     refuse("system", str(exc.filename) + ":" if exc.filename else "", str(exc.strerror))
 """

@@ -41,20 +41,20 @@ class Connection(Protocol):
         """The output of the host program's `word`, which gets the content on its standard input."""
 
 
-def send(connection: Connection, epoch: int, image: Path, releases: Path) -> None:
+def send(connection: Connection, epoch: int, image: Path, releases: Path, offer: Offer | None = None) -> None:
     """Bring the image to the server's folder of releases, verified there. Nothing happens where it is there and whole.
 
-    A transfer that was cut goes on as long as each attempt brings something.
+    Whoever sends one image to several servers makes its `offer` once (offers.make). A transfer that was cut goes on as
+    long as each attempt brings something.
 
     Raises:
         HostError: the server refuses it, has no room, or can't be reached; or the image here is not as it was built.
     """
-    content = offers.make(image)
-    offer = offers.parse(content)
+    offer = offer or offers.make(image)
     there = str(releases / image.name)
     before = None
     for attempt in range(1, _ATTEMPTS + 1):
-        told = _told(connection.stream("offer", there, content=[content], limit=TRANSFER_SECONDS))
+        told = _told(connection.stream("offer", there, content=[offer.content], limit=TRANSFER_SECONDS))
         if told["there"]:
             return
         lacking = told["lacking"]
@@ -128,7 +128,7 @@ def _content(image: Path, item: Item) -> Iterator[bytes]:
                 left -= len(piece)
                 yield piece
             changed = left or file.read(1)
-    except FileNotFoundError:
+    except OSError:
         changed = True
     if changed:
         raise HostError(

@@ -98,9 +98,8 @@ def test_what_is_no_offer_is_refused(host: Host, content: bytes) -> None:
 
 
 def test_a_stream_that_is_not_what_was_offered_is_refused(host: Host, image: Path) -> None:
-    content = offers.make(image)
-    offer = offers.parse(content)
-    lacking = _said(host, "offer", content)["answer"]["lacking"]
+    offer = offers.make(image)
+    lacking = _said(host, "offer", offer.content)["answer"]["lacking"]
     right = b"".join((image / offer.items[number].path).read_bytes() for number in lacking)
     head: dict[str, Any] = {"offer": offer.digest, "lacking": lacking}
 
@@ -123,10 +122,10 @@ def test_a_stream_that_is_not_what_was_offered_is_refused(host: Host, image: Pat
 def test_an_image_is_made_only_of_what_has_arrived(host: Host, image: Path) -> None:
     with pytest.raises(HostError, match="has not arrived"):
         host.change("finish", 0, image=str(host.releases / "one"), release="x", limit=30)
-    content = offers.make(image)
-    _said(host, "offer", content)
+    offer = offers.make(image)
+    _said(host, "offer", offer.content)
     with pytest.raises(HostError, match="has not arrived whole"):
-        host.change("finish", 0, image=str(host.releases / "one"), release=offers.parse(content).release, limit=30)
+        host.change("finish", 0, image=str(host.releases / "one"), release=offer.release, limit=30)
     assert images.finished(host.releases) == []
     send(host, 0, image, host.releases)
     assert images.finished(host.releases) == [host.releases / "one"]
@@ -139,7 +138,7 @@ def test_pruning_keeps_what_is_in_use_and_what_arrives(host: Host, image: Path, 
     described = {"release": "x", "cwd": "/", "start": ["true"], "hooks": {}}
     host.change("put", 0, name="g", image=str(host.releases / "two"), described=described, variables={}, limit=30)
     (host.folder / "current").symlink_to("generations/g")
-    _said(host, "offer", offers.make(image))
+    _said(host, "offer", offers.make(image).content)
     arriving = Partial(host.releases / "one")
     with arriving.writer():
         host.change("prune_images", 0, releases=str(host.releases), keep=[str(host.releases / "three")], limit=30)
@@ -189,6 +188,19 @@ def test_a_name_that_is_no_place_for_an_image_is_refused(tmp_path: Path) -> None
     for name in ("x.partial", ".x"):
         with pytest.raises(HostError, match="can't be an image's place"):
             receive.take_offer(tmp_path / name, b"")
+
+
+def test_a_python_that_reads_names_otherwise_is_refused(host: Host) -> None:
+    """It would find right what it has written wrong."""
+    python, *rest = host.program
+    ran = subprocess.run(
+        [python, "-X", "utf8=0", *rest, "offer", host.releases / "one"],
+        env={"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"},
+        input=b"",
+        capture_output=True,
+        check=True,
+    )
+    assert b"and not as UTF-8" in ran.stdout
 
 
 def _said(host: Host, word: str, content: bytes) -> dict[str, Any]:
