@@ -1,4 +1,4 @@
-"""Odd requests, byte by byte, sent to this gate, to HAProxy and to nginx, side by side, open and closed.
+"""Odd requests, byte by byte, sent to our gates, to HAProxy and to nginx, side by side, open and closed.
 
 `python -m tests.cluster.odd_requests` writes docs/odd-requests.md anew. The path of a request begins with /x, which is
 replaced by a number: so the application's requests are told apart, also those that were smuggled.
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeguard.cluster.host.haproxy_rules import configuration
 from edgeguard.cluster.local.doorway import Doorway
 from edgeguard.cluster.local.rules import Limits, Rules
 from edgeguard.testing.local import free_port
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "odd-requests.md"
-PROXIES = ("gate", "HAProxy", "nginx")
+PROXIES = ("gate", "host's gate", "HAProxy", "nginx")
 SHORT = Limits(head=2, patience=2, answer=5, tunnel=2, linger=1)
 
 G = b"GET /x HTTP/1.1\r\nHost: a\r\n"
@@ -160,10 +161,11 @@ ODD: dict[str, bytes] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """The final statuses that the client got, and how many whole requests the application got."""
+    """The final statuses that the client got, how many whole requests the application got, and their heads."""
 
     statuses: tuple[int, ...]
     passed: int
+    heads: tuple[bytes, ...] = ()
 
     def __str__(self) -> str:
         said = ", ".join(map(str, self.statuses)) or "no answer"
@@ -175,6 +177,7 @@ class Application:
     """A lax application: it notes every request that it got whole, by the number in its path."""
 
     got: Counter[int] = field(default_factory=Counter)
+    heads: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
@@ -182,7 +185,9 @@ class Application:
                 head = await reader.readuntil(b"\r\n\r\n")
                 await self._body(reader, head.lower())
                 if found := re.search(rb"/(\d+)", head):
-                    self.got[int(found[1])] += 1
+                    number = int(found[1])
+                    self.got[number] += 1
+                    self.heads[number] = (*self.heads.get(number, ()), head)
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         writer.close()
 
@@ -254,12 +259,19 @@ async def started(proxy: str, application: int, *, opened: bool) -> AsyncIterato
 
 @contextmanager
 def another(proxy: str, port: int, application: int, *, opened: bool) -> Iterator[subprocess.Popen[bytes]]:
-    """HAProxy or nginx, with short limits, while it runs."""
+    """A host's gate, HAProxy or nginx, with short limits, while it runs."""
     with tempfile.TemporaryDirectory(prefix="eg-") as folder:
         file = Path(folder, "configuration")
         if proxy == "HAProxy":
             closed = "" if opened else 'http-request return status 503 content-type text/plain string "closed"'
             file.write_text(HAPROXY.format(port=port, application=application, closed=closed), encoding="utf-8")
+            argv = ["haproxy", "-db", "-f", str(file)]
+        elif proxy == "host's gate":
+            ours = configuration(Path(folder), app_port=application, listen=f"127.0.0.1:{port}", closed_status=503)
+            file.write_text(
+                re.sub(r"(timeout (?:client|http-request|http-keep-alive)) 75s", r"\1 2s", ours), encoding="utf-8"
+            )
+            Path(folder, "state").write_text("gate open one\n" if opened else "", encoding="utf-8")
             argv = ["haproxy", "-db", "-f", str(file)]
         else:
             serve = f"proxy_pass http://127.0.0.1:{application};" if opened else "return 503;"
@@ -300,7 +312,7 @@ async def play(proxy: str, *, opened: bool) -> dict[str, Outcome]:
     server.close()
     await asyncio.sleep(0.1)  # the connections close
     return {
-        name: Outcome(statuses, application.got[number])
+        name: Outcome(statuses, application.got[number], application.heads.get(number, ()))
         for number, (name, statuses) in enumerate(zip(ODD, answers, strict=True), 100)
     }
 
@@ -331,8 +343,10 @@ def page(found: dict[tuple[str, bool], dict[str, Outcome]]) -> str:
             "# Odd requests",
             "",
             f"The gate is [the gate of `local`](gate.md); {versions()} stand beside it.",
+            "The host's gate is HAProxy with [rules of ours](decisions/haproxy.md): it refuses what it can, and passes",
+            "the rest on in a form that has one reading.",
             "In bold: the application got a whole request (or two, where there are two answers).",
-            "The gate passes nothing that HAProxy refuses; closed, it passes nothing.",
+            "No gate of ours passes anything that HAProxy refuses; closed, they pass nothing.",
             "`python -m tests.cluster.odd_requests` plays these requests, and writes this page.",
             "",
             f"| request | {' | '.join(f'{proxy}, {said[opened]}' for proxy, opened in columns)} |",

@@ -10,7 +10,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgeguard.cluster.host import fence, files, generations, homes, hooks, images, processes, receive, takes, trial
+from edgeguard.cluster.host import (
+    fence,
+    files,
+    gate_acts,
+    generations,
+    homes,
+    hooks,
+    images,
+    processes,
+    receive,
+    takes,
+    trial,
+)
 from edgeguard.cluster.host.errors import FENCED, UNKNOWN_ACT, HostError
 from edgeguard.cluster.host.fence import Caller
 from edgeguard.cluster.host.session import Act
@@ -182,5 +194,6 @@ ACTS = {
     ),
     "hook_result": Act(hook_result, _HOOK),
     "hook_output": Act(hook_output, {**_HOOK, "offset": takes.whole}),
+    **gate_acts.ACTS,
 }
 """Every act by its name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -107,6 +108,17 @@ def until(true: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.005)
 
 
+def tunnel(web: Host) -> socket.socket:
+    """A WebSocket, after its first words."""
+    connection = socket.create_connection(("127.0.0.1", web.port), timeout=20)
+    key = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    connection.sendall(b"GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n%b\r\n" % key)
+    assert connection.recv(4096).startswith(b"HTTP/1.1 101 ")
+    connection.sendall(b"hello")
+    assert connection.recv(5) == b"hello"
+    return connection
+
+
 @contextmanager
 def host(**settings: object) -> Iterator[Host]:
     """A host whose gate is closed; its HAProxy runs."""
@@ -142,7 +154,7 @@ def host(**settings: object) -> Iterator[Host]:
         request.wfile.write(text)
 
     with tempfile.TemporaryDirectory(prefix="eg-") as folder, serving(answer) as url:
-        made = Host(Path(folder), int(url.rpartition(":")[2]), asked, go)
+        made = Host(Path(folder, "web1"), int(url.rpartition(":")[2]), asked, go)
         made.gate.put(made.configuration(**settings))
         made.start()
         try:

@@ -21,7 +21,7 @@ import pytest
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.haproxy import Gate
 from edgeguard.cluster.host.haproxy_rules import configuration
-from tests.cluster.host.haproxy_world import CLOSED, UNTIL, Host, host, until
+from tests.cluster.host.haproxy_world import CLOSED, UNTIL, Host, host, tunnel, until
 from tests.cluster.surrogate_cases import CEILING, LASTING, OTHERS
 
 if TYPE_CHECKING:
@@ -251,17 +251,6 @@ def test_without_a_state_it_does_not_start_until_it_is_closed(web: Host) -> None
     web.gate.close("d-42", UNTIL)
     web.restart()
     is_closed(web)
-
-
-def tunnel(web: Host) -> socket.socket:
-    """A WebSocket, after its first words."""
-    connection = socket.create_connection(("127.0.0.1", web.port), timeout=20)
-    key = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    connection.sendall(b"GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n%b\r\n" % key)
-    assert connection.recv(4096).startswith(b"HTTP/1.1 101 ")
-    connection.sendall(b"hello")
-    assert connection.recv(5) == b"hello"
-    return connection
 
 
 def test_what_was_let_through_is_counted_until_it_is_answered(web: Host) -> None:
