@@ -35,6 +35,7 @@ _TOO_MANY = (
     "Commit the files in their place"
 )
 _CORRECT = f"Correct {FILE} and commit it"
+_ORIGIN = "remote.origin.url"
 _KEY = re.compile(r"submodule\.(.*)\.(path|url)", re.DOTALL)
 
 
@@ -161,7 +162,7 @@ def _remote(whole: Source, url: str) -> Remote:
     """
     origin = remotes.of(whole.origin())
     named = remotes.of(beside(origin.address, url) if url.startswith(("./", "../")) else url)
-    own = named if named.settings else origin
+    own = next((remote for remote in (named, origin) if remote.settings), whole.remote)
     allowed = {"https", "ssh", *({_protocol(whole.remote.address)} & {"file", "http"})}
     if _protocol(named.address) not in allowed:
         raise UsageError(
@@ -169,7 +170,7 @@ def _remote(whole: Source, url: str) -> Remote:
         )
     return remotes.Remote(
         named.address,
-        (*own.settings, ("remote.origin.url", named.address)),  # for LFS
+        (*(pair for pair in own.settings if pair[0] != _ORIGIN), (_ORIGIN, named.address)),  # LFS asks the origin
         (*own.variables, ("GIT_ALLOW_PROTOCOL", ":".join(sorted(allowed)))),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
 import shutil
 import subprocess
@@ -133,6 +134,42 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
+
+
+class Closed(Quiet):
+    """It lets in one user."""
+
+    def do_GET(self) -> None:  # the name is http.server's
+        if self.headers["Authorization"] == f"Basic {base64.b64encode(b'me:hidden').decode()}":
+            super().do_GET()
+            return
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="site"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def test_who_lets_in_the_whole_lets_in_its_parts(world: World) -> None:
+    """Also parts of parts. The password is in no file and no warning."""
+    inner = world.repository("group/inner", file=b"content")
+    lib = world.repository("group/lib")
+    world.add(lib, "inner", "../inner.git", git(inner, "rev-parse", "HEAD"))
+    whole = world.repository("group/whole")
+    world.add(whole, "lib", "../lib.git", git(lib, "rev-parse", "HEAD"))
+    world.add(whole, "gone", "../gone.git", "1" * 40)
+    for name in ("inner", "lib", "whole"):
+        git(world.folder, "clone", "--quiet", "--bare", str(world.folder / "group" / name), f"served/group/{name}.git")
+        git(world.folder / f"served/group/{name}.git", "update-server-info")
+    handler = partial(Closed, directory=str(world.folder / "served"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        said = world.write(world.source(f"http://me:hidden@127.0.0.1:{server.server_port}/group/whole.git"))
+        server.shutdown()
+
+    assert said.paths == ("gone",)
+    assert (world.to / "lib/inner/file").read_bytes() == b"content"
+    assert "hidden" not in str(said)
+    assert not [path for path in world.folder.glob("cache/**/config") if b"hidden" in path.read_bytes()]
 
 
 def test_a_relative_url_is_beside_the_origin(world: World, served: str) -> None:
