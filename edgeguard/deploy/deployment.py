@@ -213,15 +213,19 @@ class Deployment:
         return Opened.new(generation=self.target.name, release=self.target.release, variables=self.variables)
 
     def serves_already(self) -> bool:
-        """Whether every server serves this very release, nothing is unfinished, and nothing was closed by hand. False
-        also if the servers can't be asked: a later step says why."""
+        """Whether every server serves this very release as the user who is wanted, nothing is unfinished, and nothing
+        was closed by hand. False also if the servers can't be asked: a later step says why."""
         try:
             record = self.record.look()
             if record.opened is None or record.deploy or record.closure or record.opened.parts != self.opening.parts:
                 return False
-            return served(record.opened, self.environment.cluster.state())
+            cluster = self.environment.cluster
+            if not served(record.opened, cluster.state()):
+                return False
+            there = cluster.generation(record.opened.generation)
         except ClusterError:
             return False
+        return there is not None and there.runs.user == self.target.runs.user
 
     def previous_generation(self) -> Generation:
         """The generation that was opened last, as the servers hold it."""

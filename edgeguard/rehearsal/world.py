@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeguard.cluster.host import files
 from edgeguard.deploy.attempt import Wish
 from edgeguard.deploy.deploy import deploy
 from edgeguard.deploy.steps import UNGUARDED
@@ -61,6 +62,8 @@ class World:
         self.standin = StandIn.start(self.scene.driver.origin, self.folder / "standin.log")
         configuration.write(self.folder, self.scene, self.standin)
         self.environment = Environment.open(NAME, config=self.config, state=self.folder / "state")
+        if self.environment.settings.cluster.user is not None:
+            files.let_pass(self.folder)
         self.standin.add_site_snippet()
         if self.scene.unguarded != "edge":
             self._say("the policy is installed")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeguard.errors import ClusterError
+from edgeguard.errors import ClusterError, UsageError
 from edgeguard.testing.acts import CLOSURE, closed_on, closed_with, deploy, lock, opened, run_hook, states
 from edgeguard.testing.world import SERVERS, until
 
@@ -59,6 +59,26 @@ def test_a_process_that_listens_on_a_unix_socket_is_served_or_refused_while_it_i
     after = world.ask_all("/env?SOCKET")
     assert len({*before.values(), *after.values()}) == 2 * len(SERVERS)
     assert max(len(socket.encode()) for socket in {*before.values(), *after.values()}) <= LONGEST_SOCKET
+    deploy(world, 1, world.generation("one"))
+    assert world.ask()[2] == "one"
+
+
+def test_processes_run_as_the_user_whom_the_generation_names_or_are_refused_while_it_is_staged(world: World) -> None:
+    opened(world)
+    two = world.generation("two", hooks={"deploy": 'echo "$(id -un) $USER"'}, user=world.user)
+    try:
+        world.cluster.stage(1, two)
+    except (ClusterError, UsageError):
+        assert world.ask()[2] == "one"
+        return
+    closed_on(world, two)
+    hook = run_hook(world)
+    world.cluster.check(two)
+    world.cluster.open(1, "two")
+    assert hook.output == f"{world.user} {world.user}"
+    assert world.ask_all("/env?USER") == dict.fromkeys(SERVERS, world.user)
+    owners = {server: world.shell(server, f"stat -c %U /proc/{pid}") for server, pid in world.ask_all("/pid").items()}
+    assert owners == dict.fromkeys(SERVERS, f"{world.user}\n")
     deploy(world, 1, world.generation("one"))
     assert world.ask()[2] == "one"
 

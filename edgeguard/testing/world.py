@@ -34,6 +34,8 @@ class World:
     """Where visitors reach the site: the gate's host and port. `start` sets it."""
     python = sys.executable
     """The path of a Python, 3.9 or newer, on the servers. The small application of the tests runs on it."""
+    user = "nobody"
+    """A user of the servers who is not the one as whom the driver works there."""
 
     def __init__(self, driver: str, folder: Path) -> None:
         """`driver` is the name to test; `folder` is empty, on this machine, and this test's own."""
@@ -108,11 +110,13 @@ class World:
         users: Sequence[User] = (),
         variables: Mapping[str, str] | None = None,
         socket: bool = False,
+        user: str | None = None,
     ) -> Generation:
         """A generation with an image of its own, whose application answers `name` (edgeguard/testing/images.py).
 
         `start` and `hooks` are scripts for sh, which run in the application's folder. With `socket`, the application
-        listens on a unix socket. The image is made once; a later call with the same name finds it.
+        listens on a unix socket. `user` is the user of the servers as whom it runs. The image is made once; a later
+        call with the same name finds it.
         """
         image = self.releases / f"inputs-{name}"
         release = images.make(image, name)
@@ -130,6 +134,7 @@ class World:
                 hooks={hook: command(script) for hook, script in (hooks or {}).items()},
                 folders=tuple(folders),
                 socket=socket,
+                user=user,
             ),
             variables={"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", **(variables or {})},
             users=tuple(users),

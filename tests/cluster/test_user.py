@@ -8,25 +8,27 @@ import shutil
 import signal
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edgeguard.cluster.host import files, images, manifest
-from edgeguard.errors import ClusterError, UsageError
-from edgeguard.testing import local
+from edgeguard.errors import ClusterError, HookRuns, UsageError
+from edgeguard.testing import local, suite
 from edgeguard.testing.acts import CLOSURE, closed_on, deploy, lock, run_hook
 from edgeguard.testing.world import SERVERS, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edgeguard.cluster import Generation
 
 NOBODY = "nobody"
 SECRET = "canary-of-the-other-release"
+ATTACH = "import ctypes, sys; sys.exit(ctypes.CDLL(None).ptrace(16, int(sys.argv[1]), 0, 0) == 0)"  # PTRACE_ATTACH
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")  # CI runs as root
 
 
@@ -35,9 +37,13 @@ class World(local.World):
 
     python = "/usr/bin/python3"  # the one of the tests may be in root's home
 
-    def as_nobody(self, name: str, **described: object) -> Generation:
-        generation = self.generation(name, **described)  # type: ignore[arg-type]
-        return replace(generation, runs=replace(generation.runs, user=NOBODY))
+    always: str | None = None  # the user of generations for whom a test names none
+
+    def generation(self, name: str, **described: Any) -> Generation:  # noqa: ANN401 (as it comes)
+        return super().generation(name, **{"user": self.always, **described})
+
+    def as_nobody(self, name: str, **described: Any) -> Generation:  # noqa: ANN401 (as it comes)
+        return self.generation(name, user=NOBODY, **described)
 
 
 @pytest.fixture
@@ -101,26 +107,24 @@ def test_the_application_reads_nothing_of_edgeguard_and_of_other_releases(world:
     deploy(world, epoch, world.as_nobody("one", variables={"PASSWORD": SECRET}))
     token = world.folder.parent / "fastly-token"
     files.write(token, {"token": SECRET})
+    left_out = {"releases", "app.log"}  # images, and the application's own output
+    pids = (os.getpid(), world.supervisor("web1").pid(), world.gate.pid())
     places = [
         token,
-        *(path for path in world.root.rglob("*") if path.is_file() and "releases" not in path.parts),
-        *(
-            Path("/proc", str(pid), "environ")
-            for pid in (os.getpid(), world.supervisor("web1").pid(), world.gate.pid())
-        ),
+        *(path for path in world.root.rglob("*") if path.is_file() and not left_out & set(path.parts)),
+        *(Path("/proc", str(pid), "environ") for pid in pids),
     ]
-    names = {path.name for path in places}
-    assert {"variables.json", "record.json", "lock", "desired.json", "app.log", "environ"} <= names
-    folders = [path for path in (server(world), *server(world).rglob("*")) if path.is_dir()]
-    folders = [
-        path for path in folders if path.name not in ("home", "image", "current")
-    ]  # its own HOME; links to images
+    assert {"variables.json", "record.json", "lock", "desired.json", "environ"} <= {path.name for path in places}
+    its_own = ("home", "image", "current")  # and links to images
+    below = [server(world), *server(world).rglob("*")]
+    folders = [path for path in below if path.is_dir() and path.name not in its_own]
     attack = "\n".join(
         [
             *(f'cat "{path}" 2>/dev/null && echo "read {path}"' for path in places if not path.match("host/*.pyz")),
             *(f'ls "{path}" >/dev/null 2>&1 && echo "listed {path}"' for path in folders),
             *(f'touch "{path}/x" 2>/dev/null && echo "wrote {path}"' for path in folders),
             f"kill -0 {world.supervisor('web1').pid()} 2>/dev/null && echo killed",
+            f"{world.python} -c '{ATTACH}' {world.supervisor('web1').pid()} || echo attached",
             "echo done",
         ]
     )
@@ -180,6 +184,56 @@ def test_a_hook_of_the_user_is_ended_and_its_end_is_known(world: World) -> None:
     closed_on(world, world.as_nobody("one", hooks={"deploy": "echo begun; trap '' TERM; while :; do sleep 1; done"}))
     hook = run_hook(world, limit=0.5)
     assert (hook.code, hook.output.splitlines()[0]) == (None, "begun")
+
+
+def test_what_the_application_writes_to_dev_stderr_is_in_its_log(world: World) -> None:
+    deploy(world, lock(world), world.as_nobody("one", start=f"echo opened by its name > /dev/stderr; {world.serve}"))
+    assert "opened by its name" in (server(world) / "app.log").read_text()
+    assert stat.S_IMODE((server(world) / "app.log").stat().st_mode) == 0o600
+
+
+def test_a_hook_of_the_user_goes_on_when_the_deploy_is_killed(world: World) -> None:
+    lock(world)
+    script = "id -un; touch begun; while [ ! -e go ]; do sleep 0.05; done"
+    home = server(world) / "generations/one/home"
+    one = world.as_nobody("one", hooks={"deploy": f'cd "$HOME"; {script}'})
+    closed_on(world, one)
+    deployer = os.fork()
+    if deployer == 0:
+        with suppress(BaseException):
+            run_hook(world)
+        os._exit(0)
+    until((home / "begun").exists, "the hook runs")
+    os.kill(deployer, signal.SIGKILL)
+    os.waitpid(deployer, 0)
+    with pytest.raises(HookRuns):
+        world.cluster.stage(1, world.generation("two"))
+    (home / "go").touch()
+    found = world.again().hook_result("one", "deploy", cancelled=lambda: False)
+    assert found is not None
+    assert (found.code, found.output) == (0, NOBODY)
+
+
+def test_a_port_that_is_root_s_alone_is_refused(world: World) -> None:
+    lock(world)
+    with pytest.raises(ClusterError, match=r"can't listen on port 80\d"):
+        world.again(options={"gate_port": world.address[1], "first_port": 801}).stage(1, world.as_nobody("one"))
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        suite.test_processes_run_as_the_user_whom_the_generation_names_or_are_refused_while_it_is_staged,
+        suite.test_a_dead_web_process_is_started_again_and_its_death_is_counted,
+        suite.test_a_swap_starts_a_dead_web_process_of_the_current_generation,
+        suite.test_the_server_s_own_folders_are_there_before_anything_starts,
+        suite.test_a_copy_of_a_generation_runs_with_the_variables_that_the_servers_kept,
+    ],
+)
+def test_the_suite_s_promises_hold_for_the_user(world: World, promise: Callable[[World], None]) -> None:
+    """The ones that are about processes; the others don't depend on whose they are."""
+    world.always = NOBODY
+    promise(world)
 
 
 def test_an_unknown_user_is_a_fault_of_the_settings(world: World) -> None:

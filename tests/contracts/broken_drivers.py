@@ -502,6 +502,15 @@ class TakesSocketsForPorts(LocalCluster):
         super().stage(epoch, replace(generation, runs=replace(generation.runs, socket=False)), whole=whole)
 
 
+@breaks(
+    "nothing runs as another user than it should",
+    suite.test_processes_run_as_the_user_whom_the_generation_names_or_are_refused_while_it_is_staged,
+)
+class RunsAllAsItself(LocalCluster):
+    def stage(self, epoch: int, generation: Generation, *, whole: bool = True) -> None:
+        super().stage(epoch, replace(generation, runs=replace(generation.runs, user=None)), whole=whole)
+
+
 @breaks("a death is counted", suite.test_a_dead_web_process_is_started_again_and_its_death_is_counted)
 class CountsNoDeaths(LocalCluster):
     def state(self) -> tuple[ServerState, ...]:

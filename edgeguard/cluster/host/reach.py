@@ -1,7 +1,8 @@
 """Whether an account can reach what the application needs, tried as that account: `python ARCHIVE reach USER`.
 
 Modes alone don't tell: access lists, mounts and the system's own rules have a say. So a process becomes the user, and
-looks. Standard input has {"reads": [folders], "writes": [folders]}; standard output gets {} or the refusal's words.
+looks. Standard input has {"reads": [folders], "writes": [folders], "ports": [numbers]}; standard output gets {} or the
+refusal's words.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
 import stat
 import subprocess
 import sys
@@ -46,15 +48,17 @@ def make(folders: Iterable[Path], account: Account | None) -> None:
                 os.chown(folder, account.user, account.group)
 
 
-def refuse_unfit(name: str, program: Sequence[str], *, reads: Sequence[Path], writes: Sequence[Path]) -> None:
-    """Raise HostError where this user could not run an application that reads all of `reads` (folders of an image), and
-    reads and writes in the folders `writes`; or where its processes could not be seen and ended.
+def refuse_unfit(
+    name: str, program: Sequence[str], *, reads: Sequence[Path], writes: Sequence[Path], ports: Sequence[int] = ()
+) -> None:
+    """Raise HostError where this user could not run an application that reads all of `reads` (folders of an image),
+    reads and writes in the folders `writes`, and listens on `ports`; or where root could not see and end its processes.
 
     `program` is the argument vector that runs this package. Nothing happens where `name` is this process's own user.
     """
     if accounts.to_become(name) is None:
         return
-    asked = json.dumps({"reads": list(map(str, reads)), "writes": list(map(str, writes))})
+    asked = json.dumps({"reads": list(map(str, reads)), "writes": list(map(str, writes)), "ports": list(ports)})
     try:
         ran = subprocess.run(
             [*program, "reach", name],
@@ -90,6 +94,8 @@ def main(name: str) -> None:
                 _write(name, folder)
             for folder in map(Path, asked["reads"]):
                 _read(name, folder)
+            for port in asked["ports"]:
+                _listen(name, port)
     except HostError as exc:
         said = {"message": exc.message, "remedy": exc.remedy}
     except OSError as exc:
@@ -176,6 +182,21 @@ def _unreadable(folder: Path) -> Iterator[Path]:
             yield from _unreadable(path)
         elif not os.access(path, os.R_OK):
             yield path
+
+
+def _listen(name: str, port: int) -> None:
+    """Raise HostError where the user may not listen on a port. Whether somebody listens there already doesn't matter:
+    Linux looks at the right first."""
+    with socket.socket() as listener:
+        try:
+            listener.bind(("127.0.0.1", port))
+        except PermissionError:
+            raise HostError(
+                f"the user {name} can't listen on port {port}",
+                "Let cluster.options.first_port name ports from 1024 on.",
+            ) from None
+        except OSError:
+            return
 
 
 def _enter(name: str, folder: Path, wanted: Path) -> None:

@@ -351,6 +351,7 @@ class LocalCluster:
                 archive.program(archive.put(self._root / "host")),
                 reads=[generation.image / part for part in images.CONTENT],
                 writes=[*homes_of, *generation.runs.folders],
+                ports=[] if generation.runs.socket else [self._port(server) for server in self.servers],
             )
 
     def _refuse_second(self, generation: str, hook: str) -> None:

@@ -19,13 +19,18 @@ def explain(
 ) -> Sequence[str]:
     """The acts of a phase, a line each; empty for a phase in which this driver does nothing."""
     listed, gate = ", ".join(servers), f"the gate on 127.0.0.1:{gate_port}"
+    user = generation.runs.user
     lines = {
-        "stage": [f"{listed}: write {root}/servers/*/generations/{generation.name}, beside what runs"],
+        "stage": [
+            f"{listed}: write {root}/servers/*/generations/{generation.name}, beside what runs",
+            *([f"try as {user} whether it can read the image and write in HOME and the mounts"] if user else []),
+        ],
         "stop-tasks": ["no background tasks run on this driver's servers"],
         "close": [f"{gate} answers {settings.closed_status} at once"],
         "drain": [f"wait for the answers of requests let through before, at most {duration(settings.drain_timeout)}"],
         "swap": [
             f"{server}: SIGTERM, SIGKILL 2 s later; rename current → generations/{generation.name}; start"
+            + (f" as {user}" if user else "")
             for server in servers
         ],
         "hook": [f"{settings.hook_on(tuple(servers))}: the deploy hook, at most {duration(settings.hook_timeout)}"],

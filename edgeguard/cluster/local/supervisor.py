@@ -140,6 +140,8 @@ class Supervisor:
             processes.MARK: str(folder),
         }
         with self._output.begin() as descriptor:
+            if account is not None:
+                os.fchown(descriptor, account.user, account.group)  # so that it can open /dev/stderr
             self._process = subprocess.Popen(
                 list(runs.start),
                 cwd=runs.folder,
