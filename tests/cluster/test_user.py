@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeguard.cluster.host import files, images, manifest
+from edgeguard.cluster import archive
+from edgeguard.cluster.host import files, images, manifest, reach
+from edgeguard.cluster.host.errors import HostError
 from edgeguard.errors import ClusterError, HookRuns, UsageError
 from edgeguard.testing import local, suite
 from edgeguard.testing.acts import CLOSURE, closed_on, deploy, lock, run_hook
@@ -280,6 +282,36 @@ def test_a_link_out_of_the_image_to_where_the_user_can_t_go_is_named(world: Worl
     (tools / "nothing").symlink_to("/no/such/place")
     manifest.freeze(tools)
     assert f"can't enter {place}, on the way to {tools / 'python'}" in refused(world, remake(one))
+
+
+@pytest.mark.parametrize(
+    ("lacking", "refusal"),
+    [
+        ("kill", "can't end processes"),
+        ("sys_ptrace,-perfmon,-sys_admin", "can't see here"),
+        ("setuid", "can't become the user nobody"),
+    ],
+)
+def test_root_without_its_rights_as_in_a_container_is_refused(tmp_path: Path, lacking: str, refusal: str) -> None:
+    """A swap could never end the old processes, or never see them."""
+    program = archive.program(archive.put(tmp_path))
+    reach.refuse_unfit(NOBODY, program, reads=[], writes=[])
+    with pytest.raises(HostError, match=refusal) as refused:
+        reach.refuse_unfit(NOBODY, ["setpriv", f"--bounding-set=-{lacking}", *program], reads=[], writes=[])
+    assert f"CAP_{lacking.partition(',')[0].upper()}" in refused.value.remedy
+
+
+def test_root_changes_no_mode_in_what_it_removes(tmp_path: Path) -> None:
+    """It would follow a link that the user puts there meanwhile."""
+    inner = tmp_path / "home" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "file").touch()
+    inner.chmod(0o500)
+    descriptor = os.open(inner, os.O_RDONLY)
+    manifest.remove(tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+    assert stat.S_IMODE(os.fstat(descriptor).st_mode) == 0o500
+    os.close(descriptor)
 
 
 def test_mounts_are_given_to_the_user_where_nobody_s_data_is_in_them(world: World) -> None:

@@ -4,6 +4,8 @@ on the servers."""
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from typing import TYPE_CHECKING, Any
 
 from tests.deploy.rehearsal import come_from, commit, repository, said, untouched
@@ -68,6 +70,16 @@ def test_a_release_that_is_deployed_twice_can_be_gone_back_from(rehearsal: Rehea
     assert answered(again)["serves"] is True
     assert max(map(len, told)) <= 80
     assert marked[-4:] == [" ", "*", " ", "*"]  # once, twice, back; and the word on the star
+
+
+def test_the_same_release_as_another_user_is_a_change(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    site = come_from(repository(tmp_path / "r", build=": a tree that is served as its user"))
+    deployed(rehearsal, **site)
+    named = {"EDGEGUARD_CLUSTER__USER": pwd.getpwuid(os.geteuid()).pw_name}
+    changed = deployed(rehearsal, "--if-changed", **site, **named)
+    unchanged = untouched(rehearsal, lambda: rehearsal.deploy("--if-changed", **site, **named))
+    assert rehearsal.status()["servers"][0]["generation"] == changed["deploy"]
+    assert (unchanged.code, unchanged.report["unchanged"]) == (0, True), unchanged.err
 
 
 def test_two_releases_back_with_the_variables_of_then_and_no_image_on_this_machine(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 from dataclasses import dataclass
+from typing import Any
 
 from edgeguard.cluster.host.errors import NO_ACCOUNT, HostError
 
@@ -20,6 +21,11 @@ class Account:
     user: int
     group: int
     groups: tuple[int, ...]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Whose process it will be, as subprocess takes it."""
+        return {"user": self.user, "group": self.group, "extra_groups": self.groups}
 
 
 def to_become(name: str | None) -> Account | None:

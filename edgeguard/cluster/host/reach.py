@@ -118,9 +118,7 @@ def _hold(account: Account) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
-        user=account.user,
-        group=account.group,
-        extra_groups=account.groups,
+        **account.identity,
     )
     try:
         if processes.VISIBLE and processes.variable(one.pid, _MARK) != account.name:

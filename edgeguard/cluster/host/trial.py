@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import signal
 import subprocess
 import tempfile
@@ -20,6 +19,7 @@ import time
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
+from edgeguard.cluster.host import account as accounts
 from edgeguard.cluster.host import interpreters, manifest, strict_json
 from edgeguard.cluster.host.errors import HostError
 
@@ -50,13 +50,14 @@ def try_out(image: Path, user: str | None = None) -> dict[str, Any]:
         user: who runs the application, None where that is this process's user.
 
     Raises:
-        HostError: the image can't be read, or there is no such user.
+        HostError: the image can't be read; or there is no such user, or this process can't become it (NO_ACCOUNT).
     """
     try:
         lines = list(manifest.lines((image / "manifest").read_text(encoding="utf-8")))
     except (OSError, ValueError) as exc:
         raise HostError(f"the manifest of {image} can't be read", "Deploy again; the image is sent again.") from exc
-    trial = _Trial(_identity(user))
+    account = accounts.to_become(user)
+    trial = _Trial(account.identity if account else {})
     faults = dict(_broken_links(image, lines))
     versions: dict[str, str] = {}
     for interpreter, modules in interpreters.find(image, lines):
@@ -87,19 +88,6 @@ def _broken_links(image: Path, lines: Sequence[Sequence[str]]) -> Iterator[tuple
             if target not in told:
                 told.add(target)
                 yield path, f"leads to {target}, which is not there"
-
-
-def _identity(user: str | None) -> dict[str, Any]:
-    """Whose process it will be, as subprocess takes it."""
-    if user is None:
-        return {}
-    try:
-        found = pwd.getpwnam(user)
-    except KeyError:
-        raise HostError(f"there is no user {user}", "Run `edgeguard cluster prepare`.") from None
-    if found.pw_uid == os.geteuid():
-        return {}
-    return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": os.getgrouplist(user, found.pw_gid)}
 
 
 class _Trial:

@@ -150,9 +150,7 @@ class Supervisor:
                 stdout=descriptor,
                 stderr=descriptor,
                 start_new_session=True,
-                user=account.user if account else None,
-                group=account.group if account else None,
-                extra_groups=account.groups if account else None,
+                **(account.identity if account else {}),
             )
         self._started = time.monotonic()
 
