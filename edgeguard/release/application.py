@@ -365,6 +365,7 @@ def runtime_variables(
             )
     return {
         "LANG": "C.UTF-8",
+        **interpreter(application, image),
         "PYTHONDONTWRITEBYTECODE": "1",  # the tree is read-only by its mode bits, but root could write all the same
         **application.environment,
         **direct,
@@ -382,6 +383,14 @@ def runtime_variables(
             {name: [_endpoint(name, url)] for name, url in settings.relationships.items()}
         ),
     }
+
+
+def interpreter(application: Application, image: Path) -> dict[str, str]:
+    """The variable by which uv takes the toolchain's Python, in builds and at run time. On PATH, uv passes over an
+    interpreter of a virtual environment, as the toolchain's is, and takes another one that it finds."""
+    if application.language != "python" and "python3" not in application.dependencies:
+        return {}
+    return {"UV_PYTHON": str(image / "toolchain" / "bin" / "python")}
 
 
 def search_path(image: Path) -> str:

@@ -256,6 +256,7 @@ def _environment(build: Build) -> dict[str, str]:
         "npm_config_cache": str(build.cache / "npm"),
         "npm_config_fund": "false",
         "npm_config_update_notifier": "false",
+        **applications.interpreter(build.application, build.folder),
         **build.passed,
         **build.application.environment,
         "HOME": str(build.folder / "home"),

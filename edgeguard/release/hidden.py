@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-_NO_SECRETS = ("HOME", "LANG", "PATH", "PYTHONDONTWRITEBYTECODE")
+_NO_SECRETS = ("HOME", "LANG", "PATH", "PYTHONDONTWRITEBYTECODE", "UV_PYTHON")
 """Variables of `application.runtime_variables` that edgeguard makes itself, like most that begin with PLATFORM_."""
 
 

@@ -66,6 +66,18 @@ def variables(application: Application, given: ApplicationSettings) -> dict[str,
     )
 
 
+def test_uv_is_told_which_python_is_the_images() -> None:
+    """On PATH it passes over those of virtual environments. The application may want another one."""
+    settings = ApplicationSettings(repository="/r", branch="main")
+    own = Application("a", "python:3.11", "s", environment={"UV_PYTHON": "3.12"})
+
+    assert variables(Application("a", "python:3.11", "s"), settings)["UV_PYTHON"] == "/i/toolchain/bin/python"
+    assert variables(own, settings)["UV_PYTHON"] == "3.12"
+    assert "UV_PYTHON" not in variables(Application("a", "nodejs:20", "s"), settings)
+    needed = Application("a", "nodejs:20", "s", dependencies={"python3": {"uv": "*"}})
+    assert variables(needed, settings)["UV_PYTHON"] == "/i/toolchain/bin/python"
+
+
 def test_everything_that_is_supported_is_read() -> None:
     application = parse(WHOLE)
 

@@ -641,7 +641,7 @@ def test_a_full_disk_fails_the_build_and_leaves_nothing(world: World) -> None:
 
 def test_python_has_a_private_toolchain(world: World) -> None:
     """The type's Python is first on PATH, compiled beforehand, and its tools leave nothing in the image's home."""
-    script = "python3 -c 'import sys; print(sys.prefix)' > prefix; command -v pip >> prefix"
+    script = "python3 -c 'import sys; print(sys.prefix)' > prefix; command -v pip >> prefix; echo $UV_PYTHON >> prefix"
     world.commit(
         f"name: a\ntype: python:3\nhooks: {{build: {json.dumps(script)}}}\nweb: {{commands: {{start: a}}}}\n",
         **{"m.py": ""},
@@ -649,7 +649,8 @@ def test_python_has_a_private_toolchain(world: World) -> None:
     release = world.build()
     toolchain = release.folder / "toolchain"
 
-    assert [str(toolchain), str(toolchain / "bin/pip")] == (release.folder / "app/prefix").read_text().split()
+    said = (release.folder / "app/prefix").read_text().split()
+    assert said == [str(toolchain), str(toolchain / "bin/pip"), str(toolchain / "bin/python")]
     assert list((release.folder / "app/__pycache__").glob("m.*.pyc")) != []
     assert list((release.folder / "home").iterdir()) == []
     assert images.verify(release.folder) == []
