@@ -7,9 +7,9 @@ they start, and `master`, the socket over which they are told what to do. HAProx
 The disk is closed before memory is, and opened after it. So a HAProxy that is started anew, at whatever moment, is
 closed unless an opening was finished.
 
-A reload leaves old processes, which keep their connections and their map. Every process is told, the old ones too, and
-afterwards the master is asked again which there are. It reads the map before it starts a process, and answers nobody
-meanwhile: whoever is not among those that were told has read the disk after it was written.
+A reload leaves old processes, which keep their connections and their map. Every process is told, the old ones too. The
+master names them when the disk is written: up to HAProxy 3.0 it reads the disk before it starts a process, and answers
+nobody meanwhile. So a process that it does not name will find on disk what the others are told.
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ class Gate:
         try:
             self._tell(_OPEN + release)
             self._write(_OPEN + release)
+            self._tell(_OPEN + release)  # a reload in between has read the disk before
         except HostError:
             with suppress(HostError):  # the first error is the one to tell
                 self._tell(before)
@@ -176,8 +177,10 @@ class Gate:
         return [int(pid) for pid in _all(_WORKER, self._ask("show proc", _PROCESSES))]
 
     def _tell(self, value: str) -> bool:
-        """Write this into the map of every process. Returns False where there is none: the gate is dead."""
+        """Write this into the map of every process, also after one that refused. Returns False where there is none: the
+        gate is dead."""
         told: set[int] = set()
+        refused: dict[int, HostError] = {}
         deadline = time.monotonic() + self.limit
         while missing := [worker for worker in self._workers() if worker not in told]:
             if time.monotonic() > deadline:
@@ -185,9 +188,15 @@ class Gate:
                     "the gate is being reloaded over and over", "Let nothing else reload it, and ask again."
                 )
             for worker in missing:
-                self._set(worker, value)
-                if self._told(worker) == value:
-                    told.add(worker)
+                try:
+                    self._set(worker, value)
+                    if self._told(worker) != value:
+                        continue  # it has ended, or the master dropped what it was asked
+                except HostError as exc:
+                    refused[worker] = exc
+                told.add(worker)
+        for refusal in refused.values():
+            raise refusal
         return bool(told)
 
     def _set(self, worker: int, value: str) -> None:

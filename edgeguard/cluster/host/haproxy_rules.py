@@ -27,6 +27,8 @@ MARK = "edgeguard-"
 """The description of a process with our configuration: this, and the configuration's digest."""
 
 _UNKNOWN = "0" * 64
+_FILES = 50_000  # HAProxy takes memory for every file that it may open, and a host may allow a thousand million
+_LONGEST = 90  # of a socket's 107 bytes: HAProxy binds it under a longer name first
 _DIGEST = re.compile(rf"(?m)^    description {MARK}([0-9a-f]{{64}})$")
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/@+=:-]+")
 _ADDRESS = re.compile(r"[A-Za-z0-9.:*_\[\]-]+:[0-9]{1,5}")
@@ -137,11 +139,14 @@ def configuration(
     ):
         if value is not None and not fits.fullmatch(value):
             raise HostError(f"{name}: {value!r} can't stand in HAProxy's configuration", "Choose a plainer one.")
+    if len(f"{folder}/master") > _LONGEST:
+        raise HostError(f"cluster.root is too long for a socket in {folder}", "Choose a shorter one.")
     gate = _asked(f"{folder}/state", closed_status, retry_after, check_path)
     text = "".join(
         [
             "# edgeguard wrote this for a gate of its own. A changed file is refused: see its description.\n",
-            f"global\n    description {MARK}{_UNKNOWN}\n    hard-stop-after {hard_stop:d}s\n",
+            f"global\n    description {MARK}{_UNKNOWN}\n",
+            f"    hard-stop-after {hard_stop:d}s\n    fd-hard-limit {_FILES}\n",
             "" if user is None else f"    user {user}\n",
             _SETTLED,
             f"frontend site\n    bind {listen}\n",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -284,12 +285,19 @@ def test_a_cut_ends_requests_and_tunnels_without_an_answer(web: Host) -> None:
     is_closed(web)
 
 
+def half_asked(web: Host) -> socket.socket:
+    """A connection that was used once, and has sent a part of the next request."""
+    connection = socket.create_connection(("127.0.0.1", web.port), timeout=20)
+    connection.sendall(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert connection.recv(4096).startswith(b"HTTP/1.")
+    connection.sendall(b"GET /half HTTP/1.1\r\nHost: a\r\n")
+    return connection
+
+
 def test_the_old_process_of_a_reload_is_closed_counted_and_cut(web: Host) -> None:
     """It keeps its connections and a map of its own: a request that it has read in part is refused, too."""
     web.gate.open("one")
-    half = socket.create_connection(("127.0.0.1", web.port), timeout=20)
-    with ThreadPoolExecutor(1) as threads, tunnel(web) as connection, half:
-        half.sendall(b"GET /half HTTP/1.1\r\nHost: a\r\n")
+    with ThreadPoolExecutor(1) as threads, tunnel(web) as connection, half_asked(web) as half:
         slow = threads.submit(web.ask, "/wait")
         until(lambda: web.asked["/wait"])
         web.reload()
@@ -308,16 +316,74 @@ def test_the_old_process_of_a_reload_is_closed_counted_and_cut(web: Host) -> Non
     is_closed(web)
 
 
-def test_a_close_during_reloads_is_believed_by_every_process(web: Host) -> None:
-    """A reload reads the disk at any moment around the close; afterwards nothing passes."""
+@pytest.mark.parametrize("act", ["close", "open"])
+def test_an_act_during_a_reload_holds_for_every_process(web: Host, act: str) -> None:
+    """The reload reads the disk at any moment around the act."""
+    closing = act == "close"
+    assert web.process is not None
     for number in range(10):
-        web.gate.open("one")
-        assert web.process is not None
+        if closing:
+            web.gate.open("one")
+        else:
+            web.gate.close("d-42", UNTIL)
         web.process.send_signal(signal.SIGUSR2)
-        time.sleep(number * 0.004)
+        time.sleep(number * 0.003)
+        if closing:
+            web.gate.close("d-42", UNTIL)
+        else:
+            web.gate.open("two")
+        assert {web.ask()[0] for _ in range(20)} == {500 if closing else 200}
+        until(lambda: len(web.workers()) == 1)
+        assert web.gate.opened() is not closing
+
+
+def test_an_opening_holds_after_a_reload_while_the_disk_is_slow(web: Host) -> None:
+    class Slow(Gate):
+        def _write(self, value: str) -> None:
+            web.reload()
+            super()._write(value)
+
+    web.gate.close("d-42", UNTIL)
+    Slow(web.folder).open("one")
+    assert {web.ask()[0] for _ in range(20)} == {200}
+    Slow(web.folder).close("d-42", UNTIL)
+    assert {web.ask()[0] for _ in range(20)} == {500}
+
+
+def test_a_close_while_it_starts_is_waited_for(web: Host) -> None:
+    """It reads the disk before it can be spoken to: what it has read is known only then."""
+    for number in range(6):
+        web.gate.open("one")
+        web.end()
+        with ThreadPoolExecutor(1) as threads:
+            started = threads.submit(web.start)
+            time.sleep(number * 0.01)
+            web.gate.close("d-42", UNTIL)
+            started.result()
+        is_closed(web)
+
+
+def test_a_gate_whose_master_was_killed_is_never_believed_to_be_open(web: Host) -> None:
+    web.gate.open("one")
+    assert web.process is not None
+    web.process.kill()
+    web.process.wait()
+    until(lambda: not web.gate.runs())
+    assert (web.gate.alive(), web.gate.opened()) == (False, False)
+    web.gate.close("d-42", UNTIL)
+    web.start()
+    is_closed(web)
+
+
+def test_processes_that_serve_may_be_another_user_s() -> None:
+    """They can't read the state, which the master reads for them, also when it is reloaded."""
+    user = "haproxy" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    with host(user=user) as web:
+        web.gate.open("one")
+        web.reload()
+        is_open(web)
+        assert {Path(f"/proc/{worker}").stat().st_uid for worker in web.workers()} == {pwd.getpwnam(user).pw_uid}
         web.gate.close("d-42", UNTIL)
-        for _ in range(20):
-            assert web.ask()[0] == 500
         is_closed(web)
 
 
@@ -341,16 +407,19 @@ def test_a_gate_that_is_not_ours_is_closed_as_far_as_it_can_be_and_not_believed(
     assert not web.gate.put(web.configuration(retry_after=7))
 
 
-def test_a_process_without_our_map_is_named(web: Host) -> None:
-    web.end()
+def test_a_process_without_our_map_is_named_and_the_others_are_closed(web: Host) -> None:
+    web.gate.open("one")
     foreign = web.configuration().replace(f"map({web.gate.state})", f"map({web.folder}/other)")
     (web.folder / "other").write_text("gate open one\n", encoding="utf-8")
     web.gate.configuration.write_text(foreign, encoding="utf-8")
-    web.start()
-    with pytest.raises(HostError, match="follows another configuration"):
-        web.gate.opened()
-    with pytest.raises(HostError, match="follows another configuration"):
-        web.gate.close("d-42", UNTIL)
+    with half_asked(web) as half:
+        web.reload()
+        with pytest.raises(HostError, match="follows another configuration"):
+            web.gate.opened()
+        with pytest.raises(HostError, match="follows another configuration"):
+            web.gate.close("d-42", UNTIL)
+        half.sendall(b"\r\n")
+        assert half.recv(4096).startswith(b"HTTP/1.1 500 ")
 
 
 def test_a_socket_that_is_gone_or_hangs_is_named(web: Host) -> None:
@@ -412,3 +481,5 @@ def test_what_can_t_stand_in_the_configuration_is_refused(name: str, value: str)
         configuration(Path("/srv/site/gate"), app_port=8888, **{name: value})  # type: ignore[arg-type]  # one of them
     with pytest.raises(HostError, match="can't stand"):
         configuration(Path("/srv/my site/gate"), app_port=8888)
+    with pytest.raises(HostError, match="too long"):
+        configuration(Path(f"/srv/{'a' * 80}/gate"), app_port=8888)
