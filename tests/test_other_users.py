@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import re
 import stat
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgeguard import settings
-from edgeguard.cluster.host import fence, files
+from edgeguard.cluster.host import account, fence, files, manifest
+from edgeguard.cluster.host.errors import NO_ACCOUNT, HostError
 from edgeguard.deploy.journal import Journal
 from edgeguard.errors import UsageError
 from edgeguard.machine import network
@@ -73,6 +75,37 @@ def test_a_stranger_can_t_enter_a_run_s_folder(shared: Path) -> None:
         pass
     assert not as_nobody(lambda: list((shared / "state" / "production").iterdir()))
     assert not as_nobody(lambda: list((shared / "state" / "production" / "run").iterdir()))
+
+
+def test_only_root_can_start_an_application_as_another_user() -> None:
+    """Whoever is the application's user already needs no rights for that."""
+
+    def refused() -> None:
+        with pytest.raises(HostError, match="can't start the application as root") as refusal:
+            account.to_become("root")
+        assert refusal.value.code == NO_ACCOUNT
+
+    def its_own() -> None:
+        assert account.to_become(pwd.getpwuid(NOBODY).pw_name) is None
+
+    assert as_nobody(refused)
+    assert as_nobody(its_own)
+
+
+def test_who_is_not_root_removes_what_is_frozen_too(shared: Path) -> None:
+    theirs = shared / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, NOBODY, NOBODY)
+
+    def remove() -> None:
+        image = theirs / "image"
+        (image / "inner").mkdir(parents=True)
+        (image / "inner" / "file").touch()
+        manifest.freeze(image)
+        manifest.remove(image)
+
+    assert as_nobody(remove)
+    assert list(theirs.iterdir()) == []
 
 
 def test_a_folder_of_another_user_stays_as_it_is(shared: Path) -> None:
