@@ -196,6 +196,23 @@ def test_a_relative_url_is_beside_the_origin(world: World, served: str) -> None:
     assert (world.to / "lib/file").read_bytes() == b"content"
 
 
+def test_a_part_is_fetched_by_ssh(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the user's own client. The whole was cloned by SSH, too, and is a folder by now."""
+    client = tmp_path / "bin/ssh"
+    client.parent.mkdir()
+    client.write_text(f'#!/bin/sh\nfor last; do :; done\necho "$@" >> {tmp_path}/said\nexec sh -c "$last"\n')
+    client.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(client))
+    lib = world.repository("lib", file=b"content")
+    whole = world.repository("whole")
+    world.add(whole, "lib", "../lib", git(lib, "rev-parse", "HEAD"))
+    git(whole, "remote", "add", "origin", f"git@example.invalid:{world.folder}/whole")
+
+    assert world.write(world.source(whole)).warnings == ()
+    assert (world.to / "lib/file").read_bytes() == b"content"
+    assert "git@example.invalid" in (tmp_path / "said").read_text(encoding="utf-8")
+
+
 def test_what_cannot_be_fetched_is_named_with_a_remedy(world: World) -> None:
     lib = world.repository("lib", file=b"content")
     whole = world.repository("whole", page=b"page")
