@@ -104,7 +104,7 @@ _REFUSALS = {
     ),
     "differs": (
         "{0} is not the host program that its name says: it is damaged, or somebody changed it",
-        "Find out who. Remove it there; then edgeguard (with sudo `edgeguard cluster prepare`) puts it there anew.",
+        "Find out who, and remove it there; then edgeguard (with sudo `edgeguard cluster prepare`) puts it there anew.",
     ),
     "absent": ("{0} is not there", "Run `edgeguard cluster prepare` for this environment."),
     "garbled": ("the host program arrived damaged", "Try again; if it stays so, look at the way to the host."),

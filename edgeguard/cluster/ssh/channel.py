@@ -118,10 +118,10 @@ class Channel:
                 ready.register(self._errors, select.POLLIN)
             if ready.poll(_GLANCE):
                 self._hear()
-        while self._errors in self._open and self._hear():
-            pass
         code = self._process.returncode
         process.end_session(self._process)
+        while self._errors in self._open and self._hear():
+            pass
         return code
 
     def close(self) -> int | None:

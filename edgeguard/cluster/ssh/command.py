@@ -24,10 +24,7 @@ _FORCED = (
     "ControlMaster=no",  # a shared connection ends when somebody else ends it
     "ControlPath=none",
     "RemoteCommand=none",
-    "RequestTTY=no",  # a terminal changes bytes
-    "EscapeChar=none",
-    "ClearAllForwardings=yes",
-    "Tunnel=no",
+    "ClearAllForwardings=yes",  # and tunnels
     "ForwardAgent=no",
     "ForwardX11=no",
     "PermitLocalCommand=no",
@@ -78,6 +75,7 @@ def argv(target: Target, remote: str) -> list[str]:
     if not _HOST.fullmatch(target.host):
         raise HostError(f"'{on_one_line(target.host)}' is no host's name", "Correct `hosts` in [cluster.options].")
     forced = (*_FORCED, *_SINCE_8_7) if _version() >= (8, 7) else _FORCED
+    # -T: a terminal changes bytes, and without one there is no escape character.
     return ["ssh", "-T", *(f"-o{option}" for option in forced), *target.options(), "--", target.host, remote]
 
 

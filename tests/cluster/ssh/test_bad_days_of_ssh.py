@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,6 +16,7 @@ import pytest
 
 from edgeguard.cluster import archive
 from edgeguard.cluster.host.errors import HostError
+from edgeguard.cluster.ssh import command
 from tests.cluster.ssh import sshd
 
 if TYPE_CHECKING:
@@ -251,6 +253,13 @@ def test_a_host_program_that_answers_nonsense(host: sshd.Host, tmp_path: Path, p
     assert "\x1b" not in said
 
 
+def test_a_host_that_says_much_on_its_stderr(host: sshd.Host, tmp_path: Path) -> None:
+    shout = "lambda: [sys.stderr.write('no' * 5000) for _ in iter(int, 1)]"
+    noisy = f"import threading\nthreading.Thread(target={shout}).start()"
+    fake = answers(tmp_path / "python3", noisy + "\nlines.readline(); print('nonsense', flush=True); lines.read()")
+    refused(host, "a line that is no answer", "", host.target(python=fake))
+
+
 @pytest.mark.parametrize("name", ["-oProxyCommand=touch /tmp/x", "", "a b", "a\nb", "\x1b[2J"])
 def test_a_name_that_no_host_has(host: sshd.Host, name: str) -> None:
     refused(host, "is no host's name", "Correct `hosts`", host.target(host=name))
@@ -266,34 +275,53 @@ def test_a_configuration_that_can_not_be_used(host: sshd.Host) -> None:
     refused(host, "ssh can't use its configuration: Bad configuration option: nonsense", "Correct it")
 
 
-def test_settings_that_must_not_be_the_users(host: sshd.Host, tmp_path: Path) -> None:
-    touched = tmp_path / "touched"
-    host.client(
-        "ControlMaster auto",
-        f"ControlPath {tmp_path / 'control'}",
-        "ControlPersist 60",
-        "RemoteCommand echo no",
-        "RequestTTY force",
-        "StdinNull yes",
-        "ForkAfterAuthentication yes",
-        "SessionType none",
-        "EscapeChar ~",
-        "BatchMode no",
-        "StrictHostKeyChecking no",
-        "ForwardAgent yes",
-        "ForwardX11 yes",
-        "LogLevel QUIET",
-        f"LocalForward {tmp_path / 'forward'} 127.0.0.1:{host.port}",
-        "PermitLocalCommand yes",
-        f"LocalCommand touch {touched}",
-    )
+# What a user's configuration may say, and what ssh makes of it (`ssh -G`).
+NOT_THE_USERS = {
+    "BatchMode no": "batchmode yes",
+    "StrictHostKeyChecking no": "stricthostkeychecking true",
+    "ControlMaster auto": "controlmaster false",
+    "ControlPath /tmp/%h": "",
+    "RemoteCommand echo no": "",
+    "RequestTTY force": "requesttty false",
+    "EscapeChar ~": "",
+    "LocalForward 127.0.0.1:1 127.0.0.1:2": "clearallforwardings yes",
+    "Tunnel yes": "tunnel false",
+    "ForwardAgent yes": "forwardagent no",
+    "ForwardX11 yes": "forwardx11 no",
+    "PermitLocalCommand yes": "permitlocalcommand no",
+    "ConnectTimeout 999": "connecttimeout 10",
+    "ServerAliveInterval 999": "serveraliveinterval 5",
+    "ServerAliveCountMax 999": "serveralivecountmax 2",
+    "LogLevel QUIET": "loglevel INFO",
+    "SessionType none": "sessiontype default",
+    "StdinNull yes": "stdinnull no",
+    "ForkAfterAuthentication yes": "forkafterauthentication no",
+}
+
+
+def effective(target: Target) -> list[str]:
+    ssh, *words = command.argv(target, "true")
+    said = subprocess.run([ssh, "-G", *words], capture_output=True, text=True, check=True)
+    return said.stdout.splitlines()
+
+
+def test_settings_that_must_not_be_the_users(host: sshd.Host) -> None:
+    host.client(*NOT_THE_USERS)
+    told = effective(host.target(identity="/some/key"))
+    assert {line for line in NOT_THE_USERS.values() if line} <= set(told)
+    assert not [line for line in told if line.startswith(("controlpath", "remotecommand"))]
+    assert {"identitiesonly yes", f"port {host.port}", "hostname 127.0.0.1"} <= set(told)
+    assert {"port 7", "user me"} <= set(effective(host.target(port=7, user="me")))
     with closing(host.connection()) as connection:
         assert connection.ask("greet")["user"] == os.geteuid()
-        assert not (tmp_path / "control").exists()
-        assert not (tmp_path / "forward").exists()
-    assert not touched.exists()
-    host.known.write_text("")
-    refused(host, "the host key of .* is not known here", "ssh -F")
+
+
+def test_bytes_that_a_terminal_would_take_for_itself_arrive(host: sshd.Host) -> None:
+    host.client("EscapeChar ~", "RequestTTY force")
+    odd = "\n~.\r\n~?\x03\x04\x1a\x00"
+    with closing(host.connection()) as connection:
+        connection.change("write_record", 1, record={"odd": odd}, expected=0)
+        assert connection.ask("read_record")["odd"] == odd
 
 
 def test_ssh_and_what_it_starts_get_no_token(host: sshd.Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

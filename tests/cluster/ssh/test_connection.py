@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,8 @@ from edgeguard.cluster.host.errors import FENCED, HostError
 from tests.cluster.ssh import sshd
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edgeguard.cluster.ssh.connection import Connection
 
 OWNER = """
@@ -67,6 +71,16 @@ def test_an_error_of_an_act_comes_with_its_code_and_the_connection_goes_on(host:
         assert connection.ask("read_record") == {"epoch": 1}
 
 
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("restless")
 def test_threads_share_a_connection_and_no_change_of_theirs_is_late(host: sshd.Host) -> None:
     with closing(host.connection()) as connection, ThreadPoolExecutor(8) as threads:
         write(connection, {}, expected=0)
@@ -84,6 +98,32 @@ def test_a_run_of_the_host_program_takes_much_and_says_what_it_prints(host: sshd
         with pytest.raises(HostError, match="usage"):
             connection.stream("unknown", content=[b"x" * 65_536] * 100, limit=60)
     assert [json.loads(line)["id"] for line in said.splitlines()] == list(range(1, 5001))
+
+
+def endless() -> Iterator[bytes]:
+    for number in count(1):
+        yield b'{"id": %d, "act": "greet"}\n' % number
+
+
+def broken_off() -> Iterator[bytes]:
+    yield b'{"id": 1, "act": "greet"}\n'
+    raise OSError("the disk")
+
+
+def test_a_run_of_the_host_program_has_its_limits(host: sshd.Host) -> None:
+    with closing(host.connection()) as connection:
+        with pytest.raises(HostError, match="session prints more than 8388608 bytes"):
+            connection.stream("session", str(host.server), content=endless(), limit=120)
+        with pytest.raises(HostError, match="session did not end within 1 s"):
+            connection.stream("session", str(host.server), content=slowly(), limit=1)
+        with pytest.raises(OSError, match="the disk"):
+            connection.stream("session", str(host.server), content=broken_off(), limit=60)
+
+
+def slowly() -> Iterator[bytes]:
+    for _ in range(20):
+        time.sleep(0.1)
+        yield b""
 
 
 def test_a_connection_that_is_cut_is_opened_again(host: sshd.Host) -> None:
