@@ -213,6 +213,25 @@ def test_a_part_is_fetched_by_ssh(world: World, tmp_path: Path, monkeypatch: pyt
     assert "git@example.invalid" in (tmp_path / "said").read_text(encoding="utf-8")
 
 
+def test_what_lfs_keeps_of_a_submodule_is_fetched(world: World) -> None:
+    lib = world.repository("lib")
+    pointer = git(lib, "lfs", "clean", "--", "model.bin", given=b"the real content\n" * 1000)
+    (lib / "model.bin").write_text(f"{pointer}\n", encoding="utf-8")
+    git(lib, "add", "--all")  # before the attribute is there, so that no filter has a say
+    (lib / ".gitattributes").write_text("*.bin filter=lfs -text\n", encoding="utf-8")
+    whole = world.repository("whole")
+    world.add(whole, "lib", f"file://{lib}", world.commit(lib))
+
+    assert world.write(world.source(whole)).warnings == ()
+    assert (world.to / "lib/model.bin").read_bytes() == b"the real content\n" * 1000
+
+    shutil.rmtree(lib / ".git/lfs")
+    shutil.rmtree(world.folder / "cache")
+    said = world.write(world.source(whole))
+    assert said.paths == ("lib/model.bin",)
+    assert said.warnings[0].startswith("lib/model.bin: the release has Git LFS pointers")
+
+
 def test_what_cannot_be_fetched_is_named_with_a_remedy(world: World) -> None:
     lib = world.repository("lib", file=b"content")
     whole = world.repository("whole", page=b"page")
