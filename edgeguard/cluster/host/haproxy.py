@@ -45,7 +45,7 @@ _DESCRIPTION = rf"^description: *{MARK}([0-9a-f]+)$"
 _STREAM = rf"^(0x[0-9a-f]+):.* be={BACKEND} "
 _ENDED = r"^Can't find the target PID"
 _FOREIGN = r"^Unknown map|^No such proxy"
-_RESTART = "Restart the gate, so that no process of an older configuration is left."
+_RESTART = "Restart the gate, whose systemd unit is eg-ENVIRONMENT-gate: it comes back as the disk has it."
 _PREPARE = "Run `edgeguard cluster prepare`, which writes it anew and reloads the gate."
 
 
