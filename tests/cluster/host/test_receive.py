@@ -13,7 +13,8 @@ from edgeguard.cluster.host import images, manifest, offers, receive
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.partial import Partial
 from edgeguard.cluster.ssh.images import send
-from tests.cluster.arriving import Host, build
+from tests.cluster.arriving import Host, build, everything
+from tests.cluster.host.test_archive import pythons
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,6 +189,14 @@ def test_a_name_that_is_no_place_for_an_image_is_refused(tmp_path: Path) -> None
     for name in ("x.partial", ".x"):
         with pytest.raises(HostError, match="can't be an image's place"):
             receive.take_offer(tmp_path / name, b"")
+
+
+@pytest.mark.parametrize("python", [pytest.param(path, id=version) for version, path in pythons().items()])
+def test_every_python_from_3_9_on_takes_an_image(host: Host, image: Path, python: str) -> None:
+    host.program = (python, *host.program[1:])
+    send(host, 0, image, host.releases)
+    assert everything(host.releases / "one") == everything(image)
+    assert host.ask("try_out", image=str(host.releases / "one"), limit=30) == {"faults": [], "versions": {}}
 
 
 def test_a_python_that_reads_names_otherwise_is_refused(host: Host) -> None:

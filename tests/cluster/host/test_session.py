@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard.cluster import archive
+from edgeguard.cluster.host import images, manifest
 from edgeguard.cluster.host.session import WAITING
 
 if TYPE_CHECKING:
@@ -217,3 +218,27 @@ def test_a_folder_of_another_user_is_not_served(folder: Path) -> None:
         said = caller.send(b'{"id": 1, "act": "greet"}')
         assert said["id"] == 0
         assert "belongs to user 65534, and this is user 0" in said["error"]["message"]
+
+
+def test_a_caller_who_leaves_in_the_midst_of_a_slow_answer_gets_all_of_it(folder: Path, tmp_path: Path) -> None:
+    """The answer is longer than a pipe: its thread still writes when the input has ended."""
+    content = "".join(f'["0444", "file", "", "app/{number}"]\n' for number in range(5000))
+    (tmp_path / "manifest").write_text(content, encoding="utf-8")
+    described = {"digest": manifest.digest(content, images.CONTENT)}
+    (tmp_path / "release.json").write_text(json.dumps(described), encoding="utf-8")
+    program = archive.program(archive.put(tmp_path / "host"))
+    with subprocess.Popen(
+        [*program, "session", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(json.dumps({"id": 1, "act": "verify", "image": str(tmp_path)}).encode() + b"\n")
+        process.stdin.flush()
+        assert process.stdout.read(1) == b"{"
+        process.stdin.close()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        assert len(json.loads(b"{" + process.stdout.read())["answer"]) == 5000
+        assert process.wait(30) == 0
+        assert process.stderr.read() == b""
