@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _AGAIN = "Send it again; what has arrived stays."
 _ROOM = "Make room on its disk; trying again is harmless, and what has arrived stays."
+_RIGHT = "See that edgeguard's user may write there, and that the disk is well; trying again is harmless."
 _MB = 1_000_000
 
 
@@ -203,7 +204,10 @@ def finish(image: Path, release: str) -> None:
         partial.seal(offer)
         if differs := manifest.compare(offer.manifest, partial.folder, offer.parts):
             raise HostError(f"the image {image} has not arrived whole: {images.in_short(differs)}", _AGAIN)
-        partial.finish(offer)
+        try:
+            partial.finish(offer)
+        except OSError as exc:
+            raise _unwritten(image, exc) from exc
         images.remove(image)
         partial.folder.rename(image)
         files.sync(image.parent)
@@ -262,6 +266,12 @@ def _refuse_place(image: Path) -> None:
         )
 
 
+def _unwritten(image: Path, exc: OSError) -> HostError:
+    full = exc.errno in copies.FULL
+    why = "its disk is full" if full else exc.strerror or type(exc).__name__
+    return HostError(f"{exc.filename or image.parent} can't be written: {why}", _ROOM if full else _RIGHT)
+
+
 def main(word: str, image: Path) -> None:
     """Do the word `offer` or `receive` with standard input, and answer with a line of JSON on standard output: as a
     session does, {"answer": …} or {"error": …}."""
@@ -274,12 +284,8 @@ def main(word: str, image: Path) -> None:
     except HostError as exc:
         said = {"error": {"code": exc.code, "message": exc.message, "remedy": exc.remedy}}
     except OSError as exc:
-        full = exc.errno in copies.FULL
-        why = "its disk is full" if full else exc.strerror or type(exc).__name__
-        where = exc.filename or image.parent
-        said = {
-            "error": {"code": FAILED, "message": f"{where} can't be written: {why}", "remedy": _ROOM if full else ""}
-        }
+        told = _unwritten(image, exc)
+        said = {"error": {"code": told.code, "message": told.message, "remedy": told.remedy}}
     except Exception as exc:  # noqa: BLE001 (the caller learns of it)
         message = f"a bug in edgeguard's host program: {exc!r}"
         said = {"error": {"code": FAILED, "message": message, "remedy": ""}}

@@ -16,18 +16,23 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any, Callable
 
 from edgeguard.cluster.host import account as accounts
 from edgeguard.cluster.host import interpreters, manifest, strict_json
 from edgeguard.cluster.host.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from edgeguard.cluster.host.interpreters import Interpreter
+
+    Command = tuple[Sequence[str], Mapping[str, str], Sequence[int]]
+    """What is run: argument vector, environment, and the descriptors that it inherits."""
+    Around = Callable[[Sequence[str], Mapping[str, str]], AbstractContextManager[Command]]
 
 SECONDS = 120.0
 """As long as this, the modules of one interpreter may take together."""
@@ -39,7 +44,12 @@ _START_SECONDS = 30.0
 _BLOCKS = 8192  # of 512 bytes
 
 
-def try_out(image: Path, user: str | None = None) -> dict[str, Any]:
+@contextmanager
+def _openly(argv: Sequence[str], env: Mapping[str, str]) -> Iterator[Command]:
+    yield argv, env, ()
+
+
+def try_out(image: Path, user: str | None = None, around: Around = _openly) -> dict[str, Any]:
     """What keeps an image from running here, and the versions that it would run with.
 
     {"faults": [[path in the image, what is wrong with it]], "versions": {path of an interpreter: its version}}. What
@@ -48,6 +58,7 @@ def try_out(image: Path, user: str | None = None) -> dict[str, Any]:
     Args:
         image: its folder.
         user: who runs the application, None where that is this process's user.
+        around: what secludes a command, for who does not trust what is in the image.
 
     Raises:
         HostError: the image can't be read; or there is no such user, or this process can't become it (NO_ACCOUNT).
@@ -57,7 +68,7 @@ def try_out(image: Path, user: str | None = None) -> dict[str, Any]:
     except (OSError, ValueError) as exc:
         raise HostError(f"the manifest of {image} can't be read", "Deploy again; the image is sent again.") from exc
     account = accounts.to_become(user)
-    trial = _Trial(account.identity if account else {})
+    trial = _Trial(account.identity if account else {}, around)
     faults = dict(_broken_links(image, lines))
     versions: dict[str, str] = {}
     for interpreter, modules in interpreters.find(image, lines):
@@ -93,8 +104,9 @@ def _broken_links(image: Path, lines: Sequence[Sequence[str]]) -> Iterator[tuple
 class _Trial:
     """Runs interpreters on this server, as one user, until a deadline for each."""
 
-    def __init__(self, identity: dict[str, Any]) -> None:
+    def __init__(self, identity: dict[str, Any], around: Around) -> None:
         self._identity = identity
+        self._around = around
 
     def start(self, interpreter: Interpreter) -> tuple[str, list[str], str]:
         """The version, the endings of the modules that it imports, and what is wrong with it ("": nothing)."""
@@ -145,27 +157,30 @@ class _Trial:
 
     def _run(self, argv: Sequence[str], given: str, limit: float) -> tuple[int | None, str, str]:
         """The exit code (None: it was ended at the limit) and the output. It may write no large file, and no core."""
-        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as errors:
+        limited = ["/bin/sh", "-c", f'ulimit -c 0; ulimit -f {_BLOCKS}; exec "$@"', "sh", *argv]
+        env = {"PATH": interpreters.PATH, "HOME": "/", "LANG": "C.UTF-8"}
+        with ExitStack() as stack:
+            said, errors = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
+            command, environment, inherited = stack.enter_context(self._around(limited, env))
             process = subprocess.Popen(
-                ["/bin/sh", "-c", f'ulimit -c 0; ulimit -f {_BLOCKS}; exec "$@"', "sh", *argv],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=said,
                 stderr=errors,
                 cwd="/",
-                env={"PATH": interpreters.PATH, "HOME": "/", "LANG": "C.UTF-8"},
+                env=environment,
+                pass_fds=inherited,
                 start_new_session=True,
                 **self._identity,
             )
-            with process:
+            with process, suppress(subprocess.TimeoutExpired):
                 try:
                     process.communicate(given.encode(), timeout=limit)
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
-                    return None, _content(said), _content(errors)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            return process.returncode, _content(said), _content(errors)
+                finally:
+                    in_time = process.poll() is not None
+                    with suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+            return process.returncode if in_time else None, _content(said), _content(errors)
 
 
 def _content(file: IO[bytes]) -> str:

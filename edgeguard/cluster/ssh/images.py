@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgeguard.cluster.host import images, offers, strict_json, trial
+from edgeguard.cluster.host import images, interpreters, manifest, offers, strict_json, trial
 from edgeguard.cluster.host.errors import IMAGE_CHANGED, HostError
+from edgeguard.machine import sandbox
+from edgeguard.machine.sandbox import Sandbox, Seclusion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from edgeguard.cluster.host.offers import Item, Offer
 
@@ -82,7 +86,7 @@ def try_out(connection: Connection, image: Path, releases: Path, user: str | Non
     told = connection.ask("try_out", image=str(releases / image.name), user=user, limit=TRIAL_SECONDS)
     faults = dict(told["faults"])
     if faults or any(path.endswith("node") for path in told["versions"]):
-        here = trial.try_out(image)
+        here = trial.try_out(image, around=_secluded(image))
         for path, version in told["versions"].items():
             built = here["versions"].get(path, version)
             if path.endswith("node") and version.split(".")[0] != built.split(".")[0]:
@@ -91,6 +95,29 @@ def try_out(connection: Connection, image: Path, releases: Path, user: str | Non
     if faults:
         every = images.in_short([f"{path} {said}" for path, said in faults.items()])
         raise HostError(f"the image can't run on this server: {every}", _SAME)
+
+
+def _secluded(image: Path) -> trial.Around:
+    """A sandbox for an image's own code, as good as this machine can make one: as in a build, others decide it."""
+    lines = list(manifest.lines((image / "manifest").read_text(encoding="utf-8")))
+    places = [place for interpreter, _ in interpreters.find(image, lines) for place in _places(interpreter.path)]
+    box = Sandbox(readable=(image, Path("/opt"), *places), network=False)
+    seclusion = sandbox.second_best() if box.lack() else Seclusion.SANDBOX
+
+    @contextmanager
+    def around(argv: Sequence[str], env: Mapping[str, str]) -> Iterator[trial.Command]:
+        with box.around(seclusion, argv, env, Path("/")) as command:
+            yield command.argv, command.environment, command.descriptors
+
+    return around
+
+
+def _places(program: Path) -> tuple[Path, Path]:
+    """What an interpreter needs of this machine: where the image's link leads, and of `<prefix>/bin/x` the prefix."""
+    first = Path(os.path.normpath(program.parent / program.readlink())) if program.is_symlink() else program
+    real = program.resolve()
+    prefix = real.parent.parent
+    return first, prefix if real.parent.name == "bin" and prefix not in (Path("/"), Path.home()) else real
 
 
 def _told(said: bytes) -> Any:  # noqa: ANN401 (JSON)

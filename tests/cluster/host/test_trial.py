@@ -173,6 +173,22 @@ def test_a_server_without_the_interpreter_refuses_the_image(tmp_path: Path) -> N
         try_out(host, image, host.releases)
 
 
+def test_what_an_image_holds_runs_in_a_sandbox_where_it_was_built(tmp_path: Path) -> None:
+    """The interpreter here is the image's own program, and it leaves a trace where it can."""
+    trace = tmp_path / "trace"
+
+    def make(image: Path) -> None:
+        venv(image / "toolchain", python=image / "toolchain/bin/own")
+        own = image / "toolchain" / "bin" / "own"
+        own.write_text(f"#!/bin/sh\necho it ran >>{trace}; echo 'no such libc' >&2; exit 3\n", encoding="utf-8")
+        own.chmod(0o755)
+
+    image, host = image_of(tmp_path / "here" / "one", make), Host(tmp_path / "host")
+    send(host, 0, image, host.releases)
+    try_out(host, image, host.releases)
+    assert trace.read_text(encoding="utf-8") == "it ran\n", "on the server, and not on this machine"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_it_is_tried_out_as_who_runs_the_application(tmp_path: Path) -> None:
     def make(image: Path) -> None:
