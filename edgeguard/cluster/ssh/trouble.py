@@ -104,7 +104,7 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
         "Allow it (`visudo`: `USER ALL=(root) NOPASSWD: ALL`), or log in as root.",
     ),
     (
-        r"sudo: not found|sudo: command not found|command not found: sudo|Unknown command: '?sudo",
+        r"sudo: not found|sudo: [Cc]ommand not found|command not found: sudo|Unknown command: '?sudo",
         "there is no sudo",
         "Install it there, or log in as root without it.",
     ),

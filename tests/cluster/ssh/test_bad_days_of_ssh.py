@@ -16,13 +16,14 @@ import pytest
 
 from edgeguard.cluster import archive
 from edgeguard.cluster.host.errors import HostError
-from edgeguard.cluster.ssh import command
+from edgeguard.cluster.ssh import command, trouble
+from edgeguard.cluster.ssh.command import Target
 from tests.cluster.ssh import sshd
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgeguard.cluster.ssh.connection import Connection, Target
+    from edgeguard.cluster.ssh.connection import Connection
 
 
 def refused(host: sshd.Host, match: str, remedy: str, target: Target | None = None, *, opening: float = 30.0) -> str:
@@ -120,6 +121,47 @@ def test_a_port_at_which_something_else_listens(host: sshd.Host) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         host.client(f"Port {other.getsockname()[1]}", "ProxyCommand printf 'HTTP/1.0 400 no\\n\\n'")
         refused(host, "it ends connections before anybody can log in", "Is it an sshd?")
+
+
+def test_an_sshd_that_lets_nobody_else_in(host: sshd.Host) -> None:
+    restarted(host, "MaxStartups 1:100:1")
+    with socket.create_connection(("127.0.0.1", host.port)) as first:
+        assert first.recv(4) == b"SSH-"
+        refused(host, "it ends connections before anybody can log in", "MaxStartups")
+
+
+def test_more_keys_than_the_host_looks_at(host: sshd.Host, tmp_path: Path) -> None:
+    restarted(host, "MaxAuthTries 1")
+    host.client(*(f"IdentityFile {sshd.keygen(tmp_path / name)}" for name in "ab"))
+    refused(host, "the host has refused the first keys", "`identity_file`")
+
+
+def test_an_sshd_of_another_age(host: sshd.Host) -> None:
+    host.client("Ciphers 3des-cbc")
+    refused(host, "ssh and its sshd have no algorithm in common", "ssh -v -F")
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "meaning"),
+    [
+        (255, "Connection timed out during banner exchange\r\n", "it accepts connections and says nothing"),
+        (255, "ssh: connect to host ::1 port 7: Connection timed out\r\n", "::1, port 7, does not answer"),
+        (255, "ssh: connect to host h port 22: No route to host\r\n", "there is no way to the host"),
+        (1, "sudo: Command not found.\n", "there is no sudo"),  # tcsh
+        (127, "fish: Unknown command: sudo\n", "there is no sudo"),
+        (127, "zsh:1: command not found: sudo\n", "there is no sudo"),
+        (1, "sudo: python3: command not found\n", "there is no python3"),
+        (1, "python3: Command not found.\n", "there is no python3"),
+        (2, "Unknown option: -I\nusage: python [option]\n", "its Python can't run edgeguard's host program"),  # 2.7
+        (1, "sudo: sorry, you must have a tty to run sudo\n", "sudo wants a password there"),
+        (255, "client_loop: send disconnect: Broken pipe\r\n", "the connection was cut"),
+        (None, "", "the connection was cut"),
+    ],
+)
+def test_words_that_other_hosts_say(code: int | None, words: str, meaning: str) -> None:
+    told = trouble.of(Target("web1", "web1"), code, words.encode())
+    assert told.message.startswith(meaning)
+    assert told.remedy
 
 
 def test_a_host_that_hangs_after_the_login(host: sshd.Host) -> None:
