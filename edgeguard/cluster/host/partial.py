@@ -84,6 +84,7 @@ class Partial:
     def begin(self, offer: Offer) -> None:
         """Keep an offer, and make what is here as it says, but for contents: what has no place in it is removed, and
         its folders and links are made. The folder is held."""
+        self.folder.chmod(stat.S_IRWXU)  # a writer who died at the end has frozen it
         for path in self.folder.iterdir():
             if not path.name.startswith(_WRITER) and path.name not in offer.parts:
                 manifest.remove(path)

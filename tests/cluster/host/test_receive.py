@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +23,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILES: dict[str, str | bytes] = {"app/one": "first", "app/two": "second", "app/deep/three": "third"}
+
+
+_FINISH = """
+import pathlib, sys
+from edgeguard.cluster.host import receive
+receive.finish(pathlib.Path(sys.argv[1]), sys.argv[2])
+"""
 
 
 @pytest.fixture
@@ -130,6 +140,36 @@ def test_an_image_is_made_only_of_what_has_arrived(host: Host, image: Path) -> N
     assert images.finished(host.releases) == []
     send(host, 0, image, host.releases)
     assert images.finished(host.releases) == [host.releases / "one"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whoever_dies_on_the_way_leaves_no_image_that_is_not_whole(host: Host, tmp_path: Path, seed: int) -> None:
+    null = subprocess.DEVNULL
+    image, chance = tmp_path / "here" / "one", random.Random(seed)
+    build(image, {f"app/{number}": f"{number}" for number in range(2000)})
+    offer = offers.make(image)
+    there = host.releases / "one"
+    for _ in range(3):
+        lacking = _said(host, "offer", offer.content).get("answer", {}).get("lacking", [])
+        body = b"".join((image / offer.items[number].path).read_bytes() for number in lacking)
+        head = json.dumps({"offer": offer.digest, "lacking": lacking}).encode() + b"\n"
+        finish = [sys.executable, "-c", _FINISH, str(there), offer.release]
+        for argv, given in (
+            ([*host.program, "offer", str(there)], offer.content),
+            ([*host.program, "receive", str(there)], head + body),
+            (finish, b""),
+        ):
+            with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=null, stderr=null) as process:
+                assert process.stdin is not None
+                process.stdin.write(given)
+                process.stdin.flush()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(chance.uniform(0.1, 0.6))
+                process.kill()
+        assert all(images.verify(found) == [] for found in images.finished(host.releases))
+    send(host, 0, image, host.releases)
+    assert everything(there) == everything(image)
+    assert [path.name for path in host.releases.iterdir()] == ["one"]
 
 
 def test_pruning_keeps_what_is_in_use_and_what_arrives(host: Host, image: Path, tmp_path: Path) -> None:
