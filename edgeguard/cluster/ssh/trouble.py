@@ -94,7 +94,12 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
         "Correct it.",
     ),
     (
-        r"a password is required|a terminal is required|must have a tty|no tty present",
+        r"sudo: sorry, you must have a tty",
+        "sudo wants a terminal there",
+        "Take `requiretty` out of its Defaults (`visudo`), or log in as root.",
+    ),
+    (
+        r"a password is required|a terminal is required|no tty present",
         "sudo wants a password there",
         "Allow the user to run it without one (`visudo`: `USER ALL=(root) NOPASSWD: ALL`), or log in as root.",
     ),

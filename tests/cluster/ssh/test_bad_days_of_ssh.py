@@ -153,7 +153,7 @@ def test_an_sshd_of_another_age(host: sshd.Host) -> None:
         (1, "sudo: python3: command not found\n", "there is no python3"),
         (1, "python3: Command not found.\n", "there is no python3"),
         (2, "Unknown option: -I\nusage: python [option]\n", "its Python can't run edgeguard's host program"),  # 2.7
-        (1, "sudo: sorry, you must have a tty to run sudo\n", "sudo wants a password there"),
+        (1, "sudo: sorry, you must have a tty to run sudo\n", "sudo wants a terminal there"),
         (255, "client_loop: send disconnect: Broken pipe\r\n", "the connection was cut"),
         (None, "", "the connection was cut"),
     ],
