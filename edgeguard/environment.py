@@ -165,6 +165,14 @@ class Environment(EdgeSide):
         return SharedRecord(self.cluster, self.name, lease=cluster.lease, history=cluster.keep_history)
 
 
+def cluster_alone(name: str, *, config: Path | None = None) -> Cluster:
+    """The cluster of an environment. It needs no token. Raises UsageError where the file can't be used."""
+    from edgeguard import cluster as drivers  # noqa: PLC0415 (not every environment has a cluster)
+
+    settings = files.load(name, config_folder(config))
+    return drivers.load(settings.cluster.driver)(name, settings.cluster, ceiling=settings.edge.ceiling)
+
+
 def as_far_as_it_goes(name: str, *, config: Path | None, state: Path | None) -> tuple[EdgeSide, Cluster | None]:
     """An environment, and its cluster if its file has one. Raises UsageError, as `open` does."""
     edge_side = EdgeSide.open(name, config=config, state=state)

@@ -1,4 +1,4 @@
-"""The verbs that close and open a cluster by hand: cluster close, cluster open."""
+"""The verbs for a cluster by hand: cluster close, open, prepare and unprepare."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgeguard.cli.options import Fenced, Name, Options, Without, verb, whole_se
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-cluster = group("cluster", "Close and open the cluster by hand.")
+cluster = group("cluster", "Close, open and prepare the cluster by hand.")
 
 
 @verb(cluster, 'edgeguard cluster close production --for 2h --reason "the database moves"')
@@ -42,6 +42,38 @@ def open_(name: Name, options: Options, without: Without = None, fenced: Fenced 
     environment = as_it_is(options.environment(name), without=without or (), fenced=fenced or ())
     done = open_again(environment, say=_say(options))
     options.done(done, opened(name, done))
+
+
+@verb(cluster, "edgeguard cluster prepare production --dry-run")
+def prepare(
+    name: Name,
+    options: Options,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+) -> None:
+    """Put on every server what a deploy needs there: folders, units, the gate, the host program. Repeating is harmless."""
+    from edgeguard.cli.say.cluster import prepared
+    from edgeguard.deploy.preparing import prepare as prepare_now
+    from edgeguard.environment import cluster_alone
+
+    done = prepare_now(cluster_alone(name, config=options.config), name, dry_run=dry_run)
+    options.done({"environment": name, "dry_run": dry_run, "servers": done}, prepared(name, done, dry_run=dry_run))
+
+
+@verb(cluster, "edgeguard cluster unprepare production --yes")
+def unprepare(
+    name: Name,
+    options: Options,
+    yes: Annotated[bool, typer.Option("--yes", help="Take it away; nothing serves there afterwards.")] = False,
+) -> None:
+    """Stop the application and the gate on every server, and take away what `prepare` put there. Images stay."""
+    from edgeguard.cli.say.cluster import unprepared
+    from edgeguard.deploy.preparing import unprepare as unprepare_now
+    from edgeguard.environment import cluster_alone
+
+    if not yes:
+        raise typer.BadParameter(f"the application of {name} would be stopped on all servers: add --yes to do it")
+    done = unprepare_now(cluster_alone(name, config=options.config), name)
+    options.done({"environment": name, "servers": done}, unprepared(name, done))
 
 
 def _say(options: Options) -> Callable[..., None]:

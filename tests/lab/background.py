@@ -15,11 +15,12 @@ _TREE = Path(__file__).parents[2]
 _START = '"$@" </dev/null >>"$LOG" 2>&1 & echo $!'
 
 
-def start(argv: Sequence[str | Path], log: Path) -> int:
-    """Start a process in a session of its own; its output goes to a file. Returns its process id."""
+def start(argv: Sequence[str | Path], log: Path, *, descriptors: Sequence[int] = ()) -> int:
+    """Start a process in a session of its own, with these descriptors; its output goes to a file. Returns its process
+    id."""
     environment = {**os.environ, "LOG": str(log), "PYTHONPATH": str(_TREE)}
     shell = ["setsid", "--wait", "sh", "-c", _START, "sh", *argv]
-    return int(subprocess.run(shell, env=environment, stdout=subprocess.PIPE, check=True).stdout)
+    return int(subprocess.run(shell, env=environment, stdout=subprocess.PIPE, check=True, pass_fds=descriptors).stdout)
 
 
 def began(pid: int) -> str | None:

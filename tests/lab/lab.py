@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.lab import background, base, network, way_out
+from tests.lab import background, base, front_door, network, way_out
 from tests.lab.base import LabError
 
 if TYPE_CHECKING:
@@ -69,8 +69,10 @@ class Lab:
             keeper: list[str | Path] = [sys.executable, "-P", "-m", "tests.lab.keeper", self.folder, lowest, *hosts]
             pid = background.start([*unshared, *keeper], self.folder / "keeper.log")
             try:
-                self._note_pid(pid)
+                self._note(self._listening(pid))
+                self._write_ssh_config(hosts)
                 way_out.start(self.folder, self._pid_or_fail())
+                self._note(self._pid_or_fail(), front_door.start(self.folder, self._pid_or_fail(), hosts))
                 self.wait(hosts)
             except BaseException:
                 self._end(pid)
@@ -88,6 +90,10 @@ class Lab:
             if background.began(known["pid"]) == known["began"]:
                 return int(known["pid"])
         return None
+
+    def front_door(self) -> tuple[str, int]:
+        """Where visitors reach the hosts from this machine: an address and a port."""
+        return "127.0.0.1", int(json.loads((self.folder / "lab.json").read_text(encoding="utf-8"))["front_door"])
 
     # Acts
 
@@ -196,28 +202,35 @@ class Lab:
             public = host_key.with_suffix(".pub").read_text(encoding="utf-8").split()
             known.append(f"{host},{network.address(network.ADMIN, number)} {public[0]} {public[1]}\n")
         (self.folder / "known_hosts").write_text("".join(known), encoding="utf-8")
+
+    def _write_ssh_config(self, hosts: Sequence[str]) -> None:
+        """Let `ssh -F` reach the hosts, from this machine and from the lab's own network alike."""
         blocks = [
             f"Host {host}\n  HostName {network.address(network.ADMIN, number)}\n"
             for number, host in enumerate(hosts, 1)
         ]
+        way = f"nsenter --target {self._pid_or_fail()} --net -- socat - TCP:%h:%p,nodelay"
         self.ssh_config.write_text(
             "".join(blocks)
             + "Host *\n  User root\n  BatchMode yes\n  StrictHostKeyChecking yes\n  IdentitiesOnly yes\n"
-            + f"  IdentityFile {key}\n  UserKnownHostsFile {self.folder / 'known_hosts'}\n"
-            + "  GlobalKnownHostsFile none\n",
+            + f"  IdentityFile {self.folder / 'key'}\n  UserKnownHostsFile {self.folder / 'known_hosts'}\n"
+            + f"  GlobalKnownHostsFile none\n  ProxyCommand {way}\n",
             encoding="utf-8",
         )
 
-    def _note_pid(self, unshare: int) -> None:
-        """Write down the keeper's process id, as this machine counts, once it listens."""
+    def _listening(self, unshare: int) -> int:
+        """The keeper's process id, as this machine counts, once it listens."""
         children = Path(f"/proc/{unshare}/task/{unshare}/children")
         deadline = time.monotonic() + _START_SECONDS
         while not (self.folder / "control").exists():
             if background.began(unshare) is None or time.monotonic() > deadline:
                 raise LabError(f"The lab does not start; see {self.folder / 'keeper.log'}.")
             time.sleep(0.01)
-        pid = int(children.read_text(encoding="ascii"))
-        note = {"pid": pid, "began": background.began(pid)}
+        return int(children.read_text(encoding="ascii"))
+
+    def _note(self, pid: int, port: int | None = None) -> None:
+        """Write down what tells others of this lab."""
+        note = {"pid": pid, "began": background.began(pid), "front_door": port}
         (self.folder / "lab.json").write_text(json.dumps(note), encoding="utf-8")
 
     def _pid_or_fail(self) -> int:
@@ -236,6 +249,7 @@ class Lab:
     def _clear(self) -> None:
         self._end()
         way_out.end(self.folder)
+        front_door.end(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
         for top in ("unified", "systemd", "."):
             for group in Path("/sys/fs/cgroup", top).glob(f"edgeguard-lab-{self.name}-*"):

@@ -14,6 +14,8 @@ _PROGRAMS = {
     "ip": "iproute2",
     "unshare": "util-linux",
     "nsenter": "util-linux",
+    "haproxy": "haproxy",
+    "socat": "socat",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
 }

@@ -1,10 +1,13 @@
-"""A cluster that was closed or opened by hand, for people."""
+"""What was done to a cluster by hand, for people."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeguard.times import duration, short
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 def closed(environment: str, done: dict[str, Any]) -> str:
@@ -22,3 +25,25 @@ def opened(environment: str, done: dict[str, Any]) -> str:
     closed = "" if done["closed_seconds"] is None else f", after {duration(done['closed_seconds'])} closed"
     opened = f"{environment} is open{closed}, healthy, and on {short(done['opened'])}; the grace is given back"
     return "\n".join([opened, *left_out])
+
+
+def prepared(environment: str, done: Mapping[str, Sequence[str]], *, dry_run: bool) -> str:
+    """What was done on each server, or would be done."""
+    if not any(done.values()):
+        return f"{environment}: every server is prepared, and nothing was left to do"
+    head = f"{environment}: `cluster prepare` would" if dry_run else f"{environment} is prepared"
+    return "\n".join([head, *_by_server(done)])
+
+
+def unprepared(environment: str, done: Mapping[str, Sequence[str]]) -> str:
+    """What was taken away on each server."""
+    if not any(done.values()):
+        return f"{environment}: no server was prepared, and nothing was left to take away"
+    return "\n".join([f"{environment} is prepared no more; records and images stay on the servers", *_by_server(done)])
+
+
+def _by_server(done: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line for each server and sentence. What servers have in common is told once."""
+    if len({tuple(sentences) for sentences in done.values()}) == 1:
+        done = {", ".join(done): next(iter(done.values()))}
+    return [f"  {servers}: {sentence}" for servers, sentences in done.items() for sentence in sentences]

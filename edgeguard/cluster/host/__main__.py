@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,8 @@ def main() -> None:
 
     `hook LEDGER DESCRIPTOR` runs a hook to its end (wrapper.py). `session FOLDER` serves a caller over standard input
     and output (session.py). `offer IMAGE` and `receive IMAGE` read an offer of an image, or its contents, on standard
-    input (receive.py). `reach USER` tries what a user can reach (reach.py).
+    input (receive.py). `reach USER` tries what a user can reach (reach.py). `web FOLDER` becomes the server's web
+    process, and `web-ended FOLDER` counts its deaths (web.py).
     """
     word, *rest = sys.argv[1:] or [""]
     if word == "hook":
@@ -19,9 +21,9 @@ def main() -> None:
 
         wrapper.main(Path(rest[0]), int(rest[1]))
     elif word == "session":
-        from edgeguard.cluster.host import acts, session  # noqa: PLC0415
+        from edgeguard.cluster.host import acts, serving_acts, session  # noqa: PLC0415
 
-        session.main(Path(rest[0]), acts.ACTS)
+        session.main(Path(rest[0]), {**acts.ACTS, **serving_acts.ACTS})
     elif word in ("offer", "receive"):
         from edgeguard.cluster.host import receive  # noqa: PLC0415
 
@@ -30,9 +32,16 @@ def main() -> None:
         from edgeguard.cluster.host import reach  # noqa: PLC0415
 
         reach.main(rest[0])
+    elif word == "web":
+        from edgeguard.cluster.host import web  # noqa: PLC0415
+
+        web.start(Path(rest[0]))
+    elif word == "web-ended":
+        from edgeguard.cluster.host import units, web  # noqa: PLC0415
+
+        web.ended(Path(rest[0]), dict(os.environ), stopping=units.stopping())
     else:
-        words = "hook LEDGER DESCRIPTOR | session FOLDER | offer IMAGE | receive IMAGE | reach USER"
-        sys.exit(f"usage: {sys.argv[0]} {words}")
+        sys.exit(f"usage: {sys.argv[0]} WORD …; the words are hook, session, offer, receive, web and web-ended")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,33 +79,23 @@ def current(folder: Path) -> str | None:
     return generations.current(folder)
 
 
-def put(
-    folder: Path,
-    *,
-    caller: list[int],
-    name: str,
-    image: str,
-    described: dict[str, Any],
-    variables: dict[str, str],
-    copy_of: str | None = None,
-) -> None:
+def put(folder: Path, *, caller: list[int], **said: Any) -> None:  # noqa: ANN401 - JSON
     """Write a generation beside the others, and the HOME of its processes."""
+    wanted = described(**said)
+    with fence.fenced(folder, Caller(*caller)):
+        generations.put(folder, wanted)
+        homes.seed(folder, wanted)
+
+
+def described(
+    *, name: str, image: str, described: dict[str, Any], variables: dict[str, str], copy_of: str | None = None
+) -> generations.Generation:
+    """The generation that a caller means. Raises HostError (UNKNOWN_ACT) where it says nonsense."""
     try:
         said = generations.described(name, Path(image), described)
     except (KeyError, TypeError, AttributeError, ValueError) as exc:
         raise HostError(f"no generation is described so: {type(exc).__name__}", code=UNKNOWN_ACT) from exc
-    wanted = generations.Generation(
-        name,
-        said.release,
-        said.image,
-        said.runs,
-        {key: str(value) for key, value in variables.items()},
-        said.users,
-        copy_of,
-    )
-    with fence.fenced(folder, Caller(*caller)):
-        generations.put(folder, wanted)
-        homes.seed(folder, wanted)
+    return replace(said, variables=variables, copy_of=copy_of)
 
 
 def verify(_folder: Path, *, image: str) -> list[str]:
@@ -163,6 +154,15 @@ def hook_output(folder: Path, *, generation: str, hook: str, offset: int) -> dic
     return {"content": base64.b64encode(part.content).decode(), "next": part.next, "gone": part.gone}
 
 
+STAGED = {
+    "caller": takes.caller,
+    "name": takes.name,
+    "image": takes.path,
+    "described": takes.an_object,
+    "variables": takes.texts,
+    "copy_of": takes.perhaps(takes.name),
+}
+"""What describes a generation that is to be staged."""
 _HOOK = {"generation": takes.name, "hook": takes.name}
 ACTS = {
     "greet": Act(greet, {}),
@@ -173,17 +173,7 @@ ACTS = {
     ),
     "generation": Act(generation, {"name": takes.name}),
     "current": Act(current, {}),
-    "put": Act(
-        put,
-        {
-            "caller": takes.caller,
-            "name": takes.name,
-            "image": takes.path,
-            "described": takes.an_object,
-            "variables": takes.texts,
-            "copy_of": takes.perhaps(takes.name),
-        },
-    ),
+    "put": Act(put, STAGED),
     "verify": Act(verify, {"image": takes.path}, slow=True),
     "finish": Act(finish, {"caller": takes.caller, "image": takes.path, "release": takes.text}, slow=True),
     "try_out": Act(try_out, {"image": takes.path, "user": takes.perhaps(takes.text)}, slow=True),

@@ -158,8 +158,10 @@ def current(server: Path) -> str | None:
         raise HostError(f"{server / 'current'} is not a link", "Something else put it there; move it away.") from exc
 
 
-def put(server: Path, generation: Generation) -> None:
+def put(server: Path, generation: Generation, *, program: Path | None = None) -> None:
     """Write a generation beside the others, whole or not at all. If the same one is there already, nothing happens.
+
+    `program` is the archive that starts its processes, where their server's system does that (see web.py).
 
     Raises:
         HostError: its name can't name a folder, or it is current and has another content; or it is a copy of a
@@ -187,6 +189,8 @@ def put(server: Path, generation: Generation) -> None:
         for place in (server, folder.parent, fresh):
             files.let_pass(place)
     (fresh / "image").symlink_to(generation.image)
+    if program is not None:
+        (fresh / "program").symlink_to(program)
     files.write(fresh / "variables.json", generation.variables)
     files.write(fresh / "generation.json", said)
     fresh.rename(folder)

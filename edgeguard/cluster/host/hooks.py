@@ -166,7 +166,7 @@ def wait(
     Raises:
         HostError: `cancelled()` turned true (HOOK_RUNS; it goes on by itself), or HOOK_UNKNOWN.
     """
-    lines = _Lines(output)
+    lines = Lines(output)
     offset = 0
     while True:
         try:
@@ -245,14 +245,22 @@ def forget(server: Path, generation: str, hook: str) -> None:
     ledger(server, generation, hook).unlink(missing_ok=True)
 
 
-class _Lines:
+class Lines:
     """Bytes, handed on as lines of text; a very long line in pieces."""
 
     def __init__(self, output: Callable[[str], None]) -> None:
         self._output = output
         self._rest = b""
 
+    def part(self, content: bytes, gone: int) -> None:
+        """The next piece of a log, after `gone` bytes that are lost."""
+        if gone:
+            self.end()
+            self.take(b"[%d bytes are left out here]\n" % gone)
+        self.take(content)
+
     def take(self, content: bytes) -> None:
+        """More of the text."""
         *whole, self._rest = (self._rest + content).split(b"\n")
         if len(self._rest) >= hook_log.PIECE:
             whole, self._rest = [*whole, self._rest], b""
@@ -260,21 +268,19 @@ class _Lines:
             self._output(line.decode(errors="replace").rstrip("\r"))
 
     def end(self) -> None:
+        """The text is at its end, or has a gap here."""
         if self._rest:
             self._output(self._rest.decode(errors="replace"))
             self._rest = b""
 
 
-def _follow(server: Path, generation: str, hook: str, offset: int, lines: _Lines) -> int:
+def _follow(server: Path, generation: str, hook: str, offset: int, lines: Lines) -> int:
     """Hand on what has come since `offset`. Returns the offset after it."""
     while True:
         part = read(server, generation, hook, offset)
-        if part.gone:
-            lines.end()
-            lines.take(b"[%d bytes are left out here]\n" % part.gone)
+        lines.part(part.content, part.gone)
         if not part.content:
             return part.next
-        lines.take(part.content)
         offset = part.next
 
 

@@ -17,6 +17,11 @@ def seconds(said: object) -> bool:
     return type(said) in (int, float) and 0 <= said < 10**10  # type: ignore[operator]  # NaN is not
 
 
+def flag(said: object) -> bool:
+    """Yes or no."""
+    return isinstance(said, bool)
+
+
 def text(said: object) -> bool:
     """A text that a system call takes."""
     return isinstance(said, str) and "\0" not in said

@@ -1,0 +1,164 @@
+"""What a server needs before the first deploy: folders and systemd units. All of it may be repeated.
+
+The units belong to the environment, so a server can serve several. A person changes them by drop-ins
+(`systemctl edit`), which are left alone; the unit files themselves are written anew.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeguard.cluster.host import files, processes, units, web
+from edgeguard.cluster.host.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgeguard.cluster.host.prepared import Prepared
+
+UNITS = Path("/etc/systemd/system")
+_WEB = """\
+# Written by `edgeguard cluster prepare`. Change it with `systemctl edit {unit}`: this file is written anew.
+[Unit]
+Description=The application of {environment}, kept by edgeguard
+After=network.target
+ConditionPathExists={folder}/current/program
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+ExecStart={python} -I -S {folder}/current/program web {folder}
+ExecStopPost=-{python} -I -S {folder}/program web-ended {folder}
+Restart=always
+RestartSec=50ms
+TimeoutStopSec={term:g}
+KillMode=control-group
+
+[Install]
+WantedBy=multi-user.target
+"""
+_GATE = """\
+# Written by `edgeguard cluster prepare`. Change it with `systemctl edit {unit}`: this file is written anew.
+[Unit]
+Description=The gate of {environment}, kept by edgeguard
+After=network-online.target
+Wants=network-online.target
+RequiresMountsFor={folder}
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+ExecStartPre={haproxy} -c -q -f {folder}/gate/haproxy.cfg
+ExecStart={haproxy} -Ws -f {folder}/gate/haproxy.cfg -S {folder}/gate/master
+ExecReload={haproxy} -c -q -f {folder}/gate/haproxy.cfg
+ExecReload=/bin/kill -USR2 $MAINPID
+KillMode=mixed
+Restart=always
+RestartSec=200ms
+TimeoutStopSec=10
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def texts(folder: Path, prepared: Prepared, gate: str) -> Mapping[Path, str]:
+    """Every file that `prepare` writes outside of edgeguard's own records, with its text. `gate` is the gate's
+    configuration."""
+    haproxy = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+    if haproxy is None:
+        raise HostError("HAProxy is not installed", "Install it there (Debian: `apt-get install haproxy`).")
+    for path in (folder, sys.executable, haproxy):
+        if any(letter in str(path) for letter in " \t\n\"'\\%$;"):
+            raise HostError(f"{str(path)!r} can't stand in a systemd unit", "Let cluster.root name a plainer folder.")
+    facts = {
+        "environment": prepared.environment,
+        "folder": folder,
+        "python": sys.executable,
+        "haproxy": haproxy,
+        "term": processes.TERM_SECONDS,
+    }
+    return {
+        UNITS / prepared.unit.name: _WEB.format(unit=prepared.unit.name, **facts),
+        UNITS / prepared.gate_unit.name: _GATE.format(unit=prepared.gate_unit.name, **facts),
+        folder / "gate" / "haproxy.cfg": gate,
+    }
+
+
+def missing(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[str]:
+    """What `prepare` would do, a sentence each; empty where the server is as it has to be."""
+    found = []
+    if files.read(folder / "prepared.json") != prepared.__dict__:
+        found.append(f"write {folder / 'prepared.json'}")
+    if not (folder / "program").is_symlink() or (folder / "program").resolve() != program:
+        found.append(f"let {folder / 'program'} name {program.name}")
+    for path, text in texts(folder, prepared, gate).items():
+        there = _text(path)
+        if there is None:
+            found.append(f"write {path}")
+        elif there != text:
+            found.append(f"write {path} anew; it has another text than this edgeguard's")
+    for unit in (prepared.unit, prepared.gate_unit):
+        shown = unit.show()
+        if shown.get("LoadState") == "masked":
+            found.append(f"nothing about {unit.name}, which somebody has masked; unmask it there")
+        elif shown.get("UnitFileState") != "enabled":
+            found.append(f"let {unit.name} start with the server")
+    if prepared.gate_unit.show().get("ActiveState") != "active":
+        found.append(f"start {prepared.gate_unit.name}")
+    return found
+
+
+def prepare(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[str]:
+    """Make the server ready, and start its gate. A gate that was never opened is closed.
+
+    Returns:
+        what was done, a sentence each; empty where nothing was left to do.
+    """
+    done = missing(folder, prepared, gate, program)
+    if not done:
+        return done
+    files.private(folder)
+    files.private(folder / "gate")
+    prepared.write(folder)
+    fresh = folder / ".program.tmp"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(program)
+    fresh.replace(folder / "program")
+    changed = [path for path, text in texts(folder, prepared, gate).items() if _text(path) != text]
+    for path in changed:
+        files.write_text(path, texts(folder, prepared, gate)[path])
+    units.reload()
+    units.enable(prepared.unit.name, prepared.gate_unit.name)
+    if any(path.suffix == ".cfg" or path.name == prepared.gate_unit.name for path in changed):
+        prepared.gate_unit.restart()
+    else:
+        prepared.gate_unit.start()
+    return done
+
+
+def unprepare(folder: Path, prepared: Prepared) -> list[str]:
+    """Take away what `prepare` has made: stop the application and the gate, and remove their units. The server's
+    records and images stay, in its folder."""
+    done = []
+    for unit in (prepared.unit, prepared.gate_unit):
+        if unit.show().get("LoadState") == "loaded":
+            if unit == prepared.unit:
+                web.forget(folder)
+            units.disable(unit.name)
+            unit.stop()
+            done.append(f"{unit.name} is stopped and removed")
+        (UNITS / unit.name).unlink(missing_ok=True)
+    units.reload()
+    (folder / "prepared.json").unlink(missing_ok=True)
+    return done
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None

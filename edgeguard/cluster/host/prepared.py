@@ -1,0 +1,52 @@
+"""What `edgeguard cluster prepare` has made ready on this server: facts that acts look up, in `prepared.json`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.cluster.host import files
+from edgeguard.cluster.host.errors import HostError
+from edgeguard.cluster.host.units import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_KINDS: dict[str, files.Kinds] = {"environment": (str,), "server": (str,), "port": (int,)}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The environment, the server's name, and the port of 127.0.0.1 on which its application listens."""
+
+    environment: str
+    server: str
+    port: int
+
+    @property
+    def unit(self) -> Unit:
+        """The unit of the web process."""
+        return Unit(f"eg-{self.environment}-web.service")
+
+    @property
+    def gate_unit(self) -> Unit:
+        """The unit of the gate."""
+        return Unit(f"eg-{self.environment}-gate.service")
+
+    @classmethod
+    def of(cls, folder: Path) -> Prepared:
+        """What was made ready in this server's folder. Raises HostError where nothing was."""
+        said = files.read(folder / "prepared.json", _KINDS)
+        if said is None:
+            raise HostError("this server is not prepared", "Run `edgeguard cluster prepare` for this environment.")
+        return cls.told(said)
+
+    @classmethod
+    def told(cls, said: Mapping[str, Any]) -> Prepared:
+        """From what JSON has; other keys are left alone."""
+        return cls(str(said["environment"]), str(said["server"]), int(said["port"]))
+
+    def write(self, folder: Path) -> None:
+        """Write it down."""
+        files.write(folder / "prepared.json", asdict(self))

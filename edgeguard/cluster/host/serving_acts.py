@@ -1,0 +1,271 @@
+"""What a caller over a connection may ask of a server that systemd runs: its state, the swap, the gate, the hook."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.cluster.host import (
+    acts,
+    fence,
+    files,
+    generations,
+    health,
+    homes,
+    hooks,
+    images,
+    prepare,
+    sockets,
+    takes,
+    units,
+    web,
+)
+from edgeguard.cluster.host.errors import NOT_CLOSED, UNHEALTHY, HostError
+from edgeguard.cluster.host.fence import Caller
+from edgeguard.cluster.host.haproxy import Gate
+from edgeguard.cluster.host.prepared import Prepared
+from edgeguard.cluster.host.session import Act
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_CLOSURE: dict[str, files.Kinds] = {"deploy": (str,), "until": files.NUMBER}
+PATIENCE = 1.0
+"""Seconds for which one question about health waits for a good answer."""
+
+
+def state(folder: Path) -> dict[str, Any]:
+    """As ServerState, without the name."""
+    name = generations.current(folder)
+    gate = Gate(folder / "gate")
+    found = {None if one is None else generations.read(folder, one).release for one in web.running(folder)}
+    prepared = (folder / "prepared.json").exists()
+    return {
+        "generation": name,
+        "release": None if name is None else generations.read(folder, name).release,
+        "running": found.pop() if len(found) == 1 else None,
+        "open": prepared and gate.opened(),
+        "deaths": web.deaths(folder),
+        "gate": prepared and gate.alive(),
+        "supervisor": prepared and Prepared.of(folder).unit.runs(),
+    }
+
+
+def healthy(folder: Path, *, generation: str, path: str, limit: float, waited: float) -> str | None:
+    """Whether the application is healthy (null), or what it says so far: `health.wait` for a caller that has `waited`
+    so many of `limit` seconds."""
+    prepared = Prepared.of(folder)
+    said = health.wait(
+        folder,
+        generation,
+        lambda: web.supervised(folder),
+        address=sockets.address(folder, generation, prepared.port),
+        path=path,
+        limit=limit,
+        waited=waited,
+        patience=PATIENCE,
+    )
+    current = generations.current(folder)
+    if said is None and current != generation:
+        raise HostError(f"{current} is current, not {generation}", code=UNHEALTHY)
+    return said
+
+
+def swap(folder: Path, *, caller: list[int], generation: str | None = None, note: dict[str, Any] | None = None) -> None:
+    """As the driver's `swap`, on this server."""
+    with _fenced(folder, caller, note):
+        if not web.runs_only(folder, generation):
+            _refuse_while_open(folder, "swap")
+            hooks.refuse_while_one_runs(folder)
+            web.swap(folder, generation)
+
+
+def touch(folder: Path, *, caller: list[int], note: dict[str, Any] | None = None) -> None:
+    """Nothing but the note: whether this caller may act here."""
+    with _fenced(folder, caller, note):
+        pass
+
+
+def stage(folder: Path, *, caller: list[int], whole: bool, **said: Any) -> None:  # noqa: ANN401 - JSON
+    """Write a generation beside the others, its HOME, and the server's own folders. With `whole`, its image has to be
+    as it was built, file by file."""
+    wanted = acts.described(**said)
+    images.refuse_other(wanted.image, wanted.release, whole=whole)
+    for mount in wanted.runs.folders:
+        mount.mkdir(parents=True, exist_ok=True)
+    with _fenced(folder, caller):
+        generations.put(folder, wanted, program=Path(sys.argv[0]))
+        homes.seed(folder, wanted)
+
+
+def close(
+    folder: Path,
+    *,
+    caller: list[int],
+    deploy: str | None = None,
+    until: float | None = None,
+    note: dict[str, Any] | None = None,
+) -> None:
+    """The gate refuses. One that is dead is started. Without a closure it tells the one that it told before."""
+    with _fenced(folder, caller, note):
+        told = files.read(folder / "closure.json", _CLOSURE) or {"deploy": "none", "until": 0.0}
+        if deploy is not None:
+            told = {"deploy": deploy, "until": until or 0.0}
+            files.write(folder / "closure.json", told)
+        _living_gate(folder).close(told["deploy"], told["until"])
+
+
+def in_flight(folder: Path, *, caller: list[int]) -> int:
+    """How many requests that were let through before the close are not answered yet."""
+    with _fenced(folder, caller):
+        _refuse_while_open(folder, "drain")
+    return Gate(folder / "gate").in_flight()
+
+
+def cut(folder: Path, *, caller: list[int]) -> int:
+    """Break the connections of the requests that are not answered yet. Returns how many there were."""
+    with _fenced(folder, caller):
+        _refuse_while_open(folder, "drain")
+        return Gate(folder / "gate").cut()
+
+
+def open_gate(folder: Path, *, caller: list[int], generation: str, note: dict[str, Any] | None = None) -> None:
+    """Let requests through, if this generation runs and nothing else."""
+    with _fenced(folder, caller, note):
+        hooks.refuse_while_one_runs(folder)
+        found = generations.current(folder)
+        if found != generation or web.running(folder) != {generation}:
+            raise HostError(f"it does not run {generation}: {found} is current", code=UNHEALTHY)
+        _living_gate(folder).open(generations.read(folder, generation).release)
+
+
+def run_hook(
+    folder: Path,
+    *,
+    caller: list[int],
+    generation: str,
+    hook: str,
+    limit: float,
+    nonce: str,
+    keep: int = hooks.KEPT,
+    note: dict[str, Any] | None = None,
+) -> None:
+    """Start a hook of the current generation, in a systemd unit of its own. The same nonce again is the same start."""
+    prepared = Prepared.of(folder)
+    with _fenced(folder, caller, note):
+        if generations.current(folder) != generation:
+            raise HostError(f"{generation} is not current here")
+        if hook == "deploy":
+            _refuse_while_open(folder, "run the deploy hook")
+        listens = sockets.variables(folder, generation, prepared.port)
+        own = {**homes.variables(folder, generation), **listens, "EDGEGUARD_SERVER": prepared.server}
+        order = hooks.Order(generation, hook, own, limit, nonce, keep)
+        unit = units.transient(f"eg-{prepared.environment}-hook-{nonce}")
+        hooks.start(folder, order, (*unit, sys.executable, "-I", "-S", sys.argv[0]))
+
+
+def refuse_hook(folder: Path, *, generation: str, hook: str) -> None:
+    """Refuse where this hook was started here before, or a deploy hook runs."""
+    hooks.refuse_while_one_runs(folder)
+    hooks.refuse_second(folder, generation, hook)
+
+
+def forget_hook(folder: Path, *, caller: list[int], generation: str, hook: str) -> None:
+    """Forget that a hook was started here."""
+    with _fenced(folder, caller):
+        hooks.refuse_while_one_runs(folder)
+        hooks.forget(folder, generation, hook)
+
+
+def free(folder: Path) -> None:
+    """Refuse while a deploy hook runs here."""
+    hooks.refuse_while_one_runs(folder)
+
+
+def prune(folder: Path, *, caller: list[int], keep: list[str], releases: str) -> None:
+    """Remove the generations that are not kept, and the images that none of the others has."""
+    with _fenced(folder, caller):
+        used = set()
+        for name in generations.names(folder):
+            if name in {*keep, generations.current(folder)}:
+                used.add(generations.read(folder, name).image)
+            else:
+                sockets.remove(folder, name)
+                generations.remove(folder, name)
+        for image in images.finished(Path(releases)):
+            if image not in used:
+                images.remove(image)
+
+
+def missing(folder: Path, *, prepared: dict[str, Any], gate: str) -> list[str]:
+    """What `edgeguard cluster prepare` would do here."""
+    return prepare.missing(folder, Prepared.told(prepared), gate, Path(sys.argv[0]))
+
+
+def make_ready(folder: Path, *, prepared: dict[str, Any], gate: str) -> list[str]:
+    """Do it. Returns what was done."""
+    with fence.locked(folder):
+        return prepare.prepare(folder, Prepared.told(prepared), gate, Path(sys.argv[0]))
+
+
+def take_away(folder: Path, *, prepared: dict[str, Any]) -> list[str]:
+    """Undo it."""
+    with fence.locked(folder):
+        return prepare.unprepare(folder, Prepared.told(prepared))
+
+
+@contextmanager
+def _fenced(folder: Path, caller: list[int], note: Mapping[str, Any] | None = None) -> Iterator[None]:
+    who = Caller(*caller)
+    with fence.fenced(folder, who):
+        if note is not None:
+            fence.write_record(folder, who.epoch, note)
+        yield
+
+
+def _living_gate(folder: Path) -> Gate:
+    """The gate, which is started where it is dead."""
+    gate = Gate(folder / "gate")
+    if not gate.alive():
+        Prepared.of(folder).gate_unit.start()
+    return gate
+
+
+def _refuse_while_open(folder: Path, act: str) -> None:
+    if Gate(folder / "gate").opened():
+        raise HostError(f"the gate is open: refused to {act}", "Close it first.", code=NOT_CLOSED)
+
+
+_CHANGE = {"caller": takes.caller}
+_NOTED = {**_CHANGE, "note": takes.perhaps(takes.an_object)}
+_HOOK = {"generation": takes.name, "hook": takes.name}
+ACTS = {
+    "state": Act(state, {}),
+    "free": Act(free, {}),
+    "healthy": Act(
+        healthy,
+        {"generation": takes.name, "path": takes.path, "limit": takes.seconds, "waited": takes.seconds},
+        slow=True,
+    ),
+    "touch": Act(touch, _NOTED),
+    "stage": Act(stage, {**acts.STAGED, "whole": takes.flag}, slow=True),
+    "swap": Act(swap, {**_NOTED, "generation": takes.perhaps(takes.name)}, slow=True),
+    "close": Act(
+        close, {**_NOTED, "deploy": takes.perhaps(takes.text), "until": takes.perhaps(takes.seconds)}, slow=True
+    ),
+    "in_flight": Act(in_flight, _CHANGE),
+    "cut": Act(cut, _CHANGE),
+    "open": Act(open_gate, {**_NOTED, "generation": takes.name}, slow=True),
+    "run_hook": Act(
+        run_hook, {**_NOTED, **_HOOK, "limit": takes.seconds, "nonce": takes.name, "keep": takes.whole}, slow=True
+    ),
+    "refuse_hook": Act(refuse_hook, _HOOK),
+    "forget_hook": Act(forget_hook, {**_CHANGE, **_HOOK}),
+    "prune": Act(prune, {**_CHANGE, "keep": takes.names, "releases": takes.path}, slow=True),
+    "missing": Act(missing, {"prepared": takes.an_object, "gate": takes.text}, slow=True),
+    "prepare": Act(make_ready, {"prepared": takes.an_object, "gate": takes.text}, slow=True),
+    "unprepare": Act(take_away, {"prepared": takes.an_object}, slow=True),
+}
+"""Every one of these acts by its name."""

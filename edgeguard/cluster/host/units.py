@@ -1,0 +1,124 @@
+"""A systemd unit of this server: what systemd tells of it, and what it is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+
+from edgeguard.cluster.host import files
+from edgeguard.cluster.host.errors import HostError
+
+LIMIT = 60.0
+"""Seconds in which systemd carries out what it is told. A unit that is stopped has its own, shorter limit."""
+_SHOWN = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "NeedDaemonReload", "DropInPaths")
+_SAID = 4000  # bytes of what a unit wrote
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit by its whole name, such as `eg-production-web.service`."""
+
+    name: str
+
+    def show(self) -> dict[str, str]:
+        """The unit's properties: LoadState, ActiveState, SubState, UnitFileState, MainPID, NeedDaemonReload and
+        DropInPaths, as systemctl(1) shows them. A unit that isn't there has the LoadState `not-found`."""
+        said = _systemctl("show", *(f"--property={name}" for name in _SHOWN), "--", self.name)
+        return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+
+    def runs(self) -> bool:
+        """Whether systemd keeps it running: its process is there, or is started again after a pause."""
+        return self.show().get("ActiveState") in ("active", "activating", "reloading")
+
+    def start(self) -> None:
+        """Start it, at once where systemd waits before it starts it again. One that runs is left alone."""
+        self._do("start")
+
+    def stop(self) -> None:
+        """Stop it: SIGTERM to all its processes, SIGKILL to those that go on. One that is stopped is left alone."""
+        self._do("stop")
+
+    def restart(self) -> None:
+        """Stop it and start it again."""
+        self._do("restart")
+
+    def kill(self) -> None:
+        """End all its processes with SIGKILL."""
+        _systemctl("kill", "--kill-whom=all", "--signal=SIGKILL", "--", self.name)
+
+    def said(self, invocation: str) -> str:
+        """The last lines that one start of the unit wrote to the journal; empty where the journal has none."""
+        argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={files.QUOTED}"]
+        found = subprocess.run(
+            [*argv, f"_SYSTEMD_INVOCATION_ID={invocation}"], stdout=subprocess.PIPE, timeout=LIMIT, check=False
+        )
+        return files.end_of(found.stdout, _SAID)
+
+    def _do(self, verb: str) -> None:
+        found = self.show()
+        if found.get("LoadState") == "masked":
+            raise HostError(
+                f"somebody has masked {self.name}", f"Run `systemctl unmask {self.name}` there, if that was a mistake."
+            )
+        if found.get("LoadState") != "loaded":
+            raise HostError(
+                f"systemd has no unit {self.name}",
+                "Run `edgeguard cluster prepare` for this environment; it writes the units.",
+            )
+        _systemctl(verb, "--", self.name)
+
+
+def reload() -> None:
+    """Let systemd read its unit files again."""
+    _systemctl("daemon-reload")
+
+
+def enable(*names: str) -> None:
+    """Let these units start when the server boots."""
+    _systemctl("enable", "--quiet", "--", *names)
+
+
+def disable(*names: str) -> None:
+    """Let these units start no more when the server boots."""
+    _systemctl("disable", "--quiet", "--", *names)
+
+
+def stopping() -> bool:
+    """Whether the server is on its way down."""
+    found = subprocess.run(
+        ["systemctl", "is-system-running"], stdout=subprocess.PIPE, text=True, timeout=LIMIT, check=False
+    )
+    return found.stdout.strip() == "stopping"
+
+
+def transient(name: str) -> tuple[str, ...]:
+    """What stands before a command that is to run in a unit of its own, and not in its caller's. The command has the
+    caller's open files."""
+    return ("systemd-run", "--scope", "--quiet", "--collect", f"--unit={name}", "--")
+
+
+def _systemctl(*arguments: str) -> str:
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    try:
+        found = subprocess.run(
+            ["systemctl", "--no-ask-password", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=environment,
+            text=True,
+            errors="replace",
+            timeout=LIMIT,
+            check=False,
+        )
+    except FileNotFoundError as exc:
+        raise HostError("systemctl is not there", "The driver ssh needs servers that run systemd.") from exc
+    except subprocess.TimeoutExpired as exc:
+        raise HostError(
+            f"systemd did not `{' '.join(arguments)}` within {LIMIT:g} s",
+            "See what it waits for: `systemctl list-jobs`.",
+        ) from exc
+    if found.returncode:
+        said = found.stderr.strip()[:500] or f"exit {found.returncode}"
+        raise HostError(f"`systemctl {' '.join(arguments)}` failed: {said}", "See `systemctl status` and `journalctl`.")
+    return found.stdout

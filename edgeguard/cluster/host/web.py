@@ -1,0 +1,182 @@
+"""The web process of a server under systemd: what has to run, its deaths, and its swap.
+
+The unit's command is `python3 -I -S FOLDER/current/program web FOLDER`: it becomes the application of the generation
+that is current. `program` is a link to the archive that staged the generation, so a newer edgeguard changes nothing
+for what runs. After each end of the process systemd runs `… web-ended FOLDER`, which counts the deaths.
+
+`web.json` in the server's folder has {"generation", "wanted", "began", "invocation", "died", "quick", "exit", "said",
+"error", "remedy"}: what has to run, when and as what systemd last started it, its deaths in all and quickly in a row,
+the last exit code, the start (of systemd's counting) whose output tells of it, and why it could not be started.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.cluster.host import files, generations, homes, processes, sockets
+from edgeguard.cluster.host.errors import HostError
+from edgeguard.cluster.host.health import Supervised
+from edgeguard.cluster.host.prepared import Prepared
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STEADY_SECONDS = 5.0
+"""A process that lives longer did not die quickly."""
+PAUSES = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
+"""Seconds before a start that follows so many quick deaths; beside systemd's own pause."""
+_KINDS: dict[str, files.Kinds] = {"wanted": (bool,), "died": (int,), "quick": (int,)}
+_NOTHING: dict[str, Any] = {"generation": None, "wanted": False, "died": 0, "quick": 0, "exit": None}
+
+
+def swap(folder: Path, generation: str | None) -> None:
+    """End the processes, make the generation current by a rename, and start its processes; None starts none. Where the
+    generation is current already, what is missing is started, and the deaths so far still count.
+
+    Raises:
+        HostError: the generation isn't there (NOT_STAGED), or systemd refuses.
+    """
+    unit = Prepared.of(folder).unit
+    changes = generations.current(folder) != generation
+    if generation is not None:
+        generations.read(folder, generation)
+        if changes:
+            generations.prepare_link(folder, generation)
+    if changes or generation is None:
+        forget(folder)
+        unit.stop()
+        processes.end(partial(processes.running, folder))  # also what has left the unit
+    if changes:
+        generations.make_current(folder, generation)
+    if generation is not None:
+        with _changing(folder) as said:
+            fresh = _NOTHING if said.get("generation") != generation else {}
+            said.update({**fresh, "generation": generation, "wanted": True, "quick": 0, "error": ""})
+        unit.start()
+
+
+def forget(folder: Path) -> None:
+    """Nothing has to run any more: what ends now is no death."""
+    with _changing(folder) as said:
+        said.update(_NOTHING)
+
+
+def runs_only(folder: Path, generation: str | None) -> bool:
+    """Whether a swap to this generation would change nothing."""
+    if generations.current(folder) != generation:
+        return False
+    found = running(folder)
+    if generation is None:
+        return not found
+    return found == {generation} and Prepared.of(folder).unit.runs() and bool(_read(folder)["wanted"])
+
+
+def running(folder: Path) -> set[str | None]:
+    """The generations that processes of this server run from; None stands for one that isn't known."""
+    return processes.by_generation(processes.running(folder))
+
+
+def deaths(folder: Path) -> int:
+    """The deaths of the current generation's process that nobody asked for."""
+    said = _read(folder)
+    return int(said["died"]) if said.get("generation") == generations.current(folder) else 0
+
+
+def supervised(folder: Path) -> Supervised | None:
+    """What systemd and `web.json` tell of the application; None where systemd doesn't keep it running."""
+    unit, said = Prepared.of(folder).unit, _read(folder)
+    if not unit.runs():
+        return None
+    told = said.get("said") or said.get("invocation")
+    return Supervised(
+        generation=said.get("generation"),
+        deaths=int(said["quick"]),
+        exit=said.get("exit"),
+        said=partial(unit.said, told) if told else str,
+        error=said.get("error") or "",
+        remedy=said.get("remedy") or "",
+        where=f"The application's output is in the journal: `journalctl -u {unit.name}`.",
+    )
+
+
+def start(folder: Path) -> None:
+    """Become the web process of the generation that is current. systemd calls this, as the unit's command."""
+    time.sleep(PAUSES[min(int(_read(folder)["quick"]), len(PAUSES) - 1)])
+    try:
+        prepared, name = Prepared.of(folder), str(generations.current(folder))
+        runs = generations.read(folder, name).runs
+        if runs.socket:
+            sockets.make_way(folder, name)
+        else:
+            _refuse_taken(prepared.port)
+        environment = {
+            **generations.variables(folder, name),
+            **homes.variables(folder, name),
+            **sockets.variables(folder, name, prepared.port),
+            "EDGEGUARD_SERVER": prepared.server,
+            processes.MARK: str(folder / "generations" / name),
+        }
+        with _changing(folder) as said:
+            said.update(began=time.monotonic(), invocation=os.environ.get("INVOCATION_ID", ""), error="", remedy="")
+        os.chdir(runs.folder)
+        os.execvpe(runs.start[0], list(runs.start), environment)  # noqa: S606 (the argument vector is the application's)
+    except (HostError, OSError) as exc:
+        with _changing(folder) as said:
+            said.update(error=str(exc), remedy=getattr(exc, "remedy", ""), invocation="", began=time.monotonic())
+        sys.exit(f"the application can't be started: {exc}")
+
+
+def ended(folder: Path, environment: dict[str, str], *, stopping: bool) -> None:
+    """Count the end of the process as a death, if nobody asked for it. systemd calls this after each end, with how it
+    ended in the environment (systemd.exec(5)); `stopping`: the server itself is on its way down."""
+    with _changing(folder) as said:
+        if not said["wanted"] or stopping:
+            return
+        lived = time.monotonic() - float(said.get("began") or 0.0)
+        said["died"] += 1
+        said["quick"] = said["quick"] + 1 if lived < STEADY_SECONDS else 1
+        said["exit"] = _exit_code(environment)
+        said["said"] = said.get("invocation")
+
+
+def _exit_code(environment: dict[str, str]) -> int | None:
+    """As subprocess has it: negative for a signal."""
+    status = environment.get("EXIT_STATUS", "")
+    if environment.get("EXIT_CODE") == "exited" and status.isdigit():
+        return int(status)
+    found = getattr(signal, f"SIG{status}", None)
+    return -int(found) if isinstance(found, signal.Signals) else None
+
+
+def _refuse_taken(port: int) -> None:
+    """Raise HostError where another program listens on the application's port."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as exc:
+        raise HostError(
+            f"port {port} is in use by another program", "End that program, or let options.app_port name another port."
+        ) from exc
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    return {**_NOTHING, **(files.read(folder / "web.json", _KINDS) or {})}
+
+
+@contextmanager
+def _changing(folder: Path) -> Iterator[dict[str, Any]]:
+    """The content of `web.json`, which is written afterwards. It has a lock of its own: a swap holds the server's lock
+    while systemd runs `start` and `ended`."""
+    with open(folder / "web.lock", "a", encoding="ascii", opener=files.only_ours) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = _read(folder)
+        yield said
+        files.write(folder / "web.json", said, durable=False)

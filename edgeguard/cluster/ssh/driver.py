@@ -1,0 +1,335 @@
+"""The driver `ssh`: it asks edgeguard/cluster/host, over one connection to each server, for all that happens there."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import re
+import secrets
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from edgeguard.cluster import Closure, Generation, HookResult, ServerState
+from edgeguard.cluster.at_once import at_once
+from edgeguard.cluster.errors import on
+from edgeguard.cluster.host import generations
+from edgeguard.cluster.host.hooks import Lines
+from edgeguard.cluster.ssh import images, prepare
+from edgeguard.cluster.ssh.connection import Connection
+from edgeguard.cluster.ssh.explain import explain
+from edgeguard.cluster.ssh.options import options
+from edgeguard.errors import ClusterError, EdgeguardError, HookRuns, Interrupted, NotClosed, Unhealthy
+from edgeguard.user import expanded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from edgeguard.settings import ClusterSettings
+
+LOOK_SECONDS = 20.0
+"""For a question to a server."""
+ACT_SECONDS = 120.0
+"""For an act of a server, which may start or stop something."""
+VERIFY_SECONDS = 600.0
+"""For reading every file of an image."""
+_POLL = 0.01
+_SHORT_POLL = 0.002
+
+
+def _to_nobody(_line: str) -> None:
+    """Nobody listens to the hook's output."""
+
+
+class SshCluster:
+    """The driver `ssh`; edgeguard.cluster.Cluster says what its methods do. Threads may share one."""
+
+    one_gate = False
+
+    def __init__(self, environment: str, settings: ClusterSettings, *, ceiling: int = 0) -> None:
+        self.servers = settings.servers
+        self.left_out: tuple[str, ...] = ()
+        self.environment = environment
+        self.settings = settings
+        self.ceiling = ceiling
+        self.options = options(settings.options, settings.servers)
+        self.root = expanded(settings.root, "cluster.root").absolute()
+        self._connections = {server: self.connection(server) for server in settings.servers}
+
+    def connection(self, server: str, *, may_install: bool | None = None) -> Connection:
+        """A new connection to a server, which is opened when it is first used. `may_install`: it may put the host
+        program there (where nobody says: not with sudo, since only `cluster prepare` does that)."""
+        target = self.options.target(server)
+        allowed = not target.sudo if may_install is None else may_install
+        return Connection(target, self.root, self.root / "servers" / server, may_install=allowed)
+
+    def without(self, servers: Collection[str]) -> Self:
+        """The same cluster, and the same connections, without some servers."""
+        fewer = copy.copy(self)
+        fewer.servers = tuple(server for server in self.servers if server not in servers)
+        fewer.left_out = tuple(server for server in self.settings.servers if server not in fewer.servers)
+        return fewer
+
+    # The record
+
+    def read_record(self) -> dict[str, dict[str, Any] | None]:
+        """Each server's record."""
+        return self._ask_all("read_record")
+
+    def write_record(self, epoch: int, record: Mapping[str, Any], *, expected: int | None = None) -> None:
+        """Write on every server, one after the other."""
+        for server in self.servers:
+            self._change(server, "write_record", epoch, record=dict(record), expected=expected)
+
+    # Looking
+
+    def state(self) -> tuple[ServerState, ...]:
+        """Every server as it is now."""
+        return tuple(ServerState(name=server, **said) for server, said in self._ask_all("state").items())
+
+    def check(self, generation: Generation, *, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Ask all servers at the same time, each about itself."""
+        began = time.monotonic()
+        wanted: dict[str, Any] = {"generation": generation.name, "path": self.settings.health_path}
+
+        def check_server(server: str) -> None:
+            while True:
+                waited = time.monotonic() - began
+                said = self._ask(server, "healthy", **wanted, limit=self.settings.start_timeout, waited=waited)
+                if said is None:
+                    return
+                if cancelled():
+                    raise Interrupted(f"{server}: told to stop while {said}")
+
+        self._on_all(check_server)
+        for state in self.state():
+            if state.generation != generation.name or state.release != generation.release:
+                raise Unhealthy(
+                    f"{state.name}: {state.generation} is current, not {generation.name}", server=state.name
+                )
+
+    def differences(self, generation: Generation) -> Sequence[str]:
+        """The differences on each server."""
+        found = self._ask_all("verify", image=str(generation.image), within=VERIFY_SECONDS)
+        return [f"{server}: {sentence}" for server, sentences in found.items() for sentence in sentences]
+
+    def generation(self, name: str) -> Generation | None:
+        """The generation, if every server holds it and none differs."""
+        first, *others = self._ask_all("generation", name=name).values()
+        if first is None or any(one != first for one in others):
+            return None
+        return _described(name, first)
+
+    def hook_result(
+        self,
+        generation: str,
+        hook: str,
+        *,
+        cancelled: Callable[[], bool],
+        output: Callable[[str], None] = _to_nobody,
+    ) -> HookResult | None:
+        """Read the ledger, which is on one server alone."""
+        for server in self.servers:
+            found = self._hook_result(server, generation, hook, cancelled, output)
+            if found is not None:
+                return found
+        return None
+
+    # Changing
+
+    def stage(self, epoch: int, generation: Generation, *, whole: bool = True) -> None:
+        """Carry the image to every server, and write the generation beside what runs."""
+        self._ask_all("free")
+
+        def stage(server: str) -> None:
+            if generation.copy_of is None:
+                with on(server):
+                    images.send(self._connections[server], epoch, generation.image, generation.release, whole=whole)
+            said: dict[str, Any] = {
+                "name": generation.name,
+                "image": str(generation.image),
+                "described": generations.description(generation),
+                "variables": dict(generation.variables),
+                "copy_of": generation.copy_of,
+                "whole": whole,
+            }
+            self._change(server, "stage", epoch, **said, within=VERIFY_SECONDS)
+
+        self._on_all(stage)
+
+    def stop_tasks(self, epoch: int) -> int:
+        """Return 0: this driver's servers run web processes alone, and no tasks."""
+        self._change_all("touch", epoch)
+        return 0
+
+    def close(self, epoch: int, closure: Closure, *, note: Mapping[str, Any] | None = None) -> None:
+        """Close every server's gate."""
+        if not re.fullmatch(r"[!-:<-~]{1,128}", closure.deploy):
+            raise ClusterError(f"{closure.deploy!r} can't name a closure", "Use letters, digits, - and _.")
+        self._change_all("close", epoch, note, deploy=closure.deploy, until=closure.until)
+
+    def drain(self, epoch: int, limit: float) -> int:
+        """Wait until no gate reports a request in flight. The wait holds no lock; a cut holds its server's."""
+        deadline = time.monotonic() + limit
+        while any(self._change_all("in_flight", epoch).values()):
+            if time.monotonic() > deadline:
+                return sum(self._change_all("cut", epoch).values())
+            time.sleep(_SHORT_POLL)
+        return 0
+
+    def swap(self, epoch: int, generation: str | None, *, note: Mapping[str, Any] | None = None) -> None:
+        """Swap all servers at the same time. If one fails, the others finish before the error is raised."""
+        self._change_all("swap", epoch, note, generation=generation)
+
+    def run_hook(
+        self,
+        epoch: int,
+        hook: str,
+        server: str,
+        *,
+        limit: float,
+        cancelled: Callable[[], bool],
+        output: Callable[[str], None] = _to_nobody,
+        again: bool = False,
+        note: Mapping[str, Any] | None = None,
+    ) -> HookResult:
+        """Run the hook in a unit of its own, under the wrapper of edgeguard/cluster/host."""
+        name = self._ask(server, "current")
+        self._change_all("touch", epoch, note)
+        if name is None:
+            raise ClusterError(f"{server}: nothing is current, so there is no {hook} hook to run", server=server)
+        if not _described(name, self._ask(server, "generation", name=name)).has_hook(hook):
+            return HookResult(server, 0, "no hook", 0.0)
+        if hook == "deploy" and (opened := [state.name for state in self.state() if state.open]):
+            trouble = "the gate is open: refused to run the deploy hook"
+            raise NotClosed(f"{opened[0]}: {trouble}", "Close it first.", server=opened[0])
+        if again:
+            self._ask_all("free")
+            self._change_all("forget_hook", epoch, generation=name, hook=hook)
+        else:
+            self._ask_all("refuse_hook", generation=name, hook=hook)
+        order: dict[str, Any] = {"generation": name, "hook": hook, "limit": limit, "nonce": secrets.token_hex(8)}
+        self._change(server, "run_hook", epoch, **order, keep=self.settings.keep_hook_logs)
+        result = self._hook_result(server, name, hook, cancelled, output)
+        if result is None:
+            remedy = "Is somebody removing files there?"
+            raise ClusterError(f"{server}: the ledger of the {hook} hook is gone", remedy, server=server)
+        return result
+
+    def open(self, epoch: int, generation: str, *, note: Mapping[str, Any] | None = None) -> None:
+        """Open every server's gate, if each of them runs the generation and nothing else. If one can't be opened, those
+        that were are closed again."""
+        self._change_all("touch", epoch, note)
+        self._ask_all("free")
+        states = self.state()
+        for state in states:
+            if state.generation != generation or state.running is None or state.running != state.release:
+                raise Unhealthy(
+                    f"{state.name} does not run {generation}: {state.generation} is current, and its processes run"
+                    f" {state.running or 'nothing, or more than one release'}; all stay closed",
+                    server=state.name,
+                )
+        if len({state.release for state in states}) != 1:
+            raise Unhealthy(f"{generation} is not the same release on all servers; all stay closed")
+        try:
+            self._change_all("open", epoch, generation=generation)
+        except ClusterError:
+            with suppress(EdgeguardError):  # the error that made this necessary is the one to tell
+                self._change_all("close", epoch)
+            raise
+
+    def prune(self, epoch: int, keep: Collection[str]) -> None:
+        """Remove what is not needed, also images that no generation has."""
+        self._change_all("prune", epoch, keep=sorted(keep), releases=str(self.root / "releases"))
+
+    def explain(self, phase: str, generation: Generation) -> Sequence[str]:
+        """The acts of a phase, a line each."""
+        return explain(phase, generation, self.settings, self.servers, root=self.root, options=self.options)
+
+    # Beyond the Protocol
+
+    def prepare(self, *, dry_run: bool) -> Mapping[str, Sequence[str]]:
+        """What `edgeguard cluster prepare` does, or would do, on each server."""
+        return prepare.missing(self) if dry_run else prepare.prepare(self)
+
+    def unprepare(self) -> Mapping[str, Sequence[str]]:
+        """What `edgeguard cluster unprepare` did on each server."""
+        return prepare.unprepare(self)
+
+    # The servers
+
+    def _ask(self, server: str, act: str, *, within: float = LOOK_SECONDS, **arguments: Any) -> Any:  # noqa: ANN401 - JSON
+        if server not in self.servers:
+            raise ClusterError(f"{server} is not one of the servers", f"They are {', '.join(self.servers)}.")
+        with on(server):
+            return self._connections[server].ask(act, within=within, **arguments)
+
+    def _change(self, server: str, act: str, epoch: int, *, within: float = ACT_SECONDS, **arguments: Any) -> Any:  # noqa: ANN401
+        with on(server):
+            return self._connections[server].change(act, epoch, within=within, **arguments)
+
+    def _ask_all(self, act: str, *, within: float = LOOK_SECONDS, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401
+        return self._gathered(lambda server: self._ask(server, act, within=within, **arguments))
+
+    def _change_all(
+        self,
+        act: str,
+        epoch: int,
+        note: Mapping[str, Any] | None = None,
+        **arguments: Any,  # noqa: ANN401 - JSON
+    ) -> dict[str, Any]:
+        """An act on all servers. With a `note`, each of them writes it first, under the same lock."""
+        noted = {} if note is None else {"note": dict(note)}
+        return self._gathered(lambda server: self._change(server, act, epoch, **noted, **arguments))
+
+    def _gathered(self, act: Callable[[str], Any]) -> dict[str, Any]:
+        answers: dict[str, Any] = {}
+
+        def keep(server: str) -> None:
+            answers[server] = act(server)
+
+        self._on_all(keep)
+        return {server: answers[server] for server in self.servers}
+
+    def _on_all(self, act: Callable[[str], None]) -> None:
+        at_once([partial(act, server) for server in self.servers])
+
+    def _hook_result(
+        self, server: str, generation: str, hook: str, cancelled: Callable[[], bool], output: Callable[[str], None]
+    ) -> HookResult | None:
+        """Wait for the hook's end there, and hand its lines on. None where it was never started there."""
+        lines = Lines(output)
+        offset = 0
+        asked: dict[str, Any] = {"generation": generation, "hook": hook}
+        while True:
+            said, runs = None, None
+            try:
+                said = self._ask(server, "hook_result", **asked)
+                if said is None:
+                    return None
+            except HookRuns as exc:
+                runs = exc
+            offset = self._follow(server, asked, offset, lines)
+            if said is not None:
+                lines.end()
+                strays = tuple(said["strays"])
+                return HookResult(server, said["code"], said["output"], said["seconds"], said["log"], strays)
+            if runs is not None and cancelled():
+                raise runs
+            time.sleep(_POLL)
+
+    def _follow(self, server: str, asked: Mapping[str, Any], offset: int, lines: Lines) -> int:
+        """Hand on what has come since `offset`. Returns the offset after it."""
+        while True:
+            part = self._ask(server, "hook_output", **asked, offset=offset)
+            lines.part(base64.b64decode(part["content"]), part["gone"])
+            if not part["content"]:
+                return int(part["next"])
+            offset = int(part["next"])
+
+
+def _described(name: str, said: Mapping[str, Any]) -> Generation:
+    """The generation as a server tells of it."""
+    return generations.described(name, Path(said["image"]), said)

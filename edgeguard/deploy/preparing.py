@@ -1,0 +1,49 @@
+"""`cluster prepare` and `cluster unprepare`, for drivers whose servers need something before the first deploy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgeguard.errors import Locked, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edgeguard.cluster import Cluster
+
+
+def prepare(cluster: Cluster, environment: str, *, dry_run: bool) -> Mapping[str, Sequence[str]]:
+    """What was done on each server, or (`dry_run`) would be done, a sentence each.
+
+    Raises:
+        UsageError: the driver's servers need nothing of the kind.
+    """
+    done: Mapping[str, Sequence[str]] = _able(cluster, environment).prepare(dry_run=dry_run)
+    return done
+
+
+def unprepare(cluster: Cluster, environment: str) -> Mapping[str, Sequence[str]]:
+    """What was taken away on each server, a sentence each.
+
+    Raises:
+        UsageError: the driver's servers need nothing of the kind.
+        Locked: a deploy is under way.
+    """
+    able = _able(cluster, environment)
+    for server, record in cluster.read_record().items():
+        if (record or {}).get("lock"):
+            raise Locked(
+                f"a deploy is under way or unfinished, as {server} tells",
+                f"See `edgeguard status {environment}`; finish it, or undo it.",
+            )
+    done: Mapping[str, Sequence[str]] = able.unprepare()
+    return done
+
+
+def _able(cluster: Cluster, environment: str) -> Any:  # noqa: ANN401 (the two methods are beyond the Protocol)
+    if not hasattr(cluster, "prepare"):
+        raise UsageError(
+            f"the servers of {environment} need no preparing: its driver does without",
+            "Deploy; `cluster prepare` is for the driver ssh.",
+        )
+    return cluster
