@@ -50,7 +50,7 @@ def prepare(
     options: Options,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
 ) -> None:
-    """Put on every server what a deploy needs there: folders, units, the gate, the host program. Repeating is harmless."""
+    """Put on every server what deploys need: folders, units, the gate, the host program. Repeating it is harmless."""
     from edgeguard.cli.say.cluster import prepared
     from edgeguard.deploy.preparing import prepare as prepare_now
     from edgeguard.environment import cluster_alone

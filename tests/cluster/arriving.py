@@ -75,15 +75,15 @@ class Host:
         self.program = archive.program(archive.put(root / "host"))
         self._cut = cut
 
-    def change(self, act: str, epoch: int, *, limit: float, **arguments: Any) -> Any:  # noqa: ANN401 (JSON)
+    def change(self, act: str, epoch: int, *, within: float, **arguments: Any) -> Any:  # noqa: ANN401 (JSON)
         """An act in a session that begins for it."""
         said = [{"id": 1, "act": "begin", "epoch": epoch}]
-        session = self._ask(said, limit)
-        return self._ask([{"id": 1, "act": act, "caller": [epoch, session, 1], **arguments}], limit)
+        session = self._ask(said, within)
+        return self._ask([{"id": 1, "act": act, "caller": [epoch, session, 1], **arguments}], within)
 
-    def ask(self, act: str, *, limit: float, **arguments: Any) -> Any:  # noqa: ANN401 (JSON)
+    def ask(self, act: str, *, within: float, **arguments: Any) -> Any:  # noqa: ANN401 (JSON)
         """An act that changes nothing."""
-        return self._ask([{"id": 1, "act": act, **arguments}], limit)
+        return self._ask([{"id": 1, "act": act, **arguments}], within)
 
     def _ask(self, said: list[dict[str, Any]], limit: float) -> Any:  # noqa: ANN401 (JSON)
         with subprocess.Popen(

@@ -103,23 +103,15 @@ def verify(_folder: Path, *, image: str) -> list[str]:
     return images.verify(Path(image))
 
 
-def finish(folder: Path, *, caller: list[int], image: str, release: str) -> None:
-    """Make an image of what has arrived for it. It takes as long as reading all of it, and no lock for so long: whoever
-    has taken over since finds a whole image at worst."""
-    with fence.fenced(folder, Caller(*caller)):
-        pass
+def finish(_folder: Path, *, image: str, release: str) -> None:
+    """Make an image of what has arrived for it. It takes as long as reading all of it, and needs no fence: whoever has
+    taken over since finds a whole image at worst."""
     receive.finish(Path(image), release)
 
 
 def try_out(_folder: Path, *, image: str, user: str | None = None) -> dict[str, Any]:
     """What keeps an image from running on this server (trial.py)."""
     return trial.try_out(Path(image), user)
-
-
-def prune_images(folder: Path, *, caller: list[int], releases: str, keep: list[str]) -> None:
-    """Remove the images that are neither kept nor in use, and what is left of transfers that ended."""
-    with fence.fenced(folder, Caller(*caller)):
-        receive.prune(Path(releases), keep)
 
 
 def start_hook(
@@ -175,9 +167,8 @@ ACTS = {
     "current": Act(current, {}),
     "put": Act(put, STAGED),
     "verify": Act(verify, {"image": takes.path}, slow=True),
-    "finish": Act(finish, {"caller": takes.caller, "image": takes.path, "release": takes.text}, slow=True),
+    "finish": Act(finish, {"image": takes.path, "release": takes.text}, slow=True),
     "try_out": Act(try_out, {"image": takes.path, "user": takes.perhaps(takes.text)}, slow=True),
-    "prune_images": Act(prune_images, {"caller": takes.caller, "releases": takes.path, "keep": takes.paths}, slow=True),
     "start_hook": Act(
         start_hook,
         {"caller": takes.caller, **_HOOK, "environment": takes.texts, "limit": takes.seconds, "nonce": takes.text},

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgeguard.cluster.host import files, processes, units, web
 from edgeguard.cluster.host.errors import HostError
+from edgeguard.cluster.host.haproxy import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +53,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 ExecStartPre={haproxy} -c -q -f {folder}/gate/haproxy.cfg
-ExecStart={haproxy} -Ws -f {folder}/gate/haproxy.cfg -S {folder}/gate/master
+ExecStart={haproxy} -Ws -f {folder}/gate/haproxy.cfg -S {folder}/gate/master,mode,600
 ExecReload={haproxy} -c -q -f {folder}/gate/haproxy.cfg
 ExecReload=/bin/kill -USR2 $MAINPID
 KillMode=mixed
@@ -65,9 +66,8 @@ WantedBy=multi-user.target
 """
 
 
-def texts(folder: Path, prepared: Prepared, gate: str) -> Mapping[Path, str]:
-    """Every file that `prepare` writes outside of edgeguard's own records, with its text. `gate` is the gate's
-    configuration."""
+def texts(folder: Path, prepared: Prepared) -> Mapping[Path, str]:
+    """The unit files, with their texts."""
     haproxy = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
     if haproxy is None:
         raise HostError("HAProxy is not installed", "Install it there (Debian: `apt-get install haproxy`).")
@@ -84,7 +84,6 @@ def texts(folder: Path, prepared: Prepared, gate: str) -> Mapping[Path, str]:
     return {
         UNITS / prepared.unit.name: _WEB.format(unit=prepared.unit.name, **facts),
         UNITS / prepared.gate_unit.name: _GATE.format(unit=prepared.gate_unit.name, **facts),
-        folder / "gate" / "haproxy.cfg": gate,
     }
 
 
@@ -95,7 +94,7 @@ def missing(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[
         found.append(f"write {folder / 'prepared.json'}")
     if not (folder / "program").is_symlink() or (folder / "program").resolve() != program:
         found.append(f"let {folder / 'program'} name {program.name}")
-    for path, text in texts(folder, prepared, gate).items():
+    for path, text in {**texts(folder, prepared), Gate(folder).configuration: gate}.items():
         there = _text(path)
         if there is None:
             found.append(f"write {path}")
@@ -122,19 +121,21 @@ def prepare(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[
     if not done:
         return done
     files.private(folder)
-    files.private(folder / "gate")
     prepared.write(folder)
     fresh = folder / ".program.tmp"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(program)
     fresh.replace(folder / "program")
-    changed = [path for path, text in texts(folder, prepared, gate).items() if _text(path) != text]
-    for path in changed:
-        files.write_text(path, texts(folder, prepared, gate)[path])
-    units.reload()
+    changed = {path.name: text for path, text in texts(folder, prepared).items() if _text(path) != text}
+    for name, text in changed.items():
+        files.write_text(UNITS / name, text)
+    another = Gate(folder).put(gate)
+    units.reload_all()
     units.enable(prepared.unit.name, prepared.gate_unit.name)
-    if any(path.suffix == ".cfg" or path.name == prepared.gate_unit.name for path in changed):
+    if prepared.gate_unit.name in changed:
         prepared.gate_unit.restart()
+    elif another and prepared.gate_unit.runs():
+        prepared.gate_unit.reload()
     else:
         prepared.gate_unit.start()
     return done
@@ -152,7 +153,7 @@ def unprepare(folder: Path, prepared: Prepared) -> list[str]:
             unit.stop()
             done.append(f"{unit.name} is stopped and removed")
         (UNITS / unit.name).unlink(missing_ok=True)
-    units.reload()
+    units.reload_all()
     (folder / "prepared.json").unlink(missing_ok=True)
     return done
 

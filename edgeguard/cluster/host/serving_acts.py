@@ -17,6 +17,7 @@ from edgeguard.cluster.host import (
     hooks,
     images,
     prepare,
+    receive,
     sockets,
     takes,
     units,
@@ -39,7 +40,7 @@ PATIENCE = 1.0
 def state(folder: Path) -> dict[str, Any]:
     """As ServerState, without the name."""
     name = generations.current(folder)
-    gate = Gate(folder / "gate")
+    gate = Gate(folder)
     found = {None if one is None else generations.read(folder, one).release for one in web.running(folder)}
     prepared = (folder / "prepared.json").exists()
     return {
@@ -88,14 +89,17 @@ def touch(folder: Path, *, caller: list[int], note: dict[str, Any] | None = None
         pass
 
 
-def stage(folder: Path, *, caller: list[int], whole: bool, **said: Any) -> None:  # noqa: ANN401 - JSON
-    """Write a generation beside the others, its HOME, and the server's own folders. With `whole`, its image has to be
-    as it was built, file by file."""
+def whole(_folder: Path, *, image: str, release: str, whole: bool) -> None:
+    """Refuse an image that is not this release's, or (`whole`) not as it was built."""
+    images.refuse_other(Path(image), release, whole=whole)
+
+
+def stage(folder: Path, *, caller: list[int], **said: Any) -> None:  # noqa: ANN401 - JSON
+    """Write a generation beside the others, its HOME, and the server's own folders."""
     wanted = acts.described(**said)
-    images.refuse_other(wanted.image, wanted.release, whole=whole)
-    for mount in wanted.runs.folders:
-        mount.mkdir(parents=True, exist_ok=True)
     with _fenced(folder, caller):
+        for mount in wanted.runs.folders:
+            mount.mkdir(parents=True, exist_ok=True)
         generations.put(folder, wanted, program=Path(sys.argv[0]))
         homes.seed(folder, wanted)
 
@@ -121,14 +125,14 @@ def in_flight(folder: Path, *, caller: list[int]) -> int:
     """How many requests that were let through before the close are not answered yet."""
     with _fenced(folder, caller):
         _refuse_while_open(folder, "drain")
-    return Gate(folder / "gate").in_flight()
+    return Gate(folder).in_flight()
 
 
 def cut(folder: Path, *, caller: list[int]) -> int:
     """Break the connections of the requests that are not answered yet. Returns how many there were."""
     with _fenced(folder, caller):
         _refuse_while_open(folder, "drain")
-        return Gate(folder / "gate").cut()
+        return Gate(folder).cut()
 
 
 def open_gate(folder: Path, *, caller: list[int], generation: str, note: dict[str, Any] | None = None) -> None:
@@ -185,18 +189,17 @@ def free(folder: Path) -> None:
 
 
 def prune(folder: Path, *, caller: list[int], keep: list[str], releases: str) -> None:
-    """Remove the generations that are not kept, and the images that none of the others has."""
+    """Remove the generations that are not kept, the images that none of the others has, and what is left of transfers
+    that ended."""
     with _fenced(folder, caller):
         used = set()
         for name in generations.names(folder):
             if name in {*keep, generations.current(folder)}:
-                used.add(generations.read(folder, name).image)
+                used.add(str(generations.read(folder, name).image))
             else:
                 sockets.remove(folder, name)
                 generations.remove(folder, name)
-        for image in images.finished(Path(releases)):
-            if image not in used:
-                images.remove(image)
+        receive.prune(Path(releases), used)
 
 
 def missing(folder: Path, *, prepared: dict[str, Any], gate: str) -> list[str]:
@@ -227,14 +230,14 @@ def _fenced(folder: Path, caller: list[int], note: Mapping[str, Any] | None = No
 
 def _living_gate(folder: Path) -> Gate:
     """The gate, which is started where it is dead."""
-    gate = Gate(folder / "gate")
+    gate = Gate(folder)
     if not gate.alive():
         Prepared.of(folder).gate_unit.start()
     return gate
 
 
 def _refuse_while_open(folder: Path, act: str) -> None:
-    if Gate(folder / "gate").opened():
+    if Gate(folder).opened():
         raise HostError(f"the gate is open: refused to {act}", "Close it first.", code=NOT_CLOSED)
 
 
@@ -250,20 +253,17 @@ ACTS = {
         slow=True,
     ),
     "touch": Act(touch, _NOTED),
-    "stage": Act(stage, {**acts.STAGED, "whole": takes.flag}, slow=True),
-    "swap": Act(swap, {**_NOTED, "generation": takes.perhaps(takes.name)}, slow=True),
-    "close": Act(
-        close, {**_NOTED, "deploy": takes.perhaps(takes.text), "until": takes.perhaps(takes.seconds)}, slow=True
-    ),
+    "whole": Act(whole, {"image": takes.path, "release": takes.text, "whole": takes.flag}, slow=True),
+    "stage": Act(stage, acts.STAGED),
+    "swap": Act(swap, {**_NOTED, "generation": takes.perhaps(takes.name)}),
+    "close": Act(close, {**_NOTED, "deploy": takes.perhaps(takes.text), "until": takes.perhaps(takes.seconds)}),
     "in_flight": Act(in_flight, _CHANGE),
     "cut": Act(cut, _CHANGE),
-    "open": Act(open_gate, {**_NOTED, "generation": takes.name}, slow=True),
-    "run_hook": Act(
-        run_hook, {**_NOTED, **_HOOK, "limit": takes.seconds, "nonce": takes.name, "keep": takes.whole}, slow=True
-    ),
+    "open": Act(open_gate, {**_NOTED, "generation": takes.name}),
+    "run_hook": Act(run_hook, {**_NOTED, **_HOOK, "limit": takes.seconds, "nonce": takes.name, "keep": takes.whole}),
     "refuse_hook": Act(refuse_hook, _HOOK),
     "forget_hook": Act(forget_hook, {**_CHANGE, **_HOOK}),
-    "prune": Act(prune, {**_CHANGE, "keep": takes.names, "releases": takes.path}, slow=True),
+    "prune": Act(prune, {**_CHANGE, "keep": takes.names, "releases": takes.path}),
     "missing": Act(missing, {"prepared": takes.an_object, "gate": takes.text}, slow=True),
     "prepare": Act(make_ready, {"prepared": takes.an_object, "gate": takes.text}, slow=True),
     "unprepare": Act(take_away, {"prepared": takes.an_object}, slow=True),

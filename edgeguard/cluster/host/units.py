@@ -43,6 +43,10 @@ class Unit:
         """Stop it and start it again."""
         self._do("restart")
 
+    def reload(self) -> None:
+        """Let it read its configuration again, without an interruption."""
+        self._do("reload")
+
     def kill(self) -> None:
         """End all its processes with SIGKILL."""
         _systemctl("kill", "--kill-whom=all", "--signal=SIGKILL", "--", self.name)
@@ -69,7 +73,7 @@ class Unit:
         _systemctl(verb, "--", self.name)
 
 
-def reload() -> None:
+def reload_all() -> None:
     """Let systemd read its unit files again."""
     _systemctl("daemon-reload")
 

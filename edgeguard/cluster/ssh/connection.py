@@ -44,15 +44,15 @@ class Connection:
         self._live: Session | None = None
         self._closed = False
 
-    def ask(self, act: str, *, limit: float = 20.0, **arguments: object) -> Any:  # noqa: ANN401 (what JSON can say)
+    def ask(self, act: str, *, within: float = 20.0, **arguments: object) -> Any:  # noqa: ANN401 (what JSON can say)
         """The answer to an act that changes nothing. If the connection is cut, the act is asked once more.
 
         Raises:
-            HostError: the act's own, with its code; or there is no answer within `limit` seconds, or no connection.
+            HostError: the act's own, with its code; or there is no answer within so many seconds, or no connection.
         """
-        return self._twice(lambda live: live.ask(act, arguments, limit))
+        return self._twice(lambda live: live.ask(act, arguments, within))
 
-    def change(self, act: str, epoch: int, *, limit: float = 30.0, **arguments: object) -> Any:  # noqa: ANN401
+    def change(self, act: str, epoch: int, *, within: float = 30.0, **arguments: object) -> Any:  # noqa: ANN401
         """The answer to an act that changes something, as the holder of this epoch. If the connection is cut, the act
         is repeated once in a new session, which shuts out the old one: what it still has under way is refused.
 
@@ -60,7 +60,7 @@ class Connection:
             HostError: as `ask`. Unless it is the act's own, the act may be done or not, or still be under way; the next
                 change shuts it out.
         """
-        return self._twice(lambda live: live.change(act, epoch, arguments, limit))
+        return self._twice(lambda live: live.change(act, epoch, arguments, within))
 
     def stream(self, word: str, *arguments: str, content: Iterable[bytes], limit: float) -> bytes:
         """What the host program prints when it runs with this word and these arguments, over an `ssh` of its own, with

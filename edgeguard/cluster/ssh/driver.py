@@ -146,16 +146,17 @@ class SshCluster:
         def stage(server: str) -> None:
             if generation.copy_of is None:
                 with on(server):
-                    images.send(self._connections[server], epoch, generation.image, generation.release, whole=whole)
+                    images.send(self._connections[server], generation.image, self.root / "releases")
+            wanted: dict[str, Any] = {"image": str(generation.image), "release": generation.release, "whole": whole}
+            self._ask(server, "whole", within=VERIFY_SECONDS, **wanted)
             said: dict[str, Any] = {
                 "name": generation.name,
                 "image": str(generation.image),
                 "described": generations.description(generation),
                 "variables": dict(generation.variables),
                 "copy_of": generation.copy_of,
-                "whole": whole,
             }
-            self._change(server, "stage", epoch, **said, within=VERIFY_SECONDS)
+            self._change(server, "stage", epoch, within=VERIFY_SECONDS, **said)
 
         self._on_all(stage)
 
@@ -250,6 +251,11 @@ class SshCluster:
 
     # Beyond the Protocol
 
+    def end(self) -> None:
+        """End the connections."""
+        for connection in self._connections.values():
+            connection.close()
+
     def prepare(self, *, dry_run: bool) -> Mapping[str, Sequence[str]]:
         """What `edgeguard cluster prepare` does, or would do, on each server."""
         return prepare.missing(self) if dry_run else prepare.prepare(self)
@@ -281,7 +287,7 @@ class SshCluster:
         **arguments: Any,  # noqa: ANN401 - JSON
     ) -> dict[str, Any]:
         """An act on all servers. With a `note`, each of them writes it first, under the same lock."""
-        noted = {} if note is None else {"note": dict(note)}
+        noted: dict[str, Any] = {} if note is None else {"note": dict(note)}
         return self._gathered(lambda server: self._change(server, act, epoch, **noted, **arguments))
 
     def _gathered(self, act: Callable[[str], Any]) -> dict[str, Any]:

@@ -35,17 +35,14 @@ _SAME = (
 class Connection(Protocol):
     """What this needs of a connection to a server (connection.py)."""
 
-    def ask(self, act: str, *, limit: float, **arguments: Any) -> Any:  # noqa: ANN401 (JSON)
-        """The answer to an act that changes nothing."""
-
-    def change(self, act: str, epoch: int, *, limit: float, **arguments: Any) -> Any:  # noqa: ANN401 (JSON)
-        """The answer to an act that changes something."""
+    def ask(self, act: str, *, within: float, **arguments: Any) -> Any:  # noqa: ANN401 (JSON)
+        """The answer to an act."""
 
     def stream(self, word: str, *arguments: str, content: Iterable[bytes], limit: float) -> bytes:
         """The output of the host program's `word`, which gets the content on its standard input."""
 
 
-def send(connection: Connection, epoch: int, image: Path, releases: Path, offer: Offer | None = None) -> None:
+def send(connection: Connection, image: Path, releases: Path, offer: Offer | None = None) -> None:
     """Bring the image to the server's folder of releases, verified there. Nothing happens where it is there and whole.
 
     Whoever sends one image to several servers makes its `offer` once (offers.make). A transfer that was cut goes on as
@@ -72,7 +69,7 @@ def send(connection: Connection, epoch: int, image: Path, releases: Path, offer:
             if exc.code == IMAGE_CHANGED or attempt == _ATTEMPTS or (before is not None and len(lacking) >= before):
                 raise
             before = len(lacking)
-    connection.change("finish", epoch, image=there, release=offer.release, limit=FINISH_SECONDS)
+    connection.ask("finish", image=there, release=offer.release, within=FINISH_SECONDS)
 
 
 def try_out(connection: Connection, image: Path, releases: Path, user: str | None = None) -> None:
@@ -83,7 +80,7 @@ def try_out(connection: Connection, image: Path, releases: Path, user: str | Non
     Raises:
         HostError: it can't run there: another C library, no such Python or Node.js, or another version of it.
     """
-    told = connection.ask("try_out", image=str(releases / image.name), user=user, limit=TRIAL_SECONDS)
+    told = connection.ask("try_out", image=str(releases / image.name), user=user, within=TRIAL_SECONDS)
     faults = dict(told["faults"])
     if faults or any(path.endswith("node") for path in told["versions"]):
         here = trial.try_out(image, around=_secluded(image))

@@ -36,11 +36,15 @@ class Options(BaseModel):
             host=self.hosts.get(server, server),
             user=self.user,
             port=self.port,
-            identity=None if self.identity_file is None else self.identity_file.expanduser().absolute(),
-            config=None if self.ssh_config is None else self.ssh_config.expanduser().absolute(),
+            identity=_absolute(self.identity_file),
+            config=_absolute(self.ssh_config),
             sudo=self.sudo,
             python=self.python,
         )
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.expanduser().absolute())
 
 
 def options(said: Mapping[str, Any], servers: tuple[str, ...]) -> Options:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.errors import on
-from edgeguard.cluster.host import haproxy
+from edgeguard.cluster.host import haproxy_rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,11 +59,11 @@ def _prepared(cluster: SshCluster, server: str) -> dict[str, Any]:
 
 def _facts(cluster: SshCluster, server: str) -> dict[str, Any]:
     settings = cluster.settings
-    gate = haproxy.configuration(
+    gate = haproxy_rules.configuration(
         cluster.root / "servers" / server / "gate",
+        app_port=cluster.options.app_port,
         listen=cluster.options.listen,
-        port=cluster.options.app_port,
-        status=settings.closed_status,
+        closed_status=settings.closed_status,
         retry_after=settings.retry_after,
         check_path=settings.edge_check_path,
         ceiling=cluster.ceiling,

@@ -46,21 +46,21 @@ def arrived(host: Host, image: Path) -> None:
 
 
 def test_an_image_arrives_byte_for_byte(host: Host, image: Path) -> None:
-    send(host, 0, image, host.releases)
+    send(host, image, host.releases)
     arrived(host, image)
     assert host.sent < 2 * len(LARGE), "a content that is there twice travels once"
 
 
 def test_only_what_changed_travels(host: Host, image: Path, tmp_path: Path) -> None:
-    send(host, 0, image, host.releases)
+    send(host, image, host.releases)
     build(tmp_path / "here" / "two", {**FILES, "app/site.py": "two", "app/fresh": "fresh"})
     host.sent = 0
-    send(host, 0, tmp_path / "here" / "two", host.releases)
+    send(host, tmp_path / "here" / "two", host.releases)
     arrived(host, tmp_path / "here" / "two")
     assert 0 < host.sent < 200
     assert (host.releases / "two/app/large").stat().st_nlink == 1
     host.sent = 0
-    send(host, 0, tmp_path / "here" / "two", host.releases)
+    send(host, tmp_path / "here" / "two", host.releases)
     assert host.sent == 0
 
 
@@ -75,7 +75,7 @@ def test_a_cut_transfer_goes_on(tmp_path: Path) -> None:
     files = {f"app/{name}": os.urandom(300_000) for name in "abc"}
     build(tmp_path / "here" / "three", {**FILES, **files})
     host = Host(tmp_path / "host", cut=cut)
-    send(host, 0, tmp_path / "here" / "three", host.releases)
+    send(host, tmp_path / "here" / "three", host.releases)
     arrived(host, tmp_path / "here" / "three")
     assert host.sent < 1.5 * (len(LARGE) + 900_000)
 
@@ -86,7 +86,7 @@ def test_two_at_one_time_do_no_harm(image: Path, tmp_path: Path) -> None:
 
     def bring(host: Host) -> None:
         try:
-            send(host, 0, image, host.releases)
+            send(host, image, host.releases)
         except BaseException as exc:  # noqa: BLE001 (the test tells it)
             errors.append(exc)
 
@@ -101,33 +101,33 @@ def test_two_at_one_time_do_no_harm(image: Path, tmp_path: Path) -> None:
 
 
 def test_a_damaged_older_image_does_not_spread(host: Host, image: Path, tmp_path: Path) -> None:
-    send(host, 0, image, host.releases)
+    send(host, image, host.releases)
     for name in ("app/large", "app/same"):
         (host.releases / "one" / name).chmod(0o644)
         (host.releases / "one" / name).write_bytes(b"patched")
     build(tmp_path / "here" / "two", FILES)
     host.sent = 0
-    send(host, 0, tmp_path / "here" / "two", host.releases)
+    send(host, tmp_path / "here" / "two", host.releases)
     arrived(host, tmp_path / "here" / "two")
     assert host.sent > len(LARGE)
 
 
 def test_an_image_that_was_changed_there_is_replaced(host: Host, image: Path) -> None:
-    send(host, 0, image, host.releases)
+    send(host, image, host.releases)
     (host.releases / "one/app/site.py").unlink()
-    send(host, 0, image, host.releases)
+    send(host, image, host.releases)
     arrived(host, image)
 
 
 def test_an_image_that_was_changed_there_stays_while_it_is_in_use(host: Host, image: Path) -> None:
-    send(host, 0, image, host.releases)
+    send(host, image, host.releases)
     described: dict[str, Any] = {"release": "x", "cwd": "/", "start": ["true"], "hooks": {}}
     there = str(host.releases / "one")
-    host.change("put", 0, name="g1", image=there, described=described, variables={}, limit=30)
+    host.change("put", 0, name="g1", image=there, described=described, variables={}, within=30)
     (host.folder / "current").symlink_to("generations/g1")
     (host.releases / "one/app/site.py").unlink()
     with pytest.raises(HostError, match="in use") as raised:
-        send(host, 0, image, host.releases)
+        send(host, image, host.releases)
     assert raised.value.code == IMAGE_CHANGED
 
 
@@ -135,6 +135,6 @@ def test_a_file_that_was_changed_here_is_told(host: Host, image: Path) -> None:
     (image / "app/site.py").chmod(0o644)
     (image / "app/site.py").write_bytes(b"two")
     with pytest.raises(HostError, match="app/site") as raised:
-        send(host, 0, image, host.releases)
+        send(host, image, host.releases)
     assert raised.value.code == IMAGE_CHANGED
     assert not (host.releases / "one").exists()
