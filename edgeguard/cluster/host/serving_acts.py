@@ -118,7 +118,8 @@ def close(
         if deploy is not None:
             told = {"deploy": deploy, "until": until or 0.0}
             files.write(folder / "closure.json", told)
-        _living_gate(folder).close(told["deploy"], told["until"])
+        Gate(folder).close(told["deploy"], told["until"])
+        _living_gate(folder)
 
 
 def in_flight(folder: Path, *, caller: list[int]) -> int:
