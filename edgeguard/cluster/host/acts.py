@@ -14,7 +14,6 @@ from typing import Any
 from edgeguard.cluster.host import (
     fence,
     files,
-    gate_acts,
     generations,
     homes,
     hooks,
@@ -175,6 +174,5 @@ ACTS = {
     ),
     "hook_result": Act(hook_result, _HOOK),
     "hook_output": Act(hook_output, {**_HOOK, "offset": takes.whole}),
-    **gate_acts.ACTS,
 }
 """Every act by its name."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeguard.cluster.host import account as accounts
 from edgeguard.cluster.host import (
     acts,
     fence,
@@ -17,6 +18,7 @@ from edgeguard.cluster.host import (
     hooks,
     images,
     prepare,
+    reach,
     receive,
     sockets,
     takes,
@@ -98,10 +100,16 @@ def stage(folder: Path, *, caller: list[int], **said: Any) -> None:  # noqa: ANN
     """Write a generation beside the others, its HOME, and the server's own folders."""
     wanted = acts.described(**said)
     with _fenced(folder, caller):
-        for mount in wanted.runs.folders:
-            mount.mkdir(parents=True, exist_ok=True)
+        reach.make(wanted.runs.folders, accounts.to_become(wanted.runs.user))
         generations.put(folder, wanted, program=Path(sys.argv[0]))
         homes.seed(folder, wanted)
+    if wanted.runs.user is not None:
+        reach.refuse_unfit(
+            wanted.runs.user,
+            (sys.executable, "-I", "-S", sys.argv[0]),
+            reads=[wanted.image / part for part in images.CONTENT],
+            writes=[homes.place(folder, wanted.name), *wanted.runs.folders],
+        )
 
 
 def close(

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from edgeguard.cluster.host import account as accounts
 from edgeguard.cluster.host import files, generations, homes, processes, sockets
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.health import Supervised
@@ -114,6 +115,7 @@ def start(folder: Path) -> None:
     try:
         prepared, name = Prepared.of(folder), str(generations.current(folder))
         runs = generations.read(folder, name).runs
+        account = accounts.to_become(runs.user)
         if runs.socket:
             sockets.make_way(folder, name)
         else:
@@ -127,6 +129,8 @@ def start(folder: Path) -> None:
         }
         with _changing(folder) as said:
             said.update(began=time.monotonic(), invocation=os.environ.get("INVOCATION_ID", ""), error="", remedy="")
+        if account is not None:
+            accounts.become(account)
         os.chdir(runs.folder)
         os.execvpe(runs.start[0], list(runs.start), environment)  # noqa: S606 (the argument vector is the application's)
     except (HostError, OSError) as exc:

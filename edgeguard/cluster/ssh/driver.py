@@ -147,6 +147,9 @@ class SshCluster:
             if generation.copy_of is None:
                 with on(server):
                     images.send(self._connections[server], generation.image, self.root / "releases")
+                    images.try_out(
+                        self._connections[server], generation.image, self.root / "releases", generation.runs.user
+                    )
             wanted: dict[str, Any] = {"image": str(generation.image), "release": generation.release, "whole": whole}
             self._ask(server, "whole", within=VERIFY_SECONDS, **wanted)
             said: dict[str, Any] = {

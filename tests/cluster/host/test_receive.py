@@ -132,13 +132,13 @@ def test_a_stream_that_is_not_what_was_offered_is_refused(host: Host, image: Pat
 
 def test_an_image_is_made_only_of_what_has_arrived(host: Host, image: Path) -> None:
     with pytest.raises(HostError, match="has not arrived"):
-        host.change("finish", 0, image=str(host.releases / "one"), release="x", limit=30)
+        host.ask("finish", image=str(host.releases / "one"), release="x", within=30)
     offer = offers.make(image)
     _said(host, "offer", offer.content)
     with pytest.raises(HostError, match="has not arrived whole"):
-        host.change("finish", 0, image=str(host.releases / "one"), release=offer.release, limit=30)
+        host.ask("finish", image=str(host.releases / "one"), release=offer.release, within=30)
     assert images.finished(host.releases) == []
-    send(host, 0, image, host.releases)
+    send(host, image, host.releases)
     assert images.finished(host.releases) == [host.releases / "one"]
 
 
@@ -175,16 +175,18 @@ def test_whoever_dies_on_the_way_leaves_no_image_that_is_not_whole(host: Host, t
 def test_pruning_keeps_what_is_in_use_and_what_arrives(host: Host, image: Path, tmp_path: Path) -> None:
     for name in ("two", "three", "four"):
         build(tmp_path / "here" / name, {"app/x": name})
-        send(host, 0, tmp_path / "here" / name, host.releases)
+        send(host, tmp_path / "here" / name, host.releases)
     described = {"release": "x", "cwd": "/", "start": ["true"], "hooks": {}}
-    host.change("put", 0, name="g", image=str(host.releases / "two"), described=described, variables={}, limit=30)
-    (host.folder / "current").symlink_to("generations/g")
+    for name in ("two", "three"):
+        said: dict[str, Any] = {"name": name, "image": str(host.releases / name), "described": described}
+        host.change("put", 0, **said, variables={}, within=30)
+    (host.folder / "current").symlink_to("generations/two")
     _said(host, "offer", offers.make(image).content)
     arriving = Partial(host.releases / "one")
     with arriving.writer():
-        host.change("prune_images", 0, releases=str(host.releases), keep=[str(host.releases / "three")], limit=30)
+        host.change("prune", 0, releases=str(host.releases), keep=["three"], within=30)
         assert sorted(path.name for path in host.releases.iterdir()) == ["one.partial", "three", "two"]
-    host.change("prune_images", 0, releases=str(host.releases), keep=[str(host.releases / "three")], limit=30)
+    host.change("prune", 0, releases=str(host.releases), keep=["three"], within=30)
     assert sorted(path.name for path in host.releases.iterdir()) == ["three", "two"]
 
 
@@ -212,15 +214,15 @@ def _fill_and_try_again(root: Path, image: Path) -> None:
 
     host = Host(root, cut=fill)
     with pytest.raises(HostError, match=r"no room .* MB are needed, \d+ MB are free"):
-        send(host, 0, image, host.releases)
+        send(host, image, host.releases)
     assert 0 < host.sent < 5 << 20
     assert images.finished(host.releases) == []
     before = host.sent
     with pytest.raises(HostError, match="no room"):
-        send(host, 0, image, host.releases)
+        send(host, image, host.releases)
     assert host.sent == before, "asked beforehand"
     filler.write_bytes(b"")
-    send(host, 0, image, host.releases)
+    send(host, image, host.releases)
     assert images.verify(host.releases / "large") == []
     assert host.sent - before < 4 << 20, "what had arrived stayed"
 

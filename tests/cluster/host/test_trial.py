@@ -148,7 +148,7 @@ def test_what_cannot_be_loaded_where_it_was_built_is_no_fault_of_a_server(tmp_pa
         (image / "toolchain" / PACKAGES / "a.so").write_bytes(lacking(MODULE.read_bytes()))
 
     host, image = Host(tmp_path / "host"), image_of(tmp_path / "here" / "one", make)
-    send(host, 0, image, host.releases)
+    send(host, image, host.releases)
     try_out(host, image, host.releases)
     there = host.releases / "one" / "toolchain" / PACKAGES
     (there / f"good{SUFFIX}").chmod(0o644)
@@ -164,7 +164,7 @@ def test_a_server_without_the_interpreter_refuses_the_image(tmp_path: Path) -> N
     here.symlink_to(PYTHON)
     image = image_of(tmp_path / "here" / "one", lambda image: venv(image / "toolchain", python=here))
     host = Host(tmp_path / "host")
-    send(host, 0, image, host.releases)
+    send(host, image, host.releases)
     link = host.releases / "one/toolchain/bin/python"
     link.parent.chmod(0o755)
     link.unlink()

@@ -172,7 +172,7 @@ def test_a_host_program_that_does_not_answer_is_given_up_and_started_anew(host: 
         os.kill(stopped, signal.SIGSTOP)
         try:
             with pytest.raises(HostError, match="no answer to greet within 1 s"):
-                connection.ask("greet", limit=1)
+                connection.ask("greet", within=1)
             assert connection.ask("greet")["user"] == os.geteuid()
         finally:
             os.kill(stopped, signal.SIGKILL)

@@ -46,7 +46,7 @@ def test_an_image_arrives_over_ssh_and_is_tried_out(host: sshd.Host, tmp_path: P
     build(image, FILES)
     with closing(host.connection()) as connection:
         for _ in range(2):
-            send(connection, 0, image, releases)
+            send(connection, image, releases)
             try_out(connection, image, releases)
     assert everything(releases / "one") == everything(image)
 
@@ -56,7 +56,7 @@ def test_a_transfer_that_ssh_cuts_goes_on(host: sshd.Host, tmp_path: Path) -> No
     build(image, FILES)
     with closing(host.connection()) as connection:
         cut = Cut(host, connection)
-        send(cut, 0, image, releases)
+        send(cut, image, releases)
     assert images.verify(releases / "one") == []
     assert cut.sent < 13 << 20, "what had arrived was not sent again"
     assert [path.name for path in releases.iterdir()] == ["one"]
