@@ -18,8 +18,8 @@ from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import generations
 from edgeguard.cluster.host.hooks import Lines
 from edgeguard.cluster.ssh import images, prepare
-from edgeguard.cluster.ssh.connection import Connection
 from edgeguard.cluster.ssh.explain import explain
+from edgeguard.cluster.ssh.hosts import Hosts
 from edgeguard.cluster.ssh.options import options
 from edgeguard.errors import ClusterError, EdgeguardError, HookRuns, Interrupted, NotClosed, Unhealthy
 from edgeguard.user import expanded
@@ -51,25 +51,16 @@ class SshCluster:
     def __init__(self, environment: str, settings: ClusterSettings, *, ceiling: int = 0) -> None:
         self.servers = settings.servers
         self.left_out: tuple[str, ...] = ()
-        self.environment = environment
-        self.settings = settings
-        self.ceiling = ceiling
-        self.options = options(settings.options, settings.servers)
-        self.root = expanded(settings.root, "cluster.root").absolute()
-        self._connections = {server: self.connection(server) for server in settings.servers}
-
-    def connection(self, server: str, *, may_install: bool | None = None) -> Connection:
-        """A new connection to a server, which is opened when it is first used. `may_install`: it may put the host
-        program there (where nobody says: not with sudo, since only `cluster prepare` does that)."""
-        target = self.options.target(server)
-        allowed = not target.sudo if may_install is None else may_install
-        return Connection(target, self.root, self.root / "servers" / server, may_install=allowed)
+        self._settings = settings
+        root = expanded(settings.root, "cluster.root").absolute()
+        self._hosts = Hosts(environment, settings, options(settings.options, settings.servers), root, ceiling)
+        self._connections = {server: self._hosts.connection(server) for server in settings.servers}
 
     def without(self, servers: Collection[str]) -> Self:
         """The same cluster, and the same connections, without some servers."""
         fewer = copy.copy(self)
         fewer.servers = tuple(server for server in self.servers if server not in servers)
-        fewer.left_out = tuple(server for server in self.settings.servers if server not in fewer.servers)
+        fewer.left_out = tuple(server for server in self._settings.servers if server not in fewer.servers)
         return fewer
 
     # The record
@@ -92,12 +83,12 @@ class SshCluster:
     def check(self, generation: Generation, *, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Ask all servers at the same time, each about itself."""
         began = time.monotonic()
-        wanted: dict[str, Any] = {"generation": generation.name, "path": self.settings.health_path}
+        wanted: dict[str, Any] = {"generation": generation.name, "path": self._settings.health_path}
 
         def check_server(server: str) -> None:
             while True:
                 waited = time.monotonic() - began
-                said = self._ask(server, "healthy", **wanted, limit=self.settings.start_timeout, waited=waited)
+                said = self._ask(server, "healthy", **wanted, limit=self._settings.start_timeout, waited=waited)
                 if said is None:
                     return
                 if cancelled():
@@ -146,9 +137,9 @@ class SshCluster:
         def stage(server: str) -> None:
             if generation.copy_of is None:
                 with on(server):
-                    images.send(self._connections[server], generation.image, self.root / "releases")
+                    images.send(self._connections[server], generation.image, self._hosts.root / "releases")
                     images.try_out(
-                        self._connections[server], generation.image, self.root / "releases", generation.runs.user
+                        self._connections[server], generation.image, self._hosts.root / "releases", generation.runs.user
                     )
             wanted: dict[str, Any] = {"image": str(generation.image), "release": generation.release, "whole": whole}
             self._ask(server, "whole", within=VERIFY_SECONDS, **wanted)
@@ -215,7 +206,7 @@ class SshCluster:
         else:
             self._ask_all("refuse_hook", generation=name, hook=hook)
         order: dict[str, Any] = {"generation": name, "hook": hook, "limit": limit, "nonce": secrets.token_hex(8)}
-        self._change(server, "run_hook", epoch, **order, keep=self.settings.keep_hook_logs)
+        self._change(server, "run_hook", epoch, **order, keep=self._settings.keep_hook_logs)
         result = self._hook_result(server, name, hook, cancelled, output)
         if result is None:
             remedy = "Is somebody removing files there?"
@@ -246,11 +237,13 @@ class SshCluster:
 
     def prune(self, epoch: int, keep: Collection[str]) -> None:
         """Remove what is not needed, also images that no generation has."""
-        self._change_all("prune", epoch, keep=sorted(keep), releases=str(self.root / "releases"))
+        self._change_all("prune", epoch, keep=sorted(keep), releases=str(self._hosts.root / "releases"))
 
     def explain(self, phase: str, generation: Generation) -> Sequence[str]:
         """The acts of a phase, a line each."""
-        return explain(phase, generation, self.settings, self.servers, root=self.root, options=self.options)
+        return explain(
+            phase, generation, self._settings, self.servers, root=self._hosts.root, options=self._hosts.options
+        )
 
     # Beyond the Protocol
 
@@ -261,11 +254,11 @@ class SshCluster:
 
     def prepare(self, *, dry_run: bool) -> Mapping[str, Sequence[str]]:
         """What `edgeguard cluster prepare` does, or would do, on each server."""
-        return prepare.missing(self) if dry_run else prepare.prepare(self)
+        return (prepare.missing if dry_run else prepare.prepare)(self._hosts, self.servers)
 
     def unprepare(self) -> Mapping[str, Sequence[str]]:
         """What `edgeguard cluster unprepare` did on each server."""
-        return prepare.unprepare(self)
+        return prepare.unprepare(self._hosts, self.servers)
 
     # The servers
 
