@@ -28,8 +28,8 @@ class Unit:
         return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
 
     def runs(self) -> bool:
-        """Whether systemd keeps it running: its process is there, or is started again after a pause."""
-        return self.show().get("ActiveState") in ("active", "activating", "reloading")
+        """Whether systemd keeps it running: its process is there, or is started again soon."""
+        return self.show().get("ActiveState") in ("active", "activating", "reloading", "deactivating")
 
     def start(self) -> None:
         """Start it, at once where systemd waits before it starts it again. One that runs is left alone."""

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 STEADY_SECONDS = 5.0
 """A process that lives longer did not die quickly."""
+START_SECONDS = 10.0
+"""A swap waits so long, at most, for its process to be there. Whether it is healthy is another question."""
+_POLL = 0.005
 PAUSES = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds before a start that follows so many quick deaths; beside systemd's own pause."""
 _KINDS: dict[str, files.Kinds] = {"wanted": (bool,), "died": (int,), "quick": (int,)}
@@ -62,7 +65,19 @@ def swap(folder: Path, generation: str | None) -> None:
         with _changing(folder) as said:
             fresh = _NOTHING if said.get("generation") != generation else {}
             said.update({**fresh, "generation": generation, "wanted": True, "quick": 0, "error": ""})
+            died = said["died"]
         unit.start()
+        _until_it_runs(folder, generation, died)
+
+
+def _until_it_runs(folder: Path, generation: str, died: int) -> None:
+    """Wait until the application has taken the place of the program that starts it, or has ended."""
+    deadline = time.monotonic() + START_SECONDS
+    while generation not in running(folder) and time.monotonic() < deadline:
+        said = _read(folder)
+        if said["died"] > died or said.get("error"):
+            return
+        time.sleep(_POLL)
 
 
 def forget(folder: Path) -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 from edgeguard.cluster import Closure, Generation, HookResult, ServerState
 from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.errors import on
-from edgeguard.cluster.host import generations
+from edgeguard.cluster.host import generations, offers
+from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.hooks import Lines
 from edgeguard.cluster.ssh import images, prepare
 from edgeguard.cluster.ssh.explain import explain
@@ -27,6 +28,7 @@ from edgeguard.user import expanded
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from edgeguard.cluster.ssh.connection import Connection
     from edgeguard.settings import ClusterSettings
 
 LOOK_SECONDS = 20.0
@@ -132,17 +134,24 @@ class SshCluster:
 
     def stage(self, epoch: int, generation: Generation, *, whole: bool = True) -> None:
         """Carry the image to every server, and write the generation beside what runs."""
+        if generation.runs.socket:
+            raise ClusterError(
+                "the web process listens on a unix socket, and the driver ssh serves ports alone",
+                "Take socket_family out of the application file.",
+            )
+        self._change_all("touch", epoch)
         self._ask_all("free")
+        offer = offers.make(generation.image) if generation.copy_of is None else None
+        releases = self._hosts.root / "releases"
 
         def stage(server: str) -> None:
-            if generation.copy_of is None:
-                with on(server):
-                    images.send(self._connections[server], generation.image, self._hosts.root / "releases")
-                    images.try_out(
-                        self._connections[server], generation.image, self._hosts.root / "releases", generation.runs.user
-                    )
+            connection = self._connections[server]
             wanted: dict[str, Any] = {"image": str(generation.image), "release": generation.release, "whole": whole}
-            self._ask(server, "whole", within=VERIFY_SECONDS, **wanted)
+            with on(server):
+                if offer is not None and (whole or not _is_there(connection, wanted)):
+                    images.send(connection, generation.image, releases, offer)
+                connection.ask("whole", within=VERIFY_SECONDS, **wanted)
+                images.try_out(connection, generation.image, releases, generation.runs.user)
             said: dict[str, Any] = {
                 "name": generation.name,
                 "image": str(generation.image),
@@ -176,7 +185,13 @@ class SshCluster:
 
     def swap(self, epoch: int, generation: str | None, *, note: Mapping[str, Any] | None = None) -> None:
         """Swap all servers at the same time. If one fails, the others finish before the error is raised."""
-        self._change_all("swap", epoch, note, generation=generation)
+        self._change_all("touch", epoch, note)
+        try:
+            self._ask_all("free")
+        except HookRuns:  # no server may change meanwhile, also those on which it does not run
+            if any(state.generation != generation or state.running != state.release for state in self.state()):
+                raise
+        self._change_all("swap", epoch, generation=generation)
 
     def run_hook(
         self,
@@ -330,6 +345,15 @@ class SshCluster:
             if not part["content"]:
                 return int(part["next"])
             offset = int(part["next"])
+
+
+def _is_there(connection: Connection, wanted: Mapping[str, Any]) -> bool:
+    """Whether a server has the image, perhaps changed since it was built."""
+    try:
+        connection.ask("whole", within=VERIFY_SECONDS, **wanted)
+    except HostError:
+        return False
+    return True
 
 
 def _described(name: str, said: Mapping[str, Any]) -> Generation:

@@ -167,7 +167,7 @@ def test_whoever_dies_on_the_way_leaves_no_image_that_is_not_whole(host: Host, t
                     process.wait(chance.uniform(0.1, 0.6))
                 process.kill()
         assert all(images.verify(found) == [] for found in images.finished(host.releases))
-    send(host, 0, image, host.releases)
+    send(host, image, host.releases)
     assert everything(there) == everything(image)
     assert [path.name for path in host.releases.iterdir()] == ["one"]
 
@@ -236,9 +236,9 @@ def test_a_name_that_is_no_place_for_an_image_is_refused(tmp_path: Path) -> None
 @pytest.mark.parametrize("python", [pytest.param(path, id=version) for version, path in pythons().items()])
 def test_every_python_from_3_9_on_takes_an_image(host: Host, image: Path, python: str) -> None:
     host.program = (python, *host.program[1:])
-    send(host, 0, image, host.releases)
+    send(host, image, host.releases)
     assert everything(host.releases / "one") == everything(image)
-    assert host.ask("try_out", image=str(host.releases / "one"), limit=30) == {"faults": [], "versions": {}}
+    assert host.ask("try_out", image=str(host.releases / "one"), within=30) == {"faults": [], "versions": {}}
 
 
 def test_a_python_that_reads_names_otherwise_is_refused(host: Host) -> None:

@@ -184,7 +184,7 @@ def test_what_an_image_holds_runs_in_a_sandbox_where_it_was_built(tmp_path: Path
         own.chmod(0o755)
 
     image, host = image_of(tmp_path / "here" / "one", make), Host(tmp_path / "host")
-    send(host, 0, image, host.releases)
+    send(host, image, host.releases)
     try_out(host, image, host.releases)
     assert trace.read_text(encoding="utf-8") == "it ran\n", "on the server, and not on this machine"
 
