@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _CLOSURE: dict[str, files.Kinds] = {"deploy": (str,), "until": files.NUMBER}
+_ENTROPY = "PLATFORM_PROJECT_ENTROPY"
 PATIENCE = 1.0
 """Seconds for which one question about health waits for a good answer."""
 
@@ -91,6 +92,12 @@ def touch(folder: Path, *, caller: list[int], note: dict[str, Any] | None = None
         pass
 
 
+def entropy(folder: Path) -> str | None:
+    """The environment's PLATFORM_PROJECT_ENTROPY, as the first deploy has brought it; None before."""
+    said = files.read(folder / "entropy.json", {"text": (str,)})
+    return None if said is None else str(said["text"])
+
+
 def whole(_folder: Path, *, image: str, release: str, whole: bool) -> None:
     """Refuse an image that is not this release's, or (`whole`) not as it was built."""
     images.refuse_other(Path(image), release, whole=whole)
@@ -102,6 +109,9 @@ def stage(folder: Path, *, caller: list[int], **said: Any) -> None:  # noqa: ANN
     with _fenced(folder, caller):
         reach.make(wanted.runs.folders, accounts.to_become(wanted.runs.user))
         generations.put(folder, wanted, program=Path(sys.argv[0]))
+        kept = wanted.variables.get(_ENTROPY)
+        if kept is not None and not (folder / "entropy.json").exists():
+            files.write(folder / "entropy.json", {"text": kept})
         homes.seed(folder, wanted)
     if wanted.runs.user is not None:
         reach.refuse_unfit(
@@ -256,6 +266,7 @@ _HOOK = {"generation": takes.name, "hook": takes.name}
 ACTS = {
     "state": Act(state, {}),
     "free": Act(free, {}),
+    "entropy": Act(entropy, {}),
     "healthy": Act(
         healthy,
         {"generation": takes.name, "path": takes.path, "limit": takes.seconds, "waited": takes.seconds},

@@ -262,6 +262,10 @@ class SshCluster:
 
     # Beyond the Protocol
 
+    def entropy(self) -> str | None:
+        """The environment's PLATFORM_PROJECT_ENTROPY, which the servers keep from the first deploy on; None before."""
+        return next((said for said in self._ask_all("entropy").values() if said is not None), None)
+
     def end(self) -> None:
         """End the connections."""
         for connection in self._connections.values():

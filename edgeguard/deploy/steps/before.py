@@ -18,6 +18,8 @@ from edgeguard.site import front_door
 from edgeguard.times import short
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edgeguard.cluster import ServerState
     from edgeguard.deploy.deployment import Deployment
     from edgeguard.deploy.saga import Facts
@@ -259,6 +261,13 @@ class Stage(Step):
             deployment.say("warning", text=f"what deploys that never opened left can't be removed: {exc.message}")
 
 
+def _kept_entropy(deployment: Deployment) -> str | None:
+    """The environment's PLATFORM_PROJECT_ENTROPY as its servers keep it; None where they keep none, or where the driver
+    leaves it on this machine. It is beyond the Protocol."""
+    kept: Callable[[], str | None] | None = getattr(deployment.environment.cluster, "entropy", None)
+    return None if kept is None else kept()
+
+
 def _target(deployment: Deployment, release: Release) -> None:
     """Set the generation that this deploy will make current: an image with the variables of now."""
     settings = deployment.environment.settings.application
@@ -270,7 +279,7 @@ def _target(deployment: Deployment, release: Release) -> None:
         tree=release.tree,
         image=release.folder,
         front_door=deployment.environment.settings.edge.url,
-        entropy=entropy.of(deployment.environment.settings.cluster.root),
+        entropy=entropy.of(deployment.environment.settings.cluster.root, told=_kept_entropy(deployment)),
     )
     deployment.release = release
     deployment.differs = release.differs
