@@ -99,8 +99,8 @@ def plant(repository: Path, phase: Literal["hook", "check", "healthy"], *, serve
         why = f"on {server} alone" if phase == "check" else "but only through the gate"
         script = repository / ((content.get("source") or {}).get("root") or "").strip("/") / _SCRIPT
         script.write_text(_SERVER.format(why=why, condition=condition), encoding="utf-8")
-        # This is the Python that runs the rehearsal: the application's own toolchain may have none.
-        start = f"exec {shlex.quote(sys.executable)} {_SCRIPT}"
+        # The application's own toolchain may have no Python: then the one that runs the rehearsal.
+        start = f'exec "$(command -v python3 || echo {shlex.quote(sys.executable)})" {_SCRIPT}'
         content["web"] = {**(content.get("web") or {}), "commands": {"start": start}}
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return _commit(repository, f"A release that fails: {phase}")

@@ -70,6 +70,9 @@ class World:
             self.environment.edge.install("rehearsal")
         if self.scene.driver.remains is not None:
             self._say(self.scene.driver.remains)
+        if hasattr(self.environment.cluster, "prepare"):  # it is beyond the Protocol
+            self._say("the servers are prepared")
+            self.environment.cluster.prepare(dry_run=False)
         self._say("the first release is deployed")
         self._deploy_first(first)
 

@@ -114,7 +114,9 @@ def _tell(lab: Lab) -> None:
     print(
         "\nThe hosts have networks of their own. A command reaches them this way:\n\n"
         f"    scripts/lab run ssh -F {lab.ssh_config} web1\n\n"
-        "`scripts/lab run` alone opens a shell there, and `scripts/lab down` ends everything."
+        "`scripts/lab run` alone opens a shell there, and `scripts/lab down` ends everything.\n\n"
+        "A guarded deploy to them, with a stand-in for Fastly and with visitors (the hosts have Debian's Python):\n\n"
+        f"    PATH=/usr/bin:$PATH .venv/bin/edgeguard rehearse --driver ssh --driver-config {lab.driver_config}"
     )
 
 

@@ -72,7 +72,9 @@ class Lab:
                 self._note(self._listening(pid))
                 self._write_ssh_config(hosts)
                 way_out.start(self.folder, self._pid_or_fail())
-                self._note(self._pid_or_fail(), front_door.start(self.folder, self._pid_or_fail(), hosts))
+                port = front_door.start(self.folder, self._pid_or_fail(), hosts)
+                self._note(self._pid_or_fail(), port)
+                self._write_driver_config(hosts, port)
                 self.wait(hosts)
             except BaseException:
                 self._end(pid)
@@ -90,6 +92,11 @@ class Lab:
             if background.began(known["pid"]) == known["began"]:
                 return int(known["pid"])
         return None
+
+    @property
+    def driver_config(self) -> Path:
+        """For `edgeguard rehearse --driver ssh --driver-config`: the hosts as a cluster, and where visitors find it."""
+        return self.folder / "driver.toml"
 
     def front_door(self) -> tuple[str, int]:
         """Where visitors reach the hosts from this machine: an address and a port."""
@@ -215,6 +222,15 @@ class Lab:
             + "Host *\n  User root\n  BatchMode yes\n  StrictHostKeyChecking yes\n  IdentitiesOnly yes\n"
             + f"  IdentityFile {self.folder / 'key'}\n  UserKnownHostsFile {self.folder / 'known_hosts'}\n"
             + f"  GlobalKnownHostsFile none\n  ProxyCommand {way}\n",
+            encoding="utf-8",
+        )
+
+    def _write_driver_config(self, hosts: Sequence[str], port: int) -> None:
+        """Let a rehearsal find the hosts."""
+        self.driver_config.write_text(
+            f"[cluster]\nservers = {json.dumps(list(hosts))}\nroot = {json.dumps(str(self.folder / 'cluster'))}\n"
+            f"[cluster.options]\nssh_config = {json.dumps(str(self.ssh_config))}\n"
+            f'[doctor]\norigin = "http://127.0.0.1:{port}"\n',
             encoding="utf-8",
         )
 

@@ -104,7 +104,7 @@ def missing(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[
         shown = unit.show()
         if shown.get("LoadState") == "masked":
             found.append(f"nothing about {unit.name}, which somebody has masked; unmask it there")
-        elif shown.get("UnitFileState") != "enabled":
+        elif not unit.enabled():
             found.append(f"let {unit.name} start with the server")
     if prepared.gate_unit.show().get("ActiveState") != "active":
         found.append(f"start {prepared.gate_unit.name}")

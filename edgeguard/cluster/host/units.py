@@ -11,7 +11,7 @@ from edgeguard.cluster.host.errors import HostError
 
 LIMIT = 60.0
 """Seconds in which systemd carries out what it is told. A unit that is stopped has its own, shorter limit."""
-_SHOWN = ("LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "NeedDaemonReload", "DropInPaths")
+_SHOWN = ("LoadState", "ActiveState", "SubState", "MainPID", "NeedDaemonReload", "DropInPaths")
 _SAID = 4000  # bytes of what a unit wrote
 
 
@@ -22,10 +22,14 @@ class Unit:
     name: str
 
     def show(self) -> dict[str, str]:
-        """The unit's properties: LoadState, ActiveState, SubState, UnitFileState, MainPID, NeedDaemonReload and
+        """The unit's properties: LoadState, ActiveState, SubState, MainPID, NeedDaemonReload and
         DropInPaths, as systemctl(1) shows them. A unit that isn't there has the LoadState `not-found`."""
         said = _systemctl("show", *(f"--property={name}" for name in _SHOWN), "--", self.name)
         return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+
+    def enabled(self) -> bool:
+        """Whether it starts with the server."""
+        return _answer("is-enabled", "--", self.name) == "enabled"
 
     def runs(self) -> bool:
         """Whether systemd keeps it running: its process is there, or is started again soon."""
@@ -90,16 +94,19 @@ def disable(*names: str) -> None:
 
 def stopping() -> bool:
     """Whether the server is on its way down."""
-    found = subprocess.run(
-        ["systemctl", "is-system-running"], stdout=subprocess.PIPE, text=True, timeout=LIMIT, check=False
-    )
-    return found.stdout.strip() == "stopping"
+    return _answer("is-system-running") == "stopping"
 
 
 def transient(name: str) -> tuple[str, ...]:
     """What stands before a command that is to run in a unit of its own, and not in its caller's. The command has the
     caller's open files."""
     return ("systemd-run", "--scope", "--quiet", "--collect", f"--unit={name}", "--")
+
+
+def _answer(*question: str) -> str:
+    """What systemctl says to a question whose answer is also its exit code."""
+    argv = ["systemctl", *question]
+    return subprocess.run(argv, stdout=subprocess.PIPE, text=True, timeout=LIMIT, check=False).stdout.strip()
 
 
 def _systemctl(*arguments: str) -> str:

@@ -1,0 +1,152 @@
+"""What people do to servers of the driver `ssh` by hand: they prepare them, reboot them, and take it all away."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edgeguard.cluster import Closure, Generation, Runs
+from edgeguard.cluster.ssh.driver import SshCluster
+from edgeguard.errors import ClusterError
+from edgeguard.settings import ClusterSettings
+from edgeguard.testing import images
+from tests.lab import needs
+from tests.lab.lab import Lab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.skipif(
+    bool(needs.missing()) and "CI" not in os.environ, reason="; ".join(needs.missing()) or "this machine can have a lab"
+)
+
+SERVERS = ("web1", "web2")
+ROOT = Path("/var/lib/edgeguard-lab/servers")
+CLOSURE = Closure("d1", 2_000_000_000)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    made = Lab("servers")
+    made.down()
+    made.up(SERVERS)
+    try:
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture
+def cluster(lab: Lab) -> Iterator[SshCluster]:
+    found = driver(lab)
+    yield found
+    found.end()
+
+
+def driver(lab: Lab, **options: Any) -> SshCluster:  # noqa: ANN401 (options)
+    settings = ClusterSettings(
+        driver="ssh",
+        servers=SERVERS,
+        root=ROOT,
+        health_path="/health",
+        start_timeout=20,
+        options={"ssh_config": str(lab.ssh_config), **options},
+    )
+    return SshCluster("test", settings)
+
+
+def deployed(cluster: SshCluster) -> Generation:
+    """A generation that is current on all servers, and healthy, behind closed gates."""
+    image = ROOT / "releases" / "one"
+    start = ("/bin/sh", "-c", f"exec /usr/bin/python3 -I -S {images.PROGRAM}")
+    found = Generation("one", images.make(image, "one"), image, Runs(image / "app", start), {"PATH": "/usr/bin:/bin"})
+    if cluster.read_record()["web1"] is None:
+        cluster.write_record(1, {}, expected=0)
+    cluster.stage(1, found)
+    cluster.close(1, CLOSURE)
+    cluster.swap(1, "one")
+    cluster.check(found)
+    return found
+
+
+def test_an_unprepared_server_says_what_to_do(cluster: SshCluster) -> None:
+    cluster.write_record(1, {}, expected=0)
+    with pytest.raises(ClusterError) as raised:
+        cluster.close(1, CLOSURE)
+    assert "cluster prepare" in raised.value.remedy
+
+
+def test_preparing_says_what_it_does_and_is_repeated_without_harm(lab: Lab, cluster: SshCluster) -> None:
+    wanted = cluster.prepare(dry_run=True)
+    assert all("write /etc/systemd/system/eg-test-web.service" in sentences for sentences in wanted.values())
+    assert "eg-test" not in lab.ssh("web1", "ls /etc/systemd/system").stdout
+    assert cluster.prepare(dry_run=False) == wanted
+    assert cluster.prepare(dry_run=False) == {"web1": [], "web2": []}
+    assert [(state.gate, state.open) for state in cluster.state()] == [(True, False)] * 2
+
+
+def test_a_unit_that_somebody_edited_is_named_and_put_right(lab: Lab, cluster: SshCluster) -> None:
+    cluster.prepare(dry_run=False)
+    lab.ssh("web2", "sed -i s/RestartSec/RestartUSec/ /etc/systemd/system/eg-test-web.service")
+    lab.ssh("web2", "rm /etc/systemd/system/multi-user.target.wants/eg-test-gate.service")
+    found = cluster.prepare(dry_run=True)
+    assert found["web1"] == []
+    assert [sentence.split(";")[0] for sentence in found["web2"]] == [
+        "write /etc/systemd/system/eg-test-web.service anew",
+        "let eg-test-gate.service start with the server",
+    ]
+    cluster.prepare(dry_run=False)
+    assert cluster.prepare(dry_run=True)["web2"] == []
+
+
+def test_a_user_who_becomes_root_does_all_of_it(lab: Lab, cluster: SshCluster) -> None:
+    cluster.prepare(dry_run=False)
+    as_deploy = driver(lab, user="deploy", sudo=True)
+    try:
+        deployed(as_deploy)
+        assert [state.running is not None for state in as_deploy.state()] == [True, True]
+    finally:
+        as_deploy.end()
+    assert lab.ssh("web1", f"stat -c %U {ROOT}/servers/web1/record.json").stdout == "root\n"
+
+
+def test_a_server_comes_back_from_a_reboot_as_it_was(lab: Lab, cluster: SshCluster) -> None:
+    cluster.prepare(dry_run=False)
+    one = deployed(cluster)
+    lab.reboot("web1")
+    cluster.check(one)
+    assert [(state.generation, state.open) for state in cluster.state()] == [("one", False)] * 2
+    cluster.open(1, "one")
+    lab.reboot("web2")
+    cluster.check(one)
+    assert [(state.generation, state.open, state.deaths) for state in cluster.state()] == [("one", True, 0)] * 2
+
+
+def test_what_was_prepared_is_taken_away_again(lab: Lab, cluster: SshCluster) -> None:
+    cluster.prepare(dry_run=False)
+    cluster.unprepare()
+    assert "eg-test" not in lab.ssh("web1", "ls -R /etc/systemd/system; systemctl list-units --all").stdout
+    assert cluster.unprepare() == {"web1": [], "web2": []}
+
+
+def test_a_rehearsal_on_them_has_no_error_for_anonymous_visitors(lab: Lab, tmp_path: Path) -> None:
+    command = [sys.executable, "-P", "-m", "edgeguard", "rehearse", "--driver", "ssh", "--json"]
+    ended = subprocess.run(
+        [*command, "--driver-config", lab.driver_config],
+        env={**os.environ, "PATH": f"/usr/bin:{os.environ['PATH']}", "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    report = json.loads(ended.stdout.splitlines()[-1])
+    assert (ended.returncode, report["outcome"]) == (0, "deployed")
+    assert [(server["name"], server["open"]) for server in report["servers"]] == [("web1", True), ("web2", True)]
+    assert report["visitors"]["anonymous"]["errors"] == 0
+    assert report["visitors"]["origin"]["errors"] > 0  # it was closed
