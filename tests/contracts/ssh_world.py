@@ -24,7 +24,7 @@ _CLEAN = f"""\
 systemctl stop eg-test-web eg-test-gate 'eg-test-hook-*'
 cd {_ROOT}/servers/* && find . -mindepth 1 -maxdepth 1 {_KEPT} -exec rm -rf {{}} +
 echo 'gate closed none; until=1970-01-01T00:00:00Z' > gate/state
-rm -rf {_ROOT}/releases {_SCRATCH}; mkdir -p {_SCRATCH}
+rm -rf {_SCRATCH}; mkdir -p {_SCRATCH}
 systemctl start eg-test-gate
 """
 
@@ -83,7 +83,7 @@ class World(world.World):
 
     def shell(self, server: str, script: str) -> str:
         """As root, over ssh."""
-        return self._lab.ssh(server, script, limit=60).stdout
+        return self._lab.ssh(server, script, limit=60, shared=True).stdout
 
     def break_swap(self, server: str) -> Callable[[], None]:
         """Put a folder where the swap makes its link."""
