@@ -52,7 +52,7 @@ def prepare(
 ) -> None:
     """Put on every server what deploys need: folders, units, the gate, the host program. Repeating it is harmless."""
     from edgeguard.cli.say.cluster import prepared
-    from edgeguard.deploy.preparing import prepare as prepare_now
+    from edgeguard.cluster.preparing import prepare as prepare_now
     from edgeguard.environment import cluster_alone
 
     done = prepare_now(cluster_alone(name, config=options.config), name, dry_run=dry_run)
@@ -67,7 +67,7 @@ def unprepare(
 ) -> None:
     """Stop the application and the gate on every server, and take away what `prepare` put there. Images stay."""
     from edgeguard.cli.say.cluster import unprepared
-    from edgeguard.deploy.preparing import unprepare as unprepare_now
+    from edgeguard.cluster.preparing import unprepare as unprepare_now
     from edgeguard.environment import cluster_alone
 
     if not yes:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.lock import SharedRecord
+from edgeguard.cluster.preparing import drift
 from edgeguard.doctor import readiness
 from edgeguard.edge.claim import DEPLOY_SLOTS, SUPPORT_SLOTS, live, parse_all
 from edgeguard.edge.clock import Clock
@@ -88,6 +89,7 @@ def examine(
         found += _nodes(answers, trouble, installed or edge.revision)
     found += _token(environment)
     found += _builds(environment)
+    found += _servers(environment, cluster)
     shown = parse_all(answers[-1].slots) if answers else ()
     measure = readiness.yardstick(environment, expected, claims=shown, now=time.time() + ahead)
     names, unread = _names(environment)
@@ -237,6 +239,21 @@ def _builds(environment: EdgeSide) -> Iterator[Finding]:
         text = "a build reaches the network that this machine reaches, and what listens on its loopback"
         remedy = "If builds install nothing from elsewhere: application.build_network = false."
         yield Finding("build-network", "note", text, remedy)
+
+
+# -- the servers, where the driver prepares them -------------------------------------------------------------------
+
+
+def _servers(environment: EdgeSide, cluster: Cluster | None) -> Iterator[Finding]:
+    """Findings about servers that are not as `cluster prepare` leaves them. Others ask them too: their state is
+    `status`'s."""
+    if cluster is None:
+        return
+    try:
+        for text in drift(cluster, environment.name):
+            yield Finding("not-prepared", "warning", text, f"Run `edgeguard cluster prepare {environment.name}`.")
+    except ClusterError as exc:
+        yield Finding("servers-unknown", "warning", exc.message, exc.remedy)
 
 
 # -- the pages ---------------------------------------------------------------------------------------------------

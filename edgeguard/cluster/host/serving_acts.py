@@ -106,6 +106,7 @@ def whole(_folder: Path, *, image: str, release: str, whole: bool) -> None:
 def stage(folder: Path, *, caller: list[int], **said: Any) -> None:  # noqa: ANN401 - JSON
     """Write a generation beside the others, its HOME, and the server's own folders."""
     wanted = acts.described(**said)
+    Prepared.of(folder)  # a server that is not prepared could not be closed
     with _fenced(folder, caller):
         reach.make(wanted.runs.folders, accounts.to_become(wanted.runs.user))
         generations.put(folder, wanted, program=Path(sys.argv[0]))

@@ -262,6 +262,17 @@ class SshCluster:
 
     # Beyond the Protocol
 
+    def drift(self) -> Mapping[str, Sequence[str]]:
+        """What `cluster prepare` would do on each server, a sentence each: what is missing there, or was changed."""
+
+        def look(server: str) -> list[str]:
+            with on(server):
+                gate = self._hosts.gate(server)
+            found: list[str] = self._ask(server, "missing", prepared=self._hosts.prepared(server), gate=gate)
+            return found
+
+        return self._gathered(look)
+
     def entropy(self) -> str | None:
         """The environment's PLATFORM_PROJECT_ENTROPY, which the servers keep from the first deploy on; None before."""
         return next((said for said in self._ask_all("entropy").values() if said is not None), None)

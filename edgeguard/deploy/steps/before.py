@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgeguard.cluster import Generation
 from edgeguard.cluster.host import images
+from edgeguard.cluster.preparing import drift
 from edgeguard.deploy.deployment import UNGUARDED
 from edgeguard.deploy.steps.step import Step, agreed
 from edgeguard.doctor import readiness
@@ -139,6 +140,8 @@ class Preflight(Step):
     def do(self) -> Facts:
         servers = self.deployment.serving.state()
         self.deployment.generations = {server.generation for server in servers}
+        for text in drift(self.deployment.serving, self.environment.name):
+            self.deployment.say("warning", name="not-prepared", text=text)
         now_open = all(server.open for server in servers)
         mended = None if now_open else self.deployment.under_way.superseded
         self._mends = mended is not None

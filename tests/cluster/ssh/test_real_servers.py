@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard.cluster import Closure, Generation, Runs
+from edgeguard.cluster.preparing import drift
 from edgeguard.cluster.ssh.driver import SshCluster
 from edgeguard.errors import ClusterError
 from edgeguard.settings import ClusterSettings
@@ -150,3 +151,11 @@ def test_a_rehearsal_on_them_has_no_error_for_anonymous_visitors(lab: Lab, tmp_p
     assert [(server["name"], server["open"]) for server in report["servers"]] == [("web1", True), ("web2", True)]
     assert report["visitors"]["anonymous"]["errors"] == 0
     assert report["visitors"]["origin"]["errors"] > 0  # it was closed
+
+
+def test_a_server_that_was_changed_is_named_where_people_look(lab: Lab, cluster: SshCluster) -> None:
+    cluster.prepare(dry_run=False)
+    assert drift(cluster, "production") == []
+    lab.ssh("web2", "echo >> /etc/systemd/system/eg-test-web.service")
+    [said] = drift(cluster, "production")
+    assert said.startswith("web2 is not as `edgeguard cluster prepare production` leaves it; that would write /etc/")

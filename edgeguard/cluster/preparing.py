@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.errors import Locked, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from edgeguard.cluster import Cluster
 
@@ -38,6 +38,21 @@ def unprepare(cluster: Cluster, environment: str) -> Mapping[str, Sequence[str]]
             )
     done: Mapping[str, Sequence[str]] = able.unprepare()
     return done
+
+
+def drift(cluster: Cluster, environment: str) -> list[str]:
+    """A sentence for each server that is not as `cluster prepare` leaves it; none where the driver prepares nothing.
+
+    Raises:
+        ClusterError: a server can't be asked.
+    """
+    look: Callable[[], Mapping[str, Sequence[str]]] | None = getattr(cluster, "drift", None)
+    found = {} if look is None else look()
+    return [
+        f"{server} is not as `edgeguard cluster prepare {environment}` leaves it; that would {'; '.join(sentences)}"
+        for server, sentences in found.items()
+        if sentences
+    ]
 
 
 def _able(cluster: Cluster, environment: str) -> Any:  # noqa: ANN401 (the two methods are beyond the Protocol)
