@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from edgeguard import __version__
+from edgeguard.cli.say.cluster import prepared
 
 SPEAKS = """
 import sys
@@ -67,3 +68,16 @@ def test_options_of_a_rehearsal_that_would_do_nothing_are_refused(arguments: tup
 def test_the_version_is_told_wherever_it_is_asked_for(arguments: list[str]) -> None:
     told = subprocess.run([sys.executable, "-m", "edgeguard", *arguments], capture_output=True, check=True, text=True)
     assert told.stdout == f"edgeguard {__version__}\n"
+
+
+def test_what_was_prepared_is_told_once_for_all_servers_of_which_it_is_true() -> None:
+    done = {
+        "web1": ["write /srv/site/servers/web1/prepared.json", "start the gate"],
+        "web2": ["write /srv/site/servers/web2/prepared.json"],
+    }
+    assert prepared("production", done, dry_run=True).splitlines() == [
+        "production: `cluster prepare` would",
+        "  web1, web2: write /srv/site/servers/*/prepared.json",
+        "  web1: start the gate",
+    ]
+    assert "nothing was left to do" in prepared("production", {"web1": [], "web2": []}, dry_run=False)

@@ -43,7 +43,9 @@ def unprepared(environment: str, done: Mapping[str, Sequence[str]]) -> str:
 
 
 def _by_server(done: Mapping[str, Sequence[str]]) -> list[str]:
-    """A line for each server and sentence. What servers have in common is told once."""
-    if len({tuple(sentences) for sentences in done.values()}) == 1:
-        done = {", ".join(done): next(iter(done.values()))}
-    return [f"  {servers}: {sentence}" for servers, sentences in done.items() for sentence in sentences]
+    """A line for each sentence, with the servers of which it is true. A server's own folder counts as the others'."""
+    servers: dict[str, list[str]] = {}
+    for server, sentences in done.items():
+        for sentence in sentences:
+            servers.setdefault(sentence.replace(f"/servers/{server}/", "/servers/*/"), []).append(server)
+    return [f"  {', '.join(names)}: {sentence}" for sentence, names in servers.items()]
