@@ -129,6 +129,7 @@ def prepare(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[
     changed = {path.name: text for path, text in texts(folder, prepared).items() if _text(path) != text}
     for name, text in changed.items():
         files.write_text(UNITS / name, text)
+        (UNITS / name).chmod(0o644)  # as all units: whoever asks systemd may read it
     another = Gate(folder).put(gate)
     units.reload_all()
     units.enable(prepared.unit.name, prepared.gate_unit.name)

@@ -90,6 +90,7 @@ def test_preparing_says_what_it_does_and_is_repeated_without_harm(lab: Lab, clus
     assert cluster.prepare(dry_run=False) == wanted
     assert cluster.prepare(dry_run=False) == {"web1": [], "web2": []}
     assert [(state.gate, state.open) for state in cluster.state()] == [(True, False)] * 2
+    assert lab.ssh("web1", "stat -c %a /etc/systemd/system/eg-test-web.service").stdout == "644\n"
 
 
 def test_a_unit_that_somebody_edited_is_named_and_put_right(lab: Lab, cluster: SshCluster) -> None:
