@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,6 +78,16 @@ def make_way(server: Path, name: str) -> None:
 
 def _of_somebody_else(folder: Path) -> HostError:
     return HostError(f"{folder} belongs to somebody else", "Remove it, or choose a shorter cluster.root.")
+
+
+def refuse_taken(port: int, option: str) -> None:
+    """Raise HostError where another program listens on the application's port, which this option names."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as exc:
+        raise HostError(
+            f"port {port} is in use by another program", f"End that program, or let {option} name another port."
+        ) from exc
 
 
 def remove(server: Path, name: str) -> None:

@@ -51,10 +51,6 @@ class Unit:
         """Let it read its configuration again, without an interruption."""
         self._do("reload")
 
-    def kill(self) -> None:
-        """End all its processes with SIGKILL."""
-        _systemctl("kill", "--kill-whom=all", "--signal=SIGKILL", "--", self.name)
-
     def said(self, invocation: str) -> str:
         """The last lines that one start of the unit wrote to the journal; empty where the journal has none."""
         argv = ["journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={files.QUOTED}"]

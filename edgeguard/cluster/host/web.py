@@ -14,7 +14,6 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import socket
 import sys
 import time
 from contextlib import contextmanager
@@ -134,7 +133,7 @@ def start(folder: Path) -> None:
         if runs.socket:
             sockets.make_way(folder, name)
         else:
-            _refuse_taken(prepared.port)
+            sockets.refuse_taken(prepared.port, "options.app_port")
         environment = {
             **generations.variables(folder, name),
             **homes.variables(folder, name),
@@ -174,16 +173,6 @@ def _exit_code(environment: dict[str, str]) -> int | None:
         return int(status)
     found = getattr(signal, f"SIG{status}", None)
     return -int(found) if isinstance(found, signal.Signals) else None
-
-
-def _refuse_taken(port: int) -> None:
-    """Raise HostError where another program listens on the application's port."""
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError as exc:
-        raise HostError(
-            f"port {port} is in use by another program", "End that program, or let options.app_port name another port."
-        ) from exc
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class Supervisor:
         if runs.socket:
             sockets.make_way(self._folder, name)
         else:
-            refuse_taken(port)
+            sockets.refuse_taken(port, "options.first_port")
         environment = {
             **generations.variables(self._folder, name),
             **homes.variables(self._folder, name),
@@ -190,16 +190,6 @@ class Supervisor:
         if actual != self._published:
             self._daemon.publish(actual)
             self._published = actual
-
-
-def refuse_taken(port: int) -> None:
-    """Raise ClusterError if another program listens on a server's port."""
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError as exc:
-        raise ClusterError(
-            f"port {port} is in use by another program", "End that program, or let options.first_port name others."
-        ) from exc
 
 
 def adopt_orphans() -> None:
