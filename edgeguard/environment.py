@@ -133,21 +133,12 @@ class Environment(EdgeSide):
         Raises:
             UsageError: the file can't be used, there is no such driver, or there is no token.
         """
-        from edgeguard import cluster as drivers  # noqa: PLC0415 (not every environment has a cluster)
-
         settings = files.load(name, config_folder(config))
         token = _token(settings.edge)
-        introduce(name, settings, token)
-        entropy.hide(settings.cluster.root)
-        cluster = drivers.load(settings.cluster.driver)(name, settings.cluster, ceiling=settings.edge.ceiling)
-        if hasattr(
-            cluster, "secret_values"
-        ):  # of generations that are on the servers already; it is beyond the Protocol
-            redacted.learn(cluster.secret_values())
         return cls(
             name=name,
             settings=settings,
-            cluster=cluster,
+            cluster=_cluster(name, settings, token),
             edge=_edge(settings.edge, token),
             state=state,
         )
@@ -165,12 +156,23 @@ class Environment(EdgeSide):
         return SharedRecord(self.cluster, self.name, lease=cluster.lease, history=cluster.keep_history)
 
 
-def cluster_alone(name: str, *, config: Path | None = None) -> Cluster:
-    """The cluster of an environment. It needs no token. Raises UsageError where the file can't be used."""
+def cluster_alone(name: str, *, config: Path | None = None) -> tuple[Settings, Cluster]:
+    """The settings of an environment, and its cluster. It needs no token. Raises UsageError where the file can't be
+    used."""
+    settings = files.load(name, config_folder(config))
+    return settings, _cluster(name, settings, "")
+
+
+def _cluster(name: str, settings: Settings, token: str) -> Cluster:
+    """The cluster, with all secrets of the environment known to this process."""
     from edgeguard import cluster as drivers  # noqa: PLC0415 (not every environment has a cluster)
 
-    settings = files.load(name, config_folder(config))
-    return drivers.load(settings.cluster.driver)(name, settings.cluster, ceiling=settings.edge.ceiling)
+    introduce(name, settings, token)
+    entropy.hide(settings.cluster.root)
+    cluster = drivers.load(settings.cluster.driver)(name, settings.cluster, ceiling=settings.edge.ceiling)
+    if hasattr(cluster, "secret_values"):  # of generations that are on the servers already; it is beyond the Protocol
+        redacted.learn(cluster.secret_values())
+    return cluster
 
 
 def as_far_as_it_goes(name: str, *, config: Path | None, state: Path | None) -> tuple[EdgeSide, Cluster | None]:

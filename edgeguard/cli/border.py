@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
@@ -30,6 +31,21 @@ def harmless(text: str, *, secrets: bool = False) -> str:
     return visible(text if secrets else redacted(text))
 
 
+_unread: set[TextIO] = set()
+"""The streams that nobody reads any more, as a write has shown."""
+
+
+def unread(stream: TextIO) -> bool:
+    """Whether nobody reads this stream any more: what only reads for its reader may end then."""
+    if stream in _unread:
+        return True
+    with suppress(OSError, ValueError):
+        look = select.poll()
+        look.register(stream.fileno(), 0)
+        return any(found & (select.POLLERR | select.POLLHUP) for _, found in look.poll(0))
+    return False
+
+
 @contextmanager
 def whether_read_or_not(stream: TextIO) -> Iterator[None]:
     """Once nobody reads a stream any more, or its disk is full, what is written to it goes nowhere: what a command has
@@ -37,6 +53,7 @@ def whether_read_or_not(stream: TextIO) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError):
+        _unread.add(stream)
         nowhere = os.open(os.devnull, os.O_WRONLY)
         with suppress(OSError, ValueError):
             os.dup2(nowhere, stream.fileno())

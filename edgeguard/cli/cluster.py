@@ -55,7 +55,8 @@ def prepare(
     from edgeguard.cluster.preparing import prepare as prepare_now
     from edgeguard.environment import cluster_alone
 
-    done = prepare_now(cluster_alone(name, config=options.config), name, dry_run=dry_run)
+    _, servers = cluster_alone(name, config=options.config)
+    done = prepare_now(servers, name, dry_run=dry_run)
     options.done({"environment": name, "dry_run": dry_run, "servers": done}, prepared(name, done, dry_run=dry_run))
 
 
@@ -72,7 +73,8 @@ def unprepare(
 
     if not yes:
         raise typer.BadParameter(f"the application of {name} would be stopped on all servers: add --yes to do it")
-    done = unprepare_now(cluster_alone(name, config=options.config), name)
+    _, servers = cluster_alone(name, config=options.config)
+    done = unprepare_now(servers, name)
     options.done({"environment": name, "servers": done}, unprepared(name, done))
 
 

@@ -6,6 +6,7 @@ from edgeguard.testing.test_deploys import *
 from edgeguard.testing.test_fence import *
 from edgeguard.testing.test_hooks import *
 from edgeguard.testing.test_images import *
+from edgeguard.testing.test_logs import *
 from edgeguard.testing.test_lost_servers import *
 from edgeguard.testing.test_processes import *
 from edgeguard.testing.test_record import *

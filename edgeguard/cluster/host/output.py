@@ -67,9 +67,9 @@ def trim(path: Path) -> int:
         if path.stat().st_size > LOG_BYTES:
             with path.open("r+b") as log:
                 log.seek(-LOG_BYTES, os.SEEK_END)
-                before = _before(path)
-                before.touch(mode=0o600)
-                before.write_bytes(log.read(LOG_BYTES))
+                older = before(path)
+                older.touch(mode=0o600)
+                older.write_bytes(log.read(LOG_BYTES))
                 gone = log.tell()
                 log.truncate(0)
                 return gone
@@ -84,11 +84,12 @@ def said(path: Path, part: Sequence[int | None] | None) -> str:
     content = b""
     with suppress(OSError):
         if begin < gone:
-            start = _before(path).stat().st_size - gone  # the position in that file of the log's first byte ever
-            content += files.slice_of(_before(path), start + begin, start + min(gone, end if end is not None else gone))
+            start = before(path).stat().st_size - gone  # the position in that file of the log's first byte ever
+            content += files.slice_of(before(path), start + begin, start + min(gone, end if end is not None else gone))
         content += files.slice_of(path, max(begin - gone, 0), None if end is None else max(end - gone, 0))
     return files.end_of(content, _SHOWN)
 
 
-def _before(path: Path) -> Path:
+def before(path: Path) -> Path:
+    """The file that has what was moved away from a log last."""
     return path.with_name(f"{path.name}.1")

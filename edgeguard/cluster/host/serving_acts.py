@@ -17,6 +17,7 @@ from edgeguard.cluster.host import (
     homes,
     hooks,
     images,
+    logs,
     prepare,
     reach,
     receive,
@@ -267,6 +268,7 @@ _HOOK = {"generation": takes.name, "hook": takes.name}
 ACTS = {
     "state": Act(state, {}),
     "free": Act(free, {}),
+    "logs": Act(logs.journal, logs.TAKES, slow=True),
     "entropy": Act(entropy, {}),
     "healthy": Act(
         healthy,

@@ -25,12 +25,12 @@ from edgeguard.cluster import Closure, Generation, HookResult, ServerState, arch
 from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import account as accounts
-from edgeguard.cluster.host import fence, generations, health, homes, hooks, images, reach, sockets
+from edgeguard.cluster.host import fence, generations, health, homes, hooks, images, logs, reach, sockets
 from edgeguard.cluster.local import ports
 from edgeguard.cluster.local.daemon import Daemon
 from edgeguard.cluster.local.explain import explain
 from edgeguard.cluster.local.server import Server
-from edgeguard.errors import ClusterError, NotClosed, Unhealthy
+from edgeguard.errors import ClusterError, NotClosed, Unhealthy, UsageError
 from edgeguard.release import hidden
 from edgeguard.user import expanded
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from edgeguard.cluster.host.logs import Piece
     from edgeguard.settings import ClusterSettings
 
 _NEVER_OPENED = Closure("none", 0.0)
@@ -288,6 +289,13 @@ class LocalCluster:
         return explain(phase, generation, self._settings, self.servers, root=self._root, gate_port=self._gate_port)
 
     # Beyond the Protocol
+
+    def logs(self, server: str, *, place: str | None, lines: int | None, ago: float | None) -> Piece:
+        """From the supervisor's app.log (edgeguard.cluster.logs.Logs)."""
+        if ago is not None:
+            raise UsageError("the driver local does not note when a line was written", "Use --lines.")
+        with on(server):
+            return logs.file(self._folder(server) / "app.log", place=place, lines=lines)
 
     def dismantle(self) -> None:
         """End hooks, the gate, and every server with its application, each by its own process id. The files stay."""

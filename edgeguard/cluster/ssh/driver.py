@@ -18,6 +18,7 @@ from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import generations, offers
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.hooks import Lines
+from edgeguard.cluster.host.logs import Line, Piece
 from edgeguard.cluster.ssh import images, prepare
 from edgeguard.cluster.ssh.explain import explain
 from edgeguard.cluster.ssh.hosts import Hosts
@@ -272,6 +273,11 @@ class SshCluster:
             return found
 
         return self._gathered(look)
+
+    def logs(self, server: str, *, place: str | None, lines: int | None, ago: float | None) -> Piece:
+        """From systemd's journal there (edgeguard.cluster.logs.Logs)."""
+        said = self._ask(server, "logs", place=place, lines=lines, ago=ago, within=ACT_SECONDS)
+        return Piece(tuple(Line(at, text) for at, text in said["lines"]), said["place"], said["more"])
 
     def entropy(self) -> str | None:
         """The environment's PLATFORM_PROJECT_ENTROPY, which the servers keep from the first deploy on; None before."""
