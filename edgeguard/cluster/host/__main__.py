@@ -10,16 +10,16 @@ from pathlib import Path
 def main() -> None:
     """Do what the first word says.
 
-    `hook LEDGER DESCRIPTOR` runs a hook to its end (wrapper.py). `session FOLDER` serves a caller over standard input
-    and output (session.py). `offer IMAGE` and `receive IMAGE` read an offer of an image, or its contents, on standard
-    input (receive.py). `reach USER` tries what a user can reach (reach.py). `web FOLDER` becomes the server's web
-    process, and `web-ended FOLDER` counts its deaths (web.py).
+    `hook LEDGER DESCRIPTOR ROOM` runs a hook to its end (wrapper.py). `session FOLDER` serves a caller over standard
+    input and output (session.py). `offer IMAGE` and `receive IMAGE` read an offer of an image, or its contents, on
+    standard input (receive.py). `reach USER` tries what a user can reach (reach.py). `web FOLDER` becomes the server's
+    web process, and `web-ended FOLDER` counts its deaths (web.py).
     """
     word, *rest = sys.argv[1:] or [""]
     if word == "hook":
         from edgeguard.cluster.host import wrapper  # noqa: PLC0415 (a program imports what its word needs)
 
-        wrapper.main(Path(rest[0]), int(rest[1]))
+        wrapper.main(Path(rest[0]), int(rest[1]), Path(rest[2]))
     elif word == "session":
         from edgeguard.cluster.host import acts, serving_acts, session  # noqa: PLC0415
 

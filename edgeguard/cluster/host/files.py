@@ -54,24 +54,25 @@ def damaged(path: Path, why: str) -> HostError:
     return HostError(f"{path} is torn, or was not written by edgeguard ({why})", PUT_BACK, code=DAMAGED)
 
 
-def write(path: Path, content: Mapping[str, Any], *, durable: bool = True) -> None:
+def write(path: Path, content: Mapping[str, Any], *, durable: bool = True, room: Path | None = None) -> None:
     """Replace a file by this object, as `write_text` does."""
-    write_text(path, json.dumps(content), durable=durable)
+    write_text(path, json.dumps(content), durable=durable, room=room)
 
 
-def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+def write_text(path: Path, text: str, *, durable: bool = True, room: Path | None = None) -> None:
     """Replace a file in one step. Only this user can read it. With `durable`, a power cut after the return can't take
-    it back.
+    it back. `room` is what `keep_room` has returned for this file: then a full disk does not matter.
 
     Raises:
         HostError: it can't be written. The file that was there stays.
     """
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fresh = room or path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | (0 if room else os.O_TRUNC), 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
+            file.truncate()
             if durable:
                 os.fsync(file.fileno())
         fresh.replace(path)
@@ -83,6 +84,17 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
         raise HostError(
             f"{path} can't be written: {exc.strerror}", "Make room, or give edgeguard's user the right to write there."
         ) from exc
+
+
+def keep_room(path: Path, size: int) -> Path:
+    """Occupy so many bytes of the disk, beside this file, for what will be written to it. May be repeated.
+
+    Raises:
+        HostError: there is no such room.
+    """
+    room = path.with_name(f".{path.name}.room")
+    write_text(room, " " * size)
+    return room
 
 
 def private(folder: Path) -> None:

@@ -149,4 +149,7 @@ def _gap(written: int) -> bytes:
 
 
 def _create(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError:  # there is no room for another file: this part of the output is lost
+        return os.open(os.devnull, os.O_WRONLY)

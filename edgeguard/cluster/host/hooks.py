@@ -7,6 +7,7 @@ by the wrapper (wrapper.py) as long as it lives. They lie outside of the generat
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shlex
 import shutil
@@ -40,6 +41,8 @@ _LEDGER: dict[str, files.Kinds] = {
     "strays?": (list,),
     "session?": (dict,),
 }
+_ITS_END = 1 << 16
+"""Bytes of a ledger, at most, that tell of the hook's end."""
 _POLL = 0.01
 
 
@@ -106,10 +109,11 @@ def start(server: Path, order: Order, program: Sequence[str]) -> None:
             "limit": order.limit,
             "started": time.time(),
         }
+        room = files.keep_room(path, len(json.dumps(began)) + _ITS_END)
         files.write(path, began)
         try:
             began_well = subprocess.run(
-                [*program, "hook", str(path), str(lock.fileno())],
+                [*program, "hook", str(path), str(lock.fileno()), str(room)],
                 env={name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -123,6 +127,7 @@ def start(server: Path, order: Order, program: Sequence[str]) -> None:
             raise HostError(f"the {order.hook} hook does not start", "Is this machine overloaded?") from exc
         if began_well.returncode:  # the wrapper forks and ends with 0 before it starts anything
             path.unlink()
+            room.unlink()
             raise HostError(
                 f"the {order.hook} hook could not be started", f"Does this run here: {shlex.join(program)}?"
             )

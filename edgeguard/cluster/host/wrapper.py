@@ -1,9 +1,10 @@
-"""Runs one hook and writes down how it ended: `python ARCHIVE hook LEDGER DESCRIPTOR`.
+"""Runs one hook and writes down how it ended: `python ARCHIVE hook LEDGER DESCRIPTOR ROOM`.
 
 The ledger says what to run. The caller has written it, durably, as *started*. This program outlives its caller, so a
 command that dies does not take the hook with it, and *done* is written all the same. The descriptor is of the file by
 whose lock everybody sees that this program lives. The hook does not get it, so a process that the hook leaves behind
-holds nothing. SIGTERM ends the hook before its time.
+holds nothing. SIGTERM ends the hook before its time. ROOM is a file whose place on the disk is for *done*: the hook may
+have filled the rest.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _POLL = 0.01
 _PIECE = 65_536
 
 
-def main(ledger: Path, lock: int) -> None:
+def main(ledger: Path, lock: int, room: Path) -> None:
     """Run the hook of this ledger to its end, in the background of a session of its own."""
     if os.fork():
         os._exit(0)  # whoever started this goes on; the lock is the child's too
@@ -44,7 +45,7 @@ def main(ledger: Path, lock: int) -> None:
     with Writer(ledger.with_suffix(".log")) as log:
         said.update(_run(ledger, said, log, asked))
         said.update(done=True, bytes=log.close())
-    files.write(ledger, said)
+    files.write(ledger, said, room=room)
 
 
 def _run(ledger: Path, said: dict[str, Any], log: Writer, asked: list[int]) -> dict[str, Any]:

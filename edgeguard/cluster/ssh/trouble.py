@@ -170,7 +170,7 @@ def hangs(target: Target, seconds: float, words: str) -> HostError:
 
 def _last_line(words: str) -> str:
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    return on_one_line(lines[-1])[:_SHOWN] if lines else ""
+    return on_one_line(lines[-1])[:_SHOWN].rstrip(".") if lines else ""
 
 
 def _gone_agent(target: Target) -> str:

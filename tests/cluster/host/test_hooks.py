@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -223,3 +224,19 @@ def _all_from(path: Path, written: int | None) -> list[tuple[int, bytes]]:
         pieces.append((part.next - len(part.content), part.content))
         offset = part.next
     return pieces
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_hook_that_fills_the_disk_runs_to_its_end_and_that_is_known(tmp_path: Path) -> None:
+    root = tmp_path / "small"
+    root.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(root)], check=False).returncode:
+        pytest.skip("this machine lets nobody mount")
+    try:
+        lines = "i=0; while [ $i -lt 5000 ]; do echo a line of the hook; i=$((i+1)); done"
+        host = Host(root, f"cat /dev/zero > {root}/filler; {lines}; exit 7")
+        found = host.run()
+        assert (found.code, found.ended) == (7, "by itself")
+        assert hooks.running(host.server) is None
+    finally:
+        subprocess.run(["umount", "-l", str(root)], check=True)
