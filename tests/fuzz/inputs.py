@@ -137,17 +137,18 @@ def _value(content: bytes, chance: random.Random) -> bytes:
         found = json.loads(lines[at])
     except (ValueError, RecursionError):
         return content
-    lines[at] = json.dumps(_changed(found, chance)).encode()
+    lines[at] = json.dumps(changed(found, chance)).encode()
     return b"\n".join(lines) + b"\n"
 
 
-def _changed(found: Any, chance: random.Random) -> Any:  # noqa: ANN401 (JSON)
+def changed(found: Any, chance: random.Random) -> Any:  # noqa: ANN401 (JSON)
+    """The same JSON with one value that is another one, or is missing."""
     if isinstance(found, dict | list) and found and chance.random() < 0.8:
         copy = found.copy()
         key = chance.choice(list(copy) if isinstance(copy, dict) else range(len(copy)))
         if isinstance(copy, dict) and chance.random() < 0.2:
             del copy[key]
         else:
-            copy[key] = _changed(copy[key], chance)
+            copy[key] = changed(copy[key], chance)
         return copy
     return chance.choice(VALUES)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard.cluster import archive
-from edgeguard.cluster.host import images, manifest
+from edgeguard.cluster.host import acts, images, manifest, serving_acts
 from edgeguard.cluster.host.session import WAITING
+from tests.fuzz.inputs import changed, made
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,31 +183,62 @@ def test_a_line_that_is_no_request_is_an_error_and_the_session_goes_on(folder: P
     assert list(folder.iterdir()) == []
 
 
+_CHANGING: dict[str, Any] = {"caller": [1, 1, 2], "note": {"phase": "close"}}
+_HOOK = {"generation": "g", "hook": "deploy"}
+_IMAGE = {"image": "/nowhere"}
+_GENERATION = {"described": {"release": "d", "start": ["x"], "folders": ["/a"]}, "variables": {"A": "b"}}
+_REQUESTS: tuple[dict[str, Any], ...] = (
+    {"act": "greet"},
+    {"act": "begin", "epoch": 1},
+    {"act": "read_record"},
+    {"act": "write_record", "caller": [1, 1, 1], "record": {"a": [1, {"b": None}]}, "expected": 0},
+    {"act": "generation", "name": "20270115-080000-a1b2"},
+    {"act": "current"},
+    {"act": "put", "caller": [1, 1, 2], "name": "g", **_IMAGE, **_GENERATION},
+    {"act": "verify", **_IMAGE},
+    {"act": "finish", **_IMAGE, "release": "d"},
+    {"act": "try_out", **_IMAGE, "user": "nobody"},
+    {"act": "hook_result", **_HOOK},
+    {"act": "hook_output", **_HOOK, "offset": 0},
+    {"act": "start_hook", "caller": [1, 1, 3], **_HOOK, "environment": {"A": "b"}, "limit": 5, "nonce": "n"},
+    {"act": "state"},
+    {"act": "free"},
+    {"act": "entropy"},
+    {"act": "healthy", "generation": "g", "path": "/", "limit": 5, "waited": 1.5},
+    {"act": "touch", **_CHANGING},
+    {"act": "whole", **_IMAGE, "release": "d", "whole": True},
+    {"act": "stage", "caller": [1, 1, 2], "name": "g", **_IMAGE, **_GENERATION, "copy_of": "f"},
+    {"act": "swap", **_CHANGING, "generation": "g"},
+    {"act": "close", **_CHANGING, "deploy": "d", "until": 2_000_000_000},
+    {"act": "in_flight", "caller": [1, 1, 2]},
+    {"act": "cut", "caller": [1, 1, 2]},
+    {"act": "open", **_CHANGING, "generation": "g"},
+    {"act": "run_hook", **_CHANGING, **_HOOK, "limit": 5, "nonce": "n", "keep": 20},
+    {"act": "refuse_hook", **_HOOK},
+    {"act": "forget_hook", "caller": [1, 1, 2], **_HOOK},
+)
+_ON_ANY_FOLDER = {"prepare", "unprepare", "missing", "prune"}
+"""Acts that change or read the machine itself, or a folder that the request names."""
+
+
+def test_there_is_a_damaged_request_of_every_kind() -> None:
+    assert {request["act"] for request in _REQUESTS} == {*acts.ACTS, *serving_acts.ACTS} - _ON_ANY_FOLDER
+
+
 def test_thousands_of_damaged_requests_are_answered_one_by_one(folder: Path) -> None:
-    """5,000 lines: right requests of every kind with some bytes cut, doubled or changed."""
-    dice = random.Random(1)
-    right = [
-        b'{"id": 1, "act": "greet"}',
-        b'{"id": 2, "act": "begin", "epoch": 1}',
-        b'{"id": 3, "act": "write_record", "caller": [1, 1, 1], "record": {"a": [1, {"b": null}]}, "expected": 0}',
-        b'{"id": 4, "act": "generation", "name": "20270115-080000-a1b2"}',
-        b'{"id": 5, "act": "put", "caller": [1, 1, 2], "name": "g", "image": "/x", "described": {}, "variables": {}}',
-        b'{"id": 6, "act": "hook_result", "generation": "g", "hook": "deploy"}',
-        b'{"id": 7, "act": "hook_output", "generation": "g", "hook": "deploy", "offset": 0}',
-        b'{"id": 8, "act": "start_hook", "caller": [1, 1, 3], "generation": "g", "hook": "x", "environment": {}}',
-        b'{"id": 9, "act": "verify", "image": "/nowhere"}',
-    ]
+    """5,000 lines: right requests of every kind with values changed, and with bytes cut, doubled or changed."""
+    chance = random.Random(1)
     with session(folder) as caller:
-        for _ in range(5000):
-            line = bytearray(dice.choice(right))
-            for _ in range(dice.randrange(1, 6)):
-                at = dice.randrange(len(line))
-                line[at : at + dice.choice((0, 0, 1, 3))] = dice.choice(
-                    (b"", b"{", b'"', b"\\", b"\xff", b"0", b"-1e999")
-                )
-            said = caller.send(bytes(line).replace(b"\n", b" "))
-            assert ("answer" in said) != ("error" in said)
-            assert "a bug" not in str(said.get("error"))
+        for number in range(1, 5001):
+            request = {"id": number, **chance.choice(_REQUESTS)}
+            if "caller" in request:
+                request["caller"] = [1, 1, number]
+            line = json.dumps(request if number % 2 else changed(request, chance)).encode()
+            if number % 2:
+                _, line = made((line,), 2, str(number))
+            said = caller.send(line.replace(b"\n", b" "))
+            assert ("answer" in said) != ("error" in said), line[:500]
+            assert "a bug" not in str(said.get("error")), (line[:500], said)
         assert caller.ask("greet")["user"] == folder.stat().st_uid
 
 
