@@ -6,6 +6,8 @@ First, each kind of deploy runs to its end, so that its moments are known. Then 
     signals   a deploy gets SIGINT, SIGTERM and SIGHUP, once, twice or three times
     servers   the gate, the supervisors, an application or everything on the servers is killed, beside a deploy
 
+With --hosts, deploys die on three real hosts of a lab, at --count moments that --seed chooses.
+
 With --again, the command that follows dies too, at a moment of its own, and is called once more; in the family
 `signals`, the deploy dies and the command that follows gets the signals. With --faults, the edge's API fails meanwhile.
 
@@ -28,14 +30,19 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
-from tests.crash import choice
+from tests.crash import choice, hosts
 from tests.crash.kinds import FAULTS, KINDS, POLICIES, Outcome, Scenario
 from tests.crash.rehearsal import rehearsing
 from tests.crash.scenario import moments, run_scenario
 from tests.crash.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from tests.crash.rehearsal import Rehearsal
+
+    World = Callable[[Path], AbstractContextManager[Rehearsal]]
 
 
 def main() -> None:
@@ -46,23 +53,29 @@ def main() -> None:
     parser.add_argument("--kind", choices=KINDS, action="append", help="of deploys that die, only these kinds")
     parser.add_argument("--again", action="store_true", help="what follows dies too")
     parser.add_argument("--faults", action="store_true", help="the edge's API fails while it is finished or undone")
+    parser.add_argument("--hosts", action="store_true", help="deploys die on three real hosts (root, Linux)")
+    parser.add_argument("--count", type=int, default=40, help="with --hosts: at so many moments")
+    parser.add_argument("--seed", type=int, default=1, help="with --hosts: which moments")
     parser.add_argument("--worlds", type=int, default=2, help="how many at a time")
     parser.add_argument("--results", type=Path, default=None, help="goes on where this file ends")
     said = parser.parse_args()
     results = said.results or Path(tempfile.mkdtemp(prefix="edgeguard-crash-")) / "results.jsonl"
     known = _known(results)
-    families = tuple(dict.fromkeys(said.only or choice.FAMILIES))
-    kinds = tuple(dict.fromkeys(said.kind or KINDS)) if "deploys" in families else ()
+    families = ("deploys",) if said.hosts else tuple(dict.fromkeys(said.only or choice.FAMILIES))
+    every = hosts.KINDS if said.hosts else KINDS
+    kinds = tuple(dict.fromkeys(said.kind or every)) if "deploys" in families else ()
+    world = _on_hosts if said.hosts else rehearsing
     with tempfile.TemporaryDirectory(prefix="edgeguard-crash-") as folder:
-        lived = _lived(Path(folder), tuple({"good": None} | dict.fromkeys(kinds)), known, results)
+        lived = _lived(world, Path(folder), tuple({"good": None} | dict.fromkeys(kinds)), known, results)
         wanted: Queue[Scenario] = Queue()
-        for scenario in _wanted(said, lived, families, kinds):
+        chosen = choice.by_chance(lived, said.count, said.seed, kinds) if said.hosts else ()
+        for scenario in chosen or _wanted(said, lived, families, kinds):
             if str(scenario) not in known:
                 wanted.put(scenario)
         print(f"{wanted.qsize()} scenarios to play; results are in {results}", flush=True)
         mutex = threading.Lock()
         threads = [
-            threading.Thread(target=_play, args=(Path(folder) / f"rehearsal{number}", wanted, results, mutex))
+            threading.Thread(target=_play, args=(world, Path(folder) / f"rehearsal{number}", wanted, results, mutex))
             for number in range(said.worlds)
         ]
         for thread in threads:
@@ -72,15 +85,19 @@ def main() -> None:
     sys.exit(_summary(list(_known(results).values())))
 
 
+def _on_hosts(folder: Path) -> AbstractContextManager[Rehearsal]:
+    return hosts.rehearsing_on_hosts(folder, f"crash-{folder.name}")
+
+
 def _lived(
-    folder: Path, kinds: tuple[str, ...], known: dict[str, Any], results: Path
+    world: World, folder: Path, kinds: tuple[str, ...], known: dict[str, Any], results: Path
 ) -> dict[tuple[str, str], list[str]]:
     """Run each kind of deploy once to its end. Returns its moments."""
     lived = {(each["kind"], each["policy"]): each["moments"] for each in known.values() if "moments" in each}
     missing = [pair for pair in product(kinds, POLICIES) if pair not in lived]
     if not missing:
         return lived
-    with rehearsing(folder / "alive") as rehearsal, Watch(rehearsal.ready["edge_url"], rehearsal.gate_url) as watch:
+    with world(folder / "alive") as rehearsal, Watch(rehearsal.ready["edge_url"], rehearsal.gate_urls) as watch:
         for kind, policy in missing:
             outcome = run_scenario(rehearsal, watch, Scenario(kind, policy))
             print(outcome, flush=True)
@@ -107,13 +124,13 @@ def _wanted(
                 yield scenario
 
 
-def _play(folder: Path, wanted: Queue[Scenario], results: Path, mutex: threading.Lock) -> None:
+def _play(world: World, folder: Path, wanted: Queue[Scenario], results: Path, mutex: threading.Lock) -> None:
     """Play scenarios in one rehearsal until none is left. A rehearsal that a scenario has broken is replaced."""
     for number in count():
         if wanted.empty():
             return
         place = folder.with_name(f"{folder.name}-{number}")
-        with rehearsing(place) as rehearsal, Watch(rehearsal.ready["edge_url"], rehearsal.gate_url) as watch:
+        with world(place) as rehearsal, Watch(rehearsal.ready["edge_url"], rehearsal.gate_urls) as watch:
             outcome: Outcome | None = None
             while outcome is None or outcome.whole:
                 try:

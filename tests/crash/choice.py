@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from itertools import cycle, product
 from typing import TYPE_CHECKING, Literal
 
-from tests.crash.kinds import GOOD, POLICIES, SIGNALS, Scenario
+from tests.crash.kinds import GOOD, KINDS, POLICIES, SIGNALS, Scenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -96,6 +97,22 @@ def _servers(moments: Moments, step: int, _kinds: Collection[str]) -> Iterator[S
             yield Scenario(at=number, then=then, felled=what)
         if number >= claimed:
             yield Scenario(at=number, felled=next(alive), lives=True)
+
+
+def by_chance(moments: Moments, count: int, seed: int, kinds: Collection[str]) -> Iterator[Scenario]:
+    """So many deaths, with the seed's own choice: every second one of a good deploy, and the others of the failing
+    kinds in turns; a phase, and one of its moments. They are finished and undone in turns."""
+    chance = random.Random(seed)
+    failing = cycle(product([kind for kind in kinds if kind != KINDS[0]], POLICIES))
+    for number in range(count):
+        kind, policy = next(failing) if number % 2 else (KINDS[0], POLICIES[0])
+        phases: dict[str, int] = {}
+        for moment in moments[kind, policy]:
+            phase = moment.partition("\t")[0]
+            phases[phase] = phases.get(phase, 0) + 1
+        phase = chance.choice(list(phases))
+        at = f"{phase}||{chance.randint(1, phases[phase])}"
+        yield Scenario(kind, policy, at, chance.choice(("resume", "rollback")))
 
 
 FAMILIES: dict[str, Callable[[Moments, int, Collection[str]], Iterator[Scenario]]] = {

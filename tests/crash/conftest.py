@@ -22,5 +22,5 @@ def session_rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehe
 @pytest.fixture
 def watched(session_rehearsal: Rehearsal) -> Iterator[tuple[Rehearsal, Watch]]:
     """The rehearsal, watched while the test runs."""
-    with Watch(session_rehearsal.ready["edge_url"], session_rehearsal.gate_url) as watch:
+    with Watch(session_rehearsal.ready["edge_url"], session_rehearsal.gate_urls) as watch:
         yield session_rehearsal, watch

@@ -11,13 +11,14 @@ import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from tests.crash.kinds import KINDS
 from tests.staying_rehearsal import StayingRehearsal, staying_rehearsal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
 ROOT = Path(__file__).parent.parent.parent
 SERVERS = ("web1", "web2", "web3")
@@ -66,6 +67,9 @@ _NO_TOOLCHAIN = '"php:8.3"\nbuild:\n    flavor: none'
 """A small image that is built at once: what kills in the midst of a build would show is not the point here."""
 
 
+_Found = TypeVar("_Found", bound="Rehearsal")
+
+
 @dataclass(frozen=True)
 class Ended:
     """A command that has ended. `code` is negative if a signal ended it."""
@@ -95,6 +99,14 @@ class Rehearsal(StayingRehearsal):
     trees: dict[str, str] = field(default_factory=dict)
     """By which their pages name them, by the same names."""
     states: int = 0
+    python: str = sys.executable
+    """The interpreter of the application, the same for all servers."""
+    quick: Mapping[str, str] = field(default_factory=lambda: QUICK)
+
+    @property
+    def gate_urls(self) -> tuple[str, ...]:
+        """Where visitors ask each gate; twice where there is one gate."""
+        return self.gate_url, self.gate_url
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -104,7 +116,7 @@ class Rehearsal(StayingRehearsal):
         """Start a command on a machine of its own: nothing is in its state folder."""
         self.states += 1
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("FASTLY_", "EDGEGUARD_"))}
-        environment |= QUICK | {"EDGEGUARD_CONFIG": str(self.config)} | variables
+        environment |= {**self.quick, "EDGEGUARD_CONFIG": str(self.config), **variables}
         environment["EDGEGUARD_STATE"] = str(self.folder / "states" / str(self.states))
         program: tuple[str, ...] = ("edgeguard",)
         if mortal:
@@ -194,6 +206,15 @@ class Rehearsal(StayingRehearsal):
         """Put something in the way of the rename on the second server."""
         (self.root / "servers" / "web2" / "current.next" / "in the way").mkdir(parents=True, exist_ok=True)
 
+    @contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """Call commands on machines that have nothing but the configuration. The images are the servers' own here."""
+        yield
+
+    def left_behind(self) -> list[str]:
+        """The processes and units of commands that have ended, in words."""
+        return []
+
     def rescue(self) -> None:
         """Make the rehearsal whole by any means, after a scenario or a broken edgeguard has damaged it."""
         self.clear()
@@ -218,10 +239,11 @@ def rehearsing(folder: Path) -> Iterator[Rehearsal]:
     """A rehearsal with two good releases and each failing one. The first of them serves, and before it the second."""
     folder.mkdir(parents=True, exist_ok=True)
     with staying_rehearsal(folder / "log", "--hook-seconds", "0.3") as found:
-        yield _furnished(Rehearsal(found.process, found.ready, folder, folder / "config"))
+        yield furnished(Rehearsal(found.process, found.ready, folder, folder / "config"))
 
 
-def _furnished(found: Rehearsal) -> Rehearsal:
+def furnished(found: _Found, kinds: Collection[str] = KINDS) -> _Found:
+    """With the releases that these kinds of deploys need, of which the second and then the first are deployed."""
     found.config.mkdir()
     text = found.own_config.read_text()
     assert "[application.variables]\n" in text
@@ -235,13 +257,14 @@ def _furnished(found: Rehearsal) -> Rehearsal:
     about = repository / ".platform.app.yaml"
     quick = about.read_text().replace('"python:3"', _NO_TOOLCHAIN)
     for word in ("exec", "deploy:"):  # a build's sandbox shows the system's Python alone
-        quick = quick.replace(f"{word} python3 ", f"{word} {sys.executable} -S ")
+        quick = quick.replace(f"{word} python3 ", f"{word} {found.python} -S ")
     about.write_text(quick)
     found.refs["first"] = commit(repository, "A switch")
     (repository / "motto.txt").write_text("Another motto\n")
     found.refs["second"] = commit(repository, "Another motto")
-    _failing(found, repository)
-    _leaving_daemons(found, repository)
+    _failing(found, repository, kinds)
+    if "daemon" in kinds:
+        _leaving_daemons(found, repository)
     for ref in found.refs.values():  # all images are built before anything dies
         done = found.run("plan", "rehearsal", "--ref", ref, "--json")
         assert done.code == 0, done.err
@@ -256,7 +279,7 @@ def _furnished(found: Rehearsal) -> Rehearsal:
     return found
 
 
-def _failing(found: Rehearsal, repository: Path) -> None:
+def _failing(found: Rehearsal, repository: Path, kinds: Collection[str]) -> None:
     """Releases that fail in their hook, at the check on one server, and only through the gate."""
     about, server = repository / ".platform.app.yaml", repository / "server.py"
     application, source = about.read_text(), server.read_text()
@@ -268,6 +291,8 @@ def _failing(found: Rehearsal, repository: Path) -> None:
         ("check", 'os.environ.get("EDGEGUARD_SERVER") == "web2"'),
         ("healthy", 'self.headers.get("X-Forwarded-For")'),
     ):
+        if kind not in kinds and not (kind == "hook" and "fix" in kinds):
+            continue
         if condition is None:
             (repository / "migrate.py").write_text(
                 (repository / "migrate.py")

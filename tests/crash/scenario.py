@@ -46,13 +46,15 @@ def run_scenario(rehearsal: Rehearsal, watch: Watch, scenario: Scenario) -> Outc
         if scenario.paused:
             _wakes(rehearsal, watch, scenario, outcome)
         else:
-            _recovered(rehearsal, watch, scenario, outcome, _plays(rehearsal, watch, scenario, outcome))
+            ended = _plays(rehearsal, watch, scenario, outcome)
+            with rehearsal.elsewhere():
+                _recovered(rehearsal, watch, scenario, outcome, ended)
     finally:
         rehearsal.clear()
     outcome.wrong += settled(rehearsal, outcome)
     _repeated(rehearsal, scenario, outcome)
     outcome.wrong += [f"a secret is in {path}" for path in rehearsal.shown(machines)]
-    outcome.wrong += _daemons_ended(rehearsal)
+    outcome.wrong += _daemons_ended(rehearsal) + rehearsal.left_behind()
     seen = watch.seen(rehearsal.hooks()[hooks:], rehearsal.history()[asked:], felled=outcome.felled)
     sick = scenario.sick or scenario.kind == "healthy" or bool(scenario.felled)
     outcome.wrong += dict.fromkeys(seen.broken_laws(sick=sick, unchanged=_unchanged(outcome)))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from math import inf
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tests.crash.laws import Seen
 from tests.observer import CLOSED, PATIENCE, STATUS, Visitor, bundled_pages
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PAGES = bundled_pages(5)
 
@@ -16,8 +19,10 @@ PAGES = bundled_pages(5)
 class Watch:
     """Visitors at the edge and at the gate, for as long as the block runs."""
 
-    def __init__(self, edge_url: str, gate_url: str) -> None:
-        self._gates = tuple(Visitor(gate_url, PAGES[shift:] + PAGES[:shift]) for shift in (0, 3))
+    def __init__(self, edge_url: str, gate_urls: Sequence[str]) -> None:
+        self._gates = tuple(
+            Visitor(url, PAGES[shift:] + PAGES[:shift]) for url, shift in zip(gate_urls, (0, 3, 1), strict=False)
+        )
         self._anonymous = Visitor(edge_url, PAGES)
         self._status = Visitor(edge_url, (STATUS,))
         self._visits = ExitStack()

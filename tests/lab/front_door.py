@@ -1,6 +1,7 @@
-"""Where visitors reach a lab from this machine: a port of 127.0.0.1, whose connections go to the hosts in turns.
+"""Where visitors reach a lab from this machine: a port of 127.0.0.1, whose connections go to the hosts in turns; and a
+port for each host, whose connections go to that one.
 
-It is an HAProxy in the lab's network that listens on a socket of this machine, and knows nothing of HTTP: what the
+It is an HAProxy in the lab's network that listens on sockets of this machine, and knows nothing of HTTP: what the
 hosts' own gates answer is what visitors get.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,26 +30,36 @@ defaults
     timeout server 10m
     retries 3
     option redispatch 1
-
-frontend visitors
+"""
+_DOOR = """
+listen {name}
     bind fd@{descriptor}
-    default_backend hosts
-
-backend hosts
     balance roundrobin
 """
+ALL = "all"
 
 
-def start(folder: Path, keeper: int, hosts: Sequence[str]) -> int:
-    """Start it for a lab. Returns its port."""
-    with socket.create_server(("127.0.0.1", 0), backlog=1000) as listener:
-        lines = [f"    server {host} {network.address(network.VISITORS, at)}:80\n" for at, host in enumerate(hosts, 1)]
-        configuration = folder / "front-door.cfg"
-        configuration.write_text(_CONFIGURATION.format(descriptor=listener.fileno()) + "".join(lines), encoding="utf-8")
+def start(folder: Path, keeper: int, hosts: Sequence[str]) -> dict[str, int]:
+    """Start it for a lab. Returns its ports: of each host by its name, and ALL."""
+    servers = {
+        host: f"    server {host} {network.address(network.VISITORS, number)}:80\n"
+        for number, host in enumerate(hosts, 1)
+    }
+    configuration = folder / "front-door.cfg"
+    with ExitStack() as stack:
+        doors = {
+            name: stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1000)) for name in (ALL, *hosts)
+        }
+        told = [
+            _DOOR.format(name=name, descriptor=door.fileno()) + servers.get(name, "".join(servers.values()))
+            for name, door in doors.items()
+        ]
+        configuration.write_text(_CONFIGURATION + "".join(told), encoding="utf-8")
         argv: list[str | Path] = ["nsenter", "--target", str(keeper), "--net", "--", "haproxy", "-db", "-f"]
-        pid = background.start([*argv, configuration], folder / "front-door.log", descriptors=[listener.fileno()])
+        descriptors = [door.fileno() for door in doors.values()]
+        pid = background.start([*argv, configuration], folder / "front-door.log", descriptors=descriptors)
         (folder / "front-door.pid").write_text(str(pid), encoding="ascii")
-        return int(listener.getsockname()[1])
+        return {name: int(door.getsockname()[1]) for name, door in doors.items()}
 
 
 def end(folder: Path) -> None:

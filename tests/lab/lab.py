@@ -20,7 +20,7 @@ from tests.lab import background, base, front_door, network, way_out
 from tests.lab.base import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _READY_SECONDS = 60.0
 _START_SECONDS = 10.0
@@ -72,9 +72,9 @@ class Lab:
                 self._note(self._listening(pid))
                 self._write_ssh_config(hosts)
                 way_out.start(self.folder, self._pid_or_fail())
-                port = front_door.start(self.folder, self._pid_or_fail(), hosts)
-                self._note(self._pid_or_fail(), port)
-                self._write_driver_config(hosts, port)
+                ports = front_door.start(self.folder, self._pid_or_fail(), hosts)
+                self._note(self._pid_or_fail(), ports)
+                self._write_driver_config(hosts, ports[front_door.ALL])
                 self.wait(hosts)
             except BaseException:
                 self._end(pid)
@@ -98,9 +98,9 @@ class Lab:
         """For `edgeguard rehearse --driver ssh --driver-config`: the hosts as a cluster, and where visitors find it."""
         return self.folder / "driver.toml"
 
-    def front_door(self) -> tuple[str, int]:
-        """Where visitors reach the hosts from this machine: an address and a port."""
-        return "127.0.0.1", int(json.loads((self.folder / "lab.json").read_text(encoding="utf-8"))["front_door"])
+    def front_door(self, host: str = front_door.ALL) -> tuple[str, int]:
+        """Where visitors reach the hosts in turns, or one of them, from this machine: an address and a port."""
+        return "127.0.0.1", int(json.loads((self.folder / "lab.json").read_text(encoding="utf-8"))["front_door"][host])
 
     # Acts
 
@@ -247,9 +247,9 @@ class Lab:
             time.sleep(0.01)
         return int(children.read_text(encoding="ascii"))
 
-    def _note(self, pid: int, port: int | None = None) -> None:
+    def _note(self, pid: int, ports: Mapping[str, int] | None = None) -> None:
         """Write down what tells others of this lab."""
-        note = {"pid": pid, "began": background.began(pid), "front_door": port}
+        note = {"pid": pid, "began": background.began(pid), "front_door": ports}
         (self.folder / "lab.json").write_text(json.dumps(note), encoding="utf-8")
 
     def _pid_or_fail(self) -> int:
