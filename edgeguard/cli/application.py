@@ -1,9 +1,13 @@
-"""The verbs about the application on its servers: logs."""
+"""The verbs about the application on its servers: logs, run."""
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import sys
 import time
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +17,9 @@ from edgeguard.cli.app import app
 from edgeguard.cli.options import Name, Options, verb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edgeguard.cluster.foreground import Ends
     from edgeguard.cluster.host.logs import Line
 
 LINES = 100
@@ -63,6 +70,75 @@ def logs(
             _tell(options, *coming, width)
         if unread(sys.stdout):
             return
+
+
+@verb(app, "edgeguard run production -- python3 manage.py check")
+def run(
+    name: Name,
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND", help="The command, with its arguments, after a --.")
+    ],
+    options: Options,
+    server: Annotated[str | None, typer.Option("--server", help="Where. [the server on which hooks run]")] = None,
+) -> None:
+    """Run a command with the application's environment, on one server. Its exit code comes back. It needs no token."""
+    from edgeguard.cluster import foreground
+    from edgeguard.environment import cluster_alone
+
+    settings, cluster = cluster_alone(name, config=options.config)
+    where = server or settings.cluster.hook_on(cluster.servers)
+    driver, state = foreground.able(cluster, where)
+    if not state.open:
+        options.warn(f"{name} is closed on {where}; the command runs all the same")
+    ends = foreground.Ends(_writer(1), _writer(2), _input())
+    with _passed_on(ends):
+        ended = driver.run(where, command, ends)
+    if ended.swapped:
+        options.warn(f"a deploy has ended the command: another release is current on {where}")
+    if options.as_json:
+        options.answer({"server": where, "command_exit_code": ended.code}, "")
+    raise typer.Exit(ended.code)
+
+
+def _writer(descriptor: int) -> Callable[[bytes], None]:
+    """Writes a command's output as it is. A reader that is gone ends the command."""
+    from edgeguard.cluster.host.foreground import SIGNALLED
+    from edgeguard.errors import UsageError
+
+    def write(content: bytes) -> None:
+        rest = memoryview(content)
+        while rest:
+            try:
+                rest = rest[os.write(descriptor, rest) :]
+            except BlockingIOError:
+                select.select([], [descriptor], [])
+            except BrokenPipeError:
+                raise typer.Exit(SIGNALLED + signal.SIGPIPE) from None
+            except OSError as exc:
+                said = f"the command's output can't be written here: {exc.strerror}; it was ended"
+                raise UsageError(said, "Make room, or let it write elsewhere.") from exc
+
+    return write
+
+
+def _input() -> int | None:
+    """This process's input; None where another program has the terminal: reading would stop this one."""
+    if os.isatty(0) and os.tcgetpgrp(0) != os.getpgrp():
+        return None
+    return 0
+
+
+@contextmanager
+def _passed_on(ends: Ends) -> Iterator[None]:
+    """Let this process's signals go to the command."""
+    from edgeguard.machine.signals import heeded
+
+    old = {number: signal.signal(number, lambda got, _frame: ends.signals.append(got)) for number in heeded()}
+    try:
+        yield
+    finally:
+        for number, action in old.items():
+            signal.signal(number, action)
 
 
 def _tell(options: Options, server: str, line: Line, width: int) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MARK = "EDGEGUARD_GENERATION"
 """In the environment of an application's processes: the path of their generation, FOLDER/generations/NAME."""
+RUN = "EDGEGUARD_RUN"
+"""In the environment of a person's command (foreground.py): the path of its generation, and a nonce below it."""
 TERM_SECONDS = 2.0
 """Between SIGTERM and SIGKILL."""
 VISIBLE = Path("/proc/self/stat").exists()
@@ -56,13 +58,13 @@ def living() -> Iterator[Process]:
                     yield Process(int(name), parent, session, started)
 
 
-def variable(pid: int, name: str) -> str | None:
-    """A variable of a process's environment; None where it has none, or belongs to another user."""
-    mark = f"{name}=".encode()
+def variable(pid: int, *names: str) -> str | None:
+    """The first of these variables in a process's environment; None where it has none, or is another user's."""
+    marks = tuple(f"{name}=".encode() for name in names)
     with suppress(OSError):
         for said in _environ(pid).split(b"\0"):
-            if said.startswith(mark):
-                return os.fsdecode(said[len(mark) :])
+            if said.startswith(marks):
+                return os.fsdecode(said.partition(b"=")[2])
     return None
 
 
@@ -78,17 +80,23 @@ def _environ(pid: int) -> bytes:
         raise
 
 
-def running(folder: Path, *, parent: int = 0) -> dict[int, Path | None]:
+def running(folder: Path, *, parent: int = 0, runs: bool = False) -> dict[int, Path | None]:
     """The processes that belong to generations in a server's folder, each with its generation.
 
-    Children of `parent` belong too, whatever they did to their environment (None: the generation isn't known).
+    Children of `parent` belong too, whatever they did to their environment (None: the generation isn't known). With
+    `runs`, so do the commands of people, each with the path that it carries.
     """
-    inside = f"{folder / 'generations'}/"
+    return belonging(f"{folder / 'generations'}/", MARK, *((RUN,) if runs else ()), parent=parent)
+
+
+def belonging(inside: str, *marks: str, parent: int = 0) -> dict[int, Path | None]:
+    """The processes with one of these variables where its value begins with `inside`, each with that value, and those
+    that they have started, whatever these did to their environment."""
     every = list(living())
     found: dict[int, Path | None] = {}
     sessions: dict[int, Path] = {}
     for process in every:
-        generation = variable(process.pid, MARK)
+        generation = variable(process.pid, *marks)
         if generation is not None and generation.startswith(inside):
             found[process.pid] = Path(generation)
             if process.session:

@@ -185,17 +185,23 @@ class _Refused(HostError):
         self.number = number
 
 
-def main(folder: Path, acts: Mapping[str, Act]) -> None:
-    """Serve whoever is at the other end of standard input and output.
-
-    A folder of another user is not served: its files would have two owners, and one of them could not write.
-    """
-    session = Session(folder, acts, sys.stdout.buffer)
+def refuse_other_user(folder: Path) -> None:
+    """Refuse a server's folder that is another user's: its files would have two owners, and one of them could not
+    write."""
     if folder.exists() and folder.stat().st_uid != os.geteuid():
-        session.refuse(
+        raise HostError(
             f"{folder} belongs to user {folder.stat().st_uid}, and this is user {os.geteuid()}",
             "Log in as the user as whom `edgeguard cluster prepare` was run.",
         )
+
+
+def main(folder: Path, acts: Mapping[str, Act]) -> None:
+    """Serve whoever is at the other end of standard input and output."""
+    session = Session(folder, acts, sys.stdout.buffer)
+    try:
+        refuse_other_user(folder)
+    except HostError as exc:
+        session.refuse(exc.message, exc.remedy)
         return
     session.serve(sys.stdin.buffer)
     session.end()

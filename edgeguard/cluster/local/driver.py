@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from edgeguard.cluster import Closure, Generation, HookResult, ServerState, archive
+from edgeguard.cluster import Closure, Generation, HookResult, ServerState, archive, foreground
 from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import account as accounts
@@ -29,6 +29,7 @@ from edgeguard.cluster.host import fence, generations, health, homes, hooks, ima
 from edgeguard.cluster.local import ports
 from edgeguard.cluster.local.daemon import Daemon
 from edgeguard.cluster.local.explain import explain
+from edgeguard.cluster.local.program import Program
 from edgeguard.cluster.local.server import Server
 from edgeguard.errors import ClusterError, NotClosed, Unhealthy, UsageError
 from edgeguard.release import hidden
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from edgeguard.cluster.foreground import Ended, Ends
     from edgeguard.cluster.host.logs import Piece
     from edgeguard.settings import ClusterSettings
 
@@ -296,6 +298,13 @@ class LocalCluster:
             raise UsageError("the driver local does not note when a line was written", "Use --lines.")
         with on(server):
             return logs.file(self._folder(server) / "app.log", place=place, lines=lines)
+
+    def run(self, server: str, command: Sequence[str], ends: Ends) -> Ended:
+        """By the host program, as a process of this machine (edgeguard.cluster.foreground.Runs)."""
+        folder = self._folder(server)
+        with on(server):
+            program = Program([*archive.program(archive.put(self._root / "host")), "run", str(folder)])
+            return foreground.carry(program, b"", ends, server=server, command=command, port=self._port(server))
 
     def dismantle(self) -> None:
         """End hooks, the gate, and every server with its application, each by its own process id. The files stay."""

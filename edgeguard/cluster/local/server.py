@@ -108,6 +108,7 @@ class Server:
                     generations.prepare_link(self.folder, generation)
             if changes or generation is None:
                 self.supervisor.order({**order, "generation": None}, limit=SWAP_SECONDS)
+                processes.end(partial(processes.running, self.folder, runs=True))
             if changes:
                 generations.make_current(self.folder, generation)
             if generation is not None:

@@ -70,8 +70,13 @@ class Connection:
             HostError: it exits with another code than 0 (its own error if it prints {"error": …} as an act's answer),
                 or there is no connection.
         """
-        channel, first = self._channel([word, *arguments])
+        channel, first = self.channel(word, *arguments)
         return stream.run(channel, first, word, content, limit)
+
+    def channel(self, word: str, *arguments: str) -> tuple[Channel, bytes]:
+        """The host program that runs with this word and these arguments, over an `ssh` of its own, and what it has said
+        already. The caller closes it. Raises HostError where there is no connection."""
+        return self._channel([word, *arguments])
 
     def close(self) -> None:
         """End it. Nothing of it is left on this machine. What was asked of the server goes on there."""

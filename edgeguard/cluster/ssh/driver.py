@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from edgeguard.cluster import Closure, Generation, HookResult, ServerState
+from edgeguard.cluster import Closure, Generation, HookResult, ServerState, foreground
 from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import generations, offers
@@ -29,6 +29,7 @@ from edgeguard.user import expanded
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from edgeguard.cluster.foreground import Ended, Ends
     from edgeguard.cluster.ssh.connection import Connection
     from edgeguard.settings import ClusterSettings
 
@@ -278,6 +279,13 @@ class SshCluster:
         """From systemd's journal there (edgeguard.cluster.logs.Logs)."""
         said = self._ask(server, "logs", place=place, lines=lines, ago=ago, within=ACT_SECONDS)
         return Piece(tuple(Line(at, text) for at, text in said["lines"]), said["place"], said["more"])
+
+    def run(self, server: str, command: Sequence[str], ends: Ends) -> Ended:
+        """Over an `ssh` of its own (edgeguard.cluster.foreground.Runs)."""
+        with on(server):
+            channel, first = self._connections[server].channel("run", str(self._hosts.folder(server)))
+            port = self._hosts.options.app_port
+            return foreground.carry(channel, first, ends, server=server, command=command, port=port)
 
     def entropy(self) -> str | None:
         """The environment's PLATFORM_PROJECT_ENTROPY, which the servers keep from the first deploy on; None before."""

@@ -1,4 +1,4 @@
-"""`edgeguard logs` as people and programs read it, on the driver `local`."""
+"""`edgeguard logs` and `edgeguard run` as people and programs use them, on the driver `local`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeguard.testing.acts import deploy, lock
+from edgeguard.cluster.host import processes
+from edgeguard.testing.acts import CLOSURE, deploy, lock
 from edgeguard.testing.local import World
 from edgeguard.testing.world import until
 
@@ -46,12 +47,13 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield made
 
 
-def argv(world: World, *words: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "edgeguard", "logs", "test", "--config", str(world.folder.parent), *words]
+def argv(world: World, *words: str, verb: str = "logs") -> list[str]:
+    return [sys.executable, "-P", "-m", "edgeguard", verb, "test", "--config", str(world.folder.parent), *words]
 
 
-def said(world: World, *words: str) -> tuple[int, list[str], str]:
-    ended = subprocess.run(argv(world, *words), capture_output=True, text=True, check=False, timeout=60)
+def said(world: World, *words: str, verb: str = "logs") -> tuple[int, list[str], str]:
+    command = argv(world, *words, verb=verb)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
     return ended.returncode, ended.stdout.splitlines(), ended.stderr
 
 
@@ -104,3 +106,38 @@ def test_following_goes_on_until_its_reader_leaves(world: World, leaves: str) ->
             assert follower.wait(20) == (130 if leaves == "by a signal" else 0)
         finally:
             follower.kill()
+
+
+def test_a_command_s_output_and_code_come_back_as_they_are(world: World) -> None:
+    assert said(world, "--", "true", verb="run")[::2] == (
+        6,
+        "edgeguard: web1: nothing was deployed there yet\n  Deploy first.\n",
+    )
+    assert said(world, "--server", "web9", "--", "true", verb="run")[0] == 2
+    lock(world)
+    deploy(world, 1, world.generation("one", variables={"PASSWORD": SECRET}))
+    script = "echo $PASSWORD; echo $EDGEGUARD_SERVER >&2; exit 3"
+    assert said(world, "--server", "web2", "--", "sh", "-c", script, verb="run") == (3, [SECRET], "web2\n")
+    assert said(world, "--json", "--", "sh", "-c", "exit 4", verb="run") == (
+        4,
+        ['{"server": "web1", "command_exit_code": 4}'],
+        "",
+    )
+    code, _, errors = said(world, "--", "no-such-command", verb="run")
+    assert (code, errors) == (127, "no-such-command: No such file or directory\n")
+    world.cluster.close(1, CLOSURE)
+    code, lines, errors = said(world, "--", "cat", "release", verb="run")
+    assert (code, lines, errors) == (0, ["one"], "  ! test is closed on web1; the command runs all the same\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 5), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_command_is_told_of_ctrl_c_and_ends_with_edgeguard(world: World, number: signal.Signals, code: int) -> None:
+    lock(world)
+    deploy(world, 1, world.generation("one"))
+    script = "trap 'exit 5' INT; echo $$; while :; do sleep 0.1; done"
+    with subprocess.Popen(argv(world, "--", "sh", "-c", script, verb="run"), stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        pid = int(run.stdout.readline())
+        run.send_signal(number)
+        assert run.wait(20) == code
+    until(lambda: pid not in [process.pid for process in processes.living()], "the command has ended")
