@@ -1,4 +1,4 @@
-"""`cluster prepare` and `cluster unprepare`, for drivers whose servers need something before the first deploy."""
+"""What servers need before a deploy, for drivers that can tell: `cluster prepare`, and what preflight looks at."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgeguard.errors import Locked, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from edgeguard.cluster import Cluster
+    from edgeguard.cluster import Cluster, Generation
 
 
 def prepare(cluster: Cluster, environment: str, *, dry_run: bool) -> Mapping[str, Sequence[str]]:
@@ -53,6 +53,18 @@ def drift(cluster: Cluster, environment: str) -> list[str]:
         for server, sentences in found.items()
         if sentences
     ]
+
+
+def unready(cluster: Cluster, generation: Generation) -> list[str]:
+    """A sentence for each thing that keeps a server from taking this generation: no room for its image, no such user,
+    nothing prepared. None where the driver can't tell before it stages.
+
+    Raises:
+        ClusterError: a server can't be asked, or the image here is not as it was built.
+    """
+    look: Callable[[Generation], Mapping[str, Sequence[str]]] | None = getattr(cluster, "unready", None)
+    found = {} if look is None else look(generation)
+    return [f"{server}: {sentence}" for server, sentences in found.items() for sentence in sentences]
 
 
 def _able(cluster: Cluster, environment: str) -> Any:  # noqa: ANN401 (the two methods are beyond the Protocol)

@@ -11,10 +11,10 @@ def main() -> None:
     """Do what the first word says.
 
     `hook LEDGER DESCRIPTOR ROOM` runs a hook to its end (wrapper.py). `session FOLDER` serves a caller over standard
-    input and output (session.py), and `run FOLDER` runs a caller's command (foreground.py). `offer IMAGE` and `receive
-    IMAGE` read an offer of an image, or its contents, on standard input (receive.py). `reach USER` tries what a user
-    can reach (reach.py). `web FOLDER` becomes the server's web process, and `web-ended FOLDER` counts its deaths
-    (web.py).
+    input and output (session.py), and `run FOLDER` runs a caller's command (foreground.py). `offer IMAGE` and `room
+    IMAGE` read an offer of an image on standard input, and `receive IMAGE` its contents (receive.py). `reach USER`
+    tries what a user can reach (reach.py). `web FOLDER` becomes the server's web process, and `web-ended FOLDER` counts
+    its deaths (web.py).
     """
     word, *rest = sys.argv[1:] or [""]
     if word == "hook":
@@ -25,7 +25,7 @@ def main() -> None:
         from edgeguard.cluster.host import acts, serving_acts, session  # noqa: PLC0415
 
         session.main(Path(rest[0]), {**acts.ACTS, **serving_acts.ACTS})
-    elif word in ("offer", "receive"):
+    elif word in ("offer", "room", "receive"):
         from edgeguard.cluster.host import receive  # noqa: PLC0415
 
         receive.main(word, Path(rest[0]))
@@ -46,7 +46,9 @@ def main() -> None:
 
         web.ended(Path(rest[0]), dict(os.environ), stopping=units.stopping())
     else:
-        sys.exit(f"usage: {sys.argv[0]} WORD …; the words are hook, session, offer, receive, run, web and web-ended")
+        sys.exit(
+            f"usage: {sys.argv[0]} WORD …; the words are hook, session, offer, room, receive, run, web and web-ended"
+        )
 
 
 if __name__ == "__main__":

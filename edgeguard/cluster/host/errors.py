@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Callable
+
 FAILED = "failed"
 """Anything that has no code of its own."""
 FENCED = "fenced"
@@ -40,3 +45,12 @@ class HostError(Exception):
         self.message = message
         self.remedy = remedy
         self.code = code
+
+
+def refusal(act: Callable[[], object]) -> str | None:
+    """What an act refuses, in one sentence with the remedy; None where it does not."""
+    try:
+        act()
+    except HostError as exc:
+        return f"{exc.message} ({exc.remedy.rstrip('.')})"
+    return None

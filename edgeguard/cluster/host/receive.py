@@ -59,7 +59,7 @@ def _copied(partial: Partial, own: Path, wanted: dict[int, Item]) -> list[int]:
     found = _sources(partial.image.parent, {item.content for item in wanted.values()})
     here = [number for number, item in wanted.items() if item.content in found]
     cloned = bool(here) and copies.clones(found[wanted[here[0]].content][0], own)
-    _make_sure_of_room(partial, [item for number, item in wanted.items() if not cloned or item.content not in found])
+    _make_sure_of_room(partial.image, [item for item in wanted.values() if not cloned or item.content not in found])
     lacking: dict[str, int] = {}
     for number, item in wanted.items():
         fresh = own / str(number)
@@ -81,19 +81,47 @@ def _sources(releases: Path, contents: Collection[str]) -> dict[str, list[Path]]
     return found
 
 
-def _make_sure_of_room(partial: Partial, coming: Sequence[Item]) -> None:
-    room = os.statvfs(partial.folder)
+def look_for_room(image: Path, content: bytes) -> dict[str, Any]:
+    """As `take_offer`, but that it only refuses an image for which there is no room. It leaves nothing here."""
+    _refuse_place(image)
+    offer, partial = offers.parse(content), Partial(image)
+    if (image / "release.json").exists():
+        return {}
+    wanted = [item for item in offer.items if item.kind == "file" and not partial.path(item).exists()]
+    found = _sources(image.parent, {item.content for item in wanted})
+    here = [sources[0] for sources in found.values()]
+    cloned = bool(here) and copies.clones(here[0], image.parent)
+    _make_sure_of_room(image, [item for item in wanted if not cloned or item.content not in found])
+    return {}
+
+
+def is_narrow(image: Path, size: int, many: int) -> bool:
+    """Whether there may be too little room here for an image of so many bytes in so many files."""
+    if (image / "release.json").exists():
+        return False
+    room = os.statvfs(_above(image))
+    need = size + many * room.f_frsize
+    return need > room.f_bavail * room.f_frsize or bool(room.f_files and many > room.f_favail)
+
+
+def _above(image: Path) -> Path:
+    """The folder in which the image will be, or the first one above it that is there."""
+    return next(folder for folder in image.parents if folder.exists())
+
+
+def _make_sure_of_room(image: Path, coming: Sequence[Item]) -> None:
+    room = os.statvfs(_above(image))
     need = sum(-(-item.size // room.f_frsize) * room.f_frsize for item in coming)
     free = room.f_bavail * room.f_frsize
     if need > free:
         raise HostError(
-            f"there is no room for the image on the disk of {partial.image.parent}: {-(-need // _MB)} MB are needed, "
+            f"there is no room for the image on the disk of {image.parent}: {-(-need // _MB)} MB are needed, "
             f"{free // _MB} MB are free",
             _ROOM,
         )
     if room.f_files and len(coming) > room.f_favail:
         raise HostError(
-            f"there is no room for the image on the disk of {partial.image.parent}: it needs {len(coming)} more files, "
+            f"there is no room for the image on the disk of {image.parent}: it needs {len(coming)} more files, "
             f"{room.f_favail} are possible",
             _ROOM,
         )
@@ -273,12 +301,13 @@ def _unwritten(image: Path, exc: OSError) -> HostError:
 
 
 def main(word: str, image: Path) -> None:
-    """Do the word `offer` or `receive` with standard input, and answer with a line of JSON on standard output: as a
-    session does, {"answer": …} or {"error": …}."""
+    """Do the word `offer`, `room` or `receive` with standard input, and answer with a line of JSON on standard output,
+    as a session does: {"answer": …} or {"error": …}."""
     said: dict[str, Any]
     try:
-        if word == "offer":
-            said = {"answer": take_offer(image, sys.stdin.buffer.read(offers.LARGEST))}
+        if word != "receive":
+            take = take_offer if word == "offer" else look_for_room
+            said = {"answer": take(image, sys.stdin.buffer.read(offers.LARGEST))}
         else:
             said = {"answer": take_contents(image, sys.stdin.buffer)}
     except HostError as exc:

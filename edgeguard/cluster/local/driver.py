@@ -26,6 +26,7 @@ from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import account as accounts
 from edgeguard.cluster.host import fence, generations, health, homes, hooks, images, logs, reach, sockets
+from edgeguard.cluster.host.errors import refusal
 from edgeguard.cluster.local import ports
 from edgeguard.cluster.local.daemon import Daemon
 from edgeguard.cluster.local.explain import explain
@@ -291,6 +292,11 @@ class LocalCluster:
         return explain(phase, generation, self._settings, self.servers, root=self._root, gate_port=self._gate_port)
 
     # Beyond the Protocol
+
+    def unready(self, generation: Generation) -> Mapping[str, Sequence[str]]:
+        """Whether this process can become the generation's user (edgeguard.cluster.preparing.unready)."""
+        found = refusal(lambda: accounts.to_become(generation.runs.user))
+        return {} if found is None else {self.servers[0]: [found]}
 
     def logs(self, server: str, *, place: str | None, lines: int | None, ago: float | None) -> Piece:
         """From the supervisor's app.log (edgeguard.cluster.logs.Logs)."""

@@ -275,6 +275,20 @@ class SshCluster:
 
         return self._gathered(look)
 
+    def unready(self, generation: Generation) -> Mapping[str, Sequence[str]]:
+        """What keeps each server from taking a generation, a sentence each (edgeguard.cluster.preparing.unready)."""
+        offer = None
+        if generation.copy_of is None:
+            with suppress(HostError):  # that this image was changed is told where images are compared
+                offer = offers.make(generation.image)
+        releases = self._hosts.root / "releases"
+
+        def look(server: str) -> list[str]:
+            with on(server):
+                return images.lacks(self._connections[server], generation.image, releases, offer, generation.runs.user)
+
+        return self._gathered(look)
+
     def logs(self, server: str, *, place: str | None, lines: int | None, ago: float | None) -> Piece:
         """From systemd's journal there (edgeguard.cluster.logs.Logs)."""
         said = self._ask(server, "logs", place=place, lines=lines, ago=ago, within=ACT_SECONDS)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from edgeguard.cluster.host.offers import Item, Offer
 
+LOOK_SECONDS = 20.0
+"""For a question to a server."""
 TRANSFER_SECONDS = 3600.0
 """As long as this, one transfer may take. A cut one goes on where it was."""
 FINISH_SECONDS = 600.0
@@ -70,6 +72,22 @@ def send(connection: Connection, image: Path, releases: Path, offer: Offer | Non
                 raise
             before = len(lacking)
     connection.ask("finish", image=there, release=offer.release, within=FINISH_SECONDS)
+
+
+def lacks(connection: Connection, image: Path, releases: Path, offer: Offer | None, user: str | None) -> list[str]:
+    """What keeps the server from taking the image (no `offer`: it is there) and running it as this user, a sentence
+    each. Nothing is changed there."""
+    there = str(releases / image.name)
+    sizes = [item.size for item in offer.items if item.kind == "file"] if offer else []
+    asked: dict[str, Any] = {"image": there, "size": sum(sizes), "files": len(sizes), "user": user}
+    told = connection.ask("unready", within=LOOK_SECONDS, **asked)
+    found = list(told["found"])
+    if offer is not None and told["narrow"]:
+        try:
+            _told(connection.stream("room", there, content=[offer.content], limit=TRANSFER_SECONDS))
+        except HostError as exc:
+            found.append(exc.message)
+    return found
 
 
 def try_out(connection: Connection, image: Path, releases: Path, user: str | None = None) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgeguard.cluster import Generation
 from edgeguard.cluster.host import images
-from edgeguard.cluster.preparing import drift
+from edgeguard.cluster.preparing import drift, unready
 from edgeguard.deploy.deployment import UNGUARDED
 from edgeguard.deploy.steps.step import Step, agreed
 from edgeguard.doctor import readiness
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from edgeguard.release.image import Release
 
 CHANGED = "image-changed"
+UNREADY = "not-ready"
 ACCEPTABLE = (
-    *("no-previous-release", "mixed-releases", "origins-sick", "closed", UNGUARDED, CHANGED),
+    *("no-previous-release", "mixed-releases", "origins-sick", "closed", UNGUARDED, CHANGED, UNREADY),
     *readiness.REFUSED,
 )
 """Refusals of preflight that a person may accept by name."""
@@ -148,7 +149,7 @@ class Preflight(Step):
         self.deployment.see_closure(is_open=now_open)
         self.deployment.was_open = mended.was_open if mended else now_open
         self.deployment.pages = mended.pages if mended else {}
-        reasons = [*self._cluster(servers), *self._edge()]
+        reasons = [*self._cluster(servers), *self._ready(), *self._edge()]
         if not reasons and not self._mends and "origins-sick" not in self.deployment.accept:
             reasons += self._visitors()
         reasons += self._images()
@@ -176,6 +177,12 @@ class Preflight(Step):
         if not self.deployment.was_open:
             return [("closed", "the cluster is closed already")]
         return []
+
+    def _ready(self) -> list[tuple[str, str]]:
+        """What keeps servers from taking the release. They would say so while it is staged, after it was carried."""
+        deployment = self.deployment
+        found = [] if UNREADY in deployment.accept else unready(self.environment.cluster, deployment.target)
+        return [(UNREADY, "; ".join(found))] if found else []
 
     def _images(self) -> list[tuple[str, str]]:
         """The images that were changed since they were built. A person must hear of them before the close."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard.cluster import Closure, Generation, Runs
-from edgeguard.cluster.preparing import drift
+from edgeguard.cluster.preparing import drift, unready
 from edgeguard.cluster.ssh.driver import SshCluster
 from edgeguard.errors import ClusterError
 from edgeguard.settings import ClusterSettings
@@ -116,6 +116,29 @@ def test_a_user_who_becomes_root_does_all_of_it(lab: Lab, cluster: SshCluster) -
     finally:
         as_deploy.end()
     assert lab.ssh("web1", f"stat -c %U {ROOT}/servers/web1/record.json").stdout == "root\n"
+
+
+def test_a_server_that_can_t_take_a_release_says_so_before_it_is_carried(lab: Lab, cluster: SshCluster) -> None:
+    image = ROOT / "releases" / "narrow"
+    release = images.make(image, "narrow")
+    one = Generation("narrow", release, image, Runs(image / "app", ("/bin/true",), user="nobody"))
+    cluster.unprepare()
+    assert [sentence.split(" (")[0] for sentence in unready(cluster, one)] == [
+        "web1: this server is not prepared",
+        "web2: this server is not prepared",
+    ]
+    cluster.prepare(dry_run=False)
+    assert unready(cluster, one) == []
+    there = f"{ROOT}/releases"
+    lab.ssh("web2", f"mkdir -p {there} && mount -t tmpfs -o size=8k none {there}")
+    [room] = unready(cluster, one)
+    assert room.startswith(f"web2: there is no room for the image on the disk of {there}: 1 MB are needed, ")
+    assert lab.ssh("web2", f"ls -A {there}").stdout == ""
+    lab.ssh("web2", f"umount {there}")
+    lab.ssh("web1", "sed -i s/^nobody:/somebody:/ /etc/passwd")
+    [user] = unready(cluster, one)
+    assert user.startswith("web1: there is no user nobody here (Make it (useradd")
+    lab.ssh("web1", "sed -i s/^somebody:/nobody:/ /etc/passwd")
 
 
 def test_a_server_comes_back_from_a_reboot_as_it_was(lab: Lab, cluster: SshCluster) -> None:
