@@ -233,7 +233,7 @@ class Deployment:
         if found is None:
             raise ClusterError(
                 f"the previous release ({self.previous or 'none'}) is not on every server, so it can't be put back",
-                "Deploy a release that works.",
+                "Deploy a release that works, at first without a server that was made anew (--without SERVER).",
             )
         return found
 

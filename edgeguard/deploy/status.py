@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.deploy.serves import served
+from edgeguard.errors import ClusterError
 from edgeguard.grace import show
 from edgeguard.times import duration, rfc3339, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from edgeguard.cluster import ServerState
+    from edgeguard.cluster import Cluster, ServerState
     from edgeguard.cluster.record import Record
     from edgeguard.environment import Environment
 
@@ -27,7 +28,7 @@ class Status:
     environment: str
     record: Record
     servers: tuple[ServerState, ...]  # the servers that can be read and are not left out
-    unreadable: Mapping[str, str]  # each server that can't be read and is not left out, with its error
+    unreadable: Mapping[str, str]  # each server that can't be read and is not left out, with its error and what to do
     grace: dict[str, Any]  # as grace.show.grace
     runway: float | None  # seconds; None unless something is unfinished or closed
 
@@ -58,16 +59,36 @@ def status(environment: Environment, *, now: float) -> Status:
     record, failures = environment.record().read()
     if set(failures) == set(cluster.servers):
         raise next(iter(failures.values()))
-    servers = cluster.without({*record.left_out, *failures}).state()
+    # A server whose record can be read may still have a gate that can't be asked.
+    servers = _states(cluster.without({*record.left_out, *failures}), failures)
     matters = record.deploy or record.closure or not all(server.open for server in servers)
     return Status(
         environment.name,
         record,
         servers,
-        {name: failure.message for name, failure in failures.items() if name not in record.left_out},
+        {
+            name: f"{failure.message}. {failure.remedy}".rstrip()
+            for name, failure in failures.items()
+            if name not in record.left_out
+        },
         show.grace(environment, now=now),
         _runway(environment) if matters else None,
     )
+
+
+def _states(cluster: Cluster, failures: dict[str, ClusterError]) -> tuple[ServerState, ...]:
+    """The servers as they are. One that can't tell is left out, and `failures` gets its error."""
+    try:
+        return cluster.state()
+    except ClusterError:
+        pass  # ask each alone, to learn which it was
+    found: list[ServerState] = []
+    for server in cluster.servers:
+        try:
+            found += cluster.without([other for other in cluster.servers if other != server]).state()
+        except ClusterError as exc:
+            failures[server] = exc
+    return tuple(found)
 
 
 def _runway(environment: Environment) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,3 +55,25 @@ def refusal(act: Callable[[], object]) -> str | None:
     except HostError as exc:
         return f"{exc.message} ({exc.remedy.rstrip('.')})"
     return None
+
+
+REMEDIES: dict[int, str] = {
+    errno.ENOENT: "Is its disk mounted? If its files are gone, go on --without it; a deploy brings it back.",
+    errno.ENOTDIR: "Move away the file that stands where a folder has to be.",
+    errno.EEXIST: "Move away the file that stands where a folder has to be.",
+    errno.EISDIR: "Move away the folder that stands where a file has to be.",
+    errno.EACCES: "Give edgeguard's user the right to read and write there.",
+    errno.EPERM: "Give edgeguard's user the right to read and write there.",
+    errno.ENOSPC: "Make room on its disk; trying again is harmless.",
+    errno.EDQUOT: "Make room in the quota of edgeguard's user; trying again is harmless.",
+    errno.EROFS: "Mount its disk for writing; a disk that fails is often mounted read-only by itself.",
+    errno.EIO: "Its disk fails: see the system's log there. If the server is lost, go on --without it.",
+}
+"""By the number of a system's error on a server: the remedy."""
+_OTHERWISE = "See the system's log there. If the server is lost, go on --without it."
+
+
+def of_system(exc: OSError) -> HostError:
+    """The error about one of this server's system: a full disk, a folder that is gone."""
+    where = f"{exc.filename}: " if exc.filename else ""
+    return HostError(f"{where}{(exc.strerror or type(exc).__name__).lower()}", REMEDIES.get(exc.errno or 0, _OTHERWISE))

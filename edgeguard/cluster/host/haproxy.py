@@ -45,7 +45,6 @@ _DESCRIPTION = rf"^description: *{MARK}([0-9a-f]+)$"
 _STREAM = rf"^(0x[0-9a-f]+):.* be={BACKEND} "
 _ENDED = r"^Can't find the target PID"
 _FOREIGN = r"^Unknown map|^No such proxy"
-_RESTART = "Restart the gate, whose systemd unit is eg-ENVIRONMENT-gate: it comes back as the disk has it."
 _PREPARE = "Run `edgeguard cluster prepare`, which writes it anew and reloads the gate."
 
 
@@ -69,6 +68,10 @@ class Gate:
             return False
         files.write_text(self.configuration, configuration)
         return True
+
+    def forget(self) -> None:
+        """Forget that it was ever opened: after the next `put` it is closed. A gate that runs is as it was."""
+        self.state.unlink(missing_ok=True)
 
     def close(self, deploy: str, until: float) -> None:
         """Refuse. When this returns, no request that comes later reaches the application, whichever process it meets.
@@ -95,7 +98,9 @@ class Gate:
             raise HostError(f"{release!r} can't name a release", "Use letters, digits, - and _.")
         self.refuse_foreign()
         if not self.alive():
-            raise HostError("the gate is not running", "Start its systemd unit, eg-ENVIRONMENT-gate.", code=UNHEALTHY)
+            raise HostError(
+                "the gate is not running", f"Start its systemd unit: `systemctl start {self._unit}`.", code=UNHEALTHY
+            )
         before = self._stored()
         try:
             self._tell(_OPEN + release)
@@ -149,6 +154,16 @@ class Gate:
         for worker in self._workers()[:1]:
             if _all(_DESCRIPTION, self._of(worker, "show info", _INFORMED)) != [ours]:
                 raise HostError(f"the gate runs with another configuration than {self.configuration}", _PREPARE)
+
+    @property
+    def _unit(self) -> str:
+        """The name of its systemd unit, as `edgeguard cluster prepare` has given it."""
+        prepared = files.read(self.folder.parent / "prepared.json") or {}
+        return f"eg-{prepared.get('environment', 'ENVIRONMENT')}-gate"
+
+    @property
+    def _restart(self) -> str:
+        return f"Run `systemctl restart {self._unit}` there: the gate comes back as the disk has it."
 
     # The disk
 
@@ -217,7 +232,7 @@ class Gate:
         """What a process answers; "" where it has ended. Raises HostError where it has not our rules."""
         said = self._ask(f"@!{worker} {command}", f"{_ENDED}|{_FOREIGN}|{whole}")
         if _all(_FOREIGN, said):
-            raise HostError(f"process {worker} of the gate follows another configuration than ours", _RESTART)
+            raise HostError(f"process {worker} of the gate follows another configuration than ours", self._restart)
         return "" if _all(_ENDED, said) else said
 
     def _ask(self, command: str, whole: str) -> str:
@@ -244,13 +259,13 @@ class Gate:
             except ConnectionError:
                 pass
             except socket.timeout as exc:
-                raise HostError(f"the gate's socket {self.master} {why}", _RESTART) from exc
+                raise HostError(f"the gate's socket {self.master} {why}", self._restart) from exc
             except OSError as exc:
                 why = f"can't be used: {exc.strerror or exc}"
                 remedy = "Let the gate and edgeguard run as the same user."
                 raise HostError(f"the gate's socket {self.master} {why}", remedy) from exc
             if time.monotonic() > deadline:
-                raise HostError(f"the gate's socket {self.master} {why}", _RESTART)
+                raise HostError(f"the gate's socket {self.master} {why}", self._restart)
             time.sleep(_POLL)
 
     def _exchange(self, command: str) -> str:

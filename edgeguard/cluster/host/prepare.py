@@ -6,6 +6,7 @@ The units belong to the environment, so a server can serve several. A person cha
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.haproxy import Gate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from edgeguard.cluster.host.prepared import Prepared
 
@@ -94,20 +95,32 @@ def missing(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[
         found.append(f"write {folder / 'prepared.json'}")
     if not (folder / "program").is_symlink() or (folder / "program").resolve() != program:
         found.append(f"let {folder / 'program'} name {program.name}")
+    masked = {unit.name for unit in (prepared.unit, prepared.gate_unit) if unit.masked()}
     for path, text in {**texts(folder, prepared), Gate(folder).configuration: gate}.items():
         there = _text(path)
+        if path.name in masked:
+            continue
         if there is None:
             found.append(f"write {path}")
         elif there != text:
             found.append(f"write {path} anew; it has another text than this edgeguard's")
+    return found + _about_units(folder, prepared, masked, rewritten=_text(Gate(folder).configuration) != gate)
+
+
+def _about_units(folder: Path, prepared: Prepared, masked: Collection[str], *, rewritten: bool) -> list[str]:
+    """What `prepare` would do with the units. `rewritten`: the gate gets another configuration anyway."""
+    found = []
     for unit in (prepared.unit, prepared.gate_unit):
-        shown = unit.show()
-        if shown.get("LoadState") == "masked":
-            found.append(f"nothing about {unit.name}, which somebody has masked; unmask it there")
+        if unit.name in masked:
+            found.append(f"stop at {unit.name}, which somebody has masked (`systemctl unmask {unit.name}` there)")
         elif not unit.enabled():
             found.append(f"let {unit.name} start with the server")
     if prepared.gate_unit.show().get("ActiveState") != "active":
         found.append(f"start {prepared.gate_unit.name}")
+    elif trouble := _deaf(folder):
+        found.append(f"restart {prepared.gate_unit.name}: {trouble}")
+    elif not rewritten and (trouble := _foreign(folder)):
+        found.append(f"reload {prepared.gate_unit.name}: {trouble}")
     return found
 
 
@@ -116,10 +129,16 @@ def prepare(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[
 
     Returns:
         what was done, a sentence each; empty where nothing was left to do.
+
+    Raises:
+        HostError: somebody has masked a unit, or something can't be written. Repeating it goes on from there.
     """
     done = missing(folder, prepared, gate, program)
     if not done:
         return done
+    _refuse_unless_root()
+    for unit in (prepared.unit, prepared.gate_unit):
+        unit.refuse_masked()
     files.private(folder)
     prepared.write(folder)
     fresh = folder / ".program.tmp"
@@ -133,9 +152,9 @@ def prepare(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[
     another = Gate(folder).put(gate)
     units.reload_all()
     units.enable(prepared.unit.name, prepared.gate_unit.name)
-    if prepared.gate_unit.name in changed:
+    if prepared.gate_unit.name in changed or _deaf(folder):
         prepared.gate_unit.restart()
-    elif another and prepared.gate_unit.runs():
+    elif (another or _foreign(folder)) and prepared.gate_unit.runs():
         prepared.gate_unit.reload()
     else:
         prepared.gate_unit.start()
@@ -145,6 +164,7 @@ def prepare(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[
 def unprepare(folder: Path, prepared: Prepared) -> list[str]:
     """Take away what `prepare` has made: stop the application and the gate, and remove their units. The server's
     records and images stay, in its folder."""
+    _refuse_unless_root()
     done = []
     for unit in (prepared.unit, prepared.gate_unit):
         if unit.show().get("LoadState") == "loaded":
@@ -152,11 +172,38 @@ def unprepare(folder: Path, prepared: Prepared) -> list[str]:
                 web.forget(folder)
             units.disable(unit.name)
             unit.stop()
+            Gate(folder).forget()
             done.append(f"{unit.name} is stopped and removed")
         (UNITS / unit.name).unlink(missing_ok=True)
     units.reload_all()
     (folder / "prepared.json").unlink(missing_ok=True)
     return done
+
+
+def _refuse_unless_root() -> None:
+    if os.geteuid() != 0:
+        raise HostError(
+            f"systemd's units are root's, and this is user {os.geteuid()}",
+            "Log in as root, or as a user who may use sudo, with `sudo = true` in [cluster.options].",
+        )
+
+
+def _deaf(folder: Path) -> str | None:
+    """Why a gate that runs can't be told anything; None where it can, or is dead."""
+    try:
+        Gate(folder).alive()
+    except HostError as exc:
+        return exc.message
+    return None
+
+
+def _foreign(folder: Path) -> str | None:
+    """Why a gate that runs is not ours: whoever wrote its configuration last may not have come to the reload."""
+    try:
+        Gate(folder).refuse_foreign()
+    except HostError as exc:
+        return exc.message
+    return None
 
 
 def _text(path: Path) -> str | None:

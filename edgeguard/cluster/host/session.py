@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Callable
 
 from edgeguard.cluster.host import strict_json
-from edgeguard.cluster.host.errors import BUSY, FAILED, UNKNOWN_ACT, HostError
+from edgeguard.cluster.host.errors import BUSY, FAILED, UNKNOWN_ACT, HostError, of_system
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,8 +155,7 @@ class Session:
         except HostError as exc:
             self._say(number, error=exc)
         except OSError as exc:
-            where = f"{exc.filename}: " if exc.filename else ""
-            self._say(number, error=HostError(f"{where}{exc.strerror or type(exc).__name__}", code=FAILED))
+            self._say(number, error=of_system(exc))
         except Exception as exc:  # noqa: BLE001 (the caller learns of it, and the session goes on)
             self._say(number, error=HostError(f"a bug in edgeguard's host program: {exc!r}", code=FAILED))
         else:

@@ -59,13 +59,20 @@ class Unit:
         )
         return files.end_of(found.stdout, _SAID)
 
-    def _do(self, verb: str) -> None:
-        found = self.show()
-        if found.get("LoadState") == "masked":
+    def masked(self) -> bool:
+        """Whether somebody has masked it, so that nobody can start it."""
+        return self.show().get("LoadState") == "masked"
+
+    def refuse_masked(self) -> None:
+        """Raise HostError if it is masked."""
+        if self.masked():
             raise HostError(
                 f"somebody has masked {self.name}", f"Run `systemctl unmask {self.name}` there, if that was a mistake."
             )
-        if found.get("LoadState") != "loaded":
+
+    def _do(self, verb: str) -> None:
+        self.refuse_masked()
+        if self.show().get("LoadState") != "loaded":
             raise HostError(
                 f"systemd has no unit {self.name}",
                 "Run `edgeguard cluster prepare` for this environment; it writes the units.",

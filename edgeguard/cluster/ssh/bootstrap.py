@@ -81,7 +81,8 @@ try:
     say("ready")
     os.execv(sys.executable, [sys.executable, "-I", "-S", "-X", "utf8", path] + argv)
 except OSError as exc:
-    refuse("system", str(exc.filename) + ":" if exc.filename else "", str(exc.strerror))
+    word = "forbidden" if exc.errno in (1, 13) else "system"
+    refuse(word, str(exc.filename) + ":" if exc.filename else "", str(exc.strerror))
 """
 
 
@@ -108,9 +109,13 @@ _REFUSALS = {
     ),
     "absent": ("{0} is not there", "Run `edgeguard cluster prepare` for this environment."),
     "garbled": ("the host program arrived damaged", "Try again; if it stays so, look at the way to the host."),
+    "forbidden": (
+        "the host program can't be put there: {1}",
+        "Log in as root, or as a user who may use sudo, with `sudo = true` in [cluster.options].",
+    ),
     "system": (
         "the host program can't be put there: {1}",
-        "Make room on its disk, or give edgeguard's user the right to write there.",
+        "Make room on its disk; trying again is harmless.",
     ),
 }
 _UNKNOWN = ("it answered with something that edgeguard does not know", "Try again; look at its login scripts.")

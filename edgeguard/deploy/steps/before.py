@@ -9,7 +9,7 @@ from edgeguard.cluster import Generation
 from edgeguard.cluster.host import images
 from edgeguard.cluster.preparing import drift, unready
 from edgeguard.deploy.deployment import UNGUARDED
-from edgeguard.deploy.steps.step import Step, agreed
+from edgeguard.deploy.steps.step import Step, agreed, why_closed, why_mixed
 from edgeguard.doctor import readiness
 from edgeguard.errors import BuildFailed, ClusterError, Fenced, OriginsUnhealthy, Refused, UsageError
 from edgeguard.findings import together
@@ -168,14 +168,9 @@ class Preflight(Step):
         if self.deployment.first:
             return [("no-previous-release", "nothing was ever deployed here, so there is nothing to go back to")]
         if agreed(self.deployment.generations) is None or agreed(server.running for server in servers) is None:
-            every = [digest for server in servers for digest in (server.release, server.running)]
-            said = ", ".join(
-                f"{server.name} {short(server.release, *every)} runs {short(server.running, *every)}"
-                for server in servers
-            )
-            return [("mixed-releases", f"the servers don't run one release: {said}")]
+            return [("mixed-releases", why_mixed(servers, self.environment.name))]
         if not self.deployment.was_open:
-            return [("closed", "the cluster is closed already")]
+            return [("closed", why_closed(servers, self.environment.name))]
         return []
 
     def _ready(self) -> list[tuple[str, str]]:

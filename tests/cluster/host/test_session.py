@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import io
 import json
 import os
 import random
@@ -14,7 +16,7 @@ import pytest
 
 from edgeguard.cluster import archive
 from edgeguard.cluster.host import acts, images, manifest, serving_acts
-from edgeguard.cluster.host.session import WAITING
+from edgeguard.cluster.host.session import WAITING, Act, Session
 from tests.fuzz.inputs import changed, made
 
 if TYPE_CHECKING:
@@ -130,6 +132,19 @@ def test_a_caller_with_very_many_changes_is_told_to_wait(folder: Path) -> None:
             for serial in range(1, WAITING + 10):
                 caller.say({"id": serial, "act": "write_record", "caller": [1, number, serial], **_RECORD})
             assert caller.hear()["error"]["code"] == "busy"
+
+
+def test_an_error_of_the_server_s_system_says_what_to_do(folder: Path) -> None:
+    def fill(_folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/srv/site")
+
+    answers = io.BytesIO()
+    serving = Session(folder, {"fill": Act(fill, {})}, answers)
+    serving.serve(io.BytesIO(b'{"id": 1, "act": "fill"}\n'))
+    serving.end()
+    said = json.loads(answers.getvalue())["error"]
+    assert said["message"] == "/srv/site: no space left on device"
+    assert said["remedy"].startswith("Make room on its disk")
 
 
 def test_whoever_loses_the_race_for_the_lock_does_not_shut_out_its_winner(folder: Path) -> None:

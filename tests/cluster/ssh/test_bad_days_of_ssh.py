@@ -223,6 +223,13 @@ def test_sudo_that_wants_a_password(host: sshd.Host) -> None:
     refused(host, "sudo wants a password there", "visudo", host.target(sudo=True))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_user_who_is_neither_root_nor_uses_sudo(host: sshd.Host) -> None:
+    host.root.mkdir(mode=0o700)
+    restarted(host, 'ForceCommand setpriv --reuid=65534 --regid=65534 --clear-groups sh -c "$SSH_ORIGINAL_COMMAND"')
+    refused(host, "can't be put there: .*Permission denied", "`sudo = true`")
+
+
 def test_no_sudo(host: sshd.Host) -> None:
     restarted(host, f'ForceCommand PATH=/nowhere; {shutil.which("sh")} -c "$SSH_ORIGINAL_COMMAND"')
     refused(host, "there is no sudo", "log in as root", host.target(sudo=True))

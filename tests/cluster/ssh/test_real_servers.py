@@ -107,6 +107,33 @@ def test_a_unit_that_somebody_edited_is_named_and_put_right(lab: Lab, cluster: S
     assert cluster.prepare(dry_run=True)["web2"] == []
 
 
+def test_a_unit_that_somebody_masked_is_named_and_left_alone(lab: Lab, cluster: SshCluster) -> None:
+    cluster.prepare(dry_run=False)
+    unit = "/etc/systemd/system/eg-test-web.service"
+    lab.ssh("web2", f"mv {unit} /root; systemctl daemon-reload; systemctl mask eg-test-web")
+    assert [sentence.split(" (")[0] for sentence in cluster.prepare(dry_run=True)["web2"]] == [
+        "stop at eg-test-web.service, which somebody has masked"
+    ]
+    with pytest.raises(ClusterError, match=r"^web2: somebody has masked eg-test-web\.service") as raised:
+        cluster.prepare(dry_run=False)
+    assert "systemctl unmask" in raised.value.remedy
+    assert lab.ssh("web2", f"readlink {unit}").stdout == "/dev/null\n"
+    lab.ssh("web2", "systemctl unmask eg-test-web")
+    assert len(cluster.prepare(dry_run=False)["web2"]) == 2  # written, and started with the server
+
+
+def test_a_gate_that_can_not_be_told_anything_is_named_and_started_anew(lab: Lab, cluster: SshCluster) -> None:
+    cluster.prepare(dry_run=False)
+    lab.ssh("web2", f"rm {ROOT}/servers/web2/gate/master")
+    with pytest.raises(ClusterError, match="is gone, though the gate runs") as raised:
+        cluster.state()
+    assert "systemctl restart eg-test-gate" in raised.value.remedy
+    [said] = cluster.prepare(dry_run=True)["web2"]
+    assert said.startswith("restart eg-test-gate.service: the gate's socket")
+    cluster.prepare(dry_run=False)
+    assert [(state.gate, state.open) for state in cluster.state()] == [(True, False)] * 2
+
+
 def test_a_user_who_becomes_root_does_all_of_it(lab: Lab, cluster: SshCluster) -> None:
     cluster.prepare(dry_run=False)
     as_deploy = driver(lab, user="deploy", sudo=True)
@@ -155,6 +182,9 @@ def test_a_server_comes_back_from_a_reboot_as_it_was(lab: Lab, cluster: SshClust
 
 def test_what_was_prepared_is_taken_away_again(lab: Lab, cluster: SshCluster) -> None:
     cluster.prepare(dry_run=False)
+    cluster.unprepare()
+    cluster.prepare(dry_run=False)
+    assert [(state.gate, state.open) for state in cluster.state()] == [(True, False)] * 2
     cluster.unprepare()
     assert "eg-test" not in lab.ssh("web1", "ls -R /etc/systemd/system; systemctl list-units --all").stdout
     assert cluster.unprepare() == {"web1": [], "web2": []}
