@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgeguard.cluster.facts import mixed
 from edgeguard.deploy.serves import served
 from edgeguard.errors import ClusterError
 from edgeguard.grace import show
@@ -160,6 +161,8 @@ def _to_do(found: Status) -> list[str]:
         lines.append(f"  if its process is gone: edgeguard cluster open {name}")
     elif record.lock:
         lines.append(f"  if its process is gone: edgeguard resume {name} frees the lock; nothing is unfinished")
+    if not record.lock and (text := mixed(found.servers)):
+        lines.append(f"  {text}")
     if record.opened and not deploy and not closure and not served(record.opened, found.servers):
         lines.append(
             f"  not every server serves {record.opened.generation}, which was opened last\n"
@@ -174,7 +177,7 @@ def servers_text(servers: Iterable[ServerState]) -> list[str]:
     every = [digest for server in servers for digest in (server.release, server.running)]
     wide = max([10, *(len(server.name) for server in servers)])
     for server in servers:
-        state = "open" if server.open else "closed"
+        state = "open" if server.open else "no gate" if server.gate is False and server.generation else "closed"
         release, running = short(server.release, *every), short(server.running, *every)
         dead = "".join(
             f"; its {part} is dead"

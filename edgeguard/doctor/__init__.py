@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.lock import SharedRecord
-from edgeguard.cluster.preparing import drift
-from edgeguard.doctor import readiness
+from edgeguard.doctor import readiness, servers
 from edgeguard.edge.claim import DEPLOY_SLOTS, SUPPORT_SLOTS, live, parse_all
 from edgeguard.edge.clock import Clock
 from edgeguard.errors import ClusterError, EdgeError, OriginsUnhealthy
@@ -75,8 +74,8 @@ def examine(
 ) -> Diagnosis:
     """Look at everything. With `warm`, a page that the edge had to fetch just now is looked at once more.
 
-    The cluster is only asked who holds the lock, and how long past closures lasted. Requests for pages keep to
-    `doctor.rate`, and each waits for as long as the previous one took, so that a slow origin is asked less often.
+    The cluster is asked who holds the lock, how long past closures lasted, and what its servers are. Requests for pages
+    keep to `doctor.rate`, and each waits for as long as the previous one took: a slow origin is asked less often.
     """
     found: list[Finding] = []
     edge, clock = environment.edge, Clock()
@@ -89,7 +88,7 @@ def examine(
         found += _nodes(answers, trouble, installed or edge.revision)
     found += _token(environment)
     found += _builds(environment)
-    found += _servers(environment, cluster)
+    found += [] if cluster is None else servers.findings(environment.name, cluster)
     shown = parse_all(answers[-1].slots) if answers else ()
     measure = readiness.yardstick(environment, expected, claims=shown, now=time.time() + ahead)
     names, unread = _names(environment)
@@ -239,21 +238,6 @@ def _builds(environment: EdgeSide) -> Iterator[Finding]:
         text = "a build reaches the network that this machine reaches, and what listens on its loopback"
         remedy = "If builds install nothing from elsewhere: application.build_network = false."
         yield Finding("build-network", "note", text, remedy)
-
-
-# -- the servers, where the driver prepares them -------------------------------------------------------------------
-
-
-def _servers(environment: EdgeSide, cluster: Cluster | None) -> Iterator[Finding]:
-    """Findings about servers that are not as `cluster prepare` leaves them. Others ask them too: their state is
-    `status`'s."""
-    if cluster is None:
-        return
-    try:
-        for text in drift(cluster, environment.name):
-            yield Finding("not-prepared", "warning", text, f"Run `edgeguard cluster prepare {environment.name}`.")
-    except ClusterError as exc:
-        yield Finding("servers-unknown", "warning", exc.message, exc.remedy)
 
 
 # -- the pages ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from edgeguard.cluster import ServerState
 from edgeguard.cluster.record import Record
-from edgeguard.deploy.status import Status, text
+from edgeguard.deploy.status import Status, servers_text, text
 
 OPENED = {"generation": "g1", "release": "r1"}
 LEFT = {"id": "d2", "phase": "hook"}
@@ -47,3 +47,20 @@ def test_a_free_lock_is_not_called_so_as_if_all_were_well(found: dict[str, Any],
     said = status(**found)
     assert [lock] == re.findall("^  lock +(.*)$", said, re.MULTILINE)
     assert then in said
+
+
+def test_a_gate_that_is_dead_is_not_called_closed() -> None:
+    servers = [
+        ServerState("web1", "g1", "r1", "r1", open=False, gate=False),
+        ServerState("web2", "g1", "r1", "r1", open=False, gate=True),
+        ServerState("web3", None, None, None, open=False, gate=False),
+    ]
+    lines = [" ".join(line.split()[:2]) for line in servers_text(servers)]
+    assert lines == ["web1 no", "web2 closed", "web3 closed"]
+
+
+def test_a_server_with_another_release_is_named_while_no_deploy_is_under_way() -> None:
+    servers = (ServerState("web1", "g1", "r1", "r1", open=True), ServerState("web2", "g0", "r0", "r0", open=True))
+    for record, named in (({}, True), ({"lock": LOCK}, False)):
+        found = Status("live", Record.of({"opened": OPENED, **record}), servers, {}, {"error": "-"}, None)
+        assert ("the servers have not one release (web1: r1; web2: r0)" in text(found)) is named

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import time
 from contextlib import suppress
@@ -46,6 +47,11 @@ _STREAM = rf"^(0x[0-9a-f]+):.* be={BACKEND} "
 _ENDED = r"^Can't find the target PID"
 _FOREIGN = r"^Unknown map|^No such proxy"
 _PREPARE = "Run `edgeguard cluster prepare`, which writes it anew and reloads the gate."
+
+
+def find_haproxy() -> str | None:
+    """The path of the program; None where it is not installed."""
+    return shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 
 
 class Gate:

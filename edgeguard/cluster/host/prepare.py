@@ -7,14 +7,13 @@ The units belong to the environment, so a server can serve several. A person cha
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster.host import files, processes, units, web
 from edgeguard.cluster.host.errors import HostError
-from edgeguard.cluster.host.haproxy import Gate
+from edgeguard.cluster.host.haproxy import Gate, find_haproxy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -69,7 +68,7 @@ WantedBy=multi-user.target
 
 def texts(folder: Path, prepared: Prepared) -> Mapping[Path, str]:
     """The unit files, with their texts."""
-    haproxy = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+    haproxy = find_haproxy()
     if haproxy is None:
         raise HostError("HAProxy is not installed", "Install it there (Debian: `apt-get install haproxy`).")
     for path in (folder, sys.executable, haproxy):

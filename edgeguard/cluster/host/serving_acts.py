@@ -11,6 +11,7 @@ from edgeguard.cluster.host import account as accounts
 from edgeguard.cluster.host import (
     acts,
     errors,
+    facts,
     fence,
     files,
     generations,
@@ -276,6 +277,7 @@ _HOOK = {"generation": takes.name, "hook": takes.name}
 ACTS = {
     "state": Act(state, {}),
     "free": Act(free, {}),
+    "facts": Act(facts.facts, facts.TAKES, slow=True),
     "logs": Act(logs.journal, logs.TAKES, slow=True),
     "entropy": Act(entropy, {}),
     "healthy": Act(

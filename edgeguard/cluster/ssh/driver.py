@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from edgeguard.cluster import Closure, Generation, HookResult, ServerState, foreground
 from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.errors import on
+from edgeguard.cluster.facts import Facts
 from edgeguard.cluster.host import generations, offers
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.hooks import Lines
@@ -286,6 +287,18 @@ class SshCluster:
         def look(server: str) -> list[str]:
             with on(server):
                 return images.lacks(self._connections[server], generation.image, releases, offer, generation.runs.user)
+
+        return self._gathered(look)
+
+    def facts(self) -> Mapping[str, Facts]:
+        """What each server is (edgeguard.cluster.facts)."""
+
+        def look(server: str) -> Facts:
+            said = self._ask(server, "facts", releases=str(self._hosts.root / "releases"), within=ACT_SECONDS)
+            began = time.time()
+            clock = self._ask(server, "greet")["clock"]
+            took = time.time() - began
+            return Facts(said["versions"], clock - began - took / 2, took / 2, said["free"], said["image"])
 
         return self._gathered(look)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeguard.cluster import Closure, Generation, Runs
+from edgeguard.cluster.facts import facts
 from edgeguard.cluster.preparing import drift, unready
 from edgeguard.cluster.ssh.driver import SshCluster
 from edgeguard.errors import ClusterError
@@ -178,6 +179,18 @@ def test_a_server_comes_back_from_a_reboot_as_it_was(lab: Lab, cluster: SshClust
     lab.reboot("web2")
     cluster.check(one)
     assert [(state.generation, state.open, state.deaths) for state in cluster.state()] == [("one", True, 0)] * 2
+
+
+def test_servers_tell_what_they_are(cluster: SshCluster) -> None:
+    cluster.prepare(dry_run=False)
+    deployed(cluster)
+    found = facts(cluster)
+    assert list(found) == list(SERVERS)
+    for server in found.values():
+        assert all(version[0].isdigit() for version in server.versions.values())
+        assert list(server.versions) == ["Python", "systemd", "HAProxy"]
+        assert server.free > server.image > 0
+        assert abs(server.ahead) < server.unsure + 1  # the hosts have this machine's clock
 
 
 def test_what_was_prepared_is_taken_away_again(lab: Lab, cluster: SshCluster) -> None:
