@@ -23,7 +23,7 @@ DELICATE: tuple[tuple[str, str, str, int, Literal["resume", "rollback"]], ...] =
     ("good", "swap", "rename web2/current.next", 1, "rollback"),  # one server is swapped, or two
     ("good", "hook", "start ", 1, "resume"),  # "started" is written down, and nothing started
     ("good", "open", "rename gate/", 1, "resume"),
-    ("good", "committed", "fsync", 1, "rollback"),
+    ("good", "healthy", "rename web2/", 1, "rollback"),  # one server knows that it has committed
     ("hook", "undoing swap", "ask ", 1, "resume"),
     ("healthy", "undoing open", "rename gate/", 1, "rollback"),
     ("fix", "stage", "fsync", 1, "resume"),  # its image is nowhere yet

@@ -102,6 +102,8 @@ class Outcome:
     """When processes of the servers were killed (Unix time)."""
     unknown: bool = False
     """Whether the servers knew nothing of the deploy then."""
+    committed: bool = False
+    """Whether a server knew then that the deploy has committed."""
     old: str = ""
     """The release that served before."""
     due: str = ""

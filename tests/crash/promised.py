@@ -57,6 +57,8 @@ def unkept(outcome: Outcome) -> list[str]:
     named = phase.get(outcome.phase, outcome.phase)
     if named == "lock" and outcome.unknown:  # as the page says below the table
         named = "build"
+    if named == "healthy" and outcome.committed:  # as the page says, too
+        named = "purge"
     row, wrong = rows()[named], []
     if outcome.visible not in row.cluster:
         wrong.append(f"operators.md: in {outcome.phase} the cluster is {row.cluster}, and it was {outcome.visible}")

@@ -115,7 +115,8 @@ def _dead(rehearsal: Rehearsal, outcome: Outcome) -> None:
     """Write down the state that others see after a deploy was killed, or while it sleeps."""
     answer = ask(rehearsal.gate_url)
     outcome.visible, outcome.others = answer.state, rehearsal.named(answer.release)
-    outcome.unknown = not rehearsal.unfinished()
+    left = rehearsal.newest().get("deploy") or {}
+    outcome.unknown, outcome.committed = not left, left.get("phase") == "committed"
 
 
 def _status_untrue(rehearsal: Rehearsal, outcome: Outcome, felled: str) -> Iterator[str]:
