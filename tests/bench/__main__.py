@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from tests.bench import start
+from tests.bench import start, window
 
-BENCHMARKS = {"start": start.main}
+BENCHMARKS = {"start": start.main, "window": window.main}
 
 
 def main() -> None:
