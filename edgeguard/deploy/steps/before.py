@@ -9,6 +9,7 @@ from edgeguard.cluster import Generation
 from edgeguard.cluster.host import images
 from edgeguard.cluster.preparing import drift, unready
 from edgeguard.deploy.deployment import UNGUARDED
+from edgeguard.deploy.steps.closure import empty_what_comes_back
 from edgeguard.deploy.steps.step import Step, agreed, why_closed, why_mixed
 from edgeguard.doctor import readiness
 from edgeguard.errors import BuildFailed, ClusterError, Fenced, OriginsUnhealthy, Refused, UsageError
@@ -238,14 +239,13 @@ class Stage(Step):
     """Put the image and the variables on each server, beside the release that runs there. Then remove the generations
     and images of earlier deploys that never opened.
 
-    On a server that comes back, this first stops the old processes.
+    On a server that comes back, this first ends the old processes.
     """
 
     name = "stage"
 
     def do(self) -> Facts:
-        if self.deployment.back_again.servers:
-            self.deployment.back_again.swap(self.deployment.epoch, None)
+        empty_what_comes_back(self.deployment)
         self.environment.cluster.stage(self.deployment.epoch, self.deployment.target, whole=not self.deployment.changed)
         self._prune()
         return {}

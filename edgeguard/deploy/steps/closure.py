@@ -87,8 +87,7 @@ class Swap(Step):
         stay_closed(deployment)
         previous = None if deployment.first else deployment.previous_generation().name
         deployment.serving.swap(deployment.epoch, previous)
-        if deployment.back_again.servers:  # these servers have no generation to go back to
-            deployment.back_again.swap(deployment.epoch, None)
+        empty_what_comes_back(deployment)  # these servers have no generation to go back to
 
 
 class Check(Step):
@@ -150,6 +149,17 @@ def stay_closed(deployment: Deployment) -> None:
     wanted = deployment.environment.settings.cluster.after_hook_failure == "stay-closed"
     if wanted and deployment.hook_begun and not deployment.by_hand:
         raise halt(deployment)
+
+
+def empty_what_comes_back(deployment: Deployment) -> None:
+    """End the processes on the servers that come back. Where a server has a gate of its own, that is closed first: it
+    is as open as it was when the server was lost."""
+    back = deployment.back_again
+    if not back.servers:
+        return
+    if not back.one_gate:
+        back.close(deployment.epoch, _closure(deployment))
+    back.swap(deployment.epoch, None)
 
 
 def _closure(deployment: Deployment) -> Closure:
