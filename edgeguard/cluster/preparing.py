@@ -56,15 +56,19 @@ def drift(cluster: Cluster, environment: str) -> list[str]:
 
 
 def unready(cluster: Cluster, generation: Generation) -> list[str]:
-    """A sentence for each thing that keeps a server from taking this generation: no room for its image, no such user,
-    nothing prepared. None where the driver can't tell before it stages.
+    """A sentence for each thing that keeps servers from taking this generation: no room for its image, no such user,
+    nothing prepared, a socket that the driver can't serve. None where the driver can't tell before it stages.
 
     Raises:
         ClusterError: a server can't be asked, or the image here is not as it was built.
     """
     look: Callable[[Generation], Mapping[str, Sequence[str]]] | None = getattr(cluster, "unready", None)
     found = {} if look is None else look(generation)
-    return [f"{server}: {sentence}" for server, sentences in found.items() for sentence in sentences]
+    servers: dict[str, list[str]] = {}
+    for server, sentences in found.items():
+        for sentence in sentences:
+            servers.setdefault(sentence, []).append(server)
+    return [f"{', '.join(names)}: {sentence}" for sentence, names in servers.items()]
 
 
 def _able(cluster: Cluster, environment: str) -> Any:  # noqa: ANN401 (the two methods are beyond the Protocol)

@@ -7,6 +7,7 @@ The units belong to the environment, so a server can serve several. A person cha
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +65,7 @@ TimeoutStopSec=10
 [Install]
 WantedBy=multi-user.target
 """
+_FOLDER = re.compile(r"^RequiresMountsFor=(.*)$", re.MULTILINE)
 
 
 def texts(folder: Path, prepared: Prepared) -> Mapping[Path, str]:
@@ -88,7 +90,12 @@ def texts(folder: Path, prepared: Prepared) -> Mapping[Path, str]:
 
 
 def missing(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[str]:
-    """What `prepare` would do, a sentence each; empty where the server is as it has to be."""
+    """What `prepare` would do, a sentence each; empty where the server is as it has to be.
+
+    Raises:
+        HostError: it can't be done: the host serves another server of this environment, or lacks HAProxy.
+    """
+    _refuse_other(folder, prepared)
     found = []
     if files.read(folder / "prepared.json") != prepared.__dict__:
         found.append(f"write {folder / 'prepared.json'}")
@@ -177,6 +184,18 @@ def unprepare(folder: Path, prepared: Prepared) -> list[str]:
     units.reload_all()
     (folder / "prepared.json").unlink(missing_ok=True)
     return done
+
+
+def _refuse_other(folder: Path, prepared: Prepared) -> None:
+    """Refuse a host that serves another server of this environment: the units of both would have one name."""
+    there = _FOLDER.search(_text(UNITS / prepared.gate_unit.name) or "")
+    if there is not None and there[1] != str(folder):
+        names = f"{prepared.unit.name} {prepared.gate_unit.name}"
+        raise HostError(
+            f"this host is {there[1]} of {prepared.environment} already, and can't be {folder} too",
+            "Correct `hosts` in [cluster.options]. If the server was renamed, let no visitor reach it, and run"
+            f" `systemctl disable --now {names}` there, and `rm {names}` in {UNITS}.",
+        )
 
 
 def _refuse_unless_root() -> None:

@@ -40,6 +40,10 @@ ACT_SECONDS = 120.0
 """For an act of a server, which may start or stop something."""
 VERIFY_SECONDS = 600.0
 """For reading every file of an image."""
+_PORTS_ALONE = (
+    "the web process listens on a unix socket, and the driver ssh serves ports alone",
+    "Take socket_family out of the application file.",
+)
 _POLL = 0.01
 _SHORT_POLL = 0.002
 
@@ -138,10 +142,7 @@ class SshCluster:
     def stage(self, epoch: int, generation: Generation, *, whole: bool = True) -> None:
         """Carry the image to every server, and write the generation beside what runs."""
         if generation.runs.socket:
-            raise ClusterError(
-                "the web process listens on a unix socket, and the driver ssh serves ports alone",
-                "Take socket_family out of the application file.",
-            )
+            raise ClusterError(*_PORTS_ALONE)
         self._change_all("touch", epoch)
         self._ask_all("free")
         offer = offers.make(generation.image) if generation.copy_of is None else None
@@ -278,6 +279,9 @@ class SshCluster:
 
     def unready(self, generation: Generation) -> Mapping[str, Sequence[str]]:
         """What keeps each server from taking a generation, a sentence each (edgeguard.cluster.preparing.unready)."""
+        if generation.runs.socket:
+            sentence = f"{_PORTS_ALONE[0]} ({_PORTS_ALONE[1].rstrip('.')})"
+            return {server: [sentence] for server in self.servers}
         offer = None
         if generation.copy_of is None:
             with suppress(HostError):  # that this image was changed is told where images are compared

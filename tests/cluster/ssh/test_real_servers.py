@@ -13,6 +13,7 @@ import pytest
 
 from edgeguard.cluster import Closure, Generation, Runs
 from edgeguard.cluster.facts import facts
+from edgeguard.cluster.host.haproxy_rules import MARK
 from edgeguard.cluster.preparing import drift, unready
 from edgeguard.cluster.ssh.driver import SshCluster
 from edgeguard.errors import ClusterError
@@ -108,6 +109,16 @@ def test_a_unit_that_somebody_edited_is_named_and_put_right(lab: Lab, cluster: S
     assert cluster.prepare(dry_run=True)["web2"] == []
 
 
+def test_a_host_is_one_server_of_an_environment(lab: Lab, cluster: SshCluster) -> None:
+    cluster.prepare(dry_run=False)
+    twice = driver(lab, hosts={"web2": "web1"})
+    with pytest.raises(ClusterError, match=rf"^web2: this host is {ROOT}/servers/web1 of test already") as raised:
+        twice.prepare(dry_run=False)
+    assert "Correct `hosts`" in raised.value.remedy
+    twice.end()
+    assert drift(cluster, "production") == []
+
+
 def test_a_unit_that_somebody_masked_is_named_and_left_alone(lab: Lab, cluster: SshCluster) -> None:
     cluster.prepare(dry_run=False)
     unit = "/etc/systemd/system/eg-test-web.service"
@@ -135,6 +146,17 @@ def test_a_gate_that_can_not_be_told_anything_is_named_and_started_anew(lab: Lab
     assert [(state.gate, state.open) for state in cluster.state()] == [(True, False)] * 2
 
 
+def test_a_gate_whose_last_reload_did_not_come_is_reloaded(lab: Lab, cluster: SshCluster) -> None:
+    """Its configuration is ours on disk, and another one in the process."""
+    cluster.prepare(dry_run=False)
+    edit = f"cp haproxy.cfg ours; sed -Ei 's/({MARK})[0-9a-f]{{4}}/\\10000/' haproxy.cfg"
+    lab.ssh("web2", f"cd {ROOT}/servers/web2/gate; {edit}; systemctl reload eg-test-gate; mv ours haproxy.cfg")
+    [said] = cluster.prepare(dry_run=True)["web2"]
+    assert said.startswith("reload eg-test-gate.service: the gate runs with another configuration")
+    cluster.prepare(dry_run=False)
+    assert cluster.prepare(dry_run=True)["web2"] == []
+
+
 def test_a_user_who_becomes_root_does_all_of_it(lab: Lab, cluster: SshCluster) -> None:
     cluster.prepare(dry_run=False)
     as_deploy = driver(lab, user="deploy", sudo=True)
@@ -152,11 +174,13 @@ def test_a_server_that_can_t_take_a_release_says_so_before_it_is_carried(lab: La
     one = Generation("narrow", release, image, Runs(image / "app", ("/bin/true",), user="nobody"))
     cluster.unprepare()
     assert [sentence.split(" (")[0] for sentence in unready(cluster, one)] == [
-        "web1: this server is not prepared",
-        "web2: this server is not prepared",
+        "web1, web2: this server is not prepared",
     ]
     cluster.prepare(dry_run=False)
     assert unready(cluster, one) == []
+    listens = Generation("narrow", release, image, Runs(image / "app", ("/bin/true",), socket=True))
+    [sockets] = unready(cluster, listens)
+    assert sockets.startswith("web1, web2: the web process listens on a unix socket")
     there = f"{ROOT}/releases"
     lab.ssh("web2", f"mkdir -p {there} && mount -t tmpfs -o size=8k none {there}")
     [room] = unready(cluster, one)
