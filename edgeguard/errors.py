@@ -37,6 +37,7 @@ from typing import Self
 
 class EdgeguardError(Exception):
     """Something went wrong. `message` says what; `remedy` says what to do now (one sentence, or empty).
+    Spaces at its beginning are dropped: sentences may be put behind another one that is empty.
 
     The first line of a message can stand alone. The output of other programs may follow it, in indented lines.
     """
@@ -46,7 +47,7 @@ class EdgeguardError(Exception):
     def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.remedy = remedy
+        self.remedy = remedy.lstrip()
 
     def with_more(self, *more: str, message: str | None = None, remedy: str | None = None) -> Self:
         """A new error of the same kind. Its message goes on with `more`; message and remedy are these, if given.
@@ -56,7 +57,7 @@ class EdgeguardError(Exception):
         new = type(self).__new__(type(self))
         new.__dict__.update(self.__dict__)
         new.message = joined(self.message if message is None else message, *more)
-        new.remedy = self.remedy if remedy is None else remedy
+        new.remedy = self.remedy if remedy is None else remedy.lstrip()
         new.args = (new.message,)
         return new
 

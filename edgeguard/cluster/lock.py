@@ -276,7 +276,7 @@ class SharedRecord:
             raise ClusterError(
                 f"{server}: {failure.message.removeprefix(f'{server}: ')}",  # drivers may name it, too
                 f"{failure.remedy} If {server} is lost, deploy, resume, rollback or cluster open can go on --without "
-                f"{server}.".lstrip(),
+                f"{server}.",
             ) from failure
 
     def _refuse_unfinished(self, newest: Record, instead_of: str | None, *, closed_by_hand: bool) -> None:

@@ -159,7 +159,7 @@ def _start(deployment: steps.Deployment, generation: Generation) -> None:
             f"{exc.remedy} When that is mended: edgeguard cluster open {deployment.environment.name} (with --without "
             "SERVER, if one is lost)."
         )
-        raise exc.with_more(*filter(None, (closed, covered)), remedy=remedy.lstrip()) from exc
+        raise exc.with_more(*filter(None, (closed, covered)), remedy=remedy) from exc
 
 
 def _check(deployment: steps.Deployment, generation: Generation) -> None:

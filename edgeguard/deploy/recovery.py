@@ -111,7 +111,7 @@ def _held_while_closed(story: Story) -> Story:
         if not deployment.closed or _open(deployment):
             return failure
         ways = steps.ways_on(deployment.environment.name, deployment.id)
-        return Held(f"{failure.message}; the cluster is still closed", f"{failure.remedy}\n  {ways}".lstrip())
+        return Held(f"{failure.message}; the cluster is still closed", f"{failure.remedy}\n  {ways}")
 
     return told
 

@@ -63,7 +63,7 @@ def unserved(deployment: Deployment) -> EdgeguardError | None:
     except ClusterError as exc:
         opens = f"edgeguard cluster open {deployment.environment.name} starts what does not run."
         said = f"{deployment.id} is taken back, and had closed nothing; but the previous release does not serve"
-        return exc.with_more(message=f"{said}: {exc.message}", remedy=f"{exc.remedy} {opens}".lstrip())
+        return exc.with_more(message=f"{said}: {exc.message}", remedy=f"{exc.remedy} {opens}")
     return None
 
 

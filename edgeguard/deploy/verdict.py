@@ -37,7 +37,7 @@ def taken_back(deployment: Deployment, failure: EdgeguardError) -> EdgeguardErro
         return failure
     if not deployment.was_open and not deployment.first:
         opens = f"edgeguard cluster open {deployment.environment.name} opens the previous release."
-        return Held(joined(failure.message, "the cluster is closed, as before"), f"{failure.remedy} {opens}".lstrip())
+        return Held(joined(failure.message, "the cluster is closed, as before"), f"{failure.remedy} {opens}")
     left = "nothing serves, as before" if deployment.first else "the previous release serves again"
     return RolledBack(joined(failure.message, left), failure.remedy)
 
@@ -66,7 +66,7 @@ def of_closed(deployment: Deployment, failure: EdgeguardError) -> EdgeguardError
             remedy = remedy if left else f"edgeguard cluster open {name} starts it."
         if interrupted:
             return Held(joined(failure.message, text), remedy)
-        return failure.with_more(text, remedy=f"{failure.remedy}\n  {remedy}".lstrip())
+        return failure.with_more(text, remedy=f"{failure.remedy}\n  {remedy}")
     if interrupted and left is not None and ours and left.phase > Phase.LOCK:
         return Held(joined(failure.message, f"the cluster is open, and {left.id} is not committed"), remedy)
     return failure
@@ -132,7 +132,7 @@ def stuck(deployment: Deployment, stopped: saga.UndoFailed) -> EdgeguardError:
             _served_until(until),
         ),
         f"{stopped.remedy} Mend what is named; then edgeguard rollback {name} or edgeguard resume {name} (with "
-        "--without SERVER, if one is lost).".lstrip(),
+        "--without SERVER, if one is lost).",
     )
 
 
@@ -142,7 +142,7 @@ def uncommitted(deployment: Deployment, failure: EdgeguardError) -> EdgeguardErr
         return replaced(deployment)
     return CleanupUnfinished(
         f"the new release serves, but that could not be written down: {failure.message}",
-        f"{failure.remedy} Then: edgeguard resume {deployment.environment.name}".lstrip(),
+        f"{failure.remedy} Then: edgeguard resume {deployment.environment.name}",
     )
 
 

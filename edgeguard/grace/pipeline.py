@@ -188,7 +188,7 @@ def _not_kept(environment: EdgeSide, slot: str | None, failure: EdgeError | Inte
     again = f"edgeguard hook post {environment.name}{named} --failed"
     left = f"{claim} could not be marked as kept ({failure.message}); it stays in force until it ends by itself"
     remedy = "" if isinstance(failure, Interrupted) else failure.remedy
-    return CleanupUnfinished(left, f"{remedy} Then repeat it, or the next `hook pre` is refused: {again}".lstrip())
+    return CleanupUnfinished(left, f"{remedy} Then repeat it, or the next `hook pre` is refused: {again}")
 
 
 def post(

@@ -159,7 +159,7 @@ def _told_how_to_go_on(environment: EdgeSide, slot: str) -> Iterator[None]:
         if not isinstance(exc, EdgeNotDone):
             claims.give_up(environment, slot, did="grace extend")
         said = f"{exc.message}; {slot} may have been written all the same"
-        raise type(exc)(said, f"{exc.remedy} {remedy}".lstrip()) from exc
+        raise type(exc)(said, f"{exc.remedy} {remedy}") from exc
     except Begun as exc:
         state = "is written, but not confirmed" if exc.written else "may be written"
         raise NotConfirmed(f"{slot} {state}: {exc.message}", remedy) from exc

@@ -85,7 +85,7 @@ class Versions:
             if (now := self.active()) != active:
                 raise _changed(active, now)
         except EdgeguardError as exc:
-            again = f"{exc.remedy} The same command goes on with draft {draft}.".lstrip()
+            again = f"{exc.remedy} The same command goes on with draft {draft}."
             raise exc.with_more(_left_behind(draft), *notes, remedy=again) from exc
         notes += self._activate(draft)
         return Policy(draft, wish.revision, (), found.diff, tuple(dict.fromkeys(notes)))
