@@ -19,7 +19,7 @@ from tests.lab.lab import Lab
 from tests.staying_rehearsal import staying_rehearsal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
 KINDS = ("good", "swap", "hook", "check", "healthy", "fix")
 """Of the kinds of deploys, those that are played on hosts."""
@@ -147,8 +147,10 @@ class OnHosts(Rehearsal):
 
 
 @contextmanager
-def rehearsing_on_hosts(folder: Path, name: str, kinds: Collection[str] = KINDS) -> Iterator[OnHosts]:
-    """A rehearsal on a lab of this name, made anew, with the releases that these kinds of deploys need."""
+def rehearsing_on_hosts(
+    folder: Path, name: str, kinds: Collection[str] = KINDS, deployed: Sequence[str] = ("second", "first")
+) -> Iterator[OnHosts]:
+    """A rehearsal on a lab of this name, made anew, with these releases."""
     folder.mkdir(parents=True, exist_ok=True)
     lab = Lab(name)
     lab.down()
@@ -159,7 +161,7 @@ def rehearsing_on_hosts(folder: Path, name: str, kinds: Collection[str] = KINDS)
         with staying_rehearsal(folder / "log", *options, environment=environment) as found:
             quick = {**QUICK, "EDGEGUARD_CLUSTER__LEASE": str(_LEASE)}
             made = OnHosts(found.process, found.ready, folder, folder / "config", quick=quick, lab=lab)
-            furnished(made, kinds).before = made.present()
+            furnished(made, kinds, deployed).before = made.present()
             yield made
     finally:
         lab.down()

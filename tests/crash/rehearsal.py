@@ -18,7 +18,7 @@ from tests.crash.kinds import KINDS
 from tests.staying_rehearsal import StayingRehearsal, staying_rehearsal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).parent.parent.parent
 SERVERS = ("web1", "web2", "web3")
@@ -242,8 +242,9 @@ def rehearsing(folder: Path) -> Iterator[Rehearsal]:
         yield furnished(Rehearsal(found.process, found.ready, folder, folder / "config"))
 
 
-def furnished(found: _Found, kinds: Collection[str] = KINDS) -> _Found:
-    """With the releases that these kinds of deploys need, of which the second and then the first are deployed."""
+def furnished(found: _Found, kinds: Collection[str] = KINDS, deployed: Sequence[str] = ("second", "first")) -> _Found:
+    """With the releases that these kinds of deploys need, of which some are deployed. With the two of the default, the
+    release that it began with is neither the previous one nor to be pruned."""
     found.config.mkdir()
     text = found.own_config.read_text()
     assert "[application.variables]\n" in text
@@ -273,7 +274,7 @@ def furnished(found: _Found, kinds: Collection[str] = KINDS) -> _Found:
         name: each["digest"] for name, ref in found.refs.items() for each in built if each["commit"] == ref
     }
     found.trees |= {name: git(repository, "rev-parse", f"{ref}^{{tree}}")[:12] for name, ref in found.refs.items()}
-    for name in ("second", "first"):  # so that the release it began with is neither the previous one nor to be pruned
+    for name in deployed:
         done = found.run("deploy", "rehearsal", "--ref", found.refs[name], "--json")
         assert done.code == 0, done.err
     return found

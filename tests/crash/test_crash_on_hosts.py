@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 def test_a_deploy_that_dies_while_a_host_hears_of_the_swap(tmp_path: Path) -> None:
     scenario = Scenario(at="swap|write half of them|2", then="rollback")
     with (
-        rehearsing_on_hosts(tmp_path / "rehearsal", "deaths", ("good",)) as rehearsal,
+        rehearsing_on_hosts(tmp_path / "rehearsal", "deaths", ("good",), ("first",)) as rehearsal,
         Watch(rehearsal.ready["edge_url"], rehearsal.gate_urls) as watch,
     ):
         outcome = run_scenario(rehearsal, watch, scenario)
