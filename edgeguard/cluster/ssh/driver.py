@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import re
 import secrets
 import time
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from edgeguard.cluster import Closure, Generation, HookResult, ServerState, foreground
-from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.errors import on
 from edgeguard.cluster.facts import Facts
 from edgeguard.cluster.host import generations, offers
 from edgeguard.cluster.host.errors import HostError
-from edgeguard.cluster.host.hooks import Lines
 from edgeguard.cluster.host.logs import Line, Piece
-from edgeguard.cluster.ssh import images, prepare
+from edgeguard.cluster.ssh import hooks, images, prepare
 from edgeguard.cluster.ssh.explain import explain
 from edgeguard.cluster.ssh.hosts import Hosts
 from edgeguard.cluster.ssh.options import options
+from edgeguard.cluster.ssh.servers import ACT_SECONDS, Servers
 from edgeguard.errors import ClusterError, EdgeguardError, HookRuns, Interrupted, NotClosed, Unhealthy
 from edgeguard.user import expanded
 
@@ -34,17 +31,12 @@ if TYPE_CHECKING:
     from edgeguard.cluster.ssh.connection import Connection
     from edgeguard.settings import ClusterSettings
 
-LOOK_SECONDS = 20.0
-"""For a question to a server."""
-ACT_SECONDS = 120.0
-"""For an act of a server, which may start or stop something."""
 VERIFY_SECONDS = 600.0
 """For reading every file of an image."""
 _PORTS_ALONE = (
     "the web process listens on a unix socket, and the driver ssh serves ports alone",
     "Take socket_family out of the application file.",
 )
-_POLL = 0.01
 _SHORT_POLL = 0.002
 
 
@@ -65,6 +57,10 @@ class SshCluster:
         self._hosts = Hosts(environment, settings, options(settings.options, settings.servers), root, ceiling)
         self._connections = {server: self._hosts.connection(server) for server in settings.servers}
 
+    @property
+    def _all(self) -> Servers:
+        return Servers(self.servers, self._connections)
+
     def without(self, servers: Collection[str]) -> Self:
         """The same cluster, and the same connections, without some servers."""
         fewer = copy.copy(self)
@@ -76,18 +72,18 @@ class SshCluster:
 
     def read_record(self) -> dict[str, dict[str, Any] | None]:
         """Each server's record."""
-        return self._ask_all("read_record")
+        return self._all.ask_all("read_record")
 
     def write_record(self, epoch: int, record: Mapping[str, Any], *, expected: int | None = None) -> None:
         """Write on every server, one after the other."""
         for server in self.servers:
-            self._change(server, "write_record", epoch, record=dict(record), expected=expected)
+            self._all.change(server, "write_record", epoch, record=dict(record), expected=expected)
 
     # Looking
 
     def state(self) -> tuple[ServerState, ...]:
         """Every server as it is now."""
-        return tuple(ServerState(name=server, **said) for server, said in self._ask_all("state").items())
+        return tuple(ServerState(name=server, **said) for server, said in self._all.ask_all("state").items())
 
     def check(self, generation: Generation, *, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Ask all servers at the same time, each about itself."""
@@ -97,13 +93,13 @@ class SshCluster:
         def check_server(server: str) -> None:
             while True:
                 waited = time.monotonic() - began
-                said = self._ask(server, "healthy", **wanted, limit=self._settings.start_timeout, waited=waited)
+                said = self._all.ask(server, "healthy", **wanted, limit=self._settings.start_timeout, waited=waited)
                 if said is None:
                     return
                 if cancelled():
                     raise Interrupted(f"{server}: told to stop while {said}")
 
-        self._on_all(check_server)
+        self._all.on_all(check_server)
         for state in self.state():
             if state.generation != generation.name or state.release != generation.release:
                 raise Unhealthy(
@@ -112,12 +108,12 @@ class SshCluster:
 
     def differences(self, generation: Generation) -> Sequence[str]:
         """The differences on each server."""
-        found = self._ask_all("verify", image=str(generation.image), within=VERIFY_SECONDS)
+        found = self._all.ask_all("verify", image=str(generation.image), within=VERIFY_SECONDS)
         return [f"{server}: {sentence}" for server, sentences in found.items() for sentence in sentences]
 
     def generation(self, name: str) -> Generation | None:
         """The generation, if every server holds it and none differs."""
-        first, *others = self._ask_all("generation", name=name).values()
+        first, *others = self._all.ask_all("generation", name=name).values()
         if first is None or any(one != first for one in others):
             return None
         return _described(name, first)
@@ -132,7 +128,7 @@ class SshCluster:
     ) -> HookResult | None:
         """Read the ledger, which is on one server alone."""
         for server in self.servers:
-            found = self._hook_result(server, generation, hook, cancelled, output)
+            found = hooks.wait(self._all, server, generation, hook, cancelled=cancelled, output=output)
             if found is not None:
                 return found
         return None
@@ -143,8 +139,8 @@ class SshCluster:
         """Carry the image to every server, and write the generation beside what runs."""
         if generation.runs.socket:
             raise ClusterError(*_PORTS_ALONE)
-        self._change_all("touch", epoch)
-        self._ask_all("free")
+        self._all.change_all("touch", epoch)
+        self._all.ask_all("free")
         offer = offers.make(generation.image) if generation.copy_of is None else None
         releases = self._hosts.root / "releases"
 
@@ -163,39 +159,39 @@ class SshCluster:
                 "variables": dict(generation.variables),
                 "copy_of": generation.copy_of,
             }
-            self._change(server, "stage", epoch, within=VERIFY_SECONDS, **said)
+            self._all.change(server, "stage", epoch, within=VERIFY_SECONDS, **said)
 
-        self._on_all(stage)
+        self._all.on_all(stage)
 
     def stop_tasks(self, epoch: int) -> int:
         """Return 0: this driver's servers run web processes alone, and no tasks."""
-        self._change_all("touch", epoch)
+        self._all.change_all("touch", epoch)
         return 0
 
     def close(self, epoch: int, closure: Closure, *, note: Mapping[str, Any] | None = None) -> None:
         """Close every server's gate."""
         if not re.fullmatch(r"[!-:<-~]{1,128}", closure.deploy):
             raise ClusterError(f"{closure.deploy!r} can't name a closure", "Use letters, digits, - and _.")
-        self._change_all("close", epoch, note, deploy=closure.deploy, until=closure.until)
+        self._all.change_all("close", epoch, note, deploy=closure.deploy, until=closure.until)
 
     def drain(self, epoch: int, limit: float) -> int:
         """Wait until no gate reports a request in flight. The wait holds no lock; a cut holds its server's."""
         deadline = time.monotonic() + limit
-        while any(self._change_all("in_flight", epoch).values()):
+        while any(self._all.change_all("in_flight", epoch).values()):
             if time.monotonic() > deadline:
-                return sum(self._change_all("cut", epoch).values())
+                return sum(self._all.change_all("cut", epoch).values())
             time.sleep(_SHORT_POLL)
         return 0
 
     def swap(self, epoch: int, generation: str | None, *, note: Mapping[str, Any] | None = None) -> None:
         """Swap all servers at the same time. If one fails, the others finish before the error is raised."""
-        self._change_all("touch", epoch, note)
+        self._all.change_all("touch", epoch, note)
         try:
-            self._ask_all("free")
+            self._all.ask_all("free")
         except HookRuns:  # no server may change meanwhile, also those on which it does not run
             if any(state.generation != generation or state.running != state.release for state in self.state()):
                 raise
-        self._change_all("swap", epoch, generation=generation)
+        self._all.change_all("swap", epoch, generation=generation)
 
     def run_hook(
         self,
@@ -210,23 +206,23 @@ class SshCluster:
         note: Mapping[str, Any] | None = None,
     ) -> HookResult:
         """Run the hook in a unit of its own, under the wrapper of edgeguard/cluster/host."""
-        name = self._ask(server, "current")
-        self._change_all("touch", epoch, note)
+        name = self._all.ask(server, "current")
+        self._all.change_all("touch", epoch, note)
         if name is None:
             raise ClusterError(f"{server}: nothing is current, so there is no {hook} hook to run", server=server)
-        if not _described(name, self._ask(server, "generation", name=name)).has_hook(hook):
+        if not _described(name, self._all.ask(server, "generation", name=name)).has_hook(hook):
             return HookResult(server, 0, "no hook", 0.0)
         if hook == "deploy" and (opened := [state.name for state in self.state() if state.open]):
             trouble = "the gate is open: refused to run the deploy hook"
             raise NotClosed(f"{opened[0]}: {trouble}", "Close it first.", server=opened[0])
         if again:
-            self._ask_all("free")
-            self._change_all("forget_hook", epoch, generation=name, hook=hook)
+            self._all.ask_all("free")
+            self._all.change_all("forget_hook", epoch, generation=name, hook=hook)
         else:
-            self._ask_all("refuse_hook", generation=name, hook=hook)
+            self._all.ask_all("refuse_hook", generation=name, hook=hook)
         order: dict[str, Any] = {"generation": name, "hook": hook, "limit": limit, "nonce": secrets.token_hex(8)}
-        self._change(server, "run_hook", epoch, **order, keep=self._settings.keep_hook_logs)
-        result = self._hook_result(server, name, hook, cancelled, output)
+        self._all.change(server, "run_hook", epoch, **order, keep=self._settings.keep_hook_logs)
+        result = hooks.wait(self._all, server, name, hook, cancelled=cancelled, output=output)
         if result is None:
             remedy = "Is somebody removing files there?"
             raise ClusterError(f"{server}: the ledger of the {hook} hook is gone", remedy, server=server)
@@ -235,8 +231,8 @@ class SshCluster:
     def open(self, epoch: int, generation: str, *, note: Mapping[str, Any] | None = None) -> None:
         """Open every server's gate, if each of them runs the generation and nothing else. If one can't be opened, those
         that were are closed again."""
-        self._change_all("touch", epoch, note)
-        self._ask_all("free")
+        self._all.change_all("touch", epoch, note)
+        self._all.ask_all("free")
         states = self.state()
         for state in states:
             if state.generation != generation or state.running is None or state.running != state.release:
@@ -248,15 +244,15 @@ class SshCluster:
         if len({state.release for state in states}) != 1:
             raise Unhealthy(f"{generation} is not the same release on all servers; all stay closed")
         try:
-            self._change_all("open", epoch, generation=generation)
+            self._all.change_all("open", epoch, generation=generation)
         except ClusterError:
             with suppress(EdgeguardError):  # the error that made this necessary is the one to tell
-                self._change_all("close", epoch)
+                self._all.change_all("close", epoch)
             raise
 
     def prune(self, epoch: int, keep: Collection[str]) -> None:
         """Remove what is not needed, also images that no generation has."""
-        self._change_all("prune", epoch, keep=sorted(keep), releases=str(self._hosts.root / "releases"))
+        self._all.change_all("prune", epoch, keep=sorted(keep), releases=str(self._hosts.root / "releases"))
 
     def explain(self, phase: str, generation: Generation) -> Sequence[str]:
         """The acts of a phase, a line each."""
@@ -272,10 +268,10 @@ class SshCluster:
         def look(server: str) -> list[str]:
             with on(server):
                 gate = self._hosts.gate(server)
-            found: list[str] = self._ask(server, "missing", prepared=self._hosts.prepared(server), gate=gate)
+            found: list[str] = self._all.ask(server, "missing", prepared=self._hosts.prepared(server), gate=gate)
             return found
 
-        return self._gathered(look)
+        return self._all.gathered(look)
 
     def unready(self, generation: Generation) -> Mapping[str, Sequence[str]]:
         """What keeps each server from taking a generation, a sentence each (edgeguard.cluster.preparing.unready)."""
@@ -292,23 +288,23 @@ class SshCluster:
             with on(server):
                 return images.lacks(self._connections[server], generation.image, releases, offer, generation.runs.user)
 
-        return self._gathered(look)
+        return self._all.gathered(look)
 
     def facts(self) -> Mapping[str, Facts]:
         """What each server is (edgeguard.cluster.facts)."""
 
         def look(server: str) -> Facts:
-            said = self._ask(server, "facts", releases=str(self._hosts.root / "releases"), within=ACT_SECONDS)
+            said = self._all.ask(server, "facts", releases=str(self._hosts.root / "releases"), within=ACT_SECONDS)
             began = time.time()
-            clock = self._ask(server, "greet")["clock"]
+            clock = self._all.ask(server, "greet")["clock"]
             took = time.time() - began
             return Facts(said["versions"], clock - began - took / 2, took / 2, said["free"], said["image"])
 
-        return self._gathered(look)
+        return self._all.gathered(look)
 
     def logs(self, server: str, *, place: str | None, lines: int | None, ago: float | None) -> Piece:
         """From systemd's journal there (edgeguard.cluster.logs.Logs)."""
-        said = self._ask(server, "logs", place=place, lines=lines, ago=ago, within=ACT_SECONDS)
+        said = self._all.ask(server, "logs", place=place, lines=lines, ago=ago, within=ACT_SECONDS)
         return Piece(tuple(Line(at, text) for at, text in said["lines"]), said["place"], said["more"])
 
     def run(self, server: str, command: Sequence[str], ends: Ends) -> Ended:
@@ -320,7 +316,7 @@ class SshCluster:
 
     def entropy(self) -> str | None:
         """The environment's PLATFORM_PROJECT_ENTROPY, which the servers keep from the first deploy on; None before."""
-        return next((said for said in self._ask_all("entropy").values() if said is not None), None)
+        return next((said for said in self._all.ask_all("entropy").values() if said is not None), None)
 
     def end(self) -> None:
         """End the connections."""
@@ -334,77 +330,6 @@ class SshCluster:
     def unprepare(self) -> Mapping[str, Sequence[str]]:
         """What `edgeguard cluster unprepare` did on each server."""
         return prepare.unprepare(self._hosts, self.servers)
-
-    # The servers
-
-    def _ask(self, server: str, act: str, *, within: float = LOOK_SECONDS, **arguments: Any) -> Any:  # noqa: ANN401 - JSON
-        if server not in self.servers:
-            raise ClusterError(f"{server} is not one of the servers", f"They are {', '.join(self.servers)}.")
-        with on(server):
-            return self._connections[server].ask(act, within=within, **arguments)
-
-    def _change(self, server: str, act: str, epoch: int, *, within: float = ACT_SECONDS, **arguments: Any) -> Any:  # noqa: ANN401
-        with on(server):
-            return self._connections[server].change(act, epoch, within=within, **arguments)
-
-    def _ask_all(self, act: str, *, within: float = LOOK_SECONDS, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401
-        return self._gathered(lambda server: self._ask(server, act, within=within, **arguments))
-
-    def _change_all(
-        self,
-        act: str,
-        epoch: int,
-        note: Mapping[str, Any] | None = None,
-        **arguments: Any,  # noqa: ANN401 - JSON
-    ) -> dict[str, Any]:
-        """An act on all servers. With a `note`, each of them writes it first, under the same lock."""
-        noted: dict[str, Any] = {} if note is None else {"note": dict(note)}
-        return self._gathered(lambda server: self._change(server, act, epoch, **noted, **arguments))
-
-    def _gathered(self, act: Callable[[str], Any]) -> dict[str, Any]:
-        answers: dict[str, Any] = {}
-
-        def keep(server: str) -> None:
-            answers[server] = act(server)
-
-        self._on_all(keep)
-        return {server: answers[server] for server in self.servers}
-
-    def _on_all(self, act: Callable[[str], None]) -> None:
-        at_once([partial(act, server) for server in self.servers])
-
-    def _hook_result(
-        self, server: str, generation: str, hook: str, cancelled: Callable[[], bool], output: Callable[[str], None]
-    ) -> HookResult | None:
-        """Wait for the hook's end there, and hand its lines on. None where it was never started there."""
-        lines = Lines(output)
-        offset = 0
-        asked: dict[str, Any] = {"generation": generation, "hook": hook}
-        while True:
-            said, runs = None, None
-            try:
-                said = self._ask(server, "hook_result", **asked)
-                if said is None:
-                    return None
-            except HookRuns as exc:
-                runs = exc
-            offset = self._follow(server, asked, offset, lines)
-            if said is not None:
-                lines.end()
-                strays = tuple(said["strays"])
-                return HookResult(server, said["code"], said["output"], said["seconds"], said["log"], strays)
-            if runs is not None and cancelled():
-                raise runs
-            time.sleep(_POLL)
-
-    def _follow(self, server: str, asked: Mapping[str, Any], offset: int, lines: Lines) -> int:
-        """Hand on what has come since `offset`. Returns the offset after it."""
-        while True:
-            part = self._ask(server, "hook_output", **asked, offset=offset)
-            lines.part(base64.b64decode(part["content"]), part["gone"])
-            if not part["content"]:
-                return int(part["next"])
-            offset = int(part["next"])
 
 
 def _is_there(connection: Connection, wanted: Mapping[str, Any]) -> bool:
