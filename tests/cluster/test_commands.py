@@ -14,7 +14,9 @@ import pytest
 
 from edgeguard.cluster import Closure, Generation, Runs
 from edgeguard.cluster.commands import CommandsCluster, observed
+from edgeguard.cluster.foreground import able
 from edgeguard.cluster.host import processes
+from edgeguard.cluster.logs import sources
 from edgeguard.errors import ClusterError, Fenced, HookRuns, HookStarted, HookUnknown, Unhealthy, UsageError
 from edgeguard.settings import ClusterSettings
 from edgeguard.testing import images
@@ -443,3 +445,11 @@ def test_nothing_is_staged_on_this_machine_while_its_hook_runs(fleet: Fleet) -> 
 def test_options_that_can_t_be_used_are_named(fleet: Fleet, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=re.escape(said)):
         fleet.cluster(**options)
+
+
+def test_it_says_that_it_tells_no_output_and_runs_no_commands(tmp_path: Path) -> None:
+    cluster = Fleet(tmp_path).cluster()
+    with pytest.raises(UsageError, match="can't tell what the application writes"):
+        sources(cluster, (), lines=10, ago=None)
+    with pytest.raises(UsageError, match="runs no commands of yours"):
+        able(cluster, "web1")
