@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections import defaultdict
 from contextlib import ExitStack, suppress
 from typing import IO, TYPE_CHECKING, Any
 
-from edgeguard.cluster.host import copies, files, generations, images, manifest, offers, processes, strict_json
+from edgeguard.cluster.host import copies, files, generations, images, manifest, offers, processes, room, strict_json
 from edgeguard.cluster.host.errors import FAILED, IMAGE_CHANGED, HostError
 from edgeguard.cluster.host.partial import PIECE, SUFFIX, Partial
 
@@ -26,9 +25,7 @@ if TYPE_CHECKING:
     from edgeguard.cluster.host.offers import Item, Offer
 
 _AGAIN = "Send it again; what has arrived stays."
-_ROOM = "Make room on its disk; trying again is harmless, and what has arrived stays."
 _RIGHT = "See that edgeguard's user may write there, and that the disk is well; trying again is harmless."
-_MB = 1_000_000
 
 
 def take_offer(image: Path, content: bytes) -> dict[str, Any]:
@@ -56,10 +53,10 @@ def take_offer(image: Path, content: bytes) -> dict[str, Any]:
 
 def _copied(partial: Partial, own: Path, wanted: dict[int, Item]) -> list[int]:
     """Copy what other images here have. Returns the numbers of what they don't have, one for each content."""
-    found = _sources(partial.image.parent, {item.content for item in wanted.values()})
+    found = room.sources(partial.image.parent, {item.content for item in wanted.values()})
     here = [number for number, item in wanted.items() if item.content in found]
     cloned = bool(here) and copies.clones(found[wanted[here[0]].content][0], own)
-    _make_sure_of_room(partial.image, [item for item in wanted.values() if not cloned or item.content not in found])
+    room.make_sure(partial.image, [item for item in wanted.values() if not cloned or item.content not in found])
     lacking: dict[str, int] = {}
     for number, item in wanted.items():
         fresh = own / str(number)
@@ -68,63 +65,6 @@ def _copied(partial: Partial, own: Path, wanted: dict[int, Item]) -> list[int]:
         else:
             lacking.setdefault(item.content, number)
     return sorted(lacking.values())
-
-
-def _sources(releases: Path, contents: Collection[str]) -> dict[str, list[Path]]:
-    """Where these contents lie, if the manifests of the images here are right."""
-    found: dict[str, list[Path]] = defaultdict(list)
-    for image in images.finished(releases):
-        with suppress(OSError, ValueError):  # it is damaged, or is being removed
-            for _, kind, content, path in manifest.lines((image / "manifest").read_text(encoding="utf-8")):
-                if kind == "file" and content in contents:
-                    found[content].append(image / path)
-    return found
-
-
-def look_for_room(image: Path, content: bytes) -> dict[str, Any]:
-    """As `take_offer`, but that it only refuses an image for which there is no room. It leaves nothing here."""
-    _refuse_place(image)
-    offer, partial = offers.parse(content), Partial(image)
-    if (image / "release.json").exists():
-        return {}
-    wanted = [item for item in offer.items if item.kind == "file" and not partial.path(item).exists()]
-    found = _sources(image.parent, {item.content for item in wanted})
-    here = [sources[0] for sources in found.values()]
-    cloned = bool(here) and copies.clones(here[0], image.parent)
-    _make_sure_of_room(image, [item for item in wanted if not cloned or item.content not in found])
-    return {}
-
-
-def is_narrow(image: Path, size: int, many: int) -> bool:
-    """Whether there may be too little room here for an image of so many bytes in so many files."""
-    if (image / "release.json").exists():
-        return False
-    room = os.statvfs(_above(image))
-    need = size + many * room.f_frsize
-    return need > room.f_bavail * room.f_frsize or bool(room.f_files and many > room.f_favail)
-
-
-def _above(image: Path) -> Path:
-    """The folder in which the image will be, or the first one above it that is there."""
-    return next(folder for folder in image.parents if folder.exists())
-
-
-def _make_sure_of_room(image: Path, coming: Sequence[Item]) -> None:
-    room = os.statvfs(_above(image))
-    need = sum(-(-item.size // room.f_frsize) * room.f_frsize for item in coming)
-    free = room.f_bavail * room.f_frsize
-    if need > free:
-        raise HostError(
-            f"there is no room for the image on the disk of {image.parent}: {-(-need // _MB)} MB are needed, "
-            f"{free // _MB} MB are free",
-            _ROOM,
-        )
-    if room.f_files and len(coming) > room.f_favail:
-        raise HostError(
-            f"there is no room for the image on the disk of {image.parent}: it needs {len(coming)} more files, "
-            f"{room.f_favail} are possible",
-            _ROOM,
-        )
 
 
 def take_contents(image: Path, stream: IO[bytes]) -> dict[str, Any]:
@@ -284,6 +224,13 @@ def _in_use(releases: Path) -> set[Path]:
     return found
 
 
+def _look_for_room(image: Path, content: bytes) -> dict[str, Any]:
+    """As `take_offer`, but that it only refuses an image for which there is no room. It leaves nothing here."""
+    _refuse_place(image)
+    room.look(image, offers.parse(content))
+    return {}
+
+
 def _refuse_place(image: Path) -> None:
     if not image.is_absolute() or ".." in image.parts or image.name.endswith(SUFFIX) or image.name.startswith("."):
         raise HostError(f"{image} can't be an image's place", "Let cluster.root name an absolute path.")
@@ -297,7 +244,7 @@ def _refuse_place(image: Path) -> None:
 def _unwritten(image: Path, exc: OSError) -> HostError:
     full = exc.errno in copies.FULL
     why = "its disk is full" if full else exc.strerror or type(exc).__name__
-    return HostError(f"{exc.filename or image.parent} can't be written: {why}", _ROOM if full else _RIGHT)
+    return HostError(f"{exc.filename or image.parent} can't be written: {why}", room.REMEDY if full else _RIGHT)
 
 
 def main(word: str, image: Path) -> None:
@@ -306,7 +253,7 @@ def main(word: str, image: Path) -> None:
     said: dict[str, Any]
     try:
         if word != "receive":
-            take = take_offer if word == "offer" else look_for_room
+            take = take_offer if word == "offer" else _look_for_room
             said = {"answer": take(image, sys.stdin.buffer.read(offers.LARGEST))}
         else:
             said = {"answer": take_contents(image, sys.stdin.buffer)}

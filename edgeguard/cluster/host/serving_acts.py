@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.cluster.host import account as accounts
 from edgeguard.cluster.host import (
     acts,
-    errors,
     facts,
     fence,
     files,
@@ -23,6 +22,7 @@ from edgeguard.cluster.host import (
     prepare,
     reach,
     receive,
+    room,
     sockets,
     takes,
     units,
@@ -87,13 +87,6 @@ def swap(folder: Path, *, caller: list[int], generation: str | None = None, note
             _refuse_while_open(folder, "swap")
             hooks.refuse_while_one_runs(folder)
             web.swap(folder, generation)
-
-
-def unready(folder: Path, *, image: str, size: int, files: int, user: str | None = None) -> dict[str, Any]:
-    """What keeps this server from taking an image of so many bytes and files, a sentence each; and whether there may be
-    too little room for it, which only an offer of it can tell (receive.look_for_room)."""
-    found = [errors.refusal(lambda: Prepared.of(folder)), errors.refusal(lambda: accounts.to_become(user))]
-    return {"found": list(filter(None, found)), "narrow": receive.is_narrow(Path(image), size, files)}
 
 
 def touch(folder: Path, *, caller: list[int], note: dict[str, Any] | None = None) -> None:
@@ -285,10 +278,7 @@ ACTS = {
         {"generation": takes.name, "path": takes.path, "limit": takes.seconds, "waited": takes.seconds},
         slow=True,
     ),
-    "unready": Act(
-        unready,
-        {"image": takes.path, "size": takes.whole, "files": takes.whole, "user": takes.perhaps(takes.text)},
-    ),
+    "unready": Act(room.unready, room.TAKES),
     "touch": Act(touch, _NOTED),
     "whole": Act(whole, {"image": takes.path, "release": takes.text, "whole": takes.flag}, slow=True),
     "stage": Act(stage, acts.STAGED),
