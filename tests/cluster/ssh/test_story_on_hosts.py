@@ -235,6 +235,5 @@ def test_a_lost_host_is_left_out_and_comes_back(site: Site) -> None:
     assert away.result == (0, "deployed"), away.said
     assert (status["without"], [server["name"] for server in status["servers"]]) == (["web2"], ["web1", "web3"])
     assert back.result == (0, "deployed"), back.said
-    assert back.report["visitors"]["anonymous"]["errors"] == 0
     assert len({server["release"] for server in back.report["servers"]}) == 1
     assert site.open() == [True] * 3
