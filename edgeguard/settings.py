@@ -95,6 +95,7 @@ class ClusterSettings(Table):
     root: Path
     user: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?$")
     hook_server: str | None = None
+    cron_server: str | None = None
     after_hook_failure: Literal["stay-closed", "rollback"] = "stay-closed"
     hook_timeout: Seconds = 3600
     drain_timeout: Seconds = 10
@@ -115,6 +116,11 @@ class ClusterSettings(Table):
         """The one of these servers on which hooks run: `hook_server`, or the first if that one is not among them."""
         return self.hook_server if self.hook_server is not None and self.hook_server in servers else servers[0]
 
+    def crons_on(self, servers: Sequence[str]) -> str:
+        """The one of these servers on which crons run: `cron_server`, or else the one on which hooks run."""
+        wanted = self.cron_server
+        return wanted if wanted is not None and wanted in servers else self.hook_on(servers)
+
     @model_validator(mode="after")
     def _consistent(self) -> ClusterSettings:
         if not self.servers or len(set(self.servers)) != len(self.servers):
@@ -122,8 +128,9 @@ class ClusterSettings(Table):
         for name in self.servers:
             if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,62}", name):
                 raise ValueError(f"servers: {name!r} is not a server's name (lower-case letters, digits, - and .)")
-        if self.hook_server is not None and self.hook_server not in self.servers:
-            raise ValueError(f"hook_server: {self.hook_server!r} is not one of the servers")
+        for key, server in (("hook_server", self.hook_server), ("cron_server", self.cron_server)):
+            if server is not None and server not in self.servers:
+                raise ValueError(f"{key}: {server!r} is not one of the servers")
         return self
 
 

@@ -22,7 +22,7 @@ from edgeguard.cluster.local.ports import Options as LocalOptions
 from edgeguard.deploy.steps import ACCEPTABLE
 from edgeguard.doctor import installation
 from edgeguard.purge import closed
-from edgeguard.release import application as applications
+from edgeguard.release import application_file
 from edgeguard.settings import Settings
 from tests.test_arrows import FLOORS
 
@@ -285,7 +285,7 @@ def test_files_that_are_named_exist(page: Path) -> None:
     re.findall(r"^```yaml\n(.*?)^```", text_of(DOCS / "package-managers.md"), flags=re.MULTILINE | re.DOTALL),
 )
 def test_every_application_file_that_is_shown_is_one(given: str) -> None:
-    assert not applications.parse(given.encode(), include=lambda _: None).warnings
+    assert not application_file.parse(given.encode(), include=lambda _: None).warnings
 
 
 def test_every_decision_is_in_the_index() -> None:

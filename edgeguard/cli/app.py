@@ -19,6 +19,7 @@ FAMILIES = {
     "probe": ("probe",),
     "purge": ("purge",),
     "rehearsals": ("rehearse", "standin"),
+    "tasks": ("tasks",),
 }
 """The files, each with its verbs: the first words of a command line."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from edgeguard.cluster.host.generations import Generation, Runs, User
+from edgeguard.cluster.host.generations import Generation, Runs, Task, User
 from edgeguard.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
     from edgeguard.settings import ClusterSettings
 
-__all__ = ["Closure", "Cluster", "Generation", "HookResult", "Runs", "ServerState", "User", "load"]
+__all__ = [
+    "Closure",
+    "Cluster",
+    "Generation",
+    "HookResult",
+    "Runs",
+    "ServerState",
+    "Task",
+    "User",
+    "load",
+]
 
 
 @dataclass(frozen=True)
@@ -224,7 +234,8 @@ class Cluster(Protocol):
 
     def stop_tasks(self, epoch: int) -> int:
         """Terminate background tasks: SIGTERM, and SIGKILL to what still runs 2 s later. Returns how many there were.
-        None starts again before `open`. A generation names no tasks yet (`Runs`), so a driver may return 0."""
+        None starts again before `open`, which may follow at once: the gate need not have been closed. A driver that
+        is no edgeguard.cluster.tasks.RunsTasks runs none, and returns 0."""
 
     def close(self, epoch: int, closure: Closure, *, note: Mapping[str, Any] | None = None) -> None:
         """The gate refuses. When this returns, no request that comes later reaches a server, not even one that is left

@@ -64,6 +64,7 @@ def close(environment: Environment, *, lasting: int, reason: str, say: Callable[
             id=deployment.id, who=this_holder(), why=reason, since=rfc3339(now), until=rfc3339(until)
         )
         record.note(closure=closure)  # before the act: others learn why the cluster is closed, and `open` can undo it
+        cluster.stop_tasks(deployment.epoch)
         cluster.close(deployment.epoch, Closure(deployment.id, until))
         cut = cluster.drain(deployment.epoch, environment.settings.cluster.drain_timeout)
     ends = {"until": rfc3339(claimed["until"])} if "until" in claimed else {}

@@ -70,6 +70,7 @@ class Deployment:
     differs: Sequence[str] = ()  # a sentence for each change of the image since it was built
     generation: Generation | None = None
     deaths: Mapping[str, int] = field(default_factory=dict)  # of each server's processes, when it was last healthy
+    tasks_stopped: float | None = None  # when no background task could start any more, by the edge's clock
     closed_before: bool = False  # an earlier run had closed the cluster
     generations: set[str | None] = field(default_factory=set)  # the current ones when this deploy began
     unsettled: bool = False  # only a person can know how the post-deploy hook ended

@@ -197,7 +197,7 @@ def _undo(deployment: Deployment, log: Log) -> EdgeguardError | None:
 
     Returns the error of an undo that failed.
     """
-    begun = ["lock", "claim", "proof"]
+    begun = ["lock", "claim", "proof", "stop-tasks"]
     if deployment.closed:
         begun += ["close", "swap"]
     if deployment.opened:
@@ -249,10 +249,7 @@ def _adopted(deployment: Deployment) -> tuple[str, ...]:
         return always
     if not served(deployment.opening, deployment.environment.cluster.state()):
         return always
-    adopted = (*always, "stop-tasks", "close", "drain", "swap", "hook", "check")
-    if deployment.environment.cluster.left_out:  # opening again removes a server that was lost since from the gate
-        return adopted
-    return (*adopted, "open")
+    return (*always, "stop-tasks", "close", "drain", "swap", "hook", "check")  # an opening may have been half done
 
 
 def _wait_for_the_hook(deployment: Deployment) -> None:

@@ -15,7 +15,7 @@ import yaml
 from edgeguard import texts
 from edgeguard.errors import UsageError
 from edgeguard.machine import process
-from edgeguard.release.application import FILE
+from edgeguard.release.application_file import FILE
 
 BRANCH = "rehearsal"
 BUNDLED = Path(__file__).with_name("application")

@@ -26,7 +26,7 @@ from edgeguard.rehearsal.configuration import NAME
 from edgeguard.rehearsal.standin import StandIn
 from edgeguard.release import git
 from edgeguard.release import remote as remotes
-from edgeguard.release.application import FILE
+from edgeguard.release.application_file import FILE
 from edgeguard.release.source import clone
 from edgeguard.site.visitors import Visitors
 

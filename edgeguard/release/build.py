@@ -15,7 +15,7 @@ from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import process, sandbox
 from edgeguard.machine.sandbox import Sandbox, Seclusion
 from edgeguard.release import application as applications
-from edgeguard.release import submodules
+from edgeguard.release import process_variables, submodules
 from edgeguard.times import duration
 
 if TYPE_CHECKING:
@@ -55,7 +55,11 @@ class Build:
     @property
     def _tool_environment(self) -> dict[str, str]:
         """The environment of our own tools. The application's variables must not change what they do."""
-        return {"HOME": str(self.folder / "home"), "PATH": applications.SYSTEM_PATH, "TMPDIR": str(self.folder / "tmp")}
+        return {
+            "HOME": str(self.folder / "home"),
+            "PATH": process_variables.SYSTEM_PATH,
+            "TMPDIR": str(self.folder / "tmp"),
+        }
 
     @property
     def cache(self) -> Path:
@@ -256,11 +260,11 @@ def _environment(build: Build) -> dict[str, str]:
         "npm_config_cache": str(build.cache / "npm"),
         "npm_config_fund": "false",
         "npm_config_update_notifier": "false",
-        **applications.interpreter(build.application, build.folder),
+        **process_variables.interpreter(build.application, build.folder),
         **build.passed,
         **build.application.environment,
         "HOME": str(build.folder / "home"),
-        "PATH": applications.search_path(build.folder),
+        "PATH": process_variables.search_path(build.folder),
         "TMPDIR": str(build.folder / "tmp"),
         "npm_config_prefix": str(build.folder / "toolchain"),  # else `npm install --global` writes beside the real node
         "PLATFORM_APP_DIR": str(build.application.folder(build.folder)),
@@ -269,5 +273,5 @@ def _environment(build: Build) -> dict[str, str]:
         "PLATFORM_OUTPUT_DIR": str(build.application.folder(build.folder)),
         "PLATFORM_SOURCE_DIR": str(build.folder / "app"),
         "PLATFORM_TREE_ID": build.source.tree,
-        "PLATFORM_VARIABLES": applications.encoded(build.application.variables),
+        "PLATFORM_VARIABLES": process_variables.encoded(build.application.variables),
     }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NO_SECRETS = ("HOME", "LANG", "PATH", "PYTHONDONTWRITEBYTECODE", "UV_PYTHON")
-"""Variables of `application.runtime_variables` that edgeguard makes itself, like most that begin with PLATFORM_."""
+"""Variables of `process_variables.runtime` that edgeguard makes itself, like most that begin with PLATFORM_."""
 
 
 def on_servers(servers: Iterable[Path]) -> Iterator[str]:
@@ -39,7 +39,7 @@ def of(variables: Mapping[str, str], application: Mapping[str, Any]) -> Iterator
     """The secrets among variables: those that the application's own file, as a release has it, doesn't have.
 
     Raises:
-        ValueError, TypeError, AttributeError: `application.runtime_variables` made no such variables.
+        ValueError, TypeError, AttributeError: `process_variables.runtime` made no such variables.
     """
     own = [application.get(key) or {} for key in ("environment", "variables")]
     shown = {str(value) for table in own for value in table.values()}
@@ -58,6 +58,6 @@ def of(variables: Mapping[str, str], application: Mapping[str, Any]) -> Iterator
 
 
 def _decoded(said: str) -> dict[str, Any]:
-    """The content that `application.encoded` wrote; empty where there is none."""
+    """The content that `process_variables.encoded` wrote; empty where there is none."""
     content: dict[str, Any] = json.loads(base64.b64decode(said) or "{}")
     return content

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.host import files, images, manifest, strict_json
-from edgeguard.cluster.host.generations import Runs
+from edgeguard.cluster.host.generations import Runs, Task
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import network, process
 from edgeguard.release import application as applications
-from edgeguard.release import submodules, toolchain
+from edgeguard.release import application_file, process_variables, submodules, toolchain
 from edgeguard.release.application import Application
 from edgeguard.release.build import Build
 from edgeguard.release.source import resolve
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from edgeguard.release.toolchain import Tool
     from edgeguard.settings import ApplicationSettings
 
-FORMAT = 3
+FORMAT = 4
 _POLL = 0.05
 
 # Package managers need these variables to reach their registries from this machine. A build sees another variable of
@@ -190,7 +190,7 @@ def changed(then: Release, now: Release) -> list[str]:
         ) from exc
 
 
-def runs(release: Release, user: str | None) -> Runs:
+def runs(release: Release, settings: ApplicationSettings, user: str | None) -> Runs:
     """What a generation of this release starts, as this user of the servers (None: edgeguard's own). The application's
     mounts are beside the images, below the root."""
     application, mounts = release.application, release.folder.parent.parent / "mounts"
@@ -205,20 +205,40 @@ def runs(release: Release, user: str | None) -> Runs:
         folders=tuple(mounts / place for place in application.mounts.values()),
         socket=application.socket,
         user=user,
+        tasks=(*_workers(application, settings), *_crons(application)),
+        timezone=application.timezone,
     )
 
 
+def _workers(application: Application, settings: ApplicationSettings) -> Iterator[Task]:
+    for name, worker in application.workers.items():
+        start = applications.shell(worker.launch)
+        yield Task(f"worker-{name}", tuple(start), variables=process_variables.of_worker(worker, settings))
+
+
+def _crons(application: Application) -> Iterator[Task]:
+    for name, cron in application.crons.items():
+        yield Task(
+            f"cron-{name}",
+            tuple(applications.shell(cron.start)),
+            schedule=cron.schedule,
+            hashed=f"{application.name} {name}",
+            stop=tuple(applications.shell(cron.stop)) if cron.stop else None,
+            limit=cron.limit,
+        )
+
+
 def _application(source: Source) -> Application:
-    text = source.read(applications.FILE)
+    text = source.read(application_file.FILE)
     if text is None:
         raise UsageError(
-            f"{source.ref} of {source.folder} has no {applications.FILE}",
+            f"{source.ref} of {source.folder} has no {application_file.FILE}",
             "Commit one at the root of the repository, with at least name, type and web.commands.start.",
         )
-    application = applications.parse(text, include=source.read)
+    application = application_file.parse(text, include=source.read)
     if not source.has_folder(application.root):
         raise UsageError(
-            f"{applications.FILE}: source.root: the tree has no folder {application.root!r}",
+            f"{application_file.FILE}: source.root: the tree has no folder {application.root!r}",
             "Correct the file and commit it.",
         )
     return application

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edgeguard.cluster.host import manifest, strict_json
 from edgeguard.errors import UsageError
 from edgeguard.machine import process
-from edgeguard.release import application as applications
+from edgeguard.release import process_variables
 
 if TYPE_CHECKING:
     import subprocess
@@ -57,9 +57,9 @@ class Tool:
             return [[*_VIRTUALENV, "--app-data", str(scratch), "--python", str(self.program), str(toolchain)]]
         manifest.make(toolchain / "bin")
         (toolchain / "bin" / "node").symlink_to(self.program)
-        manifest.make(toolchain / applications.MACHINE)
+        manifest.make(toolchain / process_variables.MACHINE)
         for found in _beside(self.npm):
-            (toolchain / applications.MACHINE / found.name).symlink_to(found)
+            (toolchain / process_variables.MACHINE / found.name).symlink_to(found)
         return []
 
     def settle(self, toolchain: Path) -> None:

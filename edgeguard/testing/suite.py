@@ -11,3 +11,4 @@ from edgeguard.testing.test_lost_servers import *
 from edgeguard.testing.test_processes import *
 from edgeguard.testing.test_record import *
 from edgeguard.testing.test_runs import *
+from edgeguard.testing.test_tasks import *

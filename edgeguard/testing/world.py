@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import pytest
 
-from edgeguard.cluster import Cluster, Generation, Runs, User, load
+from edgeguard.cluster import Cluster, Generation, Runs, Task, User, load
 from edgeguard.testing import images
 
 if TYPE_CHECKING:
@@ -111,10 +111,13 @@ class World:
         variables: Mapping[str, str] | None = None,
         socket: bool = False,
         user: str | None = None,
+        workers: Mapping[str, str] | None = None,
+        crons: Mapping[str, str] | None = None,
     ) -> Generation:
         """A generation with an image of its own, whose application answers `name` (edgeguard/testing/images.py).
 
-        `start` and `hooks` are scripts for sh, which run in the application's folder. With `socket`, the application
+        `start`, `hooks`, `workers` and `crons` are scripts for sh, which run in the application's folder. A worker has
+        the variable ROLE, its name; a cron is due at every minute. With `socket`, the application
         listens on a unix socket. `user` is the user of the servers as whom it runs. The image is made once; a later
         call with the same name finds it.
         """
@@ -135,6 +138,16 @@ class World:
                 folders=tuple(folders),
                 socket=socket,
                 user=user,
+                tasks=(
+                    *(
+                        Task(f"worker-{task}", command(script), variables={"ROLE": task})
+                        for task, script in (workers or {}).items()
+                    ),
+                    *(
+                        Task(f"cron-{task}", command(script), schedule="* * * * *", limit=3600)
+                        for task, script in (crons or {}).items()
+                    ),
+                ),
             ),
             variables={"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", **(variables or {})},
             users=tuple(users),

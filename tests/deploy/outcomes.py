@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edgeguard.deploy.journal import Entry
 
 ENDS = {"begin": ("done", "failed"), "undoing": ("undone", "stays", "halted", "undo-failed")}
-RESTORED = ("lock", "claim", "proof", "close", "swap", "open")
+RESTORED = ("lock", "claim", "proof", "stop-tasks", "close", "swap", "open")
 """The phases that a run can take back. What the others did stays."""
 REPORTED = {
     ("running", "done"): "done",

@@ -166,7 +166,8 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).se
 
 
 def repository(folder: Path, application: str | None = None, **changes: str) -> Path:
-    """A repository on `main`. Its application's file has these keys changed, or this text; an empty text: no file."""
+    """A repository on `main`. Its application's file has these keys changed, or this text; an empty text: no file. The
+    key `more` is appended to the file."""
     folder.mkdir(parents=True)
     keys = {
         "start": f"exec {sys.executable} -S server.py",
@@ -179,7 +180,7 @@ def repository(folder: Path, application: str | None = None, **changes: str) -> 
         text = (
             'name: site\ntype: "php:8.3"\nbuild:\n    flavor: none\n'
             f"hooks:\n    build: {json.dumps(keys['build'])}\n    deploy: {json.dumps(keys['deploy'])}\n"
-            f"web:\n    commands:\n        start: {json.dumps(keys['start'])}\n"
+            f"web:\n    commands:\n        start: {json.dumps(keys['start'])}\n{changes.get('more', '')}"
         )
     if text:
         (folder / ".platform.app.yaml").write_text(text)

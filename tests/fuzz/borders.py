@@ -26,7 +26,8 @@ from edgeguard.edge.fastly.answers import SHAPES, flaw
 from edgeguard.errors import EdgeguardError
 from edgeguard.grace import audit
 from edgeguard.monitor import ranges
-from edgeguard.release import application, image
+from edgeguard.release import application_file, image
+from edgeguard.release.application import Application
 from edgeguard.site import bounds, sitemap
 from edgeguard.times import duration, rfc3339
 
@@ -213,7 +214,7 @@ IMAGE = {
     "commit": "c",
     "tree": "t",
     "lacks": ["p"],
-    "application": application.Application("site", "python:3.12", "start", hooks={"deploy": "x"}).to_json(),
+    "application": Application("site", "python:3.12", "start", hooks={"deploy": "x"}).to_json(),
 }
 STATUS = b"node=cache-fra1 revision=abc now=1795864926 base=60 grace=3600 hold=0 " + b" ".join(
     slot.encode() + b"=" for slot in ("deploy0", "deploy1", *(f"support{number}" for number in range(1, 9)))
@@ -233,7 +234,7 @@ ANSWERS = (
 BORDERS = {
     "settings": Border(_settings, (CONFIG.read_bytes(),)),
     "application file": Border(
-        lambda content: application.parse(content, include=lambda _: content),
+        lambda content: application_file.parse(content, include=lambda _: content),
         (
             b"name: site\ntype: python:3.12\nweb: {commands: {start: a}}\nmounts: {a: {source: local}}\n",
             b"name: &a x\ntype: python:3.12\nweb: {commands: {start: *a}}\nvariables: {env: {A: 1}}\n",

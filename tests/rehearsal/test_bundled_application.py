@@ -18,8 +18,9 @@ import pytest
 from edgeguard.cluster.host import images, manifest
 from edgeguard.errors import UsageError
 from edgeguard.rehearsal import repository
-from edgeguard.release import image
-from edgeguard.release.application import FILE, runtime_variables, shell
+from edgeguard.release import image, process_variables
+from edgeguard.release.application import shell
+from edgeguard.release.application_file import FILE
 from edgeguard.settings import ApplicationSettings
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class World:
 
 
 def environment(release: image.Release, **more: str) -> dict[str, str]:
-    found = runtime_variables(
+    found = process_variables.runtime(
         release.application,
         settings=ApplicationSettings(repository="/r", branch="rehearsal"),
         environment="rehearsal",

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from edgeguard.errors import UsageError
-from edgeguard.release.application import Application, parse, runtime_variables, shell, warnings
+from edgeguard.release import process_variables
+from edgeguard.release.application import Application, Cron, Worker, shell
+from edgeguard.release.application_file import parse, warnings
 from edgeguard.settings import ApplicationSettings
 
 WHOLE = """
@@ -39,8 +41,13 @@ variables:
   php: {memory_limit: 256M}
   "a.b": {c: d}
 relationships: {database: "mysql:mysql", cache: }
-crons: {tidy: {spec: "* * * * *", cmd: "true"}}
-workers: {queue: {commands: {start: ./work}}}
+timezone: Europe/Berlin
+crons:
+  tidy: {spec: "* * * * *", cmd: ./tidy}
+  report: {spec: "H 3 * * mon", commands: {start: ./report, stop: ./end}, timeout: 600, shutdown_timeout: 5}
+workers:
+  queue: {commands: {pre_start: ./wait, start: ./work}, variables: {env: {PLAIN: other, N: 1}}, size: S}
+  mail: {commands: {start: ./mail}, mounts: {spool: {source: local}}, relationships: {queue: "rabbitmq:rabbitmq"}}
 """
 LEAST = "name: a\ntype: python:3\nweb: {commands: {start: ./serve}}\n"
 
@@ -54,7 +61,7 @@ def decoded(value: str) -> object:
 
 
 def variables(application: Application, given: ApplicationSettings) -> dict[str, str]:
-    return runtime_variables(
+    return process_variables.runtime(
         application,
         settings=given,
         environment="production",
@@ -92,10 +99,16 @@ def test_everything_that_is_supported_is_read() -> None:
             flavor="none",
             dependencies={"python3": {"pipenv": "2024.1", "ruff": "*"}},
             hooks={"build": "make", "deploy": "./migrate\n./warm", "post_deploy": "./notify"},
-            mounts={"var/cache": "cache", "uploads": "uploads", "old": "legacy"},
+            mounts={"var/cache": "cache", "uploads": "uploads", "old": "legacy", "spool": "spool"},
             environment={"PLAIN": "text", "LIST": '["a", 1]', "FLAG": "true"},
             variables={"php:memory_limit": "256M", "a.b:c": "d"},
-            relationships=("database", "cache"),
+            workers={
+                "queue": Worker("./work", "./wait", {"PLAIN": "other", "N": "1"}),
+                "mail": Worker("./mail"),
+            },
+            crons={"tidy": Cron("* * * * *", "./tidy"), "report": Cron("H 3 * * mon", "./report", "./end", 600)},
+            timezone="Europe/Berlin",
+            relationships=("database", "cache", "queue"),
             warnings=application.warnings,
         )
         == application
@@ -112,8 +125,8 @@ def test_everything_that_is_not_supported_is_named_with_its_path() -> None:
         "web.upstream.keepalive",
         "web.locations",
         "mounts.uploads.source",
-        "crons",
-        "workers",
+        "crons.report.shutdown_timeout",
+        "workers.queue.size",
     } == {warning.partition(":")[0] for warning in parse(WHOLE).warnings}
     assert parse(LEAST).warnings == ()
 
@@ -121,7 +134,10 @@ def test_everything_that_is_not_supported_is_named_with_its_path() -> None:
 def test_a_relationship_that_the_settings_do_not_give_is_named() -> None:
     said = warnings(parse(WHOLE), settings(relationships={"database": "mysql://db/main"}))
 
-    assert [w.partition(":")[0] for w in said if w.startswith("relationships")] == ["relationships.cache"]
+    assert [w.partition(":")[0] for w in said if w.startswith("relationships")] == [
+        "relationships.cache",
+        "relationships.queue",
+    ]
 
 
 def test_it_survives_json() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from edgeguard.release import application, toolchain
+from edgeguard.release import application_file, toolchain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +21,6 @@ def test_only_the_first_interpreter_that_fits_is_asked(tmp_path: Path, monkeypat
         shim.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     text = f"name: app\ntype: python:{MINOR}\nweb:\n  commands:\n    start: run\n"
-    [tool] = toolchain.find(application.parse(text.encode()))
+    [tool] = toolchain.find(application_file.parse(text.encode()))
     assert (tool.version, tool.warning) == (sys.version.split()[0], "")
     assert (tmp_path / "asked").read_text() == f"python{MINOR}\n"

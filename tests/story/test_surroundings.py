@@ -15,7 +15,7 @@ from edgeguard.environment import Environment
 from edgeguard.rehearsal import repository as repositories
 from edgeguard.rehearsal.scene import Scene
 from edgeguard.rehearsal.world import World
-from edgeguard.release.application import FILE
+from edgeguard.release.application_file import FILE
 from edgeguard.testing import local
 from edgeguard.testing.acts import deploy, lock
 from edgeguard.testing.world import SERVERS

@@ -64,7 +64,7 @@ class Progress:
         write(self._stream, f"  {name or '':<12}{took}  {text}")
 
 
-def detail(entry: Entry) -> str:
+def detail(entry: Entry) -> str:  # noqa: PLR0911 (a line for each phase that has something to tell)
     """The words after a phase's name and time."""
     match entry["step"]:
         case "build":
@@ -72,6 +72,10 @@ def detail(entry: Entry) -> str:
             return f"release {entry['release'][:12]} of {entry['ref']}{reused}{serves}"
         case "claim" if "claimed" in entry:
             return f"grace {duration(entry['claimed'])}, confirmed by {', '.join(entry['nodes'])}"
+        case "stop-tasks" if entry["tasks"]:
+            return f"{entry['tasks']} ended"
+        case "open" if entry.get("skipped"):
+            return f"skipped meanwhile: {', '.join(entry['skipped'])}"
         case "drain":
             return f"{entry['cut']} requests cut" if entry["cut"] else ""
         case "hook" | "post-deploy":

@@ -1,8 +1,8 @@
 """A server's generations: folders with all that a deploy makes current by one rename, ready before the close.
 
 In each folder: `image` is a link to the frozen image; `variables.json` has the variables; `generation.json` has
-{"release", "cwd", "start", "hooks", "folders", "socket", "user", "users"}; `home` is HOME of the processes (homes.py),
-and `web` has their socket (sockets.py). `current` is a link to one of these folders.
+{"release", "cwd", "start", "hooks", "folders", "socket", "user", "tasks", "timezone", "users"}; `home` is HOME of the
+processes (homes.py), and `web` has their socket (sockets.py). `current` is a link to one of these folders.
 """
 
 from __future__ import annotations
@@ -23,6 +23,40 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True)
+class Task:
+    """What runs in the background: a worker, all the time, or (with `schedule`) a cron, at its moments.
+
+    `id` is `worker-NAME` or `cron-NAME`. `start` and `stop` are argument vectors; `stop` asks a run to end (None: it
+    gets SIGTERM). `variables` go before those of the generation, and are no secrets. The `schedule` of a cron is five
+    fields (schedule.py), in which `H` depends on the text `hashed`; a run of it lasts `limit` seconds at most.
+    """
+
+    id: str
+    start: tuple[str, ...]
+    variables: Mapping[str, str] = field(default_factory=dict)
+    schedule: str | None = None
+    hashed: str = ""
+    stop: tuple[str, ...] | None = None
+    limit: float | None = None
+
+    @property
+    def kind(self) -> str:
+        """`worker` or `cron`."""
+        return self.id.partition("-")[0]
+
+    @property
+    def name(self) -> str:
+        """Its name in the application's file."""
+        return self.id.partition("-")[2]
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> Task:
+        """The reverse of `asdict`. Raises KeyError, TypeError."""
+        stop = said["stop"]
+        return cls(**{**said, "start": tuple(said["start"]), "stop": None if stop is None else tuple(stop)})
+
+
+@dataclass(frozen=True)
 class Runs:
     """What a generation starts. Each command is an argument vector; no shell reads it again.
 
@@ -30,7 +64,8 @@ class Runs:
     127.0.0.1:$PORT; with `socket`, it listens on the unix socket $SOCKET and has no PORT. `hooks` has the commands of
     those hooks, of `deploy` and `post_deploy`, that the application defines. `folders` are the server's own folders,
     which outlive releases (mounts): they exist before anything starts. `user` is the name of the user of the servers as
-    whom the commands run; None: edgeguard's own.
+    whom the commands run; None: edgeguard's own. `tasks` run in the background, while the cluster is open; `timezone`
+    is the one of their schedules (None: UTC).
     """
 
     folder: Path
@@ -39,6 +74,8 @@ class Runs:
     folders: tuple[Path, ...] = ()
     socket: bool = False
     user: str | None = None
+    tasks: tuple[Task, ...] = ()
+    timezone: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +147,8 @@ def described(name: str, image: Path, said: Mapping[str, Any]) -> Generation:
             folders=tuple(map(Path, said.get("folders", ()))),
             socket=bool(said.get("socket")),
             user=_text(said.get("user")),
+            tasks=tuple(map(Task.from_json, said.get("tasks", ()))),
+            timezone=_text(said.get("timezone")),
         ),
         users=tuple(User(user["name"], tuple(user["keys"]), user["role"]) for user in said.get("users", ())),
     )
@@ -128,6 +167,10 @@ def description(generation: Generation) -> dict[str, Any]:
         said["socket"] = True
     if generation.runs.user is not None:
         said["user"] = generation.runs.user
+    if generation.runs.tasks:
+        said["tasks"] = [_without_tuples(asdict(task)) for task in generation.runs.tasks]
+    if generation.runs.timezone is not None:
+        said["timezone"] = generation.runs.timezone
     if generation.users:
         said["users"] = [{**asdict(user), "keys": list(user.keys)} for user in generation.users]
     return said
@@ -201,6 +244,11 @@ def _text(said: object) -> str | None:
     if said is not None and not isinstance(said, str):
         raise TypeError("this is no text")
     return said
+
+
+def _without_tuples(content: dict[str, Any]) -> dict[str, Any]:
+    """The content as JSON gives it back."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in content.items()}
 
 
 def prepare_link(server: Path, name: str) -> None:

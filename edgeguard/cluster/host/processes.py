@@ -116,10 +116,16 @@ def belonging(inside: str, *marks: str, parent: int = 0) -> dict[int, Path | Non
     return found
 
 
-def end(belonging: Callable[[], Iterable[int]], reap: Callable[[], None] = lambda: None) -> None:
+def end(
+    belonging: Callable[[], Iterable[int]],
+    reap: Callable[[], None] = lambda: None,
+    *,
+    spared: Callable[[], Collection[int]] = tuple,
+) -> None:
     """End the processes that `belonging()` finds: SIGTERM, and SIGKILL to what still runs 2 s later.
 
-    When this returns, `belonging()` found none. `reap` is called in between, so that zombies don't count.
+    When this returns, `belonging()` found none. `reap` is called in between, so that zombies don't count. Those that
+    `spared()` names get no SIGTERM, since something else has asked them to end.
     """
     told: set[int] = set()
     deadline = time.monotonic() + TERM_SECONDS
@@ -129,7 +135,7 @@ def end(belonging: Callable[[], Iterable[int]], reap: Callable[[], None] = lambd
         if not left:
             return
         late = time.monotonic() > deadline
-        for pid in left if late else left - told:
+        for pid in left if late else left.difference(told, spared()):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
         told |= left

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from edgeguard.cluster.foreground import Ended, Ends
     from edgeguard.cluster.host.logs import Piece
+    from edgeguard.cluster.tasks import TaskState
     from edgeguard.settings import ClusterSettings
 
 _NEVER_OPENED = Closure("none", 0.0)
@@ -168,6 +169,8 @@ class LocalCluster:
                 generations.put(server.folder, generation)
                 homes.seed(server.folder, generation)
                 server.start_supervisor(self._port(name))
+                if generation.runs.tasks:
+                    server.make_ready_for_tasks()
 
         self._on_all(stage)
         with self._all_fenced(epoch):
@@ -179,9 +182,16 @@ class LocalCluster:
             self._refuse_unfit(generation.runs.user, generation)
 
     def stop_tasks(self, epoch: int) -> int:
-        """Return 0: this driver's servers run web processes alone, and no tasks."""
-        with self._all_fenced(epoch):
-            return 0
+        """Stop them on all servers at the same time."""
+        stopped: list[int] = []
+
+        def stop(name: str) -> None:
+            server = self._server(name)
+            with server.fenced(epoch):
+                stopped.append(server.stop_tasks())
+
+        self._on_all(stop)
+        return sum(stopped)
 
     def close(self, epoch: int, closure: Closure, *, note: Mapping[str, Any] | None = None) -> None:
         """Close the gate by one order."""
@@ -277,6 +287,8 @@ class LocalCluster:
                 "ceiling": self._ceiling,
             }
             self._gate.order(wanted)
+            crons = self._settings.crons_on(self.servers)
+            self._on_all(lambda name: self._server(name).start_tasks(generation, crons=name == crons))
 
     def prune(self, epoch: int, keep: Collection[str]) -> None:
         """Remove what is not needed, also images that no server has. An unfinished build is left alone."""
@@ -312,11 +324,16 @@ class LocalCluster:
             program = Program([*archive.program(archive.put(self._root / "host")), "run", str(folder)])
             return foreground.carry(program, b"", ends, server=server, command=command, port=self._port(server))
 
+    def tasks(self) -> tuple[TaskState, ...]:
+        """The background tasks of every server, as they are now."""
+        return tuple(state for name in self.servers for state in self._server(name).tell_tasks())
+
     def dismantle(self) -> None:
         """End hooks, the gate, and every server with its application, each by its own process id. The files stay."""
         for server in self.servers:
             hooks.end(self._folder(server))
         self._gate.end()
+        self._on_all(lambda name: self._server(name).tasks.end())
         self._on_all(lambda name: self._server(name).supervisor.end())
 
     # The servers

@@ -25,7 +25,7 @@ def explain(
             f"{listed}: write {root}/servers/*/generations/{generation.name}, beside what runs",
             *([f"try as {user} whether it can read the image and write in HOME and the mounts"] if user else []),
         ],
-        "stop-tasks": ["no background tasks run on this driver's servers"],
+        "stop-tasks": [f"{listed}: SIGTERM to background tasks, SIGKILL 2 s later"],
         "close": [f"{gate} answers {settings.closed_status} at once"],
         "drain": [f"wait for the answers of requests let through before, at most {duration(settings.drain_timeout)}"],
         "swap": [
@@ -38,6 +38,15 @@ def explain(
             f"{server}: GET {settings.health_path} is 200 within {duration(settings.start_timeout)}, from this release"
             for server in servers
         ],
-        "open": [f"{gate} lets requests through to {listed}"],
+        "open": [f"{gate} lets requests through to {listed}", *_starts(generation, settings, servers)],
     }
     return lines.get(phase, [])
+
+
+def _starts(generation: Generation, settings: ClusterSettings, servers: Sequence[str]) -> list[str]:
+    """Which background tasks are started, and where."""
+    found = []
+    for kind, where in (("worker", ", ".join(servers)), ("cron", settings.crons_on(tuple(servers)))):
+        names = [task.name for task in generation.runs.tasks if task.kind == kind]
+        found += [f"{where}: {kind}s {', '.join(names)}"] if names else []
+    return found

@@ -12,10 +12,14 @@ from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import fence, files, generations, output, processes, sockets
 from edgeguard.cluster.host.health import Supervised
 from edgeguard.cluster.local.daemon import Daemon
+from edgeguard.cluster.local.task import belonging
+from edgeguard.cluster.tasks import TaskRun, TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
+
+    from edgeguard.cluster import Task
 
 SWAP_SECONDS = 20.0
 
@@ -96,6 +100,42 @@ class Server:
             wanted = self.supervisor.desired().get("generation")
             self.supervisor.order({"server": self.name, "generation": wanted, "port": port})
 
+    @property
+    def tasks(self) -> Daemon:
+        """The process that keeps the server's background tasks. It is there only while there are tasks to keep."""
+        return Daemon(f"{self.name} (background tasks)", "edgeguard.cluster.local.tasks", self.folder / "tasks")
+
+    def make_ready_for_tasks(self) -> None:
+        """Start what keeps background tasks where it does not run. Tasks go on as they are."""
+        tasks = self.tasks
+        if tasks.actual() is None:
+            tasks.order({"server": self.name, "generation": None, "crons": False, **tasks.desired()})
+
+    def start_tasks(self, generation: str, *, crons: bool) -> None:
+        """Let the background tasks of a generation run, crons too if they run on this server."""
+        with on(self.name):
+            has_tasks = bool(generations.read(self.folder, generation).runs.tasks)
+        if has_tasks:
+            self.tasks.order({"server": self.name, "generation": generation, "crons": crons})
+        else:
+            self.tasks.end()
+
+    def stop_tasks(self) -> int:
+        """End the background tasks; none starts before `start_tasks`. Returns how many ran."""
+        tasks = self.tasks
+        if tasks.pid() is None and not belonging(self.folder):
+            return 0
+        return int(tasks.order({"server": self.name, "generation": None, "crons": False})["stopped"])
+
+    def tell_tasks(self) -> list[TaskState]:
+        """The background tasks of the generation that is current, as they are now."""
+        name, alive = generations.current(self.folder), self.tasks.actual() is not None
+        if name is None:
+            return []
+        told = (self.tasks.last() or {}).get("tasks", {})
+        runs = generations.read(self.folder, name).runs
+        return [_task_state(self.name, task, told.get(task.id, {}), alive=alive) for task in runs.tasks]
+
     def swap(self, generation: str | None, port: int) -> None:
         """End the processes, make the generation current by a rename, and start its processes; None starts none. Where
         the generation is current already, what is missing is started, and the deaths so far still count."""
@@ -107,6 +147,7 @@ class Server:
                 if changes:
                     generations.prepare_link(self.folder, generation)
             if changes or generation is None:
+                self.stop_tasks()
                 self.supervisor.order({**order, "generation": None}, limit=SWAP_SECONDS)
                 processes.end(partial(processes.running, self.folder, runs=True))
             if changes:
@@ -118,7 +159,12 @@ class Server:
         """Remove the generations that are not needed. Returns the images of the others."""
         used = set()
         with on(self.name):
-            needed = {*keep, generations.current(self.folder), self.supervisor.desired().get("generation")}
+            needed = {
+                *keep,
+                generations.current(self.folder),
+                self.supervisor.desired().get("generation"),
+                self.tasks.desired().get("generation"),
+            }
             for name in generations.names(self.folder):
                 if name in needed:
                     used.add(generations.read(self.folder, name).image)
@@ -136,3 +182,17 @@ class Server:
             names = {actual["generation"]} if actual is not None and actual["running"] else set()
         found = {None if name is None else generations.read(self.folder, name).release for name in names}
         return found.pop() if len(found) == 1 else None
+
+
+def _task_state(server: str, task: Task, told: Mapping[str, Any], *, alive: bool) -> TaskState:
+    last = told.get("last")
+    return TaskState(
+        server=server,
+        task=task,
+        kept=alive,
+        since=told.get("since") if alive else None,
+        deaths=told.get("deaths", 0),
+        missed=told.get("missed", 0),
+        next=told.get("next") if alive else None,
+        last=None if last is None else TaskRun(**last),
+    )

@@ -10,25 +10,20 @@ process that dies is started again, after a longer pause each time.
 from __future__ import annotations
 
 import os
-import select
-import signal
-import socket
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgeguard.cluster.host import account as accounts
 from edgeguard.cluster.host import generations, homes, processes, sockets
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.output import Output
 from edgeguard.cluster.local.daemon import DaemonProcess
+from edgeguard.cluster.local.wakeup import Wakeup
 from edgeguard.errors import ClusterError
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 STEADY_SECONDS = 5.0
 PAUSES = (0.05, 0.1, 0.5, 1.0, 2.0, 5.0)  # before the first, second, … start again
@@ -50,36 +45,21 @@ class Supervisor:
         self._deaths = self._died = 0
         self._exit: int | None = None
         self._error: dict[str, str] = {}
-        self._ending = False
         self._published: dict[str, Any] = {}
-        self._wake, self._waker = socket.socketpair()
-        self._wake.setblocking(False)
-        self._waker.setblocking(False)
-
-    def listen(self) -> None:
-        """Handle signals from now on. A signal only wakes the loop."""
-        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, lambda _number, _frame: None)
-        signal.signal(signal.SIGTERM, self._end)
+        self.wakeup = Wakeup()
 
     def run(self) -> None:
         """Follow the desired state until SIGTERM; then end the application."""
         self._stop()  # ends what an earlier supervisor left running when it was killed
-        while not self._ending:
+        while not self.wakeup.asked_to_end:
             self._follow()
             self._look()
             self._output.trim()
             self._daemon.trim_log()
             self._publish()
             pause = _TICK if self._process or not self._generation else max(0.0, self._again - time.monotonic())
-            select.select([self._wake], [], [], min(pause, _TICK))
-            with suppress(BlockingIOError):
-                self._wake.recv(4096)
+            self.wakeup.sleep(min(pause, _TICK))
         self._stop()
-
-    def _end(self, _number: int, _frame: FrameType | None) -> None:
-        self._ending = True
 
     def _follow(self) -> None:
         desired = self._daemon.desired()
@@ -204,7 +184,7 @@ def main() -> None:
     """Supervise until SIGTERM. This ends at once if the folder has a supervisor already."""
     daemon = DaemonProcess(Path(sys.argv[1]))
     supervisor = Supervisor(daemon)
-    supervisor.listen()
+    supervisor.wakeup.listen()
     if not daemon.take():
         return
     adopt_orphans()

@@ -95,6 +95,7 @@ def fold(entries: Sequence[Entry], samples: Sequence[Sample], *, alive: bool = T
         "purged": {"keys": 0, "requests": 0, "ids": [], "reasons": []}
         | {key: done["purge"][key] for key in _PURGED if key in done.get("purge", {})},
         "visitors": files.summarize(samples),
+        **({"skipped": skipped} if (skipped := done.get("open", {}).get("skipped")) else {}),
         **({"unchanged": True} if idle else {}),
         **({"still_closed": True} if still_closed else {}),
     }

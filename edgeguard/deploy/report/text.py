@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from edgeguard.cluster.record import Ended, Opened
 
 
+_SHOWN = 3
+
+
 def render(report: dict[str, Any]) -> str:
     """The timeline, the visitors' table, and the outcome."""
     blocks = [_timeline(report), _visitors(report["visitors"]), _outcome(report)]
@@ -62,6 +65,7 @@ def _outcome(report: dict[str, Any]) -> str:
         lines.append("  servers: " + ", ".join(serving))
     if report["without"]:
         lines.append(f"  without {', '.join(report['without'])}, which no request reaches")
+    lines += [f"  cron {name} was skipped: {_times(due)}" for name, due in report.get("skipped", {}).items()]
     purged = report["purged"]
     if purged["requests"]:
         keys = "1 key" if purged["keys"] == 1 else f"{purged['keys']} keys"
@@ -72,6 +76,11 @@ def _outcome(report: dict[str, Any]) -> str:
         lines.append(f"  {line}.{report['error'].removeprefix(line)}")
         lines.append(f"  {report['remedy']}" if report["remedy"] else "")
     return "\n".join(line for line in lines if line)
+
+
+def _times(due: Sequence[str]) -> str:
+    """The first moments at which a cron was due."""
+    return ", ".join(due[:_SHOWN]) + (f" and {len(due) - _SHOWN} times more" if len(due) > _SHOWN else "")
 
 
 def history(environment: str, past: Sequence[Ended], kept: Sequence[Opened]) -> str:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from edgeguard.cluster import Generation
 from edgeguard.cluster.host import images
 from edgeguard.cluster.preparing import drift, unready
+from edgeguard.cluster.tasks import RunsTasks
 from edgeguard.deploy.deployment import UNGUARDED
 from edgeguard.deploy.steps.closure import empty_what_comes_back
 from edgeguard.deploy.steps.step import Step, agreed, why_closed, why_mixed
 from edgeguard.doctor import readiness
 from edgeguard.errors import BuildFailed, ClusterError, Fenced, OriginsUnhealthy, Refused, UsageError
 from edgeguard.findings import together
-from edgeguard.release import application, entropy, image
+from edgeguard.release import application_file, entropy, image, process_variables
 from edgeguard.release.fingerprint import fingerprint
 from edgeguard.site import front_door
 from edgeguard.times import short
@@ -70,9 +71,12 @@ class Build(Step):
         except (UsageError, BuildFailed):
             deployment.stop.check()  # the signal may have killed Git, pip or npm too: then that is no failure of theirs
             raise
-        for warning in application.warnings(release.application, settings.application):
+        for warning in application_file.warnings(release.application, settings.application):
             deployment.say("warning", text=warning)
         _target(deployment, release)
+        if deployment.target.runs.tasks and not isinstance(self.environment.cluster, RunsTasks):
+            text = f"workers, crons: the driver {settings.cluster.driver} starts none; your own commands have to"
+            deployment.say("warning", text=text)
         deployment.ref = release.ref  # also if the person named none: other machines read it in the record
         return release
 
@@ -276,7 +280,7 @@ def _kept_entropy(deployment: Deployment) -> str | None:
 def _target(deployment: Deployment, release: Release) -> None:
     """Set the generation that this deploy will make current: an image with the variables of now."""
     settings = deployment.environment.settings.application
-    variables = application.runtime_variables(
+    variables = process_variables.runtime(
         release.application,
         settings=settings,
         environment=deployment.environment.name,
@@ -289,5 +293,5 @@ def _target(deployment: Deployment, release: Release) -> None:
     deployment.release = release
     deployment.differs = release.differs
     deployment.changed = bool(release.differs)
-    runs = image.runs(release, deployment.environment.settings.cluster.user)
+    runs = image.runs(release, settings, deployment.environment.settings.cluster.user)
     deployment.generation = Generation(deployment.id, release.digest, release.folder, runs, variables)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster import Closure
+from edgeguard.cluster.host import schedule
 from edgeguard.cluster.record import Phase
+from edgeguard.cluster.tasks import RunsTasks
 from edgeguard.deploy.steps.hook import halt
 from edgeguard.deploy.steps.step import Step
 from edgeguard.errors import ClusterError, Interrupted
@@ -17,13 +20,35 @@ if TYPE_CHECKING:
     from edgeguard.deploy.saga import Facts
 
 
+_TOLD = 20
+"""Moments of one skipped cron that a report has."""
+
+
 class StopTasks(Step):
-    """Terminate background tasks. They start again when the cluster opens."""
+    """Terminate background tasks. They start again when the cluster opens.
+
+    Where nothing was closed, the undo lets those of the release that serves run again. Otherwise the undo of the close
+    does so.
+    """
 
     name = "stop-tasks"
+    restores = True
 
     def do(self) -> Facts:
+        self.deployment.tasks_stopped = self.deployment.tasks_stopped or self.deployment.claim.now()
         return {"tasks": self.environment.cluster.stop_tasks(self.deployment.epoch)}
+
+    def undo(self, before: Facts) -> str | None:
+        deployment = self.deployment
+        if deployment.closed or deployment.first:
+            return None
+        try:
+            if all(server.open for server in deployment.serving.state()):
+                deployment.serving.open(deployment.epoch, deployment.previous_generation().name)
+        except ClusterError as exc:
+            again = f"edgeguard cluster open {self.environment.name}"
+            return f"the background tasks could not be started again: {exc.message}; {again} starts them"
+        return None
 
 
 class Close(Step):
@@ -115,7 +140,24 @@ class Open(Step):
         self.environment.cluster.open(self.deployment.epoch, self.deployment.target.name, note=note)
         self.deployment.end_closure()
         self.deployment.claim.let_go_of_hold()
-        return {"closed_seconds": self.deployment.closed_seconds}
+        return {"closed_seconds": self.deployment.closed_seconds, **self._skipped()}
+
+    def _skipped(self) -> Facts:
+        """The crons that were due while no task could run, each with its moments, the first of them at most."""
+        deployment, runs = self.deployment, self.deployment.target.runs
+        began = deployment.tasks_stopped
+        if began is None and deployment.time_closed is not None:  # an earlier run has stopped them
+            began = deployment.time_closed.since
+        if began is None or not isinstance(self.environment.cluster, RunsTasks):
+            return {}
+        where = schedule.zone(runs.timezone)
+        skipped: dict[str, list[str]] = {}
+        for task in runs.tasks:
+            if task.schedule is not None:
+                moments = schedule.read(task.schedule, task.hashed)
+                due = islice(schedule.between(moments, began, deployment.claim.now(), where), _TOLD)
+                skipped[task.name] = [rfc3339(moment) for moment in due]
+        return {"skipped": told} if (told := {name: due for name, due in skipped.items() if due}) else {}
 
     def undo(self, before: Facts) -> None:
         self.deployment.claim.hold_again()
