@@ -22,7 +22,7 @@ from tests.lab.base import LabError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_READY_SECONDS = 60.0
+_READY_SECONDS = 180.0
 _START_SECONDS = 10.0
 
 
