@@ -220,6 +220,7 @@ _REQUESTS: tuple[dict[str, Any], ...] = (
     {"act": "free"},
     {"act": "entropy"},
     {"act": "healthy", "generation": "g", "path": "/", "limit": 5, "waited": 1.5},
+    {"act": "unready", **_IMAGE, "size": 1_000, "files": 10, "user": "nobody"},
     {"act": "touch", **_CHANGING},
     {"act": "whole", **_IMAGE, "release": "d", "whole": True},
     {"act": "stage", "caller": [1, 1, 2], "name": "g", **_IMAGE, **_GENERATION, "copy_of": "f"},
@@ -232,7 +233,7 @@ _REQUESTS: tuple[dict[str, Any], ...] = (
     {"act": "refuse_hook", **_HOOK},
     {"act": "forget_hook", "caller": [1, 1, 2], **_HOOK},
 )
-_ON_ANY_FOLDER = {"prepare", "unprepare", "missing", "prune"}
+_ON_ANY_FOLDER = {"prepare", "unprepare", "missing", "prune", "facts", "logs"}
 """Acts that change or read the machine itself, or a folder that the request names."""
 
 
