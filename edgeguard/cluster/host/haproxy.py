@@ -34,6 +34,7 @@ _CLOSURE = re.compile(r"[!-:<-~]{1,128}")
 _RELEASE = re.compile(r"[A-Za-z0-9._+-]{1,128}")
 _OPEN = "open "
 _POLL = 0.005
+_LOOKS = 10  # at processes, of which a program may clear its own arguments for ever
 
 # What HAProxy answers (its documentation: management, 9.1, 9.3 and 9.4)
 _PROCESSES = r"^\d+ +master "
@@ -286,13 +287,23 @@ class Gate:
         return received.decode(errors="replace").strip()
 
     def runs(self) -> bool:
-        """Whether a HAProxy runs that was started with our configuration, whether it listens yet or not."""
+        """Whether a HAProxy runs that was started with our configuration, whether it listens yet or not.
+
+        Its master executes itself once more while it starts. In that moment it has no arguments, and the process that
+        is going to serve may be too young for the list: so a process without arguments has to be looked at again.
+        """
         path = os.fsencode(self.configuration)
-        for process in processes.living():
-            with suppress(OSError):  # it has just ended
-                program, *arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
-                if program.rpartition(b"/")[2] == b"haproxy" and path in arguments:
-                    return True
+        for _ in range(_LOOKS):
+            nameless = False
+            for process in processes.living():
+                with suppress(OSError):  # it has just ended
+                    program, *arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
+                    nameless = nameless or not program
+                    if program.rpartition(b"/")[2] == b"haproxy" and path in arguments:
+                        return True
+            if not nameless:
+                break
+            time.sleep(_POLL)
         return False
 
 

@@ -352,12 +352,12 @@ def test_an_opening_holds_after_a_reload_while_the_disk_is_slow(web: Host) -> No
 
 def test_a_close_while_it_starts_is_waited_for(web: Host) -> None:
     """It reads the disk before it can be spoken to: what it has read is known only then."""
-    for number in range(6):
+    for number in range(10):
         web.gate.open("one")
         web.end()
         with ThreadPoolExecutor(1) as threads:
             started = threads.submit(web.start)
-            time.sleep(number * 0.01)
+            time.sleep(number * 0.004)
             web.gate.close("d-42", UNTIL)
             started.result()
         is_closed(web)
