@@ -50,11 +50,11 @@ def test_a_service_that_does_not_exist(rehearsal: Rehearsal) -> None:
 
 def test_a_user_as_whom_the_application_can_t_run(rehearsal: Rehearsal) -> None:
     ended = untouched(rehearsal, lambda: rehearsal.deploy(EDGEGUARD_CLUSTER__USER="no-such-user"))
-    said(ended, 2, "there is no user no-such-user here", "useradd")
+    said(ended, 4, "there is no user no-such-user here", "useradd")
     said(rehearsal.deploy(EDGEGUARD_CLUSTER__USER="0"), 2, "cluster.user")
     ended = untouched(rehearsal, lambda: rehearsal.deploy(EDGEGUARD_CLUSTER__USER="nobody"))
     if os.geteuid():
-        said(ended, 2, "can't start the application as nobody")
+        said(ended, 4, "can't start the application as nobody")
     else:  # the rehearsal's folder is private
         said(ended, 6, "nobody can't enter", "chmod o+x")
 
