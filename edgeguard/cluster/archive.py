@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 from edgeguard.cluster import host
+from edgeguard.cluster.host import compiled
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest moment that a zip file can hold
 _MAIN = b"from edgeguard.cluster.host.__main__ import main\n\nmain()\n"
@@ -47,6 +48,6 @@ def put(folder: Path) -> Path:
 
 
 def program(archive: Path) -> tuple[str, ...]:
-    """The argument vector that runs the archive here: isolated from the environment, the user's folders and the folder
-    in which it is called."""
-    return (sys.executable, "-I", "-S", str(archive))
+    """The argument vector that runs the archive here, compiled: isolated from the environment, the user's folders and
+    the folder in which it is called."""
+    return (sys.executable, "-I", "-S", str(compiled.beside(archive)))

@@ -44,7 +44,7 @@ def main() -> None:
     elif word == "web-ended":
         from edgeguard.cluster.host import units, web  # noqa: PLC0415
 
-        web.ended(Path(rest[0]), dict(os.environ), stopping=units.stopping())
+        web.ended(Path(rest[0]), dict(os.environ), stopping=units.stopping)
     else:
         sys.exit(
             f"usage: {sys.argv[0]} WORD …; the words are hook, session, offer, room, receive, run, web and web-ended"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeguard.cluster.host import (
+    compiled,
     fence,
     files,
     generations,
@@ -127,7 +128,7 @@ def start_hook(
     """Start a hook under its wrapper. The same nonce again is the same start."""
     with fence.fenced(folder, Caller(*caller)):
         order = hooks.Order(generation, hook, environment, limit, nonce, keep)
-        hooks.start(folder, order, (sys.executable, "-I", "-S", sys.argv[0]))
+        hooks.start(folder, order, (sys.executable, "-I", "-S", str(compiled.beside(Path(sys.argv[0])))))
 
 
 def hook_result(folder: Path, *, generation: str, hook: str) -> dict[str, Any] | None:

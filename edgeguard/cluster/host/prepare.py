@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeguard.cluster.host import files, processes, units, web
+from edgeguard.cluster.host import compiled, files, processes, units, web
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.haproxy import Gate, find_haproxy
 
@@ -99,7 +99,8 @@ def missing(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[
     found = []
     if files.read(folder / "prepared.json") != prepared.__dict__:
         found.append(f"write {folder / 'prepared.json'}")
-    if not (folder / "program").is_symlink() or (folder / "program").resolve() != program:
+    named = (program, compiled.place(program))  # where the disk was full, the first
+    if not (folder / "program").is_symlink() or (folder / "program").resolve() not in named:
         found.append(f"let {folder / 'program'} name {program.name}")
     masked = {unit.name for unit in (prepared.unit, prepared.gate_unit) if unit.masked()}
     for path, text in {**texts(folder, prepared), Gate(folder).configuration: gate}.items():
@@ -149,7 +150,7 @@ def prepare(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[
     prepared.write(folder)
     fresh = folder / ".program.tmp"
     fresh.unlink(missing_ok=True)
-    fresh.symlink_to(program)
+    fresh.symlink_to(compiled.beside(program))
     fresh.replace(folder / "program")
     changed = {path.name: text for path, text in texts(folder, prepared).items() if _text(path) != text}
     for name, text in changed.items():

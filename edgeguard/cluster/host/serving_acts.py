@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgeguard.cluster.host import account as accounts
 from edgeguard.cluster.host import (
     acts,
+    compiled,
     facts,
     fence,
     files,
@@ -112,7 +113,7 @@ def stage(folder: Path, *, caller: list[int], **said: Any) -> None:  # noqa: ANN
     Prepared.of(folder)  # a server that is not prepared could not be closed
     with _fenced(folder, caller):
         reach.make(wanted.runs.folders, accounts.to_become(wanted.runs.user))
-        generations.put(folder, wanted, program=Path(sys.argv[0]))
+        generations.put(folder, wanted, program=compiled.beside(Path(sys.argv[0])))
         kept = wanted.variables.get(_ENTROPY)
         if kept is not None and not (folder / "entropy.json").exists():
             files.write(folder / "entropy.json", {"text": kept})
@@ -190,7 +191,8 @@ def run_hook(
         own = {**homes.variables(folder, generation), **listens, "EDGEGUARD_SERVER": prepared.server}
         order = hooks.Order(generation, hook, own, limit, nonce, keep)
         unit = units.transient(f"eg-{prepared.environment}-hook-{nonce}")
-        hooks.start(folder, order, (*unit, sys.executable, "-I", "-S", sys.argv[0]))
+        program = compiled.beside(Path(sys.argv[0]))
+        hooks.start(folder, order, (*unit, sys.executable, "-I", "-S", str(program)))
 
 
 def refuse_hook(folder: Path, *, generation: str, hook: str) -> None:

@@ -63,16 +63,17 @@ class Unit:
         """Whether somebody has masked it, so that nobody can start it."""
         return self.show().get("LoadState") == "masked"
 
-    def refuse_masked(self) -> None:
-        """Raise HostError if it is masked."""
-        if self.masked():
+    def refuse_masked(self, found: str = "") -> None:
+        """Raise HostError if it is masked; `found` is its LoadState, where the caller knows it."""
+        if (found or self.show().get("LoadState")) == "masked":
             raise HostError(
                 f"somebody has masked {self.name}", f"Run `systemctl unmask {self.name}` there, if that was a mistake."
             )
 
     def _do(self, verb: str) -> None:
-        self.refuse_masked()
-        if self.show().get("LoadState") != "loaded":
+        found = self.show().get("LoadState", "")
+        self.refuse_masked(found)
+        if found != "loaded":
             raise HostError(
                 f"systemd has no unit {self.name}",
                 "Run `edgeguard cluster prepare` for this environment; it writes the units.",

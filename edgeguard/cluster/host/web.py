@@ -18,17 +18,18 @@ import sys
 import time
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from edgeguard.cluster.host import account as accounts
 from edgeguard.cluster.host import files, generations, homes, processes, sockets
 from edgeguard.cluster.host.errors import HostError
-from edgeguard.cluster.host.health import Supervised
 from edgeguard.cluster.host.prepared import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from edgeguard.cluster.host.health import Supervised
 
 STEADY_SECONDS = 5.0
 """A process that lives longer did not die quickly."""
@@ -108,6 +109,8 @@ def deaths(folder: Path) -> int:
 
 def supervised(folder: Path) -> Supervised | None:
     """What systemd and `web.json` tell of the application; None where systemd doesn't keep it running."""
+    from edgeguard.cluster.host.health import Supervised  # noqa: PLC0415 (its HTTP client would delay each start)
+
     unit, said = Prepared.of(folder).unit, _read(folder)
     if not unit.runs():
         return None
@@ -153,11 +156,11 @@ def start(folder: Path) -> None:
         sys.exit(f"the application can't be started: {exc}")
 
 
-def ended(folder: Path, environment: dict[str, str], *, stopping: bool) -> None:
+def ended(folder: Path, environment: dict[str, str], *, stopping: Callable[[], bool]) -> None:
     """Count the end of the process as a death, if nobody asked for it. systemd calls this after each end, with how it
-    ended in the environment (systemd.exec(5)); `stopping`: the server itself is on its way down."""
+    ended in the environment (systemd.exec(5)); `stopping` says whether the server itself is on its way down."""
     with _changing(folder) as said:
-        if not said["wanted"] or stopping:
+        if not said["wanted"] or stopping():
             return
         lived = time.monotonic() - float(said.get("began") or 0.0)
         said["died"] += 1

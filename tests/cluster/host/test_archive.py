@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from edgeguard.cluster import archive, host
-from edgeguard.cluster.host import files, generations, hooks
+from edgeguard.cluster.host import compiled, files, generations, hooks
 
 FOLDER = Path(host.__file__).parent
 NAMES = ("python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14")
@@ -100,7 +100,7 @@ def test_its_parents_in_the_archive_are_empty() -> None:
 
 @pytest.mark.parametrize("python", [pytest.param(path, id=version) for version, path in pythons().items()])
 def test_every_python_from_3_9_on_runs_a_hook_from_it(tmp_path: Path, python: str) -> None:
-    server, program = tmp_path / "web1", [python, "-I", "-S", str(archive.put(tmp_path / "host"))]
+    server, program = tmp_path / "web1", [python, *archive.program(archive.put(tmp_path / "host"))[1:]]
     runs = generations.Runs(tmp_path, ("true",), {"deploy": ("/bin/sh", "-c", 'echo "$WHO"; exit 3')})
     generations.put(server, generations.Generation("one", "digest", tmp_path, runs, {"WHO": "it is me"}))
     hooks.start(server, hooks.Order("one", "deploy", {}, 30, "nonce"), program)
@@ -111,6 +111,25 @@ def test_every_python_from_3_9_on_runs_a_hook_from_it(tmp_path: Path, python: st
     assert files.read(hooks.ledger(server, "one", "deploy")) == json.loads(
         hooks.ledger(server, "one", "deploy").read_text(encoding="utf-8")
     )
+
+
+def test_its_compiled_modules_run_in_place_of_their_sources(tmp_path: Path) -> None:
+    *command, path = archive.program(archive.put(tmp_path / "host"))
+    without_sources = tmp_path / "without-sources.pyz"
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(without_sources, "w") as changed:
+        for member in whole.infolist():
+            is_source = member.filename.endswith(".py")
+            changed.writestr(member, b"raise SystemExit('a source')" if is_source else whole.read(member))
+    ran = subprocess.run([*command, without_sources], capture_output=True, text=True, check=False, timeout=30)
+
+    assert ran.stderr.startswith("usage")
+
+
+def test_where_it_cant_be_compiled_the_sources_run(tmp_path: Path) -> None:
+    path = archive.put(tmp_path / "host")
+    compiled.place(path).with_name(f".{compiled.place(path).name}.{os.getpid()}.tmp").mkdir()
+
+    assert compiled.beside(path) == path
 
 
 def test_an_unknown_word_is_refused(tmp_path: Path) -> None:
