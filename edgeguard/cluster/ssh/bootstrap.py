@@ -78,8 +78,10 @@ try:
         if not may_install:
             refuse("absent")
         install()
+    compiled = os.path.splitext(path)[0] + "." + sys.implementation.cache_tag + ".pyz"  # see compiled.py
+    program = compiled if os.path.exists(compiled) else path
     say("ready")
-    os.execv(sys.executable, [sys.executable, "-I", "-S", "-X", "utf8", path] + argv)
+    os.execv(sys.executable, [sys.executable, "-I", "-S", "-X", "utf8", program] + argv)
 except OSError as exc:
     word = "forbidden" if exc.errno in (1, 13) else "system"
     refuse(word, str(exc.filename) + ":" if exc.filename else "", str(exc.strerror))
