@@ -109,12 +109,12 @@ def test_a_swap_leaves_no_task_of_the_release_before(tasked: World) -> None:
 def test_a_cron_runs_at_its_minute_on_one_server_and_not_while_the_cluster_is_closed(tasked: World) -> None:
     lock(tasked)
     deploy(tasked, 1, tasked.generation("one", crons={"tick": noting(tasked, "tick", "exit 3")}))
+    assert [state.next is not None for state in tasks(tasked, "tick")] == [True, False, False]
     until(lambda: tasked.noted("told") != "", "the cron has run", limit=A_MINUTE)
     until(lambda: any(state.last for state in tasks(tasked, "tick")), "its run is told")
     assert tasked.noted("told") == "tick\n"
     [state] = [state for state in tasks(tasked, "tick") if state.last]
     assert state.last is not None
     assert (state.server, state.last.code, state.last.why) == ("web1", 3, None)
-    assert [state.next is not None for state in tasks(tasked, "tick")] == [True, False, False]
     tasked.cluster.stop_tasks(1)
     assert [state.next for state in tasks(tasked, "tick")] == [None] * 3

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import tests.contracts.broken_beyond  # noqa: F401 (it adds to BROKEN)
 from edgeguard.errors import EdgeguardError
 from edgeguard.testing import suite
 from tests.contracts.broken_drivers import BROKEN, BrokenWorld

@@ -27,15 +27,22 @@ class Healthy(Step):
 
     def do(self) -> Facts:
         deployment, edge = self.deployment, self.environment.settings.edge
-        front_door.wait_healthy(edge, deployment.target.release, sleep=deployment.stop.sleep)
-        if died := deployment.died():
+        try:
+            front_door.wait_healthy(edge, deployment.target.release, sleep=deployment.stop.sleep)
+        except OriginsUnhealthy:
+            self._refuse_deaths()  # they say more than the gate's answer for a dead process
+            raise
+        self._refuse_deaths()
+        now = front_door.statuses(edge, deployment.pages, sleep=deployment.stop.sleep)
+        front_door.refuse_broken(deployment.pages, now)
+        return {}
+
+    def _refuse_deaths(self) -> None:
+        if died := self.deployment.died():
             raise Unhealthy(
                 f"the application's process died since the cluster was opened: {', '.join(died)}",
                 "The application's output says why it ended.",
             )
-        now = front_door.statuses(edge, deployment.pages, sleep=deployment.stop.sleep)
-        front_door.refuse_broken(deployment.pages, now)
-        return {}
 
 
 class OriginsSick(Held):
