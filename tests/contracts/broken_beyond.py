@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
 
 @breaks("output is gone on with", suite.test_the_output_of_the_application_is_told_line_by_line_and_gone_on_with)
-class TellsOutputFromTheBeginning(LocalCluster):
+class TellsOutputTwice(LocalCluster):
     def logs(self, server: str, *, place: str | None, lines: int | None, ago: float | None) -> Piece:
-        if place is not None:
-            place, lines = None, 1000
-        return super().logs(server, place=place, lines=lines, ago=ago)
+        piece = super().logs(server, place=place, lines=lines, ago=ago)
+        return piece if place is None else replace(piece, lines=(*piece.lines, *piece.lines))
 
 
 # Commands of people
