@@ -17,7 +17,7 @@ from edgeguard import user
 from edgeguard.errors import UsageError
 from edgeguard.machine import network, seclusion
 from edgeguard.machine.redaction import redacted
-from edgeguard.release import entropy
+from edgeguard.release import entropy, given
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -216,7 +216,7 @@ def introduce(name: str, settings: EdgeOnlySettings, token: str) -> None:
     application, cookie = settings.application, settings.visitors.cookie
     secrets = [token, *_passwords_of_urls(os.environ.values())]
     if application is not None:
-        secrets += [*application.variables.values(), *application.relationships.values()]
+        secrets += given.secrets(application)
         secrets += [os.environ.get(name, "") for name in application.build_environment]
         secrets += _passwords_of_urls([application.repository])
     if cookie != type(settings.visitors).model_fields["cookie"].default:

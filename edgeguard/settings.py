@@ -75,13 +75,37 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Elsewhere(Table):
+    """The place of a value that is not in the file: a variable of edgeguard's own environment, or a private file."""
+
+    from_env: str | None = None
+    file: Path | None = None
+
+
+def _value(said: object) -> str | Elsewhere:
+    """A value, or its place. The errors show nothing of it."""
+    if isinstance(said, str | Elsewhere):
+        return said
+    if isinstance(said, dict) and len(said) == 1:
+        [(key, place)] = said.items()
+        if key == "from_env" and isinstance(place, str) and re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", place):
+            return Elsewhere(from_env=place)
+        if key == "file" and isinstance(place, str) and place and "\0" not in place:
+            return Elsewhere(file=Path(place))
+    raise ValueError('write a text in quotes, or { from_env = "NAME" }, or { file = "PATH" }')
+
+
+Value = Annotated[str | Elsewhere, BeforeValidator(_value)]
+"""A value that is a secret, or the place where it is."""
+
+
 class ApplicationSettings(Table):
     """The application: its repository, its build, and its variables."""
 
     repository: str
     branch: str
-    variables: dict[str, str] = Field(default_factory=dict, repr=False)
-    relationships: dict[str, str] = Field(default_factory=dict, repr=False)
+    variables: dict[str, Value] = Field(default_factory=dict, repr=False)
+    relationships: dict[str, Value] = Field(default_factory=dict, repr=False)
     build_environment: tuple[str, ...] = ()
     build_network: bool = True
     build_timeout: Seconds = 1800
@@ -429,11 +453,29 @@ def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any
 
 
 def _beside(settings: _Settings, folder: Path) -> _Settings:
-    """The settings with `edge.closed_page` as a path in the folder of the environment's file."""
-    if settings.edge.closed_page is None or str(settings.edge.closed_page).startswith("~"):
-        return settings
-    page = folder / settings.edge.closed_page
-    return settings.model_copy(update={"edge": settings.edge.model_copy(update={"closed_page": page})})
+    """The settings with `edge.closed_page`, and the files of values, as paths in the folder of the environment's
+    file."""
+    application, page = settings.application, settings.edge.closed_page
+    changed: dict[str, Any] = {}
+    if page is not None:
+        changed["edge"] = settings.edge.model_copy(update={"closed_page": _in(folder, page)})
+    if application is not None:
+        tables = {
+            key: {name: _value_beside(value, folder) for name, value in getattr(application, key).items()}
+            for key in ("variables", "relationships")
+        }
+        changed["application"] = application.model_copy(update=tables)
+    return settings.model_copy(update=changed)
+
+
+def _value_beside(value: str | Elsewhere, folder: Path) -> str | Elsewhere:
+    if isinstance(value, str) or value.file is None:
+        return value
+    return Elsewhere(file=_in(folder, value.file))
+
+
+def _in(folder: Path, path: Path) -> Path:
+    return path if str(path).startswith("~") else folder / path
 
 
 def explain(error: ValidationError) -> str:
@@ -460,7 +502,7 @@ def token(settings: EdgeSettings) -> str:
         raise UsageError("there is no Fastly token", remedy)
     path = expanded(settings.token_file, "edge.token_file")
     try:
-        value = _private(path)
+        value = texts.decoded(private(path, "edge.token_file", most=_LARGEST_TOKEN)).strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"edge.token_file: {path} can't be read: {exc}", remedy) from exc
     if not value:
@@ -468,25 +510,26 @@ def token(settings: EdgeSettings) -> str:
     return _one_word(value, f"edge.token_file: {path}")
 
 
-def _private(path: Path) -> str:
-    """The text of a small file that nobody else can read, or put another file in the place of.
+def private(path: Path, named: str, *, most: int) -> bytes:
+    """The content of a file that nobody else can read, or put another file in the place of. `named` is the setting that
+    names it.
 
     Raises:
-        UsageError: others can, or it is no file of a token's size.
-        OSError, UnicodeDecodeError: it can't be read.
+        UsageError: others can, or it is no file, or has more than `most` bytes.
+        OSError: it can't be read.
     """
     for folder in {path.parent, path.resolve().parent}:
         status = folder.stat()
         # In a folder with the sticky bit, such as /tmp, others can't replace a file that is not theirs.
         if status.st_uid not in (0, os.geteuid()) or (status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX):
-            raise UsageError(f"edge.token_file: others can write in {folder}", f"chmod go-w {folder}, and own it.")
+            raise UsageError(f"{named}: others can write in {folder}", f"chmod go-w {folder}, and own it.")
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe would be waited for
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_TOKEN:
-            raise UsageError(f"edge.token_file: {path} is no file with a token in it", "Name a file with one word.")
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+            raise UsageError(f"{named}: {path} is no file, or has more than {most} bytes", "Name a file that fits.")
         if status.st_mode & 0o077 or status.st_uid != os.geteuid():
-            raise UsageError(f"edge.token_file: {path} can be read by others", f"chmod 600 {path}, and own it.")
-        return texts.decoded(file.read()).strip()
+            raise UsageError(f"{named}: {path} can be read by others", f"chmod 600 {path}, and own it.")
+        return file.read(most)
 
 
 def _one_word(value: str, source: str) -> str:

@@ -290,6 +290,8 @@ def _warnings(file: _File) -> tuple[str, ...]:
             said += [f"{key}.{name}: not supported, ignored" for name in file.mapping(key) if name not in below]
     for path, known in _SUPPORTED_BELOW.items():
         said += [f"{path}.{name}: not supported, ignored" for name in file.mapping(path) if name not in known]
+    if "php" in file.mapping("variables"):
+        said.append("variables.php: PHP is not set up by them; they are in PLATFORM_VARIABLES alone")
     for above, place, mount in _everywhere(file, "mounts"):
         if isinstance(mount, dict) and mount.get("source") not in ("local", "tmp", None):
             said.append(f"{above}.{place}.source: {mount['source']!r} is not supported, treated as local")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from edgeguard.errors import UsageError
+from edgeguard.release import given
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +29,9 @@ the corepack that PATH finds first: here, instead of beside the machine's own.
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """What can be an environment variable."""
+MOST = 1 << 20
+"""Bytes of all variables of a process. The kernel has 2 MiB for them and for the command's arguments, where a stack may
+have 8 MiB, as by default (execve(2))."""
 
 
 def runtime(
@@ -48,11 +53,12 @@ def runtime(
     names (Upsun: development/variables).
 
     Raises:
-        UsageError: a variable's name or a relationship's URL can't be used. The message shows no values.
+        UsageError: a variable's name, its length or a relationship's URL can't be used, or a value is not where the
+            settings say. The message shows no values.
     """
     direct: dict[str, str] = {}
     listed: dict[str, Any] = dict(application.variables)
-    for name, value in settings.variables.items():
+    for name, value in given.variables(settings).items():
         prefix, _, rest = name.partition(":")
         if prefix != "env":
             listed[name] = value
@@ -63,7 +69,7 @@ def runtime(
                 f"application.variables: {name!r} can't be an environment variable",
                 "After env: use letters, digits and _.",
             )
-    return {
+    found = {
         "LANG": "C.UTF-8",
         **interpreter(application, image),
         "PYTHONDONTWRITEBYTECODE": "1",  # the tree is read-only by its mode bits, but root could write all the same
@@ -80,9 +86,28 @@ def runtime(
         "PLATFORM_TREE_ID": tree,
         "PLATFORM_VARIABLES": encoded(listed),
         "PLATFORM_RELATIONSHIPS": encoded(
-            {name: [_endpoint(name, url)] for name, url in settings.relationships.items()}
+            {name: [_endpoint(name, url)] for name, url in given.relationships(settings).items()}
         ),
     }
+    _refuse_too_long(found)
+    return found
+
+
+def _refuse_too_long(variables: Mapping[str, str]) -> None:
+    """Refuse what no process can be given. In the form of `surrogateescape`, a byte that is no UTF-8 counts as one."""
+    sizes = {name: len(name) + len(os.fsencode(value)) + 2 for name, value in variables.items()}
+    for name, size in sizes.items():
+        if size > given.LONGEST:
+            raise UsageError(
+                f"the variable {name} is too long: no process can be given more than {given.LONGEST} bytes of one",
+                "Put what is long into a file in a mount, or take variables out of PLATFORM_VARIABLES.",
+            )
+    if sum(sizes.values()) > MOST:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise UsageError(
+            f"the variables have more than {MOST} bytes together, and {largest} is the longest one",
+            "Put what is long into files in a mount.",
+        )
 
 
 def of_worker(worker: Worker, settings: ApplicationSettings) -> dict[str, str]:
@@ -90,11 +115,13 @@ def of_worker(worker: Worker, settings: ApplicationSettings) -> dict[str, str]:
     above = {
         rest.upper() for prefix, _, rest in (name.partition(":") for name in settings.variables) if prefix == "env"
     }
-    return {
+    found = {
         name: value
         for name, value in worker.environment.items()
         if name not in (*above, "HOME", "PATH") and not name.startswith("PLATFORM_")
     }
+    _refuse_too_long(found)
+    return found
 
 
 def interpreter(application: Application, image: Path) -> dict[str, str]:

@@ -28,9 +28,12 @@ def caller_s_secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_processes_get_the_generation_s_variables_as_they_are(world: World) -> None:
+    """Also one that is as long as the kernel takes it: 128 KiB, with its name, `=`, and the zero behind it."""
     lock(world)
-    deploy(world, 1, world.generation("one", variables={"GREETING": "a b\nc'\"$x"}))
+    longest = "x" * (131_072 - len("LONGEST=") - 1)
+    deploy(world, 1, world.generation("one", variables={"GREETING": "a b\nc'\"$x", "LONGEST": longest}))
     assert world.ask_all("/env?GREETING") == dict.fromkeys(SERVERS, "a b\nc'\"$x")
+    assert world.ask_all("/env?LONGEST") == dict.fromkeys(SERVERS, longest)
 
 
 def test_processes_get_their_server_s_name_and_a_port(world: World) -> None:

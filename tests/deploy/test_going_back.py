@@ -37,7 +37,11 @@ def deployed(rehearsal: Rehearsal, *arguments: str, **variables: str) -> dict[st
 
 
 def greeting(text: str) -> dict[str, str]:
-    return {"EDGEGUARD_APPLICATION__VARIABLES": json.dumps({"env:GREETING": text})}
+    """The environment of a runner that has the value of a variable."""
+    return {
+        "EDGEGUARD_APPLICATION__VARIABLES": json.dumps({"env:GREETING": {"from_env": "THE_GREETING"}}),
+        "THE_GREETING": text,
+    }
 
 
 def variables_of(rehearsal: Rehearsal, generation: str) -> dict[str, str]:

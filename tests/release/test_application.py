@@ -127,6 +127,7 @@ def test_everything_that_is_not_supported_is_named_with_its_path() -> None:
         "mounts.uploads.source",
         "crons.report.shutdown_timeout",
         "workers.queue.size",
+        "variables.php",
     } == {warning.partition(":")[0] for warning in parse(WHOLE).warnings}
     assert parse(LEAST).warnings == ()
 

@@ -15,7 +15,7 @@ from edgeguard.deploy.steps.step import Step, agreed, why_closed, why_mixed
 from edgeguard.doctor import readiness
 from edgeguard.errors import BuildFailed, ClusterError, Fenced, OriginsUnhealthy, Refused, UsageError
 from edgeguard.findings import together
-from edgeguard.release import application_file, entropy, image, process_variables
+from edgeguard.release import application_file, entropy, given, image, process_variables
 from edgeguard.release.fingerprint import fingerprint
 from edgeguard.site import front_door
 from edgeguard.times import short
@@ -57,6 +57,8 @@ class Build(Step):
         """The release, built if it has to be, as the target of this deploy. Without `verify` nobody looks whether an
         image that is there was changed. The fingerprint of the variables, which is slow to make, is left to `do`."""
         deployment, settings = self.deployment, self.environment.settings
+        given.variables(settings.application)  # a value that is not there is found before a build that takes long
+        given.relationships(settings.application)
         try:
             with deployment.output() as output:
                 release = image.build(
