@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from tests.bench import start, window
+from tests.bench import deploy, edge, start, window
 
-BENCHMARKS = {"start": start.main, "window": window.main}
+BENCHMARKS = {"deploy": deploy.main, "edge": edge.main, "start": start.main, "window": window.main}
 
 
 def main() -> None:

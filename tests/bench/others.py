@@ -7,7 +7,6 @@ and a link to the current one, and in front of it a second HAProxy with the same
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -114,8 +113,8 @@ class Others:
             {"name": "open", "command": _told(_OPEN), "once": False},
         ]
 
-    def run(self, name: str, *, restarts: bool) -> None:
-        """Run one of them to its end: one of PROGRAMS."""
+    def command(self, name: str, *, restarts: bool) -> list[str]:
+        """The command that runs one of PROGRAMS to its end. The next call replaces what it does."""
         order = self._folder / "order.json"
         addresses = [network.address(network.ADMIN, number) for number, _ in enumerate(self._lab.hosts, 1)]
         access = {"key": str(self._lab.folder / "key"), "known_hosts": str(self._lab.folder / "known_hosts")}
@@ -127,14 +126,12 @@ class Others:
             "asyncssh": ["python", scripts / "with_asyncssh.py", order],
         }
         argv = programs[name]
-        done = subprocess.run(
-            self._lab.inside([str(self._bin / argv[0]), *map(str, argv[1:])]),
-            env={**os.environ, "BENCH_ORDER": str(order)},
-            cwd=self._folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        setting = ["env", "-C", str(self._folder), f"BENCH_ORDER={order}"]
+        return self._lab.inside([*setting, str(self._bin / argv[0]), *map(str, argv[1:])])
+
+    def run(self, name: str, *, restarts: bool) -> None:
+        """Run one of them to its end: one of PROGRAMS."""
+        done = subprocess.run(self.command(name, restarts=restarts), capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{name} failed: {done.stdout}\n{done.stderr}")
 

@@ -20,10 +20,10 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 EDGEGUARD = Path(sys.executable).with_name("edgeguard")
 UNIT = "import httpx"
@@ -46,10 +46,12 @@ VERBS = (
 
 
 class Took(NamedTuple):
-    """Seconds of one process: from its start to its end, and of the processor, its children's included."""
+    """One process, its children included: seconds from its start to its end, and of the processor; and MiB of memory at
+    its peak, that of the largest of its processes."""
 
     wall: float
     processor: float
+    memory: float
 
 
 def main(words: Sequence[str]) -> None:
@@ -57,7 +59,8 @@ def main(words: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench start", description="Time the start of commands.")
     parser.add_argument("--rounds", type=int, default=11, help="how often each is run [11]")
     rounds: int = parser.parse_args(words).rounds
-    with rehearsal() as config:
+    with rehearsal() as world:
+        config = world["config"]
         subprocess.run(
             [str(EDGEGUARD), "deploy", "rehearsal", "--config", config, "--quiet"],
             check=True,
@@ -80,25 +83,37 @@ def in_turns(commands: dict[str, list[str]], rounds: int) -> dict[str, list[Took
     return measured
 
 
-def run(command: Sequence[str]) -> Took:
-    """Run one process to its end, with compiled modules cached. It has to succeed."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+def run(
+    command: Sequence[str | Path],
+    *,
+    stdout: IO[str] | int = subprocess.DEVNULL,
+    stderr: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Took:
+    """Run one process to its end, with compiled modules cached. It has to succeed. `environment` is added to ours."""
+    ours = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.monotonic()
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    ours |= environment or {}
+    process = subprocess.Popen(command, env=ours, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
     _, status, used = os.wait4(process.pid, 0)
     wall = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
-        sys.exit(f"{' '.join(command)}: exit code {process.returncode}")
-    return Took(wall, used.ru_utime + used.ru_stime)
+        sys.exit(f"{' '.join(map(str, command))}: exit code {process.returncode}")
+    return Took(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def medians(took: Sequence[Took]) -> Took:
+    """The median of each column."""
+    return Took(*map(statistics.median, zip(*took, strict=True)))
 
 
 def table(measured: dict[str, list[Took]]) -> str:
     """Medians in milliseconds, and as multiples of the unit's."""
-    medians = {name: Took(*map(statistics.median, zip(*took, strict=True))) for name, took in measured.items()}
-    unit = medians[UNIT]
+    rows = {name: medians(took) for name, took in measured.items()}
+    unit = rows[UNIT]
     lines = [f"{'':<24}{'whole process':>16}{'ratio':>7}{'processor':>16}{'ratio':>7}"]
-    for name, took in medians.items():
+    for name, took in rows.items():
         wall = f"{took.wall * 1000:>13.0f} ms{took.wall / unit.wall:>7.2f}"
         processor = f"{took.processor * 1000:>13.0f} ms{took.processor / unit.processor:>7.2f}"
         lines.append(f"{name:<24}{wall}{processor}")
@@ -113,12 +128,12 @@ def _placed(verb: str) -> list[str]:
 
 
 @contextmanager
-def rehearsal() -> Iterator[str]:
-    """The folder of the environment's file of a rehearsal that stays until the block ends."""
-    command = [str(EDGEGUARD), "rehearse", "--stay", "--json"]
+def rehearsal(*words: str) -> Iterator[dict[str, str]]:
+    """A rehearsal that stays until the block ends: what its first line says of it. `words` are more of its options."""
+    command = [str(EDGEGUARD), "rehearse", "--stay", "--json", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield json.loads(process.stdout.readline())["config"]
+            yield json.loads(process.stdout.readline())
         finally:
             process.send_signal(signal.SIGTERM)

@@ -59,11 +59,11 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("--lab", default="bench", help="the lab's name [bench]")
     parser.add_argument("--alone", action="store_true", help="edgeguard and the control alone")
     said = parser.parse_args(words)
-    with tempfile.TemporaryDirectory(prefix="edgeguard-bench-") as scratch, _lab(said.lab) as lab:
+    with tempfile.TemporaryDirectory(prefix="edgeguard-bench-") as scratch, running_lab(said.lab) as lab:
         folder = Path(scratch)
         others.prepare(lab)
         rivals = others.Others(lab, folder, () if said.alone else others.PROGRAMS)
-        with _rehearsal(lab, folder) as config, others.control(lab) as control:
+        with on_hosts(lab, folder) as config, others.control(lab) as control:
             measured = _rounds(lab, said, config, rivals, control)
     print(_report(measured, said))
 
@@ -97,7 +97,7 @@ def _deploy(config: str, measured: Measured) -> None:
     """One deploy of edgeguard's, of the release that serves."""
     done = subprocess.run(
         [EDGEGUARD, "deploy", "rehearsal", "--config", config, "--json"],
-        env={**_environment(), "EDGEGUARD_VISITORS__RATE": "1"},
+        env={**environment(), "EDGEGUARD_VISITORS__RATE": "1"},
         stdout=subprocess.PIPE,
         text=True,
         check=False,
@@ -147,14 +147,15 @@ def _report(measured: Measured, said: argparse.Namespace) -> str:
     return "\n".join(lines[1:])
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Builds find the Python that the hosts have, and compiled modules are cached."""
     said = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**said, "PATH": f"/usr/bin:{said['PATH']}"}
 
 
 @contextmanager
-def _lab(name: str) -> Iterator[Lab]:
+def running_lab(name: str) -> Iterator[Lab]:
+    """A lab of this name, made anew, until the block ends."""
     lab = Lab(name)
     lab.down()
     lab.up(HOSTS)
@@ -165,7 +166,7 @@ def _lab(name: str) -> Iterator[Lab]:
 
 
 @contextmanager
-def _rehearsal(lab: Lab, folder: Path) -> Iterator[str]:
+def on_hosts(lab: Lab, folder: Path) -> Iterator[str]:
     """The folder of the environment's file of a rehearsal on the hosts, with this benchmark's site."""
     site = folder / "site"
     shutil.copytree(_SITE, site)
@@ -174,7 +175,7 @@ def _rehearsal(lab: Lab, folder: Path) -> Iterator[str]:
         subprocess.run(["git", "-C", site, *words], check=True)
     command: list[Any] = [EDGEGUARD, "rehearse", site, "--stay", "--json", "--driver", "ssh"]
     command += ["--driver-config", lab.driver_config]
-    with subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             yield json.loads(process.stdout.readline())["config"]
