@@ -11,7 +11,8 @@ from edgeguard.times import rfc3339
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgeguard.cluster import Cluster, Task
+    from edgeguard.cluster import Cluster, Generation, Task
+    from edgeguard.settings import ClusterSettings
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,15 @@ def of(cluster: Cluster, environment: str) -> Sequence[TaskState]:
             f"the driver of {environment} runs no background tasks", "The application's own start and stop scripts do."
         )
     return cluster.tasks()
+
+
+def starts(generation: Generation, settings: ClusterSettings, servers: Sequence[str]) -> list[str]:
+    """Which background tasks an opening of these servers starts, and where, a sentence each."""
+    found = []
+    for kind, where in (("worker", ", ".join(servers)), ("cron", settings.crons_on(servers))):
+        names = [task.name for task in generation.runs.tasks if task.kind == kind]
+        found += [f"{where}: {kind}s {', '.join(names)}"] if names else []
+    return found
 
 
 def told(state: TaskState) -> dict[str, Any]:

@@ -21,7 +21,8 @@ _ROOT = Path("/var/lib/edgeguard-lab/contracts")
 _SCRATCH = "/srv/scratch"
 _KEPT = " ".join(f"! -name {name}" for name in ("program", "prepared.json", "gate"))
 _CLEAN = f"""\
-systemctl stop eg-test-web eg-test-gate 'eg-test-hook-*'
+rm -f {_ROOT}/servers/*/tasks-allowed
+systemctl stop eg-test-crons.timer 'eg-test-worker@*' 'eg-test-cron@*' eg-test-web eg-test-gate 'eg-test-hook-*'
 cd {_ROOT}/servers/* && find . -mindepth 1 -maxdepth 1 {_KEPT} -exec rm -rf {{}} +
 echo 'gate closed none; until=1970-01-01T00:00:00Z' > gate/state
 rm -rf {_SCRATCH}; mkdir -p {_SCRATCH}

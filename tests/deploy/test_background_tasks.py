@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgeguard.cluster.local import task
+from edgeguard.cluster.host import processes
 from tests.deploy.rehearsal import eventually, repository
 from tests.deploy.test_recovery import STAYS, elsewhere, killed
 
@@ -34,7 +34,7 @@ def working(rehearsal: Rehearsal) -> dict[str, set[str]]:
     """The workers that have processes, by server: read from the processes themselves."""
     found = {}
     for server in SERVERS:
-        tasks = task.belonging(rehearsal.root / "servers" / server)
+        tasks = processes.of_tasks(rehearsal.root / "servers" / server)
         found[server] = {one.name for one in tasks.values() if one is not None}
     return found
 

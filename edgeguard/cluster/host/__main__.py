@@ -14,7 +14,8 @@ def main() -> None:
     input and output (session.py), and `run FOLDER` runs a caller's command (foreground.py). `offer IMAGE` and `room
     IMAGE` read an offer of an image on standard input, and `receive IMAGE` its contents (receive.py). `reach USER`
     tries what a user can reach (reach.py). `web FOLDER` becomes the server's web process, and `web-ended FOLDER` counts
-    its deaths (web.py).
+    its deaths (web.py). `tasks FOLDER` starts the server's background tasks, `crons FOLDER` those that are due, `task
+    FOLDER ID` becomes one, and `task-ended FOLDER ID` notes its end (tasks.py).
     """
     word, *rest = sys.argv[1:] or [""]
     if word == "hook":
@@ -45,10 +46,12 @@ def main() -> None:
         from edgeguard.cluster.host import units, web  # noqa: PLC0415
 
         web.ended(Path(rest[0]), dict(os.environ), stopping=units.stopping)
+    elif word in ("tasks", "crons", "task", "task-ended"):
+        from edgeguard.cluster.host import tasks  # noqa: PLC0415
+
+        tasks.main(word, Path(rest[0]), *rest[1:])
     else:
-        sys.exit(
-            f"usage: {sys.argv[0]} WORD …; the words are hook, session, offer, room, receive, run, web and web-ended"
-        )
+        sys.exit(f"usage: {sys.argv[0]} WORD …; the words are in {__name__}")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,13 @@ from __future__ import annotations
 import os
 import pwd
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.host.errors import NO_ACCOUNT, HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,18 @@ def to_become(name: str | None) -> Account | None:
             code=NO_ACCOUNT,
         )
     return Account(found.pw_name, found.pw_uid, found.pw_gid, tuple(os.getgrouplist(name, found.pw_gid)))
+
+
+def run(account: Account | None, folder: Path, argv: Sequence[str], variables: Mapping[str, str]) -> None:
+    """Become a command, as the account's user, in this folder, with these variables and no others.
+
+    Raises:
+        OSError: it can't be started. The process may have given up some of its rights: it must end.
+    """
+    if account is not None:
+        become(account)
+    os.chdir(folder)
+    os.execvpe(argv[0], list(argv), dict(variables))  # noqa: S606 (the argument vector is the application's)
 
 
 def become(account: Account) -> None:

@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.host import account as accounts
-from edgeguard.cluster.host import fence, frames, generations, homes, processes, session, sockets, strict_json, takes
+from edgeguard.cluster.host import environment, fence, frames, generations, processes, session, strict_json, takes
 from edgeguard.cluster.host.errors import NOT_STAGED, UNKNOWN_ACT, HostError
 
 if TYPE_CHECKING:
@@ -144,13 +144,7 @@ class _Command:
     def _start(self, asked: dict[str, Any]) -> None:
         runs = generations.read(self._folder, self._generation).runs
         account = accounts.to_become(runs.user)
-        environment = {
-            **generations.variables(self._folder, self._generation),
-            **homes.variables(self._folder, self._generation),
-            **sockets.variables(self._folder, self._generation, asked["port"]),
-            "EDGEGUARD_SERVER": asked["server"],
-            processes.RUN: self._mark,
-        }
+        variables = environment.of_web(self._folder, self._generation, asked["server"], asked["port"])
         stdin, out, errors = (os.pipe() for _ in range(3))
         theirs, self._ours = (stdin[0], out[1], errors[1]), [stdin[1], out[0], errors[0]]
         if account is not None:
@@ -161,7 +155,7 @@ class _Command:
             self._process = subprocess.Popen(
                 asked["command"],
                 cwd=runs.folder,
-                env=environment,
+                env={**variables, processes.RUN: self._mark},
                 stdin=theirs[0],
                 stdout=theirs[1],
                 stderr=theirs[2],

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeguard.cluster.host import compiled, files, processes, units, web
+from edgeguard.cluster.host import compiled, files, processes, task_units, tasks, units, web
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.haproxy import Gate, find_haproxy
 
@@ -84,13 +84,16 @@ def texts(folder: Path, prepared: Prepared) -> Mapping[Path, str]:
         "term": processes.TERM_SECONDS,
     }
     return {
+        **{UNITS / name: text for name, text in task_units.texts(prepared, facts).items()},
         UNITS / prepared.unit.name: _WEB.format(unit=prepared.unit.name, **facts),
         UNITS / prepared.gate_unit.name: _GATE.format(unit=prepared.gate_unit.name, **facts),
     }
 
 
-def missing(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[str]:
+def missing(folder: Path, prepared: Prepared, gate: str, program: Path, *, without_tasks: bool = False) -> list[str]:
     """What `prepare` would do, a sentence each; empty where the server is as it has to be.
+
+    `without_tasks`: a server that has none of the units of background tasks needs none.
 
     Raises:
         HostError: it can't be done: the host serves another server of this environment, or lacks HAProxy.
@@ -103,15 +106,25 @@ def missing(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[
     if not (folder / "program").is_symlink() or (folder / "program").resolve() not in named:
         found.append(f"let {folder / 'program'} name {program.name}")
     masked = {unit.name for unit in (prepared.unit, prepared.gate_unit) if unit.masked()}
+    spared = without_tasks and not has_task_units(prepared)
     for path, text in {**texts(folder, prepared), Gate(folder).configuration: gate}.items():
         there = _text(path)
+        if spared and path.name in task_units.names(prepared):
+            continue
         if path.name in masked:
             continue
         if there is None:
             found.append(f"write {path}")
         elif there != text:
             found.append(f"write {path} anew; it has another text than this edgeguard's")
+    if not spared and prepared.tasks_unit.name not in masked and not prepared.tasks_unit.enabled():
+        found.append(f"let {prepared.tasks_unit.name} start with the server")
     return found + _about_units(folder, prepared, masked, rewritten=_text(Gate(folder).configuration) != gate)
+
+
+def has_task_units(prepared: Prepared) -> bool:
+    """Whether any unit of background tasks is there."""
+    return any((UNITS / name).exists() for name in task_units.names(prepared))
 
 
 def _about_units(folder: Path, prepared: Prepared, masked: Collection[str], *, rewritten: bool) -> list[str]:
@@ -158,7 +171,7 @@ def prepare(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[
         (UNITS / name).chmod(0o644)  # as all units: whoever asks systemd may read it
     another = Gate(folder).put(gate)
     units.reload_all()
-    units.enable(prepared.unit.name, prepared.gate_unit.name)
+    units.enable(prepared.unit.name, prepared.gate_unit.name, prepared.tasks_unit.name)
     if prepared.gate_unit.name in changed or _deaf(folder):
         prepared.gate_unit.restart()
     elif (another or _foreign(folder)) and prepared.gate_unit.runs():
@@ -173,6 +186,13 @@ def unprepare(folder: Path, prepared: Prepared) -> list[str]:
     records and images stay, in its folder."""
     _refuse_unless_root()
     done = []
+    if has_task_units(prepared):
+        tasks.stop(folder)
+        units.disable(prepared.tasks_unit.name)
+        units.stop_all(*task_units.slices(prepared))
+        for name in task_units.names(prepared):
+            (UNITS / name).unlink(missing_ok=True)
+        done.append("the units of background tasks are stopped and removed")
     for unit in (prepared.unit, prepared.gate_unit):
         if unit.show().get("LoadState") == "loaded":
             if unit == prepared.unit:

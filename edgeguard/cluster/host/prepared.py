@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from edgeguard.cluster.host.generations import Task
+
 _KINDS: dict[str, files.Kinds] = {"environment": (str,), "server": (str,), "port": (int,)}
 
 
@@ -33,6 +35,29 @@ class Prepared:
     def gate_unit(self) -> Unit:
         """The unit of the gate."""
         return Unit(f"eg-{self.environment}-gate.service")
+
+    @property
+    def tasks_unit(self) -> Unit:
+        """The unit that starts the background tasks with the server."""
+        return Unit(f"eg-{self.environment}-tasks.service")
+
+    @property
+    def crons_timer(self) -> Unit:
+        """The timer of `crons_unit`, which runs while the crons of this server may."""
+        return Unit(f"eg-{self.environment}-crons.timer")
+
+    @property
+    def crons_unit(self) -> Unit:
+        """The unit that starts the crons that are due."""
+        return Unit(f"eg-{self.environment}-crons.service")
+
+    def template(self, kind: str, instance: str = "") -> str:
+        """The name of the unit of which every `worker`, or every `cron`, is an instance; or of one instance."""
+        return f"eg-{self.environment}-{kind}@{instance}.service"
+
+    def task_unit(self, task: Task) -> Unit:
+        """The unit of a background task."""
+        return Unit(self.template(task.kind, task.name))
 
     @classmethod
     def of(cls, folder: Path) -> Prepared:

@@ -22,6 +22,8 @@ MARK = "EDGEGUARD_GENERATION"
 """In the environment of an application's processes: the path of their generation, FOLDER/generations/NAME."""
 RUN = "EDGEGUARD_RUN"
 """In the environment of a person's command (foreground.py): the path of its generation, and a nonce below it."""
+TASK = "EDGEGUARD_TASK"
+"""In the environment of a task's processes: the path of their generation, and the task's id below it."""
 TERM_SECONDS = 2.0
 """Between SIGTERM and SIGKILL."""
 VISIBLE = Path("/proc/self/stat").exists()
@@ -89,6 +91,16 @@ def running(folder: Path, *, parent: int = 0, runs: bool = False) -> dict[int, P
     return belonging(f"{folder / 'generations'}/", MARK, *((RUN,) if runs else ()), parent=parent)
 
 
+def task_mark(folder: Path, generation: str, task: str) -> str:
+    """What the processes of this task carry in their environment, as TASK."""
+    return str(folder / "generations" / generation / task)
+
+
+def of_tasks(folder: Path, *, parent: int = 0) -> dict[int, Path | None]:
+    """The processes of a server's tasks, each with the path that it carries; children of `parent` too, as `running`."""
+    return belonging(f"{folder / 'generations'}/", TASK, parent=parent)
+
+
 def belonging(inside: str, *marks: str, parent: int = 0) -> dict[int, Path | None]:
     """The processes with one of these variables where its value begins with `inside`, each with that value, and those
     that they have started, whatever these did to their environment."""
@@ -121,11 +133,13 @@ def end(
     reap: Callable[[], None] = lambda: None,
     *,
     spared: Callable[[], Collection[int]] = tuple,
+    kill: Callable[[], None] = lambda: None,
 ) -> None:
     """End the processes that `belonging()` finds: SIGTERM, and SIGKILL to what still runs 2 s later.
 
     When this returns, `belonging()` found none. `reap` is called in between, so that zombies don't count. Those that
-    `spared()` names get no SIGTERM, since something else has asked them to end.
+    `spared()` names get no SIGTERM, since something else has asked them to end. `kill`, if it knows a way to end many
+    of them at once, is tried before each SIGKILL.
     """
     told: set[int] = set()
     deadline = time.monotonic() + TERM_SECONDS
@@ -135,6 +149,8 @@ def end(
         if not left:
             return
         late = time.monotonic() > deadline
+        if late:
+            kill()
         for pid in left if late else left.difference(told, spared()):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)

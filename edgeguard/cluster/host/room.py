@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.host import account as accounts
-from edgeguard.cluster.host import copies, images, manifest, takes
+from edgeguard.cluster.host import copies, images, manifest, takes, task_units
 from edgeguard.cluster.host.errors import HostError, refusal
 from edgeguard.cluster.host.partial import Partial
 from edgeguard.cluster.host.prepared import Prepared
@@ -20,15 +20,24 @@ if TYPE_CHECKING:
     from edgeguard.cluster.host.offers import Item, Offer
 
 REMEDY = "Make room on its disk; trying again is harmless, and what has arrived stays."
-TAKES = {"image": takes.path, "size": takes.whole, "files": takes.whole, "user": takes.perhaps(takes.text)}
+TAKES = {
+    "image": takes.path,
+    "size": takes.whole,
+    "files": takes.whole,
+    "user": takes.perhaps(takes.text),
+    "tasks": takes.flag,
+}
 """What `unready` takes."""
 _MB = 1_000_000
 
 
-def unready(folder: Path, *, image: str, size: int, files: int, user: str | None = None) -> dict[str, Any]:
-    """What keeps this server from taking an image of so many bytes and files, a sentence each; and whether there may be
-    too little room for it, which only an offer of it can tell (`look`)."""
+def unready(folder: Path, *, image: str, size: int, files: int, tasks: bool, user: str | None = None) -> dict[str, Any]:
+    """What keeps this server from taking an image of so many bytes and files, and from running its background `tasks`
+    if it has any, a sentence each; and whether there may be too little room for it, which only an offer of it can tell
+    (`look`)."""
     found = [refusal(lambda: Prepared.of(folder)), refusal(lambda: accounts.to_become(user))]
+    if tasks and found[0] is None:
+        found.append(refusal(lambda: task_units.refuse_missing(Prepared.of(folder))))
     return {"found": list(filter(None, found)), "narrow": _is_narrow(Path(image), size, files)}
 
 

@@ -11,6 +11,7 @@ from edgeguard.cluster.host import account as accounts
 from edgeguard.cluster.host import (
     acts,
     compiled,
+    environment,
     facts,
     fence,
     files,
@@ -26,6 +27,7 @@ from edgeguard.cluster.host import (
     room,
     sockets,
     takes,
+    tasks,
     units,
     web,
 )
@@ -87,6 +89,8 @@ def swap(folder: Path, *, caller: list[int], generation: str | None = None, note
         if not web.runs_only(folder, generation):
             _refuse_while_open(folder, "swap")
             hooks.refuse_while_one_runs(folder)
+            if generations.current(folder) != generation:
+                tasks.stop(folder)
             web.swap(folder, generation)
 
 
@@ -159,14 +163,30 @@ def cut(folder: Path, *, caller: list[int]) -> int:
         return Gate(folder).cut()
 
 
-def open_gate(folder: Path, *, caller: list[int], generation: str, note: dict[str, Any] | None = None) -> None:
-    """Let requests through, if this generation runs and nothing else."""
+def open_gate(folder: Path, *, caller: list[int], generation: str, note: dict[str, Any] | None = None) -> bool:
+    """Let requests through, if this generation runs and nothing else. Returns whether it has background tasks."""
     with _fenced(folder, caller, note):
         hooks.refuse_while_one_runs(folder)
         found = generations.current(folder)
         if found != generation or web.running(folder) != {generation}:
             raise HostError(f"it does not run {generation}: {found} is current", code=UNHEALTHY)
-        _living_gate(folder).open(generations.read(folder, generation).release)
+        opened = generations.read(folder, generation)
+        _living_gate(folder).open(opened.release)
+    return bool(opened.runs.tasks)
+
+
+def start_tasks(folder: Path, *, caller: list[int], generation: str, crons: bool) -> None:
+    """Let the background tasks of this generation run, crons too if they run on this server. The gate is open."""
+    with _fenced(folder, caller):
+        if generations.current(folder) != generation or not Gate(folder).opened():
+            raise HostError(f"no task of {generation} may start: the gate is closed, or another generation is current")
+        tasks.allow(folder, crons=crons)
+
+
+def stop_tasks(folder: Path, *, caller: list[int]) -> int:
+    """End the background tasks; none starts before `start_tasks`. Returns how many ran."""
+    with _fenced(folder, caller):
+        return tasks.stop(folder)
 
 
 def run_hook(
@@ -187,8 +207,7 @@ def run_hook(
             raise HostError(f"{generation} is not current here")
         if hook == "deploy":
             _refuse_while_open(folder, "run the deploy hook")
-        listens = sockets.variables(folder, generation, prepared.port)
-        own = {**homes.variables(folder, generation), **listens, "EDGEGUARD_SERVER": prepared.server}
+        own = environment.own(folder, generation, prepared.server, prepared.port)
         order = hooks.Order(generation, hook, own, limit, nonce, keep)
         unit = units.transient(f"eg-{prepared.environment}-hook-{nonce}")
         program = compiled.beside(Path(sys.argv[0]))
@@ -227,9 +246,10 @@ def prune(folder: Path, *, caller: list[int], keep: list[str], releases: str) ->
         receive.prune(Path(releases), used)
 
 
-def missing(folder: Path, *, prepared: dict[str, Any], gate: str) -> list[str]:
+def missing(folder: Path, *, prepared: dict[str, Any], gate: str, without_tasks: bool | None = None) -> list[str]:
     """What `edgeguard cluster prepare` would do here."""
-    return prepare.missing(folder, Prepared.told(prepared), gate, Path(sys.argv[0]))
+    wanted = Prepared.told(prepared)
+    return prepare.missing(folder, wanted, gate, Path(sys.argv[0]), without_tasks=bool(without_tasks))
 
 
 def make_ready(folder: Path, *, prepared: dict[str, Any], gate: str) -> list[str]:
@@ -289,11 +309,18 @@ ACTS = {
     "in_flight": Act(in_flight, _CHANGE),
     "cut": Act(cut, _CHANGE),
     "open": Act(open_gate, {**_NOTED, "generation": takes.name}),
+    "tasks": Act(tasks.tell, {}, slow=True),
+    "start_tasks": Act(start_tasks, {**_CHANGE, "generation": takes.name, "crons": takes.flag}),
+    "stop_tasks": Act(stop_tasks, _CHANGE),
     "run_hook": Act(run_hook, {**_NOTED, **_HOOK, "limit": takes.seconds, "nonce": takes.name, "keep": takes.whole}),
     "refuse_hook": Act(refuse_hook, _HOOK),
     "forget_hook": Act(forget_hook, {**_CHANGE, **_HOOK}),
     "prune": Act(prune, {**_CHANGE, "keep": takes.names, "releases": takes.path}),
-    "missing": Act(missing, {"prepared": takes.an_object, "gate": takes.text}, slow=True),
+    "missing": Act(
+        missing,
+        {"prepared": takes.an_object, "gate": takes.text, "without_tasks": takes.perhaps(takes.flag)},
+        slow=True,
+    ),
     "prepare": Act(make_ready, {"prepared": takes.an_object, "gate": takes.text}, slow=True),
     "unprepare": Act(take_away, {"prepared": takes.an_object}, slow=True),
 }

@@ -81,6 +81,30 @@ class Unit:
         _systemctl(verb, "--", self.name)
 
 
+def matching(*patterns: str) -> dict[str, dict[str, str]]:
+    """The units that systemd has loaded whose names match one of these patterns, each with LoadState, ActiveState,
+    MainPID and ControlGroup."""
+    shown = ("Id", "LoadState", "ActiveState", "MainPID", "ControlGroup")
+    said = _systemctl("show", *(f"--property={name}" for name in shown), "--", *patterns)
+    blocks = (dict(line.split("=", 1) for line in block.splitlines()) for block in said.strip().split("\n\n"))
+    return {block["Id"]: block for block in blocks if "Id" in block}
+
+
+def start_all(*names: str) -> None:
+    """Have these units started, without waiting for it. Those that run are left alone."""
+    _systemctl("start", "--no-block", "--", *names)
+
+
+def stop_all(*names: str) -> None:
+    """Stop these units. Those that are stopped, or not there, are left alone."""
+    _systemctl("stop", "--", *names)
+
+
+def forget_failures(*patterns: str) -> None:
+    """No unit whose name matches one of these patterns counts as failed any more."""
+    _systemctl("reset-failed", "--", *patterns)
+
+
 def reload_all() -> None:
     """Let systemd read its unit files again."""
     _systemctl("daemon-reload")

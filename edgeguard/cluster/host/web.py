@@ -21,12 +21,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Callable
 
 from edgeguard.cluster.host import account as accounts
-from edgeguard.cluster.host import files, generations, homes, processes, sockets
+from edgeguard.cluster.host import environment, files, generations, processes, sockets
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.prepared import Prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from edgeguard.cluster.host.health import Supervised
@@ -137,42 +137,35 @@ def start(folder: Path) -> None:
             sockets.make_way(folder, name)
         else:
             sockets.refuse_taken(prepared.port, "options.app_port")
-        environment = {
-            **generations.variables(folder, name),
-            **homes.variables(folder, name),
-            **sockets.variables(folder, name, prepared.port),
-            "EDGEGUARD_SERVER": prepared.server,
-            processes.MARK: str(folder / "generations" / name),
-        }
+        variables = environment.of_web(folder, name, prepared.server, prepared.port)
+        variables[processes.MARK] = str(folder / "generations" / name)
         with _changing(folder) as said:
             said.update(began=time.monotonic(), invocation=os.environ.get("INVOCATION_ID", ""), error="", remedy="")
-        if account is not None:
-            accounts.become(account)
-        os.chdir(runs.folder)
-        os.execvpe(runs.start[0], list(runs.start), environment)  # noqa: S606 (the argument vector is the application's)
+        accounts.run(account, runs.folder, runs.start, variables)
     except (HostError, OSError) as exc:
         with _changing(folder) as said:
             said.update(error=str(exc), remedy=getattr(exc, "remedy", ""), invocation="", began=time.monotonic())
         sys.exit(f"the application can't be started: {exc}")
 
 
-def ended(folder: Path, environment: dict[str, str], *, stopping: Callable[[], bool]) -> None:
-    """Count the end of the process as a death, if nobody asked for it. systemd calls this after each end, with how it
-    ended in the environment (systemd.exec(5)); `stopping` says whether the server itself is on its way down."""
+def ended(folder: Path, told: Mapping[str, str], *, stopping: Callable[[], bool]) -> None:
+    """Count the end of the process as a death, if nobody asked for it. systemd calls this after each end, and has
+    `told` how it ended in the environment; `stopping` says whether the server itself is on its way down."""
     with _changing(folder) as said:
         if not said["wanted"] or stopping():
             return
         lived = time.monotonic() - float(said.get("began") or 0.0)
         said["died"] += 1
         said["quick"] = said["quick"] + 1 if lived < STEADY_SECONDS else 1
-        said["exit"] = _exit_code(environment)
+        said["exit"] = exit_code(told)
         said["said"] = said.get("invocation")
 
 
-def _exit_code(environment: dict[str, str]) -> int | None:
-    """As subprocess has it: negative for a signal."""
-    status = environment.get("EXIT_STATUS", "")
-    if environment.get("EXIT_CODE") == "exited" and status.isdigit():
+def exit_code(told: Mapping[str, str]) -> int | None:
+    """How a unit's process ended, as subprocess has it: negative for a signal. systemd tells it in the environment of
+    ExecStopPost (systemd.exec(5)); None where it does not."""
+    status = told.get("EXIT_STATUS", "")
+    if told.get("EXIT_CODE") == "exited" and status.isdigit():
         return int(status)
     found = getattr(signal, f"SIG{status}", None)
     return -int(found) if isinstance(found, signal.Signals) else None

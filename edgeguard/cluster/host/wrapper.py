@@ -125,9 +125,7 @@ def _become(ledger: Path, said: Mapping[str, Any], output: int) -> None:
         account = accounts.to_become(said.get("user"))
         if account is not None:
             os.fchown(output, account.user, account.group)  # so that it can open /dev/stderr
-            accounts.become(account)
-        os.chdir(said["cwd"])
-        os.execvpe(said["argv"][0], said["argv"], environment)  # noqa: S606 (the argument vector is the hook's own)
+        accounts.run(account, Path(said["cwd"]), said["argv"], environment)
     except (HostError, OSError) as exc:
         os.write(2, f"{said['argv'][0]}: {getattr(exc, 'strerror', exc)}\n".encode())
 

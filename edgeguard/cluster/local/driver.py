@@ -25,7 +25,7 @@ from edgeguard.cluster import Closure, Generation, HookResult, ServerState, arch
 from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import account as accounts
-from edgeguard.cluster.host import fence, generations, health, homes, hooks, images, logs, reach, sockets
+from edgeguard.cluster.host import environment, fence, generations, health, homes, hooks, images, logs, reach, sockets
 from edgeguard.cluster.host.errors import refusal
 from edgeguard.cluster.local import ports
 from edgeguard.cluster.local.daemon import Daemon
@@ -252,8 +252,7 @@ class LocalCluster:
                 self._forget_hook(name, hook)
             else:
                 self._refuse_second(name, hook)
-            listens = sockets.variables(folder, name, self._port(server))
-            own = {**homes.variables(folder, name), **listens, "EDGEGUARD_SERVER": server}
+            own = environment.own(folder, name, server, self._port(server))
             keep = self._settings.keep_hook_logs
             order = hooks.Order(name, hook, own, limit, secrets.token_hex(8), keep)
             hooks.start(folder, order, archive.program(archive.put(self._root / "host")))

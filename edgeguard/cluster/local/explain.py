@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeguard.cluster import tasks
 from edgeguard.times import duration
 
 if TYPE_CHECKING:
@@ -38,15 +39,6 @@ def explain(
             f"{server}: GET {settings.health_path} is 200 within {duration(settings.start_timeout)}, from this release"
             for server in servers
         ],
-        "open": [f"{gate} lets requests through to {listed}", *_starts(generation, settings, servers)],
+        "open": [f"{gate} lets requests through to {listed}", *tasks.starts(generation, settings, servers)],
     }
     return lines.get(phase, [])
-
-
-def _starts(generation: Generation, settings: ClusterSettings, servers: Sequence[str]) -> list[str]:
-    """Which background tasks are started, and where."""
-    found = []
-    for kind, where in (("worker", ", ".join(servers)), ("cron", settings.crons_on(tuple(servers)))):
-        names = [task.name for task in generation.runs.tasks if task.kind == kind]
-        found += [f"{where}: {kind}s {', '.join(names)}"] if names else []
-    return found

@@ -12,7 +12,6 @@ from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import fence, files, generations, output, processes, sockets
 from edgeguard.cluster.host.health import Supervised
 from edgeguard.cluster.local.daemon import Daemon
-from edgeguard.cluster.local.task import belonging
 from edgeguard.cluster.tasks import TaskRun, TaskState
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ class Server:
     def stop_tasks(self) -> int:
         """End the background tasks; none starts before `start_tasks`. Returns how many ran."""
         tasks = self.tasks
-        if tasks.pid() is None and not belonging(self.folder):
+        if tasks.pid() is None and not processes.of_tasks(self.folder):
             return 0
         return int(tasks.order({"server": self.name, "generation": None, "crons": False})["stopped"])
 

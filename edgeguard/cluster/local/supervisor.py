@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeguard.cluster.host import account as accounts
-from edgeguard.cluster.host import generations, homes, processes, sockets
+from edgeguard.cluster.host import environment, generations, processes, sockets
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.output import Output
 from edgeguard.cluster.local.daemon import DaemonProcess
@@ -112,20 +112,14 @@ class Supervisor:
             sockets.make_way(self._folder, name)
         else:
             sockets.refuse_taken(port, "options.first_port")
-        environment = {
-            **generations.variables(self._folder, name),
-            **homes.variables(self._folder, name),
-            **sockets.variables(self._folder, name, port),
-            "EDGEGUARD_SERVER": self._desired["server"],
-            processes.MARK: str(folder),
-        }
+        variables = environment.of_web(self._folder, name, self._desired["server"], port)
         with self._output.begin() as descriptor:
             if account is not None:
                 os.fchown(descriptor, account.user, account.group)  # so that it can open /dev/stderr
             self._process = subprocess.Popen(
                 list(runs.start),
                 cwd=runs.folder,
-                env=environment,
+                env={**variables, processes.MARK: str(folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=descriptor,

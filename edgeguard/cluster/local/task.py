@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.host import account as accounts
-from edgeguard.cluster.host import generations, homes, output, processes, schedule
+from edgeguard.cluster.host import environment, output, processes, schedule
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.local.supervisor import PAUSES, STEADY_SECONDS
 
@@ -21,15 +21,8 @@ if TYPE_CHECKING:
 
     from edgeguard.cluster.host.generations import Runs, Task
 
-MARK = "EDGEGUARD_TASK"
-"""In the environment of a task's processes: the path of their generation, and the task's id."""
 _LATE = 120.0
 """A moment that is longer past (this program slept, or the clock was set) is no reason to start a cron."""
-
-
-def belonging(folder: Path, *, parent: int = 0) -> dict[int, Path | None]:
-    """The processes of a server's tasks, each with its generation's path and its task's id, as processes.belonging."""
-    return processes.belonging(f"{folder / 'generations'}/", MARK, parent=parent)
 
 
 @dataclass(frozen=True)
@@ -49,14 +42,9 @@ class Place:
             HostError, OSError: it can't be started.
         """
         account = accounts.to_become(self.runs.user)
-        environment = {
-            **generations.variables(self.folder, self.generation),
-            **task.variables,
-            **homes.variables(self.folder, self.generation),
-            "EDGEGUARD_SERVER": self.server,
-        }
+        variables = dict(environment.of_task(self.folder, self.generation, self.server, task))
         if marked:
-            environment[MARK] = str(self.folder / "generations" / self.generation / task.id)
+            variables[processes.TASK] = processes.task_mark(self.folder, self.generation, task.id)
         log = os.open(self.logs / f"{task.id}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             if account is not None:
@@ -64,7 +52,7 @@ class Place:
             return subprocess.Popen(
                 list(argv),
                 cwd=self.runs.folder,
-                env=environment,
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -76,7 +64,7 @@ class Place:
 
     def processes(self, task: Task) -> list[int]:
         """Those that belong to a task."""
-        found = belonging(self.folder)
+        found = processes.of_tasks(self.folder)
         return [pid for pid, whose in found.items() if whose is not None and whose.name == task.id]
 
 

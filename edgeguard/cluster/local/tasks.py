@@ -21,7 +21,7 @@ from edgeguard.cluster.host import generations, processes, schedule
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.local.daemon import DaemonProcess
 from edgeguard.cluster.local.supervisor import adopt_orphans
-from edgeguard.cluster.local.task import Kept, Place, belonging
+from edgeguard.cluster.local.task import Kept, Place
 from edgeguard.cluster.local.wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Tasks:
     def _every(self) -> list[int]:
         """The processes of all tasks, and of the commands that ask them to end."""
         if processes.VISIBLE:
-            return list(belonging(self._folder, parent=os.getpid()))
+            return list(processes.of_tasks(self._folder, parent=os.getpid()))
         mine = (kept.process for kept in self._kept.values())
         return [pid for process in mine if process is not None for pid in processes.group(process.pid)]
 

@@ -21,6 +21,7 @@ from edgeguard.cluster.ssh.explain import explain
 from edgeguard.cluster.ssh.hosts import Hosts
 from edgeguard.cluster.ssh.options import options
 from edgeguard.cluster.ssh.servers import ACT_SECONDS, Servers
+from edgeguard.cluster.tasks import TaskRun, TaskState
 from edgeguard.errors import ClusterError, EdgeguardError, HookRuns, Interrupted, NotClosed, Unhealthy
 from edgeguard.user import expanded
 
@@ -164,9 +165,8 @@ class SshCluster:
         self._all.on_all(stage)
 
     def stop_tasks(self, epoch: int) -> int:
-        """Return 0: this driver's servers run web processes alone, and no tasks."""
-        self._all.change_all("touch", epoch)
-        return 0
+        """Stop them on all servers at the same time."""
+        return sum(self._all.change_all("stop_tasks", epoch).values())
 
     def close(self, epoch: int, closure: Closure, *, note: Mapping[str, Any] | None = None) -> None:
         """Close every server's gate."""
@@ -244,11 +244,21 @@ class SshCluster:
         if len({state.release for state in states}) != 1:
             raise Unhealthy(f"{generation} is not the same release on all servers; all stay closed")
         try:
-            self._all.change_all("open", epoch, generation=generation)
+            if any(self._all.change_all("open", epoch, generation=generation).values()):
+                self._start_tasks(epoch, generation)
         except ClusterError:
             with suppress(EdgeguardError):  # the error that made this necessary is the one to tell
                 self._all.change_all("close", epoch)
+                self._all.change_all("stop_tasks", epoch)
             raise
+
+    def _start_tasks(self, epoch: int, generation: str) -> None:
+        crons = self._settings.crons_on(self.servers)
+
+        def start(server: str) -> None:
+            self._all.change(server, "start_tasks", epoch, generation=generation, crons=server == crons)
+
+        self._all.on_all(start)
 
     def prune(self, epoch: int, keep: Collection[str]) -> None:
         """Remove what is not needed, also images that no generation has."""
@@ -263,12 +273,14 @@ class SshCluster:
     # Beyond the Protocol
 
     def drift(self) -> Mapping[str, Sequence[str]]:
-        """What `cluster prepare` would do on each server, a sentence each: what is missing there, or was changed."""
+        """What `cluster prepare` would do on each server, a sentence each: what is missing there, or was changed.
+        Servers that were prepared before edgeguard had units for background tasks may lack these (see `unready`)."""
 
         def look(server: str) -> list[str]:
             with on(server):
                 gate = self._hosts.gate(server)
-            found: list[str] = self._all.ask(server, "missing", prepared=self._hosts.prepared(server), gate=gate)
+            prepared = self._hosts.prepared(server)
+            found: list[str] = self._all.ask(server, "missing", prepared=prepared, gate=gate, without_tasks=True)
             return found
 
         return self._all.gathered(look)
@@ -286,7 +298,7 @@ class SshCluster:
 
         def look(server: str) -> list[str]:
             with on(server):
-                return images.lacks(self._connections[server], generation.image, releases, offer, generation.runs.user)
+                return images.lacks(self._connections[server], generation, releases, offer)
 
         return self._all.gathered(look)
 
@@ -306,6 +318,11 @@ class SshCluster:
         """From systemd's journal there (edgeguard.cluster.logs.Logs)."""
         said = self._all.ask(server, "logs", place=place, lines=lines, ago=ago, within=ACT_SECONDS)
         return Piece(tuple(Line(at, text) for at, text in said["lines"]), said["place"], said["more"])
+
+    def tasks(self) -> tuple[TaskState, ...]:
+        """The background tasks of every server, as systemd and tasks.py of the host program tell of them."""
+        found = self._all.ask_all("tasks", within=ACT_SECONDS)
+        return tuple(_task_state(server, told) for server, states in found.items() for told in states)
 
     def run(self, server: str, command: Sequence[str], ends: Ends) -> Ended:
         """Over an `ssh` of its own (edgeguard.cluster.foreground.Runs)."""
@@ -339,6 +356,12 @@ def _is_there(connection: Connection, wanted: Mapping[str, Any]) -> bool:
     except HostError:
         return False
     return True
+
+
+def _task_state(server: str, told: dict[str, Any]) -> TaskState:
+    last = told["last"]
+    task = generations.Task.from_json(told["task"])
+    return TaskState(**{**told, "server": server, "task": task, "last": None if last is None else TaskRun(**last)})
 
 
 def _described(name: str, said: Mapping[str, Any]) -> Generation:

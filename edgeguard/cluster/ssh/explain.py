@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeguard.cluster import tasks
 from edgeguard.times import duration
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def explain(
             f"{server}: copy what {root}/releases lacks of the image, verify it, and write generation {generation.name}"
             for server in servers
         ],
-        "stop-tasks": ["no background tasks run on this driver's servers"],
+        "stop-tasks": [f"{', '.join(servers)}: SIGTERM to background tasks, SIGKILL 2 s later"],
         "close": [
             f"{server}: the gate on {options.listen} answers {settings.closed_status} at once" for server in servers
         ],
@@ -44,6 +45,9 @@ def explain(
             f"{server}: GET {settings.health_path} is 200 within {duration(settings.start_timeout)}, from this release"
             for server in servers
         ],
-        "open": [f"{server}: the gate lets requests through" for server in servers],
+        "open": [
+            *(f"{server}: the gate lets requests through" for server in servers),
+            *tasks.starts(generation, settings, servers),
+        ],
     }
     return lines.get(phase, [])

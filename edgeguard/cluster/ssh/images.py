@@ -16,6 +16,7 @@ from edgeguard.machine.sandbox import Sandbox, Seclusion
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from edgeguard.cluster import Generation
     from edgeguard.cluster.host.offers import Item, Offer
 
 LOOK_SECONDS = 20.0
@@ -74,13 +75,13 @@ def send(connection: Connection, image: Path, releases: Path, offer: Offer | Non
     connection.ask("finish", image=there, release=offer.release, within=FINISH_SECONDS)
 
 
-def lacks(connection: Connection, image: Path, releases: Path, offer: Offer | None, user: str | None) -> list[str]:
-    """What keeps the server from taking the image (no `offer`: it is there) and running it as this user, a sentence
-    each. Nothing is changed there."""
-    there = str(releases / image.name)
+def lacks(connection: Connection, generation: Generation, releases: Path, offer: Offer | None) -> list[str]:
+    """What keeps the server from taking the image (no `offer`: it is there) and running it as the generation does, a
+    sentence each. Nothing is changed there."""
+    there, runs = str(releases / generation.image.name), generation.runs
     sizes = [item.size for item in offer.items if item.kind == "file"] if offer else []
-    asked: dict[str, Any] = {"image": there, "size": sum(sizes), "files": len(sizes), "user": user}
-    told = connection.ask("unready", within=LOOK_SECONDS, **asked)
+    asked: dict[str, Any] = {"image": there, "size": sum(sizes), "files": len(sizes)}
+    told = connection.ask("unready", within=LOOK_SECONDS, **asked, user=runs.user, tasks=bool(runs.tasks))
     found = list(told["found"])
     if offer is not None and told["narrow"]:
         try:

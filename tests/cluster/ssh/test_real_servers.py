@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgeguard.cluster import Closure, Generation, Runs
+from edgeguard.cluster import Closure, Generation, Runs, Task
 from edgeguard.cluster.facts import facts
 from edgeguard.cluster.host.haproxy_rules import MARK
 from edgeguard.cluster.preparing import drift, unready
@@ -19,6 +20,7 @@ from edgeguard.cluster.ssh.driver import SshCluster
 from edgeguard.errors import ClusterError
 from edgeguard.settings import ClusterSettings
 from edgeguard.testing import images
+from edgeguard.testing.world import until
 from tests.lab import needs
 from tests.lab.lab import Lab
 
@@ -64,16 +66,17 @@ def driver(lab: Lab, **options: Any) -> SshCluster:  # noqa: ANN401 (options)
     return SshCluster("test", settings)
 
 
-def deployed(cluster: SshCluster) -> Generation:
+def deployed(cluster: SshCluster, name: str = "one", tasks: tuple[Task, ...] = ()) -> Generation:
     """A generation that is current on all servers, and healthy, behind closed gates."""
-    image = ROOT / "releases" / "one"
+    image = ROOT / "releases" / name
     start = ("/bin/sh", "-c", f"exec /usr/bin/python3 -I -S {images.PROGRAM}")
-    found = Generation("one", images.make(image, "one"), image, Runs(image / "app", start), {"PATH": "/usr/bin:/bin"})
+    runs = Runs(image / "app", start, tasks=tasks)
+    found = Generation(name, images.make(image, name), image, runs, {"PATH": "/usr/bin:/bin"})
     if cluster.read_record()["web1"] is None:
         cluster.write_record(1, {}, expected=0)
     cluster.stage(1, found)
     cluster.close(1, CLOSURE)
-    cluster.swap(1, "one")
+    cluster.swap(1, name)
     cluster.check(found)
     return found
 
@@ -194,15 +197,38 @@ def test_a_server_that_can_t_take_a_release_says_so_before_it_is_carried(lab: La
 
 
 def test_a_server_comes_back_from_a_reboot_as_it_was(lab: Lab, cluster: SshCluster) -> None:
+    def work() -> list[bool]:
+        return [state.since is not None for state in cluster.tasks()]
+
+    cluster.prepare(dry_run=False)
+    two = deployed(cluster, "two", (Task("worker-queue", ("/bin/sleep", "4717")),))
+    lab.reboot("web1")
+    cluster.check(two)
+    assert [(state.generation, state.open) for state in cluster.state()] == [("two", False)] * 2
+    lab.ssh("web1", "systemctl start eg-test-worker@queue eg-test-tasks")
+    assert work() == [False, False]
+    cluster.open(1, "two")
+    until(lambda: work() == [True, True], "the workers run")
+    lab.reboot("web2")
+    cluster.check(two)
+    assert [(state.generation, state.open, state.deaths) for state in cluster.state()] == [("two", True, 0)] * 2
+    until(lambda: work() == [True, True], "the worker of the server that was restarted runs")
+    assert lab.ssh("web2", "pgrep -fxc '/bin/sleep 4717'").stdout == "1\n"
+    assert cluster.stop_tasks(1) == len(SERVERS)
+
+
+def test_a_server_without_units_for_tasks_is_fit_for_a_release_without_tasks_alone(
+    lab: Lab, cluster: SshCluster
+) -> None:
     cluster.prepare(dry_run=False)
     one = deployed(cluster)
-    lab.reboot("web1")
-    cluster.check(one)
-    assert [(state.generation, state.open) for state in cluster.state()] == [("one", False)] * 2
-    cluster.open(1, "one")
-    lab.reboot("web2")
-    cluster.check(one)
-    assert [(state.generation, state.open, state.deaths) for state in cluster.state()] == [("one", True, 0)] * 2
+    with_task = replace(one, runs=replace(one.runs, tasks=(Task("worker-queue", ("/bin/true",)),)))
+    lab.ssh("web2", "cd /etc/systemd/system && rm eg-test-*@* eg-test-crons.* eg-test-tasks.*; systemctl daemon-reload")
+    assert (drift(cluster, "test"), unready(cluster, one)) == ([], [])
+    [said] = unready(cluster, with_task)
+    assert said.startswith("web2: the release has workers or crons, and this server was prepared before")
+    assert list(cluster.prepare(dry_run=False)) == list(SERVERS)
+    assert unready(cluster, with_task) == []
 
 
 def test_servers_tell_what_they_are(cluster: SshCluster) -> None:

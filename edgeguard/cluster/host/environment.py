@@ -1,0 +1,33 @@
+"""The environment of the processes that a server starts: the web process, tasks, hooks and people's commands.
+
+Each of them adds a variable that tells whose it is (processes.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeguard.cluster.host import generations, homes, sockets
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgeguard.cluster.host.generations import Task
+
+
+def own(folder: Path, name: str, server: str, port: int | None = None) -> dict[str, str]:
+    """The variables that are the server's own, none of them a secret: HOME and its like, EDGEGUARD_SERVER, and with a
+    `port` PORT or SOCKET. Raises HostError where the generation isn't there."""
+    listens = {} if port is None else sockets.variables(folder, name, port)
+    return {**homes.variables(folder, name), **listens, "EDGEGUARD_SERVER": server}
+
+
+def of_web(folder: Path, name: str, server: str, port: int) -> dict[str, str]:
+    """All variables of a generation's web process, and of a command beside it. Secret. Raises HostError as `own`."""
+    return {**generations.variables(folder, name), **own(folder, name, server, port)}
+
+
+def of_task(folder: Path, name: str, server: str, task: Task) -> Mapping[str, str]:
+    """All variables of a generation's task. Secret. Raises HostError as `own`."""
+    return {**generations.variables(folder, name), **task.variables, **own(folder, name, server)}
