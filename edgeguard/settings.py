@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from edgeguard import patterns, texts
+from edgeguard import patterns, sshkeys, texts
 from edgeguard.errors import UsageError
 from edgeguard.times import duration
 from edgeguard.user import expanded
@@ -111,6 +112,39 @@ class ApplicationSettings(Table):
     build_timeout: Seconds = 1800
 
 
+class UserSettings(Table):
+    """A person who may log in on the servers: with these public keys, to a shell of the application's user."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")
+    keys: tuple[Annotated[str, AfterValidator(sshkeys.checked)], ...] = Field(min_length=1)
+    role: Literal["ssh"] = "ssh"
+
+
+def _all_different(users: tuple[UserSettings, ...]) -> tuple[UserSettings, ...]:
+    names = [user.name for user in users]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"{min(twice)} is named twice")
+    owners: dict[str, str] = {}
+    for user in users:
+        for key in user.keys:
+            owner = owners.setdefault(sshkeys.content(key), user.name)
+            if owner != user.name:
+                raise ValueError(f"{owner} and {user.name} have the same key")
+        if len(set(map(sshkeys.content, user.keys))) != len(user.keys):
+            raise ValueError(f"{user.name} has the same key twice")
+    return users
+
+
+Users = Annotated[tuple[UserSettings, ...], AfterValidator(_all_different)]
+"""People who may log in, each once, and no key twice."""
+
+
+class UsersFile(Table):
+    """The file that `cluster.users_file` names."""
+
+    users: Users
+
+
 class ClusterSettings(Table):
     """The servers, their gate, and the options of their driver."""
 
@@ -134,6 +168,8 @@ class ClusterSettings(Table):
     closed_status: Literal[500, 503] = 500
     retry_after: WholeSeconds = 30
     edge_check_path: str | None = None
+    users: Users = ()
+    users_file: Path | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
     def hook_on(self, servers: Sequence[str]) -> str:
@@ -367,7 +403,35 @@ def _load(name: str, folder: Path, kind: type[_Settings]) -> _Settings:
         ) from exc
     except (OSError, ValueError) as exc:
         raise UsageError(f"{path} can't be read: {exc}", "Mend the file; it is TOML.") from exc
-    return _beside(_checked(kind, content, str(path)), folder)
+    settings = _beside(_checked(kind, content, str(path)), folder)
+    if settings.cluster is None:
+        return settings
+    return settings.model_copy(update={"cluster": _with_users(settings.cluster, folder, path)})
+
+
+def _with_users(cluster: ClusterSettings, folder: Path, source: Path) -> ClusterSettings:
+    """The settings of a cluster with the users of `users_file`.
+
+    Raises:
+        UsageError: it can't be used, there are users in both places, or nobody could log in on these servers.
+    """
+    if cluster.users_file is not None:
+        path = _in(folder, expanded(cluster.users_file, "cluster.users_file"))
+        if cluster.users:
+            raise UsageError(f"{source} has users, and names {path} for them, too", "Name them in one place.")
+        try:
+            users = UsersFile(**texts.toml(path)).users
+        except ValidationError as exc:
+            raise UsageError(f"cluster.users_file: {path} can't be used: {explain(exc)}", "Mend the file.") from exc
+        except (OSError, ValueError) as exc:
+            raise UsageError(f"cluster.users_file: {path} can't be read: {exc}", "Mend the file; it is TOML.") from exc
+        cluster = cluster.model_copy(update={"users": users})
+    if cluster.users and cluster.driver == "ssh" and cluster.user is None:
+        raise UsageError(
+            f"{source} has users, who log in as cluster.user, and there is none",
+            "Let cluster.user name the unprivileged user as whom the application runs.",
+        )
+    return cluster
 
 
 def for_service(service: str, **found: Any) -> EdgeOnlySettings:  # noqa: ANN401 (as in a file)

@@ -50,7 +50,7 @@ FLOORS = (
     ("edge", "release"),
     ("cluster.host", "machine", "settings", "standin"),
     ("user",),
-    ("errors", "findings", "patterns", "texts", "times", "visible", "width"),
+    ("errors", "findings", "patterns", "sshkeys", "texts", "times", "visible", "width"),
 )
 
 # Foreign things, each with the one place that may touch it.

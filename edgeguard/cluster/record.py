@@ -127,6 +127,7 @@ class Unfinished(Part):
     ref: str | None
     release: str | None  # the digest of its image
     variables: str | None  # as in Opened
+    users: str  # as in Opened
     guarded: bool  # whether it claims grace
     purge_keys: tuple[str, ...]
     changed: bool  # a person has accepted that its image is not as it was built
@@ -150,6 +151,7 @@ class Unfinished(Part):
             ref=optional(json, "ref", str, None),
             release=optional(json, "release", str, None),
             variables=optional(json, "variables", str, None),
+            users=optional(json, "users", str, ""),
             guarded=optional(json, "guarded", bool, True),
             purge_keys=texts(json, "purge_keys"),
             changed=optional(json, "changed", bool, False),
@@ -182,6 +184,7 @@ class Opened(Part):
     generation: str
     release: str  # the digest of its image
     variables: str | None  # the fingerprint of its variables; None: nobody wrote it down
+    users: str  # the fingerprint of its users; "": it has none, as before edgeguard knew users
 
     @classmethod
     def of(cls, json: JSON) -> Self:
@@ -191,12 +194,13 @@ class Opened(Part):
             generation=required(json, "generation", str),
             release=required(json, "release", str),
             variables=optional(json, "variables", str, None),
+            users=optional(json, "users", str, ""),
         )
 
     @property
     def parts(self) -> tuple[str | None, ...]:
         """The parts that make a release, always in this order. None: nobody wrote this part down."""
-        return (self.release, self.variables)
+        return (self.release, self.variables, self.users)
 
     def differs(self, other: Opened) -> bool:
         """Whether two generations are of different releases. A part that one of them lacks tells nothing."""

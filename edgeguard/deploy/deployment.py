@@ -57,6 +57,7 @@ class Deployment:
     purge_keys: tuple[str, ...] = ()
     accept: Collection[str] = ()  # the record only has whether UNGUARDED is among them
     variables: str | None = None  # the fingerprint of this release's variables
+    users: str = ""  # the fingerprint of this release's users
     changed: bool = False  # the image of this release is not as it was built; a person has to accept that
     reached: Phase = Phase.LOCK  # the furthest phase that has begun
     was_open: bool = True  # whether the cluster was open when this deploy, or the one that it supersedes, began
@@ -103,6 +104,7 @@ class Deployment:
         self.purge_keys = left.purge_keys
         self.accept = () if left.guarded else (UNGUARDED,)
         self.variables = left.variables
+        self.users = left.users
         self.changed = left.changed
         self.reached = left.phase
         self.was_open = left.was_open
@@ -117,6 +119,7 @@ class Deployment:
             ref=self.ref,
             release=self.target.release,
             variables=self.variables,
+            users=self.users,
             guarded=self.guarded,
             purge_keys=self.purge_keys,
             phase=self.reached,
@@ -211,7 +214,9 @@ class Deployment:
     @property
     def opening(self) -> Opened:
         """The generation that this deploy brings, as the record holds it once it was opened."""
-        return Opened.new(generation=self.target.name, release=self.target.release, variables=self.variables)
+        return Opened.new(
+            generation=self.target.name, release=self.target.release, variables=self.variables, users=self.users
+        )
 
     def serves_already(self) -> bool:
         """Whether every server serves this very release as the user who is wanted, nothing is unfinished, and nothing

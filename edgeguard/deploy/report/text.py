@@ -56,7 +56,7 @@ def _outcome(report: dict[str, Any]) -> str:
     where = f" from {report['ref']}" if report["ref"] else ""
     lines.append(f"  release {short(report['release'])}{where}")
     if report.get("unchanged"):
-        lines.append("  it served already, with the same variables: nothing was done")
+        lines.append("  it served already, with the same variables and users: nothing was done")
     if report["servers"]:
         serving = (
             f"{server['name']} {short(server['release'])} {'open' if server['open'] else 'closed'}"

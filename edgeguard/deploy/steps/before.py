@@ -9,6 +9,7 @@ from edgeguard.cluster import Generation
 from edgeguard.cluster.host import images
 from edgeguard.cluster.preparing import drift, unready
 from edgeguard.cluster.tasks import RunsTasks
+from edgeguard.cluster.users import named
 from edgeguard.deploy.deployment import UNGUARDED
 from edgeguard.deploy.steps.closure import empty_what_comes_back
 from edgeguard.deploy.steps.step import Step, agreed, why_closed, why_mixed
@@ -16,7 +17,7 @@ from edgeguard.doctor import readiness
 from edgeguard.errors import BuildFailed, ClusterError, Fenced, OriginsUnhealthy, Refused, UsageError
 from edgeguard.findings import together
 from edgeguard.release import application_file, entropy, given, image, process_variables
-from edgeguard.release.fingerprint import fingerprint
+from edgeguard.release.fingerprint import fingerprint, of_users
 from edgeguard.site import front_door
 from edgeguard.times import short
 
@@ -45,6 +46,7 @@ class Build(Step):
     def do(self) -> Facts:
         release = self.find(verify=True)
         self.deployment.variables = fingerprint(self.deployment.target.variables, self.environment.name)
+        self.deployment.users = of_users(self.deployment.target.users)
         return {
             "release": release.digest,
             "ref": release.ref,
@@ -112,7 +114,7 @@ class Earlier(Step):
         deployment.changed = bool(deployment.differs)
         runs = replace(found.runs, user=self.environment.settings.cluster.user)  # a setting of today, as the others
         deployment.generation = replace(found, name=deployment.id, runs=runs, copy_of=found.name)
-        deployment.variables, deployment.ref = wanted.variables, wanted.generation
+        deployment.variables, deployment.users, deployment.ref = wanted.variables, wanted.users, wanted.generation
         facts = {"release": found.release, "ref": wanted.generation, "commit": None, "reused": True}
         return {**facts, "serves": deployment.serves_already()}
 
@@ -242,8 +244,8 @@ class Preflight(Step):
 
 
 class Stage(Step):
-    """Put the image and the variables on each server, beside the release that runs there. Then remove the generations
-    and images of earlier deploys that never opened.
+    """Put the image, the variables and the users on each server, beside the release that runs there. Then remove the
+    generations and images of earlier deploys that never opened.
 
     On a server that comes back, this first ends the old processes.
     """
@@ -296,4 +298,11 @@ def _target(deployment: Deployment, release: Release) -> None:
     deployment.differs = release.differs
     deployment.changed = bool(release.differs)
     runs = image.runs(release, settings, deployment.environment.settings.cluster.user)
-    deployment.generation = Generation(deployment.id, release.digest, release.folder, runs, variables)
+    deployment.generation = Generation(
+        deployment.id,
+        release.digest,
+        release.folder,
+        runs,
+        variables,
+        named(deployment.environment.settings.cluster.users),
+    )
