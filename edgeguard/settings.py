@@ -101,10 +101,12 @@ Value = Annotated[str | Elsewhere, BeforeValidator(_value)]
 
 
 class ApplicationSettings(Table):
-    """The application: its repository, its build, and its variables."""
+    """The application: its repository, its build, and its variables. `name` chooses one of several."""
 
     repository: str
     branch: str
+    name: str | None = None
+    ignore: tuple[str, ...] = ()
     variables: dict[str, Value] = Field(default_factory=dict, repr=False)
     relationships: dict[str, Value] = Field(default_factory=dict, repr=False)
     build_environment: tuple[str, ...] = ()

@@ -29,6 +29,10 @@ def rehearse(
         Path | None, typer.Argument(metavar="[REPO]", help="A Git repository. [a bundled site]")
     ] = None,
     ref: Annotated[str | None, typer.Option("--ref", help="The commit to deploy. [HEAD]")] = None,
+    application: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML: [application] with name, ignore, variables, relationships."),
+    ] = None,
     driver: Annotated[
         str | None, typer.Option("--driver", metavar="NAME", help="What deploys to the servers. [the file's, or local]")
     ] = None,
@@ -58,12 +62,14 @@ def rehearse(
     """Run a whole guarded deploy on this machine: a stand-in for Fastly, real servers, live visitors."""
     from edgeguard.cli.say.rehearsals import ready
     from edgeguard.errors import UsageError
+    from edgeguard.rehearsal.application_settings import read
     from edgeguard.rehearsal.driver import choose
     from edgeguard.rehearsal.scene import Scene
     from edgeguard.rehearsal.world import World
 
-    if ref is not None and repository is None:
-        raise UsageError("--ref names a commit of REPO, and no REPO is given", "Name the repository too.")
+    for option, given in (("--ref", ref), ("--application", application)):
+        if given and repository is None:
+            raise UsageError(f"{option} is about REPO, and no REPO is given", "Name the repository too.")
     if stay and (unguarded == "claim" or fail in ("claim", "swap")):
         raise UsageError(
             f"--stay deploys nothing, so {'--unguarded' if unguarded == 'claim' else '--fail'} has nothing to act on",
@@ -78,7 +84,18 @@ def rehearse(
             f"With this driver, --fail can be {', '.join(chosen.plantable)}.",
         )
     pages = tuple(page or ())
-    scene = Scene(repository, ref, servers, hook_seconds, unguarded, fail, pages, after_hook_failure, chosen)
+    scene = Scene(
+        repository,
+        ref,
+        servers,
+        hook_seconds,
+        unguarded,
+        fail,
+        pages,
+        after_hook_failure,
+        chosen,
+        {} if application is None else read(application),
+    )
     with _ended(World(scene, voice.progress() if stay else voice.events())) as world:
         world.begin()
         if not stay:

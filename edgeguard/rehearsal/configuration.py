@@ -28,6 +28,7 @@ def write(folder: Path, scene: Scene, standin: StandIn) -> Path:
     token.write_text(standin.token)
     content = _toml(_tables(folder, scene, standin))
     path = config / f"{NAME}.toml"
+    path.touch(mode=0o600)  # it may have an application's secrets
     path.write_text(
         f"# Written by `edgeguard rehearse`; config/rehearsal.toml explains it.\n{content}", encoding="utf-8"
     )
@@ -52,7 +53,11 @@ def _tables(folder: Path, scene: Scene, standin: StandIn) -> dict[str, dict[str,
         "application": {
             "repository": str(folder / "repository"),
             "branch": repository.BRANCH,
-            "variables": {"env:HOOK_SECONDS": str(scene.hook_seconds)},
+            **scene.application,
+            "variables": {
+                "env:HOOK_SECONDS": str(scene.hook_seconds),
+                **scene.application.get("variables", {}),
+            },
         },
         "cluster": cluster,
         "edge": {

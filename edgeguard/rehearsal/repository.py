@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 import yaml
 
-from edgeguard import texts
 from edgeguard.errors import UsageError
 from edgeguard.machine import process
+from edgeguard.release import choice
 from edgeguard.release.application_file import FILE
+from edgeguard.release.source import resolve
 
 BRANCH = "rehearsal"
 BUNDLED = Path(__file__).with_name("application")
@@ -80,29 +81,36 @@ def next_release(repository: Path) -> str:
     return _commit(repository, f"Motto: {after}")
 
 
-def plant(repository: Path, phase: Literal["hook", "check", "healthy"], *, server: str = "web2") -> str:
+def plant(
+    repository: Path,
+    phase: Literal["hook", "check", "healthy"],
+    *,
+    server: str = "web2",
+    application: str | None = None,
+) -> str:
     """Commit a cause of failure on top of the commit that is checked out. Returns the new commit.
 
     For `hook`, the deploy hook exits with 1. For `check`, the release answers 500 on `server` and 200 elsewhere. For
-    `healthy`, it answers 200 when asked directly, and 500 through the gate. The rest of the application's file stays
-    the same, but loses its comments.
+    `healthy`, it answers 200 when asked directly, and 500 through the gate. The rest of the application stays the same,
+    but is described by a file of its own; of several, the others are left out.
     """
-    path = repository / FILE
-    try:
-        content: dict[str, Any] = yaml.safe_load(texts.read(path))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-        raise UsageError(f"{path} can't be read, so no failure can be planted", "Correct the file.") from exc
+    source = resolve(str(repository), "HEAD", cache=repository.parent)
+    found = choice.find(source, application)
+    root = ((found.said.get("source") or {}).get("root") or found.root).strip("/")
+    content: dict[str, Any] = {"name": found.name, **found.said, "source": {"root": root}}
     if phase == "hook":
         content["hooks"] = {**(content.get("hooks") or {}), "deploy": _HOOK.lstrip()}
     else:
         condition = f'os.environ.get("EDGEGUARD_SERVER") == {server!r}' if phase == "check" else _THROUGH_GATE
         why = f"on {server} alone" if phase == "check" else "but only through the gate"
-        script = repository / ((content.get("source") or {}).get("root") or "").strip("/") / _SCRIPT
+        script = repository / root / _SCRIPT
         script.write_text(_SERVER.format(why=why, condition=condition), encoding="utf-8")
         # The application's own toolchain may have no Python: then the one that runs the rehearsal.
         start = f'exec "$(command -v python3 || echo {shlex.quote(sys.executable)})" {_SCRIPT}'
         content["web"] = {**(content.get("web") or {}), "commands": {"start": start}}
-    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    for path in choice.files(source.paths()):
+        (repository / path).unlink()
+    (repository / FILE).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return _commit(repository, f"A release that fails: {phase}")
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgeguard.rehearsal.driver import Local
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from edgeguard.rehearsal.driver import Driver, Phase
@@ -19,7 +20,7 @@ class Scene:
 
     `fail` names the phase in which the deploy is made to fail. `unguarded` leaves out the policy ("edge") or the
     deploy's claim ("claim"). `servers` and `after_hook_failure` win over the driver's file; None: as the file says, or
-    else three servers, which stay closed.
+    else three servers, which stay closed. `application` has more of that table's keys.
     """
 
     repository: Path | None = None
@@ -31,6 +32,7 @@ class Scene:
     pages: tuple[str, ...] = ()
     after_hook_failure: Literal["stay-closed", "rollback"] | None = None
     driver: Driver = field(default_factory=Local)
+    application: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def server_names(self) -> list[str]:

@@ -24,10 +24,9 @@ from edgeguard.rehearsal import configuration
 from edgeguard.rehearsal import repository as repositories
 from edgeguard.rehearsal.configuration import NAME
 from edgeguard.rehearsal.standin import StandIn
-from edgeguard.release import git
+from edgeguard.release import choice, git
 from edgeguard.release import remote as remotes
-from edgeguard.release.application_file import FILE
-from edgeguard.release.source import clone
+from edgeguard.release.source import clone, resolve
 from edgeguard.site.visitors import Visitors
 
 if TYPE_CHECKING:
@@ -151,7 +150,12 @@ class World:
             _git(self.repository, "checkout", "--quiet", "-B", NAME, following)
             first = _before(self.repository, following)
         if self.scene.fail in ("hook", "check", "healthy"):
-            following = repositories.plant(self.repository, self.scene.fail, server=self.scene.failing_server)
+            following = repositories.plant(
+                self.repository,
+                self.scene.fail,
+                server=self.scene.failing_server,
+                application=self.scene.application.get("name"),
+            )
         return first, following
 
     def _plant_failure(self) -> None:
@@ -172,8 +176,7 @@ class World:
 def _before(repository: Path, commit: str) -> str:
     """The commit before this one, which serves first; the same one where there is none, or none that can be served."""
     before = _git(repository, "rev-parse", "--verify", f"{commit}~1^{{commit}}", otherwise=commit)
-    there = _git(repository, "ls-tree", "--name-only", before, "--", FILE)
-    return before if there else commit
+    return before if choice.files(resolve(str(repository), before, cache=repository.parent).paths()) else commit
 
 
 def _git(folder: Path, *arguments: str, otherwise: str | None = None) -> str:

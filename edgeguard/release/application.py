@@ -21,7 +21,7 @@ else . ./.environment; fi; fi
 
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(("name", "type", "start", "root", "flavor"), str),
-    "pre_start": str | None,
+    **dict.fromkeys(("pre_start", "post_start"), str | None),
     "socket": bool,
     "timezone": str | None,
     **dict.fromkeys(("dependencies", "hooks", "mounts", "environment", "variables", "workers", "crons"), dict),
@@ -35,16 +35,21 @@ LONGEST_RUN = 86_400
 
 @dataclass(frozen=True)
 class Worker:
-    """A command that runs all the time beside the web process. `environment` goes before the application's own."""
+    """A command that runs all the time beside the web process. `environment` goes before the application's own.
+
+    `stop` is the command that asks it to end; None: it gets SIGTERM.
+    """
 
     start: str
     pre_start: str | None = None
+    post_start: str | None = None
+    stop: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def launch(self) -> str:
         """As Application.launch."""
-        return _launch(self.pre_start, self.start)
+        return _launch(self.pre_start, self.start, self.post_start)
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ class Application:
     type: str
     start: str
     pre_start: str | None = None
+    post_start: str | None = None
     socket: bool = False
     root: str = ""
     flavor: str = "default"
@@ -95,8 +101,8 @@ class Application:
 
     @property
     def launch(self) -> str:
-        """The command that runs a server: `pre_start`, and then `start` if `pre_start` succeeded."""
-        return _launch(self.pre_start, self.start)
+        """The command that runs a server: `pre_start`, and if it succeeded `start`, with `post_start` beside it."""
+        return _launch(self.pre_start, self.start, self.post_start)
 
     def folder(self, image: Path) -> Path:
         """The application's root in an image: where its commands run."""
@@ -125,8 +131,11 @@ class Application:
         return cls(**{**content, **sequences, **tasks})
 
 
-def _launch(pre_start: str | None, start: str) -> str:
-    return start if pre_start is None else f"(\n{pre_start}\n) || exit\n{start}"
+def _launch(pre_start: str | None, start: str, post_start: str | None) -> str:
+    """Both of the others have a shell of their own: what they set, or their `exit`, is nothing to `start`."""
+    before = "" if pre_start is None else f"(\n{pre_start}\n) || exit\n"
+    beside = "" if post_start is None else f"(\n{post_start}\n) &\n"
+    return before + beside + start
 
 
 def shell(command: str) -> list[str]:

@@ -1,7 +1,7 @@
-"""The application's file: `.platform.app.yaml` at the root of its repository, in the form of managed clusters.
+"""An application as one of its repository's files describes it, in the form of managed clusters.
 
-Each key means what Upsun (Platform.sh) documents. An application's `warnings` name every key that isn't supported, by
-its path; none is dropped silently.
+Each key means what Upsun (Platform.sh) documents. `choice` finds the file, and `unsupported` says what becomes of the
+keys that are not read here.
 """
 
 from __future__ import annotations
@@ -14,64 +14,76 @@ from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.host import schedule
 from edgeguard.errors import UsageError
+from edgeguard.release import unsupported
 from edgeguard.release.application import LONGEST_RUN, Application, Cron, Worker
 from edgeguard.release.process_variables import NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import tzinfo
 
     from edgeguard.settings import ApplicationSettings
 
 FILE = ".platform.app.yaml"
 LANGUAGES = ("python", "nodejs")
-_SUPPORTED: dict[str, tuple[str, ...] | None] = {  # None: everything below it is read
-    "name": None,
-    "type": None,
-    "source": ("root",),
-    "build": ("flavor",),
-    "dependencies": ("python3", "nodejs"),
-    "hooks": ("build", "deploy", "post_deploy"),
-    "web": ("commands", "upstream"),
-    "mounts": None,
-    "variables": None,
-    "relationships": None,
-    "crons": None,
-    "workers": None,
-    "timezone": None,
-}
-_SUPPORTED_BELOW = {"web.commands": ("start", "pre_start"), "web.upstream": ("socket_family", "protocol")}
-_IN_A_WORKER = ("commands", "variables", "mounts", "relationships")
-_IN_A_CRON = ("spec", "commands", "cmd", "timeout")
+_MOUNTS = ("local", "tmp", "temporary", "storage", "instance", "service")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 """What names an application, a worker or a cron: units and files are named after them."""
 
 
 def parse(text: str | bytes, *, include: Callable[[str], bytes | None] = lambda _: None) -> Application:
-    """The application that this file describes. `include` returns a file of the tree, for the tag `!include`.
+    """The application that a file of its own describes. `include` returns a file of the tree, for the tag `!include`.
 
     Raises:
-        UsageError: the file isn't YAML, lacks a key that is needed, or has a key of the wrong form.
+        UsageError: the file isn't YAML, lacks a key that is needed, or has a key that can't be used.
     """
+    return described(content(text, FILE, include), FILE)
+
+
+def content(text: str | bytes, file: str, include: Callable[[str], bytes | None]) -> object:
+    """The content of this file of the tree. Raises UsageError where it isn't YAML."""
     from edgeguard.release import strict_yaml  # noqa: PLC0415 (12 ms, and most commands need only what an image says)
 
     try:
-        content = strict_yaml.Reader(include).read(text)
+        return strict_yaml.Reader(include).read(text)
     except strict_yaml.Fault as exc:
-        raise UsageError(f"{FILE}: {exc}", "Correct the file and commit it.") from exc
-    if not isinstance(content, dict):
-        raise UsageError(f"{FILE} has no keys", "It needs at least name, type and web.commands.start.")
-    file = _File(content)
-    name = file.text("name", needed=True)
+        raise UsageError(f"{file}: {exc}", "Correct the file and commit it.") from exc
+
+
+def described(
+    said: object, place: str, *, name: str | None = None, root: str = "", ignore: Sequence[str] = ()
+) -> Application:
+    """The application that `said` describes; `place`, its file, names it in messages.
+
+    `name` and `root` hold where `said` has none: its key in a file of several, and the folder of its own file. `ignore`
+    has keys that would be refused, and that somebody else takes care of.
+
+    Raises:
+        UsageError: a key that is needed is missing, or a key can't be used.
+    """
+    if not isinstance(said, dict):
+        raise UsageError(f"{place} has no keys", "It needs at least name, type and web.commands.start.")
+    file = _File(said, place)
+    file.mapping("web.locations")
+    name = file.text("name", needed=name is None) or name or ""
     if not _NAME.fullmatch(name):
-        raise _fault("name", "use letters, digits, - and _")
-    application = Application(
+        raise file.fault("name", "use letters, digits, - and _")
+    refused, ignored = unsupported.keys(said)
+    wanted = [fault for fault in refused if not any(f"{fault.path}.".startswith(f"{key}.") for key in ignore)]
+    kind = _type(file)
+    if wanted:
+        raise UsageError(
+            f"{place}: {wanted[0].path}: {wanted[0].said}",
+            f"{wanted[0].remedy}; or name it in application.ignore, where that is done already.",
+        )
+    return Application(
         name=name,
-        type=file.text("type", needed=True),
+        type=kind,
         start=file.text("web.commands.start", needed=True),
         pre_start=file.text("web.commands.pre_start") or None,
+        post_start=file.text("web.commands.post_start") or None,
         socket=_socket(file),
-        root=_inside(file.text("source.root"), "source.root"),
+        root=file.inside(file.text("source.root"), "source.root") if file.get("source.root") is not None else root,
         flavor=file.text("build.flavor") or "default",
         dependencies=_dependencies(file),
         hooks={hook: said for hook in ("build", "deploy", "post_deploy") if (said := file.text(f"hooks.{hook}"))},
@@ -82,24 +94,36 @@ def parse(text: str | bytes, *, include: Callable[[str], bytes | None] = lambda 
         crons=dict(_crons(file, name)),
         timezone=file.text("timezone") or None,
         relationships=tuple(dict.fromkeys(str(name) for _, name, _ in _everywhere(file, "relationships"))),
-        warnings=_warnings(file),
+        warnings=(*ignored, *(f"{fault.path}: ignored, as application.ignore says" for fault in refused)),
     )
-    if application.flavor not in ("none", "default"):
-        raise _fault("build.flavor", f"{application.flavor!r} is not supported; use none, and build in hooks.build")
-    if application.language not in LANGUAGES and application.flavor != "none":
-        raise _fault("type", f"there is no default build for {application.type!r}; set build.flavor to none")
-    return application
 
 
-def _fault(path: str, said: str) -> UsageError:
-    return UsageError(f"{FILE}: {path}: {said}", "Correct the file and commit it.")
+def _type(file: _File) -> str:
+    """The type and its version. It is looked at first: with a type that can't be built, no other key helps."""
+    if file.get("stack") is not None:
+        raise file.fault("stack", "composable images are not supported; name one language in type")
+    found, flavor = file.text("type", needed=True), file.text("build.flavor") or "default"
+    if flavor not in ("none", "default"):
+        raise file.fault("build.flavor", f"{flavor!r} is not supported; use none, and build in hooks.build")
+    if found.partition(":")[0] not in LANGUAGES and flavor != "none":
+        raise file.fault(
+            "type",
+            f"there is no default build for {found!r}; install what it needs on the servers and the machine that "
+            "builds, set build.flavor to none, and build in hooks.build",
+        )
+    return found
 
 
 @dataclass(frozen=True)
 class _File:
-    """The parsed YAML, read by dotted paths."""
+    """One application's part of the parsed YAML, read by dotted paths. `place` names it in messages."""
 
     content: Mapping[Any, Any]
+    place: str
+
+    def fault(self, path: str, said: str) -> UsageError:
+        """What to raise where this key can't be used."""
+        return UsageError(f"{self.place}: {path}: {said}", "Correct the file and commit it.")
 
     def get(self, path: str) -> object:
         found: object = self.content
@@ -108,7 +132,7 @@ class _File:
             if found is None:
                 return None
             if not isinstance(found, dict):
-                raise _fault(".".join(walked), "a mapping is expected here")
+                raise self.fault(".".join(walked), "a mapping is expected here")
             walked.append(key)
             found = found.get(key)
         return found
@@ -116,11 +140,11 @@ class _File:
     def text(self, path: str, *, needed: bool = False) -> str:
         found = self.get(path)
         if found is None and needed:
-            raise _fault(path, "this key is missing")
+            raise self.fault(path, "this key is missing")
         if not isinstance(found, str | None) or "\0" in (found or ""):
-            raise _fault(path, "text is expected here")
+            raise self.fault(path, "text is expected here")
         if needed and not (found or "").strip():
-            raise _fault(path, "this key is empty")
+            raise self.fault(path, "this key is empty")
         return (found or "").strip()
 
     def mapping(self, path: str) -> Mapping[Any, Any]:
@@ -128,26 +152,25 @@ class _File:
         if found is None:
             return {}
         if not isinstance(found, dict):
-            raise _fault(path, "a mapping is expected here")
+            raise self.fault(path, "a mapping is expected here")
         return found
 
-
-def _inside(path: str, key: str) -> str:
-    """A path below the folder that it is relative to, without slashes at its ends."""
-    plain = PurePosixPath("/", path).relative_to("/")
-    if ".." in plain.parts:
-        raise _fault(key, f"{path!r} leads out of the application")
-    return "" if plain == PurePosixPath() else str(plain)
+    def inside(self, path: str, key: str) -> str:
+        """A path below the folder that it is relative to, without slashes at its ends."""
+        plain = PurePosixPath("/", path).relative_to("/")
+        if ".." in plain.parts:
+            raise self.fault(key, f"{path!r} leads out of the application")
+        return "" if plain == PurePosixPath() else str(plain)
 
 
 def _socket(file: _File) -> bool:
     """Whether the web process listens on a unix socket, and is asked over HTTP there."""
     protocol = file.text("web.upstream.protocol")
     if protocol not in ("", "http"):
-        raise _fault("web.upstream.protocol", f"{protocol!r} is not supported; use http")
+        raise file.fault("web.upstream.protocol", f"{protocol!r} is not supported; use http")
     family = file.text("web.upstream.socket_family")
     if family not in ("", "tcp", "unix"):
-        raise _fault("web.upstream.socket_family", f"{family!r} is neither tcp nor unix")
+        raise file.fault("web.upstream.socket_family", f"{family!r} is neither tcp nor unix")
     return family == "unix"
 
 
@@ -157,25 +180,32 @@ def _mounts(file: _File) -> dict[str, str]:
     mounts: dict[str, str] = {}
     for above, place, said in _everywhere(file, "mounts"):
         key = f"{above}.{place}"
-        path = _inside(str(place), key)
+        path = file.inside(str(place), key)
         if not path:
-            raise _fault(key, "a mount can't replace the application's root")
-        if isinstance(said, str) and said.startswith("shared:files"):  # the older form: shared:files/<place>
-            source: object = said.removeprefix("shared:files")
-        elif isinstance(said, dict):
-            source = said.get("source_path")
-        else:
-            raise _fault(key, "a mapping with source and source_path is expected here")
-        if not isinstance(source, str | None):
-            raise _fault(f"{key}.source_path", "text is expected here")
-        found = path if source is None else _inside(source, f"{key}.source_path")
+            raise file.fault(key, "a mount can't replace the application's root")
+        source = _source(file, key, said)
+        found = path if source is None else file.inside(source, f"{key}.source_path")
         if mounts.setdefault(path, found) != found:
-            raise _fault(key, f"another mount of this folder has the place {mounts[path]!r}")
+            raise file.fault(key, f"another mount of this folder has the place {mounts[path]!r}")
     for path in mounts:
         for other in mounts:
             if other != path and PurePosixPath(path).is_relative_to(other):
-                raise _fault(f"mounts.{path}", f"lies in another mount, {other!r}, which is not supported")
+                raise file.fault(f"mounts.{path}", f"lies in another mount, {other!r}, which is not supported")
     return mounts
+
+
+def _source(file: _File, key: str, said: object) -> str | None:
+    """The place that a mount names in the store, if it names one. The older form is `shared:files/<place>`."""
+    if isinstance(said, str) and said.startswith("shared:files"):
+        return said.removeprefix("shared:files")
+    if not isinstance(said, dict):
+        raise file.fault(key, "a mapping with source and source_path is expected here")
+    if said.get("source", "local") not in _MOUNTS:
+        raise file.fault(f"{key}.source", f"{said['source']!r} is none of {', '.join(_MOUNTS)}")
+    place = said.get("source_path")
+    if not isinstance(place, str | None):
+        raise file.fault(f"{key}.source_path", "text is expected here")
+    return place
 
 
 def _everywhere(file: _File, key: str) -> Iterator[tuple[str, object, object]]:
@@ -190,7 +220,7 @@ def _names(file: _File, key: str) -> list[str]:
     names = list(file.mapping(key))
     for name in names:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise _fault(f"{key}.{name}", "use letters, digits, - and _ in its name")
+            raise file.fault(f"{key}.{name}", "use letters, digits, - and _ in its name")
     return names
 
 
@@ -202,6 +232,8 @@ def _workers(file: _File) -> Iterator[tuple[str, Worker]]:
             Worker(
                 start=file.text(f"{path}.commands.start", needed=True),
                 pre_start=file.text(f"{path}.commands.pre_start") or None,
+                post_start=file.text(f"{path}.commands.post_start") or None,
+                stop=file.text(f"{path}.commands.stop") or None,
                 environment=_environment(file, f"{path}.variables"),
             ),
         )
@@ -215,13 +247,13 @@ def _crons(file: _File, application: str) -> Iterator[tuple[str, Cron]]:
         try:
             found = schedule.read(spec, f"{application} {name}")
         except ValueError as exc:
-            raise _fault(f"{path}.spec", str(exc)) from exc
+            raise file.fault(f"{path}.spec", str(exc)) from exc
         if schedule.after(found, 0.0, where) is None:
-            raise _fault(f"{path}.spec", "there is no such day")
+            raise file.fault(f"{path}.spec", "there is no such day")
         legacy = file.text(f"{path}.cmd")
         limit = file.get(f"{path}.timeout")
         if limit is not None and (type(limit) is not int or not 0 < limit <= LONGEST_RUN):
-            raise _fault(f"{path}.timeout", f"a whole number of seconds from 1 to {LONGEST_RUN} is expected here")
+            raise file.fault(f"{path}.timeout", f"a whole number of seconds from 1 to {LONGEST_RUN} is expected here")
         yield (
             name,
             Cron(
@@ -237,7 +269,7 @@ def _zone(file: _File) -> tzinfo:
     try:
         return schedule.zone(file.text("timezone") or None)
     except ValueError as exc:
-        raise _fault("timezone", str(exc)) from exc
+        raise file.fault("timezone", str(exc)) from exc
 
 
 def _dependencies(file: _File) -> dict[str, dict[str, str]]:
@@ -247,9 +279,9 @@ def _dependencies(file: _File) -> dict[str, dict[str, str]]:
         for package, version in file.mapping(f"dependencies.{language}").items():
             key = f"dependencies.{language}.{package}"
             if not isinstance(version, str):
-                raise _fault(key, "write the version in quotes")
+                raise file.fault(key, "write the version in quotes")
             if str(package).startswith("-") or version.startswith("-"):
-                raise _fault(key, "this is not a package and its version")
+                raise file.fault(key, "this is not a package and its version")
             found.setdefault(language, {})[str(package)] = version
     return found
 
@@ -260,7 +292,7 @@ def _environment(file: _File, path: str) -> dict[str, str]:
     for name, value in file.mapping(f"{path}.env").items():
         said = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
         if not NAME.fullmatch(str(name)) or "\0" in said:
-            raise _fault(f"{path}.env.{name}", "this can't be an environment variable")
+            raise file.fault(f"{path}.env.{name}", "this can't be an environment variable")
         found[str(name)] = said
     return found
 
@@ -270,46 +302,14 @@ def _other_variables(file: _File) -> dict[str, Any]:
     others: dict[str, Any] = {}
     for prefix, below in file.mapping("variables").items():
         if not isinstance(below, dict):
-            raise _fault(f"variables.{prefix}", "a mapping is expected here")
+            raise file.fault(f"variables.{prefix}", "a mapping is expected here")
         if prefix != "env":
             others.update({f"{prefix}:{name}": value for name, value in below.items()})
     try:
         found: dict[str, Any] = json.loads(json.dumps(others, default=str))  # as JSON will give it back
     except (TypeError, ValueError) as exc:
-        raise _fault("variables", f"this can't be written as JSON: {exc}") from exc
+        raise file.fault("variables", f"this can't be written as JSON: {exc}") from exc
     return found
-
-
-def _warnings(file: _File) -> tuple[str, ...]:
-    said: list[str] = []
-    for key in file.content:
-        below = _SUPPORTED.get(key, ())
-        if key not in _SUPPORTED:
-            said.append(f"{key}: not supported, ignored")
-        elif below is not None:
-            said += [f"{key}.{name}: not supported, ignored" for name in file.mapping(key) if name not in below]
-    for path, known in _SUPPORTED_BELOW.items():
-        said += [f"{path}.{name}: not supported, ignored" for name in file.mapping(path) if name not in known]
-    if "php" in file.mapping("variables"):
-        said.append("variables.php: PHP is not set up by them; they are in PLATFORM_VARIABLES alone")
-    for above, place, mount in _everywhere(file, "mounts"):
-        if isinstance(mount, dict) and mount.get("source") not in ("local", "tmp", None):
-            said.append(f"{above}.{place}.source: {mount['source']!r} is not supported, treated as local")
-    return (*said, *_warnings_of_tasks(file))
-
-
-def _warnings_of_tasks(file: _File) -> Iterator[str]:
-    known = {
-        **{f"workers.{name}": _IN_A_WORKER for name in file.mapping("workers")},
-        **{f"workers.{name}.commands": ("start", "pre_start") for name in file.mapping("workers")},
-        **{f"workers.{name}.variables": ("env",) for name in file.mapping("workers")},
-        **{f"crons.{name}": _IN_A_CRON for name in file.mapping("crons")},
-        **{f"crons.{name}.commands": ("start", "stop") for name in file.mapping("crons")},
-    }
-    for path, names in known.items():
-        for name in file.mapping(path):
-            if name not in names:
-                yield f"{path}.{name}: not supported, ignored"
 
 
 def warnings(application: Application, settings: ApplicationSettings) -> tuple[str, ...]:

@@ -272,6 +272,6 @@ def _environment(build: Build) -> dict[str, str]:
         "PLATFORM_CACHE_DIR": str(build.cache),
         "PLATFORM_OUTPUT_DIR": str(build.application.folder(build.folder)),
         "PLATFORM_SOURCE_DIR": str(build.folder / "app"),
-        "PLATFORM_TREE_ID": build.source.tree,
+        "PLATFORM_TREE_ID": build.source.released,
         "PLATFORM_VARIABLES": process_variables.encoded(build.application.variables),
     }

@@ -27,7 +27,7 @@ from edgeguard.cluster.host.generations import Runs, Task
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine import network, process
 from edgeguard.release import application as applications
-from edgeguard.release import application_file, process_variables, submodules, toolchain
+from edgeguard.release import choice, process_variables, submodules, toolchain
 from edgeguard.release.application import Application
 from edgeguard.release.build import Build
 from edgeguard.release.source import resolve
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from edgeguard.release.toolchain import Tool
     from edgeguard.settings import ApplicationSettings
 
-FORMAT = 4
+FORMAT = 5
 _POLL = 0.05
 
 # Package managers need these variables to reach their registries from this machine. A build sees another variable of
@@ -96,11 +96,12 @@ def build(
     """
     root = root.absolute()
     source = resolve(settings.repository, ref or settings.branch, cache=root / "repositories", cancelled=cancelled)
-    application = _application(source)
+    application = choice.application(source, settings.name, settings.ignore)
+    source = replace(source, root=application.root)
     tools = toolchain.find(application)
     passed = _passed_on(settings)
     named = {name: os.environ.get(name) for name in settings.build_environment}
-    inputs = partial(_inputs, source, tools, root, named, network=settings.build_network)
+    inputs = partial(_inputs, source, application, tools, root, named, network=settings.build_network)
     places = [root / "releases" / inputs(beside=beside) for beside in (False, True)]
     look = partial(_there, places, source, in_use, verify=verify)
     with _refused_by_disk(places[0]):
@@ -213,7 +214,12 @@ def runs(release: Release, settings: ApplicationSettings, user: str | None) -> R
 def _workers(application: Application, settings: ApplicationSettings) -> Iterator[Task]:
     for name, worker in application.workers.items():
         start = applications.shell(worker.launch)
-        yield Task(f"worker-{name}", tuple(start), variables=process_variables.of_worker(worker, settings))
+        yield Task(
+            f"worker-{name}",
+            tuple(start),
+            variables=process_variables.of_worker(worker, settings),
+            stop=tuple(applications.shell(worker.stop)) if worker.stop else None,
+        )
 
 
 def _crons(application: Application) -> Iterator[Task]:
@@ -228,22 +234,6 @@ def _crons(application: Application) -> Iterator[Task]:
         )
 
 
-def _application(source: Source) -> Application:
-    text = source.read(application_file.FILE)
-    if text is None:
-        raise UsageError(
-            f"{source.ref} of {source.folder} has no {application_file.FILE}",
-            "Commit one at the root of the repository, with at least name, type and web.commands.start.",
-        )
-    application = application_file.parse(text, include=source.read)
-    if not source.has_folder(application.root):
-        raise UsageError(
-            f"{application_file.FILE}: source.root: the tree has no folder {application.root!r}",
-            "Correct the file and commit it.",
-        )
-    return application
-
-
 def _passed_on(settings: ApplicationSettings) -> dict[str, str]:
     for name in settings.build_environment:
         if process.is_ours(name):
@@ -253,12 +243,20 @@ def _passed_on(settings: ApplicationSettings) -> dict[str, str]:
 
 
 def _inputs(
-    source: Source, tools: Sequence[Tool], root: Path, named: dict[str, str | None], *, network: bool, beside: bool
+    source: Source,
+    application: Application,
+    tools: Sequence[Tool],
+    root: Path,
+    named: dict[str, str | None],
+    *,
+    network: bool,
+    beside: bool,
 ) -> str:
     """A digest of everything that a build depends on: 128 bits, since it names the folder and paths have limits."""
     what = {
         "format": FORMAT,
-        "tree": source.tree,
+        "tree": source.released,
+        "application": {**application.to_json(), "warnings": None},
         "tools": [(tool.language, tool.version) for tool in tools],
         "platform": (sys.platform, platform.machine()),
         "root": str(root),
@@ -338,7 +336,7 @@ def _seal(folder: Path, source: Source, application: Application, lacks: tuple[s
         inputs=folder.name,
         ref=source.ref,
         commit=source.commit,
-        tree=source.tree,
+        tree=source.released,
         folder=folder,
         application=application,
         lacks=lacks,

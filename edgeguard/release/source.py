@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -29,6 +29,8 @@ class Source:
     """One commit of a repository. `folder` is where Git finds it: a work tree, a bare repository or a mirror. `cache`
     keeps what is fetched from others.
 
+    `root` is the folder of the tree that is released; "" is all of it.
+
     `foreign`: it belongs to another user, and Git reads it only as long as that runs no program of that user's.
     """
 
@@ -40,6 +42,14 @@ class Source:
     cancelled: Callable[[], bool] = lambda: False
     foreign: bool = False
     remote: Remote = field(default=OPEN, repr=False)
+    root: str = ""
+
+    @cached_property
+    def released(self) -> str:
+        """The object of the folder that is released, which has no other content where it is the same."""
+        if not self.root:
+            return self.tree
+        return self._git("rev-parse", "--verify", f"{self.tree}:{self.root}").stdout.decode().strip()
 
     def read(self, path: str) -> bytes | None:
         """A file of the tree, None if there is no such file. Raises UsageError where it is too large to be read."""
@@ -54,9 +64,15 @@ class Source:
         """Whether the tree has this folder; "" is its root."""
         return not path or self._git("cat-file", "-t", f"{self.tree}:{path}").stdout == b"tree\n"
 
+    def paths(self) -> list[str]:
+        """The paths of all files, links and submodules of the tree, in the order of their bytes."""
+        listed = self._git("ls-tree", "-r", "-z", "--name-only", "--full-tree", self.tree).stdout.split(b"\0")
+        return [os.fsdecode(path) for path in filter(None, listed)]
+
     def entries(self) -> list[tuple[str, str, str]]:
-        """The files, links and submodules of the tree: mode, object and path."""
-        listed = self._git("ls-tree", "-r", "-z", "--full-tree", self.tree).stdout.split(b"\0")
+        """The files, links and submodules of the folder that is released: mode, object and path in the tree."""
+        below = (f"{self.root}/",) if self.root else ()
+        listed = self._git("ls-tree", "-r", "-z", "--full-tree", self.tree, "--", *below).stdout.split(b"\0")
         found = []
         for line in filter(None, listed):
             head, _, path = line.partition(b"\t")

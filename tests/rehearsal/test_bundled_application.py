@@ -22,6 +22,7 @@ from edgeguard.release import image, process_variables
 from edgeguard.release.application import shell
 from edgeguard.release.application_file import FILE
 from edgeguard.settings import ApplicationSettings
+from tests.release.test_tree import git
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,13 +160,16 @@ def test_a_planted_failure_of_the_servers_is_where_it_should_be(world: World, ph
     """`check` fails on one server; `healthy` only for what comes through the gate. The application need not be ours."""
     other = world.root.parent / f"other-{phase}"
     other.mkdir()
-    yaml = "name: other\ntype: plain\nbuild: {flavor: none}\nsource: {root: api}\nweb: {commands: {start: a}}\n"
-    (other / ".platform.app.yaml").write_text(yaml, encoding="utf-8")
+    yaml = "other: {type: plain, build: {flavor: none}, source: {root: /api}, web: {commands: {start: a}}}\n"
+    (other / ".platform").mkdir()
+    (other / ".platform/applications.yaml").write_text(f"{yaml}another: {{type: plain}}\n", encoding="utf-8")
     (other / "api").mkdir()
     (other / "api/file").touch()
     subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(other)], check=True)
+    git(other, "add", "--all")
+    git(other, "commit", "--quiet", "--message=one")
     assert phase in ("check", "healthy")
-    at = repository.plant(other, "check" if phase == "check" else "healthy", server="web2")
+    at = repository.plant(other, "check" if phase == "check" else "healthy", server="web2", application="other")
     settings = ApplicationSettings(repository=str(other), branch="main")
     release = image.build(
         settings, ref=at, root=world.root, in_use=lambda _: False, cancelled=lambda: False, output=lambda _: None

@@ -20,7 +20,6 @@ source: {root: api, operations: {update: {command: "true"}}}
 build: {flavor: none}
 dependencies:
   python3: {pipenv: "2024.1", ruff: "*"}
-  ruby: {sass: "*"}
 disk: 1024
 hooks:
   build: make
@@ -31,7 +30,7 @@ hooks:
 web:
   commands: {pre_start: ./warm-up, start: ./serve, post_start: ./check}
   upstream: {socket_family: unix, protocol: http, keepalive: 3}
-  locations: {"/": {passthru: true}}
+  locations: {"/": {passthru: true, request_buffering: {enabled: false}}}
 mounts:
   "/var/cache/": {source: tmp, source_path: cache}
   uploads: {source: service, service: files}
@@ -46,7 +45,10 @@ crons:
   tidy: {spec: "* * * * *", cmd: ./tidy}
   report: {spec: "H 3 * * mon", commands: {start: ./report, stop: ./end}, timeout: 600, shutdown_timeout: 5}
 workers:
-  queue: {commands: {pre_start: ./wait, start: ./work}, variables: {env: {PLAIN: other, N: 1}}, size: S}
+  queue:
+    commands: {pre_start: ./wait, start: ./work, post_start: ./look, stop: ./rest}
+    variables: {env: {PLAIN: other, N: 1}}
+    size: S
   mail: {commands: {start: ./mail}, mounts: {spool: {source: local}}, relationships: {queue: "rabbitmq:rabbitmq"}}
 """
 LEAST = "name: a\ntype: python:3\nweb: {commands: {start: ./serve}}\n"
@@ -94,6 +96,7 @@ def test_everything_that_is_supported_is_read() -> None:
             type="python:3.11",
             start="./serve",
             pre_start="./warm-up",
+            post_start="./check",
             socket=True,
             root="api",
             flavor="none",
@@ -103,7 +106,7 @@ def test_everything_that_is_supported_is_read() -> None:
             environment={"PLAIN": "text", "LIST": '["a", 1]', "FLAG": "true"},
             variables={"php:memory_limit": "256M", "a.b:c": "d"},
             workers={
-                "queue": Worker("./work", "./wait", {"PLAIN": "other", "N": "1"}),
+                "queue": Worker("./work", "./wait", "./look", "./rest", {"PLAIN": "other", "N": "1"}),
                 "mail": Worker("./mail"),
             },
             crons={"tidy": Cron("* * * * *", "./tidy"), "report": Cron("H 3 * * mon", "./report", "./end", 600)},
@@ -119,11 +122,9 @@ def test_everything_that_is_supported_is_read() -> None:
 def test_everything_that_is_not_supported_is_named_with_its_path() -> None:
     assert {
         "source.operations",
-        "dependencies.ruby",
         "disk",
-        "web.commands.post_start",
         "web.upstream.keepalive",
-        "web.locations",
+        "web.locations./.request_buffering",
         "mounts.uploads.source",
         "crons.report.shutdown_timeout",
         "workers.queue.size",
@@ -293,6 +294,19 @@ def test_a_byte_order_mark_is_no_part_of_dot_environment(tmp_path: Path) -> None
     )
 
     assert (done.stdout, done.stderr) == (b"$(hello) and stdin", b"")
+
+
+def test_what_comes_after_the_start_runs_beside_it(tmp_path: Path) -> None:
+    application = Application(
+        name="a",
+        type="python:3",
+        start="until [ -e looked ]; do sleep 0.01; done; echo started",
+        post_start="touch looked; exit 3",
+    )
+
+    done = subprocess.run(shell(application.launch), cwd=tmp_path, capture_output=True, check=False, text=True)
+
+    assert (done.returncode, done.stdout) == (0, "started\n")
 
 
 def test_what_fails_before_the_start_keeps_it_from_starting(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import pytest
 from edgeguard.cluster.host import images, manifest
 from edgeguard.errors import BuildFailed, Interrupted, UsageError
 from edgeguard.machine.sandbox import Sandbox, Seclusion, second_best
-from edgeguard.release import image
+from edgeguard.release import application_file, image
 from edgeguard.settings import ApplicationSettings
 
 SEES_OTHERS = pytest.mark.skipif(
@@ -601,6 +601,38 @@ def test_source_root_is_where_commands_run(world: World) -> None:
     release = world.build()
 
     assert f"{release.folder}/app/api" == (release.folder / "app/api/here").read_text().strip()
+
+
+def test_of_several_applications_only_one_is_in_the_release(world: World) -> None:
+    """So its image is found again where only another application has changed."""
+    api, site = hook("pwd > here; echo $PLATFORM_TREE_ID > tree"), PLAIN.replace("name: ", "name: other-")
+    files = {"api/.platform.app.yaml": api, "api/lib/a": "a", "apiary/a": "a", "site/.platform.app.yaml": site}
+    commit(world.repository, files)
+    with pytest.raises(UsageError, match="several applications"):
+        world.build()
+    name = application_file.parse(api).name
+    first = world.build(name=name)
+
+    assert [path.name for path in (first.folder / "app").iterdir()] == ["api"]
+    assert {"lib", "here", "tree", ".platform.app.yaml"} == {path.name for path in (first.folder / "app/api").iterdir()}
+    assert (first.folder / "app/api/tree").read_text().strip() == first.tree
+
+    commit(world.repository, {"site/a": "a"})
+    assert world.build(name=name).inputs == first.inputs
+    commit(world.repository, {"api/lib/a": "b"})
+    assert world.build(name=name).inputs != first.inputs
+
+
+def test_what_describes_the_application_is_an_input_wherever_it_stands(world: World) -> None:
+    inputs = set()
+    for said in ("one", "two"):
+        table = (
+            f"a: {{type: plain, build: {{flavor: none}}, source: {{root: api}}, web: {{commands: {{start: {said}}}}}}}"
+        )
+        commit(world.repository, {".platform/applications.yaml": table, "api/a": "a"})
+        inputs.add(world.build().inputs)
+
+    assert len(inputs) == len(("one", "two"))
 
 
 def test_a_hook_of_git_can_build(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
