@@ -29,6 +29,7 @@ TERM_SECONDS = 2.0
 VISIBLE = Path("/proc/self/stat").exists()
 _KERNEL_THREAD = 0x0020_0000  # PF_KTHREAD of Linux's include/linux/sched.h, in the flags that proc_pid_stat(5) names
 _POLL = 0.005
+_AT_ONCE = 65_536  # bytes of a file of /proc that one call reads
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def living() -> Iterator[Process]:
     for name in names:
         if name.isdigit():
             with suppress(OSError, ValueError):  # it has just ended
-                fields = Path("/proc", name, "stat").read_bytes().rpartition(b")")[2].split()
+                fields = _content(f"/proc/{name}/stat").rpartition(b")")[2].split()
                 parent, session, flags, threads, started = (int(fields[n]) for n in (1, 3, 6, 17, 19))
                 dead = fields[0] in b"ZX" and threads <= 1
                 if not dead and not flags & _KERNEL_THREAD:
@@ -64,22 +65,37 @@ def variable(pid: int, *names: str) -> str | None:
     """The first of these variables in a process's environment; None where it has none, or is another user's."""
     marks = tuple(f"{name}=".encode() for name in names)
     with suppress(OSError):
-        for said in _environ(pid).split(b"\0"):
-            if said.startswith(marks):
-                return os.fsdecode(said.partition(b"=")[2])
+        environment = _environ(pid)
+        if any(mark in environment for mark in marks):  # which most processes don't have
+            for said in environment.split(b"\0"):
+                if said.startswith(marks):
+                    return os.fsdecode(said.partition(b"=")[2])
     return None
 
 
 def _environ(pid: int) -> bytes:
     """The environment of a process. Where its first thread has ended, another thread still has it."""
-    process = Path("/proc", str(pid))
     try:
-        return (process / "environ").read_bytes()
+        return _content(f"/proc/{pid}/environ")
     except ProcessLookupError:
-        for thread in (process / "task").iterdir():
+        for thread in Path("/proc", str(pid), "task").iterdir():
             with suppress(ProcessLookupError):
-                return (thread / "environ").read_bytes()
+                return _content(f"{thread}/environ")
         raise
+
+
+def _content(path: str) -> bytes:
+    """All of a file of /proc. A look at every process reads hundreds of them: Path and buffers would take twice as
+    long."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = read = os.read(descriptor, _AT_ONCE)
+        while read:
+            read = os.read(descriptor, _AT_ONCE)
+            content += read
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def running(folder: Path, *, parent: int = 0, runs: bool = False) -> dict[int, Path | None]:
