@@ -39,7 +39,7 @@ FILES = modules_of(PACKAGE)
 FLOORS = (
     ("__main__",),
     ("cli",),
-    ("rehearsal",),
+    ("push", "rehearsal"),
     ("deploy",),
     ("doctor", "monitor"),
     ("grace",),

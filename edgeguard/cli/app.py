@@ -14,6 +14,7 @@ FAMILIES = {
     "deploys": ("plan", "deploy", "resume", "rollback", "status", "report", "history", "unlock"),
     "doctor": ("doctor",),
     "edge": ("edge",),
+    "git": ("git",),
     "grace": ("grace",),
     "hooks": ("hook", "wrap", "closed-header"),
     "probe": ("probe",),

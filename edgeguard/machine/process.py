@@ -38,7 +38,12 @@ _OURS = ("FASTLY_", "EDGEGUARD_")
 def environment() -> dict[str, str]:
     """This process's environment for other programs: without edgeguard's own settings and tokens, and without the place
     of another Git repository."""
-    return {name: value for name, value in os.environ.items() if not (name in _OF_ANOTHER_REPOSITORY or is_ours(name))}
+    return {name: value for name, value in outside_of_git().items() if not is_ours(name)}
+
+
+def outside_of_git() -> dict[str, str]:
+    """This process's environment without the place of another Git repository, for an edgeguard that a hook starts."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_REPOSITORY}
 
 
 def is_ours(name: str) -> bool:
@@ -50,6 +55,21 @@ def forget() -> None:
     """Remove the variables that other programs don't get from this process's own environment."""
     for name in os.environ.keys() - environment().keys():
         del os.environ[name]
+
+
+def apart(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], inherit: Sequence[int]) -> None:
+    """Start a program that outlives this process: in a session of its own, and with none of this process's streams."""
+    started = subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        pass_fds=tuple(inherit),
+    )
+    started.returncode = 0  # nobody waits for it
 
 
 class Ended(Exception):

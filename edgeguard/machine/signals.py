@@ -45,6 +45,13 @@ def leave_at_once(code: int, text: str = "") -> None:
         signal.signal(number, leave)
 
 
+def hear_nothing() -> None:
+    """Do nothing at the three signals from now on, also where they were ignored. Programs that are started hear them:
+    a signal that is ignored would be ignored by them as well."""
+    for number in _SIGNALS:
+        signal.signal(number, _ignore)
+
+
 def ignore_all() -> None:
     """Ignore the three signals from now on: the process has done its work, and is about to end with its code."""
     for number in _SIGNALS:
