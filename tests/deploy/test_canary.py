@@ -70,14 +70,18 @@ class Watch:
             thread.join()
 
     def _watch(self) -> None:
+        seen: set[tuple[str, bytes]] = set()  # a process's environment becomes another one only with its command line
         while not self._over.wait(0.05):
             for process in Path("/proc").glob("[0-9]*"):
                 with suppress(OSError):
                     line = (process / "cmdline").read_bytes()
+                    if not line or (process.name, line) in seen:
+                        continue
                     if any(secret in line for secret in self._secrets):
                         self.lines.add(line)
                     if self._token in (process / "environ").read_bytes():
                         self.environments.add(line)
+                    seen.add((process.name, line))
 
 
 def test_secrets_are_only_where_the_manual_says(rehearsal: Rehearsal, tmp_path: Path) -> None:
