@@ -92,6 +92,8 @@ class Rehearsal(StayingRehearsal):
     state: Path
     secrets: tuple[str, ...]
     commands: list[Command] = field(default_factory=list)
+    judged: set[tuple[Path, int]] = field(default_factory=set)
+    """The journals and samples that were found to be right, each with its size then."""
 
     def start(self, *arguments: str, **variables: str) -> Command:
         environment = {
@@ -221,7 +223,7 @@ def eventually(true: Callable[[], object]) -> None:
     end = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < end
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 def lives(pid: int) -> bool:
