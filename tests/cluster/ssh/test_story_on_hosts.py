@@ -166,17 +166,6 @@ def test_one_of_two_runners_is_refused_and_a_failed_hook_is_followed_by_a_fix(si
     assert site.open() == [True] * 3
 
 
-def test_a_swap_that_one_host_refuses_is_taken_back(site: Site) -> None:
-    obstacle = site.root / "servers" / "web2" / "current.next"
-    site.lab.ssh("web2", f"mkdir -p {obstacle}/in-the-way")
-    found = site.deploy()
-    site.lab.ssh("web2", f"rm -r {obstacle}")
-
-    assert (found.result, found.failed) == ((10, "rolled-back"), ["swap"]), found.said
-    assert "web2" in found.report["error"]
-    assert site.open() == [True] * 3
-
-
 def test_a_release_that_dies_on_one_host_is_rolled_back_by_a_person(site: Site) -> None:
     before = site.status()["opened"]
     found = site.deploy(sick="web3")
