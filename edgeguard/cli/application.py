@@ -40,6 +40,9 @@ def logs(
     since: Annotated[
         str | None, typer.Option("--since", help="What is younger than 10m or 2h, or than 2027-01-15T08:00 here.")
     ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="What this worker or cron writes. [what the web process writes]")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
 ) -> None:
     """Show what the application writes, on all servers, each line with its server's name. It needs no token."""
@@ -49,7 +52,9 @@ def logs(
 
     _, cluster = cluster_alone(name, config=options.config)
     ago = None if since is None else _ago(since)
-    found = output.sources(cluster, server or (), lines=LINES if lines is None and ago is None else lines, ago=ago)
+    found = output.sources(
+        cluster, server or (), lines=LINES if lines is None and ago is None else lines, ago=ago, task=task
+    )
     width = max(len(source.server) for source in found)
     told = False
     for where, line in output.merged(found):
@@ -60,7 +65,8 @@ def logs(
     if not follow:
         output.refuse_unread(found)
         if not told:
-            options.teller()(f"{name}: the application has written nothing" + (f" since {since}" if since else ""))
+            who = "the application" if task is None else task
+            options.teller()(f"{name}: {who} has written nothing" + (f" since {since}" if since else ""))
         return
     for source in found:
         if source.failure is not None:

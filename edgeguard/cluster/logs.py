@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from edgeguard.cluster import tasks
 from edgeguard.cluster.at_once import at_once
 from edgeguard.errors import ClusterError, EdgeguardError, UsageError, first_line
 
@@ -30,8 +31,11 @@ _AGAIN = 3.0
 class Logs(Protocol):
     """What a driver may do beyond the Protocol of clusters: tell what the application writes."""
 
-    def logs(self, server: str, *, place: str | None, lines: int | None, ago: float | None) -> Piece:
-        """A piece of what the application wrote on this server, to its standard output and error, oldest first.
+    def logs(
+        self, server: str, *, place: str | None, lines: int | None, ago: float | None, task: str | None = None
+    ) -> Piece:
+        """A piece of what the application wrote on this server, to its standard output and error, oldest first. With a
+        `task` (its id), what this background task wrote; without one, what the web process did.
 
         From `place` on, where an earlier piece ended; without one the last `lines` (None: all that is kept) of the last
         `ago` seconds by the server's own clock (None: of all time). Each line is bounded, and
@@ -51,6 +55,7 @@ class Source:
     server: str
     lines: int | None
     ago: float | None
+    task: str | None = None
     place: str | None = None
     failure: EdgeguardError | None = None
     _first: Piece | None = field(default=None, repr=False)
@@ -90,7 +95,7 @@ class Source:
 
     def _next(self) -> Piece | None:
         try:
-            piece = self.cluster.logs(self.server, place=self.place, lines=self.lines, ago=self.ago)
+            piece = self.cluster.logs(self.server, place=self.place, lines=self.lines, ago=self.ago, task=self.task)
         except ClusterError as exc:
             self.failure = exc
             return None
@@ -98,11 +103,14 @@ class Source:
         return piece
 
 
-def sources(cluster: Cluster, servers: Sequence[str], *, lines: int | None, ago: float | None) -> list[Source]:
-    """The output of these servers (none named: of all), with the first piece of each.
+def sources(
+    cluster: Cluster, servers: Sequence[str], *, lines: int | None, ago: float | None, task: str | None = None
+) -> list[Source]:
+    """The output of these servers (none named: of all), with the first piece of each. With a `task`, the output of the
+    background task of this name or id.
 
     Raises:
-        UsageError: there is no such server, or the driver can't tell what was asked.
+        UsageError: there is no such server or task, or the driver can't tell what was asked.
     """
     if not isinstance(cluster, Logs):
         raise UsageError(
@@ -112,7 +120,10 @@ def sources(cluster: Cluster, servers: Sequence[str], *, lines: int | None, ago:
     unknown = sorted(set(servers) - set(cluster.servers))
     if unknown:
         raise UsageError(f"there is no server {unknown[0]}", f"The servers are {', '.join(cluster.servers)}.")
-    found = [Source(cluster, server, lines, ago) for server in cluster.servers if server in servers or not servers]
+    wanted = None if task is None else tasks.find(cluster, task)
+    found = [
+        Source(cluster, server, lines, ago, wanted) for server in cluster.servers if server in servers or not servers
+    ]
     at_once([source.begin for source in found])
     return found
 

@@ -68,6 +68,22 @@ def of(cluster: Cluster, environment: str) -> Sequence[TaskState]:
     return cluster.tasks()
 
 
+def find(cluster: Cluster, said: str) -> str:
+    """The id of the background task of the current generation that a person means by its name, or by its id.
+
+    Raises:
+        UsageError: there is none, or a worker and a cron have this name.
+    """
+    ids = dict.fromkeys(state.task.id for state in cluster.tasks()) if isinstance(cluster, RunsTasks) else {}
+    meant = [found for found in ids if said in (found, found.partition("-")[2])]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        raise UsageError(f"a worker and a cron are named {said}", f"Say {' or '.join(meant)}.")
+    known = f"There are {', '.join(ids)}." if ids else "The release that is current names neither workers nor crons."
+    raise UsageError(f"there is no background task {said}", known)
+
+
 def starts(generation: Generation, settings: ClusterSettings, servers: Sequence[str]) -> list[str]:
     """Which background tasks an opening of these servers starts, and where, a sentence each."""
     found = []

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from edgeguard.cluster.logs import Logs
 from edgeguard.cluster.tasks import RunsTasks, TaskState
 from edgeguard.testing.acts import CLOSURE, deploy, lock
 from edgeguard.testing.world import SERVERS, until
@@ -47,7 +49,9 @@ def noting(world: World, what: str, then: str = "exec sleep 4711") -> str:
 
 def test_workers_run_on_every_server_from_the_opening_on_with_variables_of_their_own(tasked: World) -> None:
     one = tasked.generation(
-        "one", workers={"queue": noting(tasked, "$GREETING $ROLE ${PORT-none}")}, variables={"GREETING": "hi"}
+        "one",
+        workers={"queue": noting(tasked, "$GREETING $ROLE ${PORT-none}", "echo works; exec sleep 4711")},
+        variables={"GREETING": "hi"},
     )
     lock(tasked)
     tasked.cluster.stage(1, one)
@@ -61,6 +65,10 @@ def test_workers_run_on_every_server_from_the_opening_on_with_variables_of_their
     until(lambda: tasked.noted("told") == "hi queue none\n" * 3, "each worker has said so")
     assert [state.server for state in tasks(tasked, "queue")] == list(SERVERS)
     assert tasked.ask()[2] == "one"  # a server's release is that of its web process
+    if isinstance(tasked.cluster, Logs):
+        told = partial(tasked.cluster.logs, "web2", place=None, lines=1, ago=None)
+        until(lambda: [line.text for line in told(task="worker-queue").lines] == ["works"], "its output is told")
+        assert [line.text for line in told().lines] == ["listening"]
 
 
 def test_stopped_tasks_leave_no_process_and_start_again_with_an_opening(tasked: World) -> None:
@@ -70,6 +78,7 @@ def test_stopped_tasks_leave_no_process_and_start_again_with_an_opening(tasked: 
     until(lambda: sleeping(tasked, 300) == 2 * len(SERVERS), "the workers have their children")
     assert tasked.cluster.stop_tasks(1) == 2 * len(SERVERS)
     assert sleeping(tasked, 300) + sleeping(tasked, 4712) == 0
+    assert [state.last and state.last.why for state in tasks(tasked, "mail")] == ["stopped"] * len(SERVERS)
     assert tasked.cluster.stop_tasks(1) == 0
     assert [state.open for state in tasked.cluster.state()] == [True] * 3
     tasked.cluster.open(1, "one")

@@ -22,9 +22,23 @@ if TYPE_CHECKING:
 
 @breaks("output is gone on with", suite.test_the_output_of_the_application_is_told_line_by_line_and_gone_on_with)
 class TellsOutputTwice(LocalCluster):
-    def logs(self, server: str, *, place: str | None, lines: int | None, ago: float | None) -> Piece:
-        piece = super().logs(server, place=place, lines=lines, ago=ago)
+    def logs(
+        self, server: str, *, place: str | None, lines: int | None, ago: float | None, task: str | None = None
+    ) -> Piece:
+        piece = super().logs(server, place=place, lines=lines, ago=ago, task=task)
         return piece if place is None else replace(piece, lines=(*piece.lines, *piece.lines))
+
+
+@breaks(
+    "a task's output is its own",
+    suite.test_workers_run_on_every_server_from_the_opening_on_with_variables_of_their_own,
+)
+class TellsTheWebProcessAlone(LocalCluster):
+    def logs(
+        self, server: str, *, place: str | None, lines: int | None, ago: float | None, task: str | None = None
+    ) -> Piece:
+        del task
+        return super().logs(server, place=place, lines=lines, ago=ago)
 
 
 # Commands of people

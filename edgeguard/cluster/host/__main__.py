@@ -15,7 +15,7 @@ def main() -> None:
     IMAGE` read an offer of an image on standard input, and `receive IMAGE` its contents (receive.py). `reach USER`
     tries what a user can reach (reach.py). `web FOLDER` becomes the server's web process, and `web-ended FOLDER` counts
     its deaths (web.py). `tasks FOLDER` starts the server's background tasks, `crons FOLDER` those that are due, `task
-    FOLDER ID` becomes one, and `task-ended FOLDER ID` notes its end (tasks.py).
+    FOLDER ID` becomes one, `task-stop FOLDER ID` asks it to end, and `task-ended FOLDER ID` notes its end (tasks.py).
     """
     word, *rest = sys.argv[1:] or [""]
     if word == "hook":
@@ -46,7 +46,7 @@ def main() -> None:
         from edgeguard.cluster.host import units, web  # noqa: PLC0415
 
         web.ended(Path(rest[0]), dict(os.environ), stopping=units.stopping)
-    elif word in ("tasks", "crons", "task", "task-ended"):
+    elif word in ("tasks", "crons", "task", "task-stop", "task-ended"):
         from edgeguard.cluster.host import tasks  # noqa: PLC0415
 
         tasks.main(word, Path(rest[0]), *rest[1:])

@@ -31,7 +31,12 @@ _ENTRY = 1 << 20
 _FILE = 2 * output.LOG_BYTES
 """Bytes of a file that are read at once."""
 _CURSOR = re.compile(rb'"__CURSOR"\s*:\s*"([^"\\]+)"')
-TAKES = {"place": takes.perhaps(takes.text), "lines": takes.perhaps(takes.whole), "ago": takes.perhaps(takes.seconds)}
+TAKES = {
+    "place": takes.perhaps(takes.text),
+    "lines": takes.perhaps(takes.whole),
+    "ago": takes.perhaps(takes.seconds),
+    "task": takes.perhaps(takes.name),
+}
 """What `journal` takes."""
 _AT = "@"
 """A place that begins so is a moment of the server's clock; any other one is a cursor of the journal."""
@@ -54,12 +59,22 @@ class Piece:
     more: bool
 
 
-def journal(folder: Path, *, place: str | None = None, lines: int | None = None, ago: float | None = None) -> Any:  # noqa: ANN401 (JSON)
-    """What the web process wrote to the journal, as [[at, text], …] with the place and whether there is more.
+def journal(
+    folder: Path,
+    *,
+    place: str | None = None,
+    lines: int | None = None,
+    ago: float | None = None,
+    task: str | None = None,
+) -> Any:  # noqa: ANN401 (JSON)
+    """What the web process, or the task of this id, wrote to the journal, as [[at, text], …] with the place and whether
+    there is more.
 
     From `place` on; without one the last `lines` (None: all) of the last `ago` seconds (None: of whatever is kept).
     """
-    unit = Prepared.of(folder).unit.name
+    prepared = Prepared.of(folder)
+    kind, _, name = (task or "").partition("-")
+    unit = prepared.template(kind, name) if task else prepared.unit.name
     now = time.time()
     piece = _told(unit, _beginning(unit, lines, None if ago is None else now - ago) if place is None else _after(place))
     told = [[line.at, line.text] for line in piece.lines]

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.host import account as accounts
 from edgeguard.cluster.host import environment, files, generations, processes, schedule, units, web
@@ -119,12 +120,11 @@ def stop(folder: Path) -> int:
     files.sync(folder)
     prepared = Prepared.of(folder)
     every = prepared.template("worker", "*"), prepared.template("cron", "*")
-    found = units.matching(*every)
-    running = {unit: state for unit, state in found.items() if _runs(state)}
-    groups = [ControlGroup(state["ControlGroup"]) for state in running.values()]
-    ran = sum(bool(group.members()) for group in groups)
-    _end(groups, lambda: set(processes.of_tasks(folder)))
-    units.stop_all(*running, prepared.crons_timer.name)
+    found = units.matching(*every, prepared.crons_timer.name)
+    running = {unit: ControlGroup(state["ControlGroup"]) for unit, state in found.items() if _runs(state)}
+    ran = sum(bool(group.members()) for group in running.values())
+    tasks = {prepared.task_unit(task).name: task for task in _current(folder) if task.stop is not None}
+    _end(folder, running, {unit: tasks[unit] for unit in running if unit in tasks}, whole=True)
     units.forget_failures(*every)  # a task that was killed now would count as failed
     return ran
 
@@ -142,8 +142,8 @@ def become(folder: Path, task_id: str) -> None:
         if task is None:
             sys.exit(f"{name} has no {task_id}")
         account = accounts.to_become(runs.user)
-        variables = dict(environment.of_task(folder, name, server, task))
-        variables[processes.TASK] = processes.task_mark(folder, name, task_id)
+        mark = {processes.TASK: processes.task_mark(folder, name, task_id)}
+        variables = {**environment.of_task(folder, name, server, task), **mark}
         with _changing(folder, task_id) as said:
             said.update(since=time.time(), began=time.monotonic(), why=None)
         accounts.run(account, runs.folder, task.start, variables)
@@ -152,6 +152,16 @@ def become(folder: Path, task_id: str) -> None:
             said["last"] = {"began": time.time(), "seconds": 0.0, "code": None, "why": str(exc)}
             said.update(since=None, quick=said["quick"] + 1)
         sys.exit(f"the task can't be started: {exc}")
+
+
+def ask_to_end(folder: Path, task_id: str) -> None:
+    """Become the command that asks a task of the current generation to end, in a unit of its own."""
+    name = str(generations.current(folder))
+    task = next(task for task in _current(folder) if task.id == task_id)
+    runs = generations.read(folder, name).runs
+    account = accounts.to_become(runs.user)
+    variables = environment.of_task(folder, name, Prepared.of(folder).server, task)
+    accounts.run(account, runs.folder, task.stop or (), variables)
 
 
 def ended(folder: Path, task_id: str, told: Mapping[str, str]) -> None:
@@ -206,36 +216,56 @@ def tell(folder: Path) -> list[dict[str, Any]]:
 
 
 def main(word: str, folder: Path, *task: str) -> None:
-    """Do what systemd calls for: `tasks`, `crons`, or `task` and `task-ended` with a task's id."""
+    """Do what systemd calls for: `tasks`, `crons`, or `task`, `task-stop` and `task-ended` with a task's id."""
     if word == "tasks":
         start_allowed(folder)
     elif word == "crons":
         start_due(folder)
     elif word == "task":
         become(folder, task[0])
+    elif word == "task-stop":
+        ask_to_end(folder, task[0])
     else:
         ended(folder, task[0], os.environ)
 
 
-def _end(groups: list[ControlGroup], others: Callable[[], set[int]]) -> None:
-    """End the processes of these groups, and others. What systemd starts to note the end of a task is in the task's
-    group, too, and goes on."""
+def _end(folder: Path, running: Mapping[str, ControlGroup], asked: Mapping[str, Task], *, whole: bool) -> None:
+    """End the processes of these units, and (`whole`) whatever a task has started elsewhere. Those that are `asked` get
+    their own command in place of SIGTERM."""
+    unit = f"eg-{Prepared.of(folder).environment}-asks-{secrets.token_hex(4)}-"
+    asking = [_command(folder, f"{unit}{task.name}.service", task) for task in asked.values()]
+    groups = [*running.values(), *asking]
+
+    def others() -> set[int]:
+        return set(processes.of_tasks(folder)) if whole else set()
 
     def members() -> set[int]:
         found = others().union(*(group.members() for group in groups))
         return {pid for pid in found if not _notes_an_end(pid)}
 
+    def spared() -> set[int]:
+        return set().union(*(running[unit].members() for unit in asked), *(group.members() for group in asking))
+
     def kill() -> None:
         for group in groups:
             group.kill()
 
-    processes.end(members, kill=kill)
+    processes.end(members, spared=spared, kill=kill)
+    if running:
+        units.stop_all(*running)
+
+
+def _command(folder: Path, unit: str, task: Task) -> ControlGroup:
+    """Start the command that asks a task to end, in this unit."""
+    units.run(unit, (sys.executable, "-I", "-S", str(folder / "program"), "task-stop", str(folder), task.id))
+    return ControlGroup(units.matching(unit)[unit]["ControlGroup"])
 
 
 def _notes_an_end(pid: int) -> bool:
+    """Whether this is what systemd starts to note the end of a task, in the task's own group."""
     with suppress(OSError):
         argv = Path("/proc", str(pid), "cmdline").read_bytes().split(b"\0")
-        return len(argv) > _WORD and argv[_WORD] == b"task-ended"
+        return argv[_WORD : _WORD + 1] == [b"task-ended"] or argv[0].startswith(b"(")  # systemd's, before it is one
     return False
 
 
@@ -245,8 +275,14 @@ def _end_at_limit(folder: Path, unit: str, task: Task) -> None:
         return
     with _changing(folder, task.id) as said:
         said["why"] = "at its limit"
-    _end([ControlGroup(units.matching(unit)[unit]["ControlGroup"])], set)
-    units.stop_all(unit)
+    running = {unit: ControlGroup(units.matching(unit)[unit]["ControlGroup"])}
+    _end(folder, running, {}, whole=False)
+
+
+def _current(folder: Path) -> tuple[Task, ...]:
+    """The tasks of the generation that is current."""
+    name = generations.current(folder)
+    return () if name is None else generations.read(folder, name).runs.tasks
 
 
 def _runs(state: Mapping[str, str]) -> bool:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edgeguard.cluster.host import files
 from edgeguard.cluster.host.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LIMIT = 60.0
 """Seconds in which systemd carries out what it is told. A unit that is stopped has its own, shorter limit."""
@@ -82,12 +86,12 @@ class Unit:
 
 
 def matching(*patterns: str) -> dict[str, dict[str, str]]:
-    """The units that systemd has loaded whose names match one of these patterns, each with LoadState, ActiveState,
-    MainPID and ControlGroup."""
-    shown = ("Id", "LoadState", "ActiveState", "MainPID", "ControlGroup")
+    """The units that systemd has loaded whose names match one of these patterns, each with LoadState, ActiveState and
+    ControlGroup ("" where it has none)."""
+    shown = ("Id", "LoadState", "ActiveState", "ControlGroup")
     said = _systemctl("show", *(f"--property={name}" for name in shown), "--", *patterns)
     blocks = (dict(line.split("=", 1) for line in block.splitlines()) for block in said.strip().split("\n\n"))
-    return {block["Id"]: block for block in blocks if "Id" in block}
+    return {block["Id"]: {"ControlGroup": "", **block} for block in blocks if "Id" in block}
 
 
 def start_all(*names: str) -> None:
@@ -129,6 +133,15 @@ def transient(name: str) -> tuple[str, ...]:
     """What stands before a command that is to run in a unit of its own, and not in its caller's. The command has the
     caller's open files."""
     return ("systemd-run", "--scope", "--quiet", "--collect", f"--unit={name}", "--")
+
+
+def run(unit: str, argv: Sequence[str]) -> None:
+    """Start a command in a service of this name, which is forgotten when the command ends."""
+    command = ["systemd-run", "--quiet", "--collect", f"--unit={unit}", "--property=Type=exec", "--", *argv]
+    try:
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=True)
+    except (subprocess.SubprocessError, OSError) as exc:
+        raise HostError(f"systemd did not start {unit}", "See `journalctl` there.") from exc
 
 
 def _answer(*question: str) -> str:

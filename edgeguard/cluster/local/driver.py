@@ -309,12 +309,15 @@ class LocalCluster:
         found = refusal(lambda: accounts.to_become(generation.runs.user))
         return {} if found is None else {self.servers[0]: [found]}
 
-    def logs(self, server: str, *, place: str | None, lines: int | None, ago: float | None) -> Piece:
-        """From the supervisor's app.log (edgeguard.cluster.logs.Logs)."""
+    def logs(
+        self, server: str, *, place: str | None, lines: int | None, ago: float | None, task: str | None = None
+    ) -> Piece:
+        """From the supervisor's app.log, or the log of a task (edgeguard.cluster.logs.Logs)."""
         if ago is not None:
             raise UsageError("the driver local does not note when a line was written", "Use --lines.")
         with on(server):
-            return logs.file(self._folder(server) / "app.log", place=place, lines=lines)
+            log = "app.log" if task is None else f"tasks/{task}.log"
+            return logs.file(self._folder(server) / log, place=place, lines=lines)
 
     def run(self, server: str, command: Sequence[str], ends: Ends) -> Ended:
         """By the host program, as a process of this machine (edgeguard.cluster.foreground.Runs)."""

@@ -314,9 +314,11 @@ class SshCluster:
 
         return self._all.gathered(look)
 
-    def logs(self, server: str, *, place: str | None, lines: int | None, ago: float | None) -> Piece:
+    def logs(
+        self, server: str, *, place: str | None, lines: int | None, ago: float | None, task: str | None = None
+    ) -> Piece:
         """From systemd's journal there (edgeguard.cluster.logs.Logs)."""
-        said = self._all.ask(server, "logs", place=place, lines=lines, ago=ago, within=ACT_SECONDS)
+        said = self._all.ask(server, "logs", place=place, lines=lines, ago=ago, task=task, within=ACT_SECONDS)
         return Piece(tuple(Line(at, text) for at, text in said["lines"]), said["place"], said["more"])
 
     def tasks(self) -> tuple[TaskState, ...]:

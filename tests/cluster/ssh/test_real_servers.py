@@ -34,6 +34,16 @@ pytestmark = pytest.mark.skipif(
 SERVERS = ("web1", "web2")
 ROOT = Path("/var/lib/edgeguard-lab/servers")
 CLOSURE = Closure("d1", 2_000_000_000)
+_ASKED = f"""\
+trap '' TERM
+echo begun >> {ROOT}/said
+until [ -e {ROOT}/asked ]; do sleep 0.05; done
+echo asked >> {ROOT}/said
+"""
+TIDY = Task(
+    "cron-tidy", ("/bin/sh", "-c", _ASKED), schedule="0 0 29 2 *", stop=("/usr/bin/touch", f"{ROOT}/asked"), limit=600
+)
+"""A cron that ignores SIGTERM, and ends when it is asked to."""
 
 
 @pytest.fixture(scope="module")
@@ -198,15 +208,15 @@ def test_a_server_that_can_t_take_a_release_says_so_before_it_is_carried(lab: La
 
 def test_a_server_comes_back_from_a_reboot_as_it_was(lab: Lab, cluster: SshCluster) -> None:
     def work() -> list[bool]:
-        return [state.since is not None for state in cluster.tasks()]
+        return [state.since is not None for state in cluster.tasks() if state.task.kind == "worker"]
 
     cluster.prepare(dry_run=False)
-    two = deployed(cluster, "two", (Task("worker-queue", ("/bin/sleep", "4717")),))
+    two = deployed(cluster, "two", (Task("worker-queue", ("/bin/sleep", "4717")), TIDY))
     lab.reboot("web1")
     cluster.check(two)
     assert [(state.generation, state.open) for state in cluster.state()] == [("two", False)] * 2
-    lab.ssh("web1", "systemctl start eg-test-worker@queue eg-test-tasks")
-    assert work() == [False, False]
+    lab.ssh("web1", "systemctl start eg-test-worker@queue eg-test-tasks eg-test-cron@tidy")
+    assert [state.since for state in cluster.tasks()] == [None] * 4
     cluster.open(1, "two")
     until(lambda: work() == [True, True], "the workers run")
     lab.reboot("web2")
@@ -214,7 +224,14 @@ def test_a_server_comes_back_from_a_reboot_as_it_was(lab: Lab, cluster: SshClust
     assert [(state.generation, state.open, state.deaths) for state in cluster.state()] == [("two", True, 0)] * 2
     until(lambda: work() == [True, True], "the worker of the server that was restarted runs")
     assert lab.ssh("web2", "pgrep -fxc '/bin/sleep 4717'").stdout == "1\n"
-    assert cluster.stop_tasks(1) == len(SERVERS)
+
+    lab.ssh("web1", "systemctl start eg-test-cron@tidy eg-test-cron@tidy; systemctl start eg-test-cron@tidy")
+    until(lambda: lab.ssh("web1", f"cat {ROOT}/said").stdout == "begun\n", "the cron runs, once")
+    assert cluster.stop_tasks(1) == len(SERVERS) + 1
+    assert lab.ssh("web1", f"cat {ROOT}/said").stdout == "begun\nasked\n"
+    [last] = [state.last for state in cluster.tasks() if state.task == TIDY and state.last]
+    assert (last.code, last.why) == (None, "stopped")
+    assert lab.ssh("web1", "systemctl list-units --failed --no-legend 'eg-test-*'").stdout == ""
 
 
 def test_a_server_without_units_for_tasks_is_fit_for_a_release_without_tasks_alone(
