@@ -158,6 +158,13 @@ def _start() -> None:
     _instead(by_hand, "_start", lambda *_arguments: None)
 
 
+def _tasks() -> None:
+    """Background tasks run on while the cluster is closed."""
+    from edgeguard.cluster.local.server import Server  # noqa: PLC0415
+
+    _instead(Server, "stop_tasks", lambda _self: 0)
+
+
 WAYS: dict[str, Callable[[], None]] = {
     "proof": _proof,
     "ahead": _ahead,
@@ -173,4 +180,5 @@ WAYS: dict[str, Callable[[], None]] = {
     "strays": _strays,
     "nothing": _nothing,
     "start": _start,
+    "tasks": _tasks,
 }

@@ -23,6 +23,7 @@ DELICATE: tuple[tuple[str, str, str, int, Literal["resume", "rollback"]], ...] =
     ("good", "swap", "rename web2/current.next", 1, "rollback"),  # one server is swapped, or two
     ("good", "hook", "start ", 1, "resume"),  # "started" is written down, and nothing started
     ("good", "open", "rename gate/", 1, "resume"),
+    ("good", "open", "rename tasks/", 2, "rollback"),  # open, and its tasks run on one server
     ("good", "healthy", "rename web2/", 1, "rollback"),  # one server knows that it has committed
     ("hook", "undoing swap", "ask ", 1, "resume"),
     ("healthy", "undoing open", "rename gate/", 1, "rollback"),

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tests.crash.laws import TOLERANCE, claimed
-from tests.crash.rehearsal import CLAIM, HELD_CLAIM
-from tests.observer import ask, edge_status
+from tests.crash.rehearsal import CLAIM, HELD_CLAIM, SERVERS
+from tests.observer import PATIENCE, ask, edge_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,14 +59,28 @@ def settled(rehearsal: Rehearsal, outcome: Outcome) -> Iterator[str]:
     outcome.serves = rehearsal.named(answers["the gate"].release)
     if len({answer.release for answer in answers.values()}) != 1 or any(each.broken for each in answers.values()):
         yield "at the end: " + ", ".join(f"{name} {each.release} ({each.status})" for name, each in answers.items())
-    elif outcome.due and outcome.serves != outcome.due:
-        yield f"at the end {outcome.serves} serves, not {outcome.due}"
+    else:
+        if outcome.due and outcome.serves != outcome.due:
+            yield f"at the end {outcome.serves} serves, not {outcome.due}"
+        yield from _idle(rehearsal, answers["the gate"].release)
     if outcome.ended == LEFT_OVER:
         yield from _over(rehearsal, outcome)
         return
     status = edge_status(rehearsal.ready["edge_url"])
     if not status or status["grace"] != status["base"]:
         yield f"at the end the edge shows {status}"
+
+
+def _idle(rehearsal: Rehearsal, release: str) -> Iterator[str]:
+    """The servers on which no worker of what serves runs, in words."""
+    began = time.time()
+    while idle := set(SERVERS) - {
+        beat.server for beat in rehearsal.beats() if beat.at > began and (beat.kind, beat.tree) == ("worker", release)
+    }:
+        if time.time() > began + PATIENCE:
+            yield f"at the end no worker of {release} runs on {', '.join(sorted(idle))}"
+            return
+        time.sleep(0.05)
 
 
 def _over(rehearsal: Rehearsal, outcome: Outcome) -> Iterator[str]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 10.0
 """Seconds that killed processes may take to be gone."""
-_GENERATION, _HOOK = "EDGEGUARD_GENERATION", "EDGEGUARD_HOOK"
-"""Variables of the processes of an application and of a hook: a path below the cluster's folder."""
+_GENERATION, _HOOK, _TASK = "EDGEGUARD_GENERATION", "EDGEGUARD_HOOK", "EDGEGUARD_TASK"
+"""Variables of the processes of an application, a hook and a task: a path below the cluster's folder."""
 
 
 def fell(root: Path, what: str) -> None:
@@ -44,6 +44,10 @@ def _pids(root: Path, what: str) -> Iterator[int]:
     if what in {"supervisors", "host"}:
         for lock in root.glob("servers/*/supervisor/daemon.lock"):
             yield from _holder(lock)
+    if what == "host":
+        for lock in root.glob("servers/*/tasks/daemon.lock"):
+            yield from _holder(lock)
+        yield from _marked(_TASK, root)
     if what in {"gate", "host"}:
         yield from _holder(root / "gate" / "daemon.lock")
     if what == "application":

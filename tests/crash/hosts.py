@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.crash.rehearsal import QUICK, SERVERS, Rehearsal, furnished
+from tests.crash.rehearsal import QUICK, SERVERS, Rehearsal, beats, furnished
 from tests.lab.lab import Lab
 from tests.staying_rehearsal import staying_rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+
+    from tests.crash.laws import Beat
 
 KINDS = ("good", "swap", "hook", "check", "healthy", "fix")
 """Of the kinds of deploys, those that are played on hosts."""
@@ -64,6 +66,13 @@ class OnHosts(Rehearsal):
         """What deploy hooks noted on all hosts, in the order of time."""
         noted = self._all(f"cat {self.root}/mounts/var/hooks.log 2>/dev/null || true")
         return sorted(line.split() for said in noted for line in said.splitlines())
+
+    def beats(self) -> list[Beat]:
+        """What tasks said on all hosts."""
+        return [beat for said in self._all(f"cat {self._beats} 2>/dev/null || true") for beat in beats(said)]
+
+    def forget_beats(self) -> None:
+        self._all(f"rm -f {self._beats}")
 
     def daemons(self) -> list[int]:
         """None: hooks that leave daemons behind are not played on hosts."""

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from tests.observer import CLOSED, NO_RELEASE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from tests.observer import Answer
 
@@ -37,6 +37,16 @@ class HookRun:
 
 
 @dataclass(frozen=True)
+class Beat:
+    """A background task ran at this moment (Unix time): a `worker` or a `cron`, on a server, of a tree."""
+
+    at: float
+    kind: str
+    server: str
+    tree: str
+
+
+@dataclass(frozen=True)
 class Seen:
     """The observations of one scenario."""
 
@@ -47,6 +57,7 @@ class Seen:
     asked: list[dict[str, Any]]
     felled: float = -inf
     """When processes of the servers were killed."""
+    beats: Sequence[Beat] = ()
 
     @property
     def closures(self) -> list[tuple[float, float]]:
@@ -88,6 +99,8 @@ class Seen:
         yield from self._dark()
         yield from self._unclaimed()
         yield from self._shortened()
+        yield from self._tasks_while_closed()
+        yield from self._tasks_of_another_release()
         yield from self._purged_while_closed()
         yield from self._purged_before_healthy(unchanged=unchanged)
         if not sick:
@@ -152,6 +165,23 @@ class Seen:
             servers = sorted({run.server for run in runs if run.tree == tree})
             if len(servers) > 1:
                 yield f"the hook for {tree} ran on {' and '.join(servers)}"
+
+    def _tasks_while_closed(self) -> Iterator[str]:
+        for began, ended in self.closures:
+            found = {(beat.kind, beat.server) for beat in self.beats if began < beat.at < ended}
+            for kind, server in sorted(found):
+                yield f"a {kind} ran on {server} while closed"
+
+    def _tasks_of_another_release(self) -> Iterator[str]:
+        for gate in self.gates:
+            for release, run in groupby(gate, key=lambda answer: answer.release):
+                answers = list(run)
+                if release in {CLOSED, NO_RELEASE}:
+                    continue
+                for beat in self.beats:
+                    if answers[0].ended < beat.at < answers[-1].began and beat.tree != release:
+                        yield f"a {beat.kind} of {beat.tree} ran on {beat.server} while {release} was open"
+                        break
 
     def _dark(self) -> Iterator[str]:
         wrong = [answer for answer in self.anonymous if self._unfair(answer)]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tests.crash.kinds import KINDS
+from tests.crash.laws import Beat
 from tests.staying_rehearsal import StayingRehearsal, staying_rehearsal
 
 if TYPE_CHECKING:
@@ -63,6 +64,28 @@ _DAEMON = """
 """
 """What a deploy hook is given: a daemon."""
 
+_BEATS = """\
+import os
+import sys
+import time
+from pathlib import Path
+
+kind, server, tree = sys.argv[1], os.environ["EDGEGUARD_SERVER"], os.environ["PLATFORM_TREE_ID"][:12]
+for _ in range(20 if kind == "cron" else sys.maxsize):
+    with (Path(__file__).parent / "var" / "beats").open("a", encoding="ascii") as beats:
+        beats.write(f"{time.time()} {kind} {server} {tree}\\n")
+    time.sleep(0.05)
+"""
+"""The application's tasks: while one runs, it says so all the time, a worker until it is ended."""
+_TASKS = """
+workers:
+    beats:
+        commands: {{start: exec {python} -S beats.py worker}}
+crons:
+    beats:
+        spec: '* * * * *'
+        cmd: exec {python} -S beats.py cron
+"""
 _NO_TOOLCHAIN = '"php:8.3"\nbuild:\n    flavor: none'
 """A small image that is built at once: what kills in the midst of a build would show is not the point here."""
 
@@ -157,6 +180,17 @@ class Rehearsal(StayingRehearsal):
         noted.unlink(missing_ok=True)
         return found
 
+    def beats(self) -> list[Beat]:
+        """What the tasks of all servers have said since `forget_beats`."""
+        return beats(self._beats.read_text(encoding="ascii") if self._beats.exists() else "")
+
+    def forget_beats(self) -> None:
+        self._beats.unlink(missing_ok=True)
+
+    @property
+    def _beats(self) -> Path:
+        return self.root / "mounts" / "var" / "beats"
+
     def records(self) -> list[dict[str, Any]]:
         """Each server's record, read from its disk."""
         return [json.loads((self.root / "servers" / name / "record.json").read_text()) for name in SERVERS]
@@ -234,6 +268,12 @@ class Rehearsal(StayingRehearsal):
         self.control("DELETE", "faults")
 
 
+def beats(said: str) -> list[Beat]:
+    """The lines that tasks wrote. The last one may not be whole yet."""
+    lines = [line.split() for line in said.splitlines(keepends=True) if line.endswith("\n")]
+    return [Beat(float(at), kind, server, tree) for at, kind, server, tree in lines]
+
+
 @contextmanager
 def rehearsing(folder: Path) -> Iterator[Rehearsal]:
     """A rehearsal with two good releases and each failing one. The first of them serves, and before it the second."""
@@ -259,7 +299,8 @@ def furnished(found: _Found, kinds: Collection[str] = KINDS, deployed: Sequence[
     quick = about.read_text().replace('"python:3"', _NO_TOOLCHAIN)
     for word in ("exec", "deploy:"):  # a build's sandbox shows the system's Python alone
         quick = quick.replace(f"{word} python3 ", f"{word} {found.python} -S ")
-    about.write_text(quick)
+    about.write_text(quick + _TASKS.format(python=found.python))
+    (repository / "beats.py").write_text(_BEATS)
     found.refs["first"] = commit(repository, "A switch")
     (repository / "motto.txt").write_text("Another motto\n")
     found.refs["second"] = commit(repository, "Another motto")

@@ -41,6 +41,7 @@ def run_scenario(rehearsal: Rehearsal, watch: Watch, scenario: Scenario) -> Outc
     outcome, began = Outcome(scenario, target(rehearsal, scenario.kind)), time.monotonic()
     outcome.old = rehearsal.named(ask(rehearsal.gate_url).release)
     watch.begin()
+    rehearsal.forget_beats()
     machines, hooks, asked = rehearsal.states, len(rehearsal.hooks()), len(rehearsal.history())
     try:
         if scenario.paused:
@@ -55,7 +56,7 @@ def run_scenario(rehearsal: Rehearsal, watch: Watch, scenario: Scenario) -> Outc
     _repeated(rehearsal, scenario, outcome)
     outcome.wrong += [f"a secret is in {path}" for path in rehearsal.shown(machines)]
     outcome.wrong += _daemons_ended(rehearsal) + rehearsal.left_behind()
-    seen = watch.seen(rehearsal.hooks()[hooks:], rehearsal.history()[asked:], felled=outcome.felled)
+    seen = watch.seen(rehearsal.hooks()[hooks:], rehearsal.history()[asked:], rehearsal.beats, felled=outcome.felled)
     sick = scenario.sick or scenario.kind == "healthy" or bool(scenario.felled)
     outcome.wrong += dict.fromkeys(seen.broken_laws(sick=sick, unchanged=_unchanged(outcome)))
     outcome.wrong += _hooks_at_most_once(seen, outcome)

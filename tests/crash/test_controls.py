@@ -74,6 +74,10 @@ CONTROLS = (
         "cluster open ended with",
     ),
     (
+        Scenario(broken="tasks"),
+        "a worker ran on web1 while closed",
+    ),
+    (
         Scenario(paused="open|write |1", then="rollback", broken="fencing"),
         "who had lost the lock",
     ),

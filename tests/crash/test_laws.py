@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Any
 
-from tests.crash.laws import Seen
+from tests.crash.laws import Beat, Seen
 from tests.observer import CLOSED, NO_RELEASE, STATUS, Answer
 
 BEGAN = 1_800_000_000.0
@@ -21,15 +21,17 @@ def seen(
     purged: float | None = None,
     claims: tuple[str, ...] = (),
     felled: float = -inf,
+    beats: tuple[tuple[float, str], ...] = (),
 ) -> Seen:
     """`gate`, `edge`: each second's answer: o(ld), n(ew), s(ick and new), x (closed), - (none). `hooks`: its lines,
     with seconds. `claims`: between these seconds, until when and for how long deploy0 and deploy1 were claimed.
-    `felled`: the second in which processes were killed."""
+    `felled`: the second in which processes were killed. `beats`: when a worker of which release ran on web1."""
     lines = [line.split() for line in hooks.splitlines()]
     noted = [[datetime.fromtimestamp(BEGAN + float(at), UTC).isoformat(), *rest] for at, *rest in lines]
     asked: list[dict[str, Any]] = [{"at": BEGAN + purged, "method": "POST", "path": "/purge"}] if purged else []
     status = [shown(BEGAN + at + 0.5, *claim.split()) for at, claim in enumerate(claims)]
-    return Seen((answered(gate),), answered(edge), status, noted, asked, BEGAN + felled)
+    ran = [Beat(BEGAN + at, "worker", "web1", release) for at, release in beats]
+    return Seen((answered(gate),), answered(edge), status, noted, asked, BEGAN + felled, ran)
 
 
 def answered(letters: str) -> list[Answer]:
@@ -66,6 +68,12 @@ def test_a_hook_on_two_servers_is_seen() -> None:
     again = "0 started on web1 for a\n1 done on web1 for a\n2 started on {} for a\n3 failed on {} for a"
     assert not wrong(seen(hooks=again.format("web1", "web1")))
     assert "ran on web1 and web2" in wrong(seen(hooks=again.format("web2", "web2")))
+
+
+def test_a_task_that_runs_while_closed_or_of_another_release_than_the_open_one_is_seen() -> None:
+    assert not wrong(seen("ooxxxnn", beats=((0.5, OLD), (1.9, OLD), (5.5, NEW))))
+    assert "a worker ran on web1 while closed" in wrong(seen("ooxxxnn", beats=((3, OLD),)))
+    assert f"a worker of {OLD} ran on web1 while {NEW} was open" in wrong(seen("ooxxxnn", beats=((5.5, OLD),)))
 
 
 def test_an_open_cluster_over_a_hook_is_seen() -> None:

@@ -138,7 +138,8 @@ class Site(RuleBasedStateMachine):
         for claim in there:
             if claim.startswith("support"):  # also one whose answer was lost
                 assert self._run("grace", "release", claim).code == 0, self._said
-        seen = self.watch.seen(self.rehearsal.hooks()[self._hooks :], self.rehearsal.history()[self._asked :])
+        hooks, asked = self.rehearsal.hooks()[self._hooks :], self.rehearsal.history()[self._asked :]
+        seen = self.watch.seen(hooks, asked, self.rehearsal.beats)
         assert {answer.state for gate in seen.gates for answer in gate[-1:]} == {"open"}, self._said
         assert list(seen.broken_laws(sick=True, unchanged=True)) == [], self._said
 

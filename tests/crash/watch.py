@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.crash.laws import Seen
+from tests.crash.laws import Beat, Seen
 from tests.observer import CLOSED, PATIENCE, STATUS, Visitor, bundled_pages
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 PAGES = bundled_pages(5)
 
@@ -48,7 +48,14 @@ class Watch:
         """Whether a visitor at the gate has been refused since `begin`."""
         return any(answer.release == CLOSED for visitor in self._gates for answer in list(visitor.answers))
 
-    def seen(self, hooks: list[list[str]], asked: list[dict[str, Any]], *, felled: float = -inf) -> Seen:
+    def seen(
+        self,
+        hooks: list[list[str]],
+        asked: list[dict[str, Any]],
+        beats: Callable[[], list[Beat]],
+        *,
+        felled: float = -inf,
+    ) -> Seen:
         """The observations since `begin`. Each visitor has asked once more after this was called."""
         called = time.time()
         deadline = time.monotonic() + PATIENCE
@@ -57,4 +64,4 @@ class Watch:
                 assert time.monotonic() < deadline, "no answer"
                 time.sleep(0.01)
         gates = tuple(list(visitor.answers) for visitor in self._gates)
-        return Seen(gates, list(self._anonymous.answers), list(self._status.answers), hooks, asked, felled)
+        return Seen(gates, list(self._anonymous.answers), list(self._status.answers), hooks, asked, felled, beats())

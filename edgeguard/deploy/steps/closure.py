@@ -161,6 +161,7 @@ class Open(Step):
 
     def undo(self, before: Facts) -> None:
         self.deployment.claim.hold_again()
+        self.environment.cluster.stop_tasks(self.deployment.epoch)
         self.deployment.record.taken_along({"time_closed": self.deployment.begin_closure()})
         self.environment.cluster.close(self.deployment.epoch, _closure(self.deployment))
         self.environment.cluster.drain(self.deployment.epoch, self.environment.settings.cluster.drain_timeout)
