@@ -10,7 +10,8 @@ from pathlib import Path
 def main() -> None:
     """Do what the first word says.
 
-    `hook LEDGER DESCRIPTOR ROOM` runs a hook to its end (wrapper.py). `session FOLDER` serves a caller over standard
+    `hook LEDGER DESCRIPTOR ROOM` runs a hook to its end, and so does `hook-waits DESCRIPTOR`, once it gets an order
+    (wrapper.py). `session FOLDER` serves a caller over standard
     input and output (session.py), and `run FOLDER` runs a caller's command (foreground.py). `offer IMAGE` and `room
     IMAGE` read an offer of an image on standard input, and `receive IMAGE` its contents (receive.py). `reach USER`
     tries what a user can reach (reach.py). `web FOLDER` becomes the server's web process, and `web-ended FOLDER` counts
@@ -22,6 +23,10 @@ def main() -> None:
         from edgeguard.cluster.host import wrapper  # noqa: PLC0415 (a program imports what its word needs)
 
         wrapper.main(Path(rest[0]), int(rest[1]), Path(rest[2]))
+    elif word == "hook-waits":
+        from edgeguard.cluster.host import wrapper  # noqa: PLC0415
+
+        wrapper.wait(int(rest[0]))
     elif word == "session":
         from edgeguard.cluster.host import acts, serving_acts, session  # noqa: PLC0415
 

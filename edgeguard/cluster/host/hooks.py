@@ -12,14 +12,13 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable
 
-from edgeguard.cluster.host import files, generations, hook_log, processes
+from edgeguard.cluster.host import files, generations, hook_log, processes, waiting
 from edgeguard.cluster.host.errors import HOOK_RUNS, HOOK_STARTED, HOOK_UNKNOWN, HostError
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ KEPT = 20
 """So many deploys' hooks are remembered on a server, where nobody says how many."""
 SHOWN_LINES, SHOWN = 20, 4000
 """Lines and characters of a hook's output in its result."""
-START_SECONDS = 20.0
 _LEDGER: dict[str, files.Kinds] = {
     "done": (bool,),
     "nonce?": (str,),
@@ -81,7 +79,8 @@ class Order:
 def start(server: Path, order: Order, program: Sequence[str]) -> None:
     """Write *started*, durably, and start the hook under its wrapper. The caller is inside of the server's fence.
 
-    `program` is the argument vector that runs this package (see edgeguard/cluster/archive.py).
+    `program` is the argument vector that runs this package (see edgeguard/cluster/archive.py). It is not needed where
+    this process has a wrapper that waits (waiting.py).
 
     Raises:
         HostError: the hook was started before by another order (HOOK_STARTED), or it can't be started.
@@ -111,21 +110,10 @@ def start(server: Path, order: Order, program: Sequence[str]) -> None:
         }
         room = files.keep_room(path, len(json.dumps(began)) + _ITS_END)
         files.write(path, began)
-        try:
-            began_well = subprocess.run(
-                [*program, "hook", str(path), str(lock.fileno()), str(room)],
-                env={name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                pass_fds=(lock.fileno(),),  # held until the wrapper is gone, whatever becomes of this process
-                timeout=START_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as exc:
-            raise HostError(f"the {order.hook} hook does not start", "Is this machine overloaded?") from exc
-        if began_well.returncode:  # the wrapper forks and ends with 0 before it starts anything
+        wrapper = waiting.ready(server)
+        if not (wrapper and wrapper.order(path, lock.fileno(), room)) and not waiting.begun(
+            [*program, "hook", str(path), str(lock.fileno()), str(room)], lock.fileno()
+        ):
             path.unlink()
             room.unlink()
             raise HostError(

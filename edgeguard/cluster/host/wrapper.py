@@ -1,5 +1,7 @@
 """Runs one hook and writes down how it ended: `python ARCHIVE hook LEDGER DESCRIPTOR ROOM`.
 
+`python ARCHIVE hook-waits DESCRIPTOR` gets the same three with its order (waiting.py).
+
 The ledger says what to run. The caller has written it, durably, as *started*. This program outlives its caller, so a
 command that dies does not take the hook with it, and *done* is written all the same. The descriptor is of the file by
 whose lock everybody sees that this program lives. The hook does not get it, so a process that the hook leaves behind
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.host import account as accounts
-from edgeguard.cluster.host import files, processes
+from edgeguard.cluster.host import files, processes, waiting
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.hook_log import Writer
 
@@ -36,6 +38,19 @@ def main(ledger: Path, lock: int, room: Path) -> None:
     """Run the hook of this ledger to its end, in the background of a session of its own."""
     if os.fork():
         os._exit(0)  # whoever started this goes on; the lock is the child's too
+    _watch(ledger, lock, room)
+
+
+def wait(descriptor: int) -> None:
+    """As `main`, once an order has come over this socket. Without one, do nothing."""
+    if os.fork():
+        os._exit(0)
+    order = waiting.ordered(descriptor)
+    if order is not None:
+        _watch(*order)
+
+
+def _watch(ledger: Path, lock: int, room: Path) -> None:
     os.ftruncate(lock, 0)
     os.write(lock, str(os.getpid()).encode())
     os.set_inheritable(lock, False)
@@ -57,13 +72,16 @@ def _run(ledger: Path, said: dict[str, Any], log: Writer, asked: list[int]) -> d
     os.set_blocking(reader, False)
     since = int(said["session"]["started"])
     status, ended, more = None, "by itself", True
+    end = _end_of(leader)
     while status is None:
         if asked or time.monotonic() - began > said["limit"]:
             ended = "on request" if asked else "at its limit"
             break
-        if select.select([reader] if more else [], [], [], _POLL)[0]:
+        if reader in select.select([*([reader] if more else []), *end], [], [], _POLL)[0]:
             more = log.take(reader)
         status = _reaped(leader)
+    for descriptor in end:
+        os.close(descriptor)
 
     def reap() -> None:
         nonlocal status
@@ -128,6 +146,14 @@ def _become(ledger: Path, said: Mapping[str, Any], output: int) -> None:
         accounts.run(account, Path(said["cwd"]), said["argv"], environment)
     except (HostError, OSError) as exc:
         os.write(2, f"{said['argv'][0]}: {getattr(exc, 'strerror', exc)}\n".encode())
+
+
+def _end_of(leader: int) -> list[int]:
+    """A descriptor that can be read once this child has ended; none where the system has no such thing."""
+    try:
+        return [os.pidfd_open(leader)]
+    except (AttributeError, OSError):  # not Linux, or one before 5.3
+        return []
 
 
 def _reaped(leader: int) -> int | None:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from edgeguard.cluster import archive
-from edgeguard.cluster.host import files, generations, hook_log, hooks, processes
+from edgeguard.cluster.host import files, generations, hook_log, hooks, processes, waiting
 from edgeguard.cluster.host.errors import HOOK_RUNS, HOOK_STARTED, HOOK_UNKNOWN, HostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 class Host:
@@ -27,12 +28,12 @@ class Host:
         self.server = folder / "web1"
         self.name = name
         self.lines: list[str] = []
-        self._program = archive.program(archive.put(folder / "host"))
+        self.program = archive.program(archive.put(folder / "host"))
         runs = generations.Runs(folder, ("true",), {"deploy": ("/bin/sh", "-c", hook)})
         generations.put(self.server, generations.Generation(name, "digest", folder, runs, {"PATH": os.environ["PATH"]}))
 
     def start(self, limit: float = 30, nonce: str = "nonce", keep: int = hooks.KEPT) -> None:
-        hooks.start(self.server, hooks.Order(self.name, "deploy", {"PORT": "1"}, limit, nonce, keep), self._program)
+        hooks.start(self.server, hooks.Order(self.name, "deploy", {"PORT": "1"}, limit, nonce, keep), self.program)
 
     def wait(self) -> hooks.Result:
         found = hooks.wait(self.server, self.name, "deploy", cancelled=lambda: False, output=self.lines.append)
@@ -48,6 +49,69 @@ class Host:
 def _no_process_stays(tmp_path: Path) -> Iterator[None]:
     yield
     hooks.end(tmp_path / "web1")
+
+
+def _waiting(host: Host) -> set[int]:
+    """The wrappers of this host that wait for an order, or got one."""
+    found = set()
+    for process in processes.living():
+        with suppress(OSError):
+            words = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
+            if b"hook-waits" in words and os.fsencode(host.program[-1]) in words:
+                found.add(process.pid)
+    return found
+
+
+def _wrapper(host: Host) -> int:
+    """The wrapper that has run the hook."""
+    return int((host.server / "hooks" / "one" / "deploy.lock").read_text(encoding="ascii"))
+
+
+def test_a_wrapper_that_waits_runs_the_next_hook_and_no_other(tmp_path: Path) -> None:
+    host = Host(tmp_path, "echo it runs; exit 3")
+    waiting.make_ready(host.server, host.program)
+    ready = _waiting(host)
+    assert hooks.result(host.server, "one", "deploy") is None
+
+    found = host.run()
+    assert (found.code, found.output, host.lines) == (3, "it runs", ["it runs"])
+    assert _wrapper(host) in ready
+
+    hooks.forget(host.server, "one", "deploy")
+    host.start(nonce="another")
+    assert host.wait().code == 3
+    assert _wrapper(host) not in ready
+
+
+def test_a_wrapper_that_was_killed_while_it_waited_is_replaced(tmp_path: Path) -> None:
+    host = Host(tmp_path, "exit 3")
+    waiting.make_ready(host.server, host.program)
+    (killed,) = _waiting(host)
+    os.kill(killed, signal.SIGKILL)
+    while killed in _waiting(host):
+        time.sleep(0.01)
+
+    assert host.run().code == 3
+    assert _wrapper(host) != killed
+
+
+_DIES = """
+import os, signal, sys
+from pathlib import Path
+from edgeguard.cluster.host import waiting
+waiting.make_ready(Path(sys.argv[1]), sys.argv[2:])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_wrapper_whose_caller_dies_without_an_order_ends_and_leaves_nothing(tmp_path: Path) -> None:
+    host = Host(tmp_path, f"touch {tmp_path}/it-ran")
+    there = sorted(host.server.rglob("*"))
+    died = subprocess.run([sys.executable, "-c", _DIES, host.server, *host.program], check=False)
+    assert died.returncode == -signal.SIGKILL
+    while _waiting(host):
+        time.sleep(0.01)
+    assert (sorted(host.server.rglob("*")), (tmp_path / "it-ran").exists()) == (there, False)
 
 
 def test_both_streams_are_told_in_their_order(tmp_path: Path) -> None:
