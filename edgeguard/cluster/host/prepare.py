@@ -33,7 +33,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=exec
 ExecStart={python} -I -S {folder}/current/program web {folder}
-ExecStopPost=-{python} -I -S {folder}/program web-ended {folder}
+ExecStopPost=-/bin/sh -c 'test -e {folder}/web.ending || exec {python} -I -S {folder}/program web-ended {folder}'
 Restart=always
 RestartSec=50ms
 TimeoutStopSec={term:g}

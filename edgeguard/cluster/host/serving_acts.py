@@ -29,6 +29,7 @@ from edgeguard.cluster.host import (
     takes,
     tasks,
     units,
+    waiting,
     web,
 )
 from edgeguard.cluster.host.errors import NOT_CLOSED, UNHEALTHY, HostError
@@ -59,7 +60,7 @@ def state(folder: Path) -> dict[str, Any]:
         "open": prepared and gate.opened(),
         "deaths": web.deaths(folder),
         "gate": prepared and gate.alive(),
-        "supervisor": prepared and Prepared.of(folder).unit.runs(),
+        "supervisor": prepared and web.kept(folder),
     }
 
 
@@ -98,6 +99,19 @@ def touch(folder: Path, *, caller: list[int], note: dict[str, Any] | None = None
     """Nothing but the note: whether this caller may act here."""
     with _fenced(folder, caller, note):
         pass
+
+
+def free(folder: Path, *, caller: list[int], note: dict[str, Any] | None = None) -> None:
+    """As `touch`. Refuse while a deploy hook runs here."""
+    with _fenced(folder, caller, note):
+        hooks.refuse_while_one_runs(folder)
+
+
+def stand(folder: Path, *, caller: list[int], note: dict[str, Any] | None = None) -> dict[str, Any]:
+    """As `free`, and then as `state`: how this server stands before its gate is opened."""
+    with _fenced(folder, caller, note):
+        hooks.refuse_while_one_runs(folder)
+    return state(folder)
 
 
 def entropy(folder: Path) -> str | None:
@@ -209,15 +223,40 @@ def run_hook(
             _refuse_while_open(folder, "run the deploy hook")
         own = environment.own(folder, generation, prepared.server, prepared.port)
         order = hooks.Order(generation, hook, own, limit, nonce, keep)
-        unit = units.transient(f"eg-{prepared.environment}-hook-{nonce}")
-        program = compiled.beside(Path(sys.argv[0]))
-        hooks.start(folder, order, (*unit, sys.executable, "-I", "-S", str(program)))
+        hooks.start(folder, order, _in_a_unit(prepared, nonce))
 
 
-def refuse_hook(folder: Path, *, generation: str, hook: str) -> None:
-    """Refuse where this hook was started here before, or a deploy hook runs."""
-    hooks.refuse_while_one_runs(folder)
-    hooks.refuse_second(folder, generation, hook)
+def ready_hook(folder: Path, *, caller: list[int], nonce: str) -> None:
+    """Start the wrapper of the next hook that this very process starts. It ends with this process, if it gets no
+    order."""
+    prepared = Prepared.of(folder)
+    with _fenced(folder, caller):
+        waiting.make_ready(folder, _in_a_unit(prepared, nonce))
+
+
+def _in_a_unit(prepared: Prepared, nonce: str) -> tuple[str, ...]:
+    """What runs this package in a unit of its own."""
+    unit = units.transient(f"eg-{prepared.environment}-hook-{nonce}")
+    return (*unit, sys.executable, "-I", "-S", str(compiled.beside(Path(sys.argv[0]))))
+
+
+def startable(folder: Path) -> dict[str, Any]:
+    """The generation that is current (or null), and the hooks that it has."""
+    name = generations.current(folder)
+    return {"generation": name, "hooks": [] if name is None else sorted(generations.read(folder, name).runs.hooks)}
+
+
+def claim_hook(
+    folder: Path, *, caller: list[int], generation: str, hook: str, again: bool, note: dict[str, Any] | None = None
+) -> None:
+    """The note, before a hook starts on one of the servers. Refuse a deploy hook while the gate is open, any while one
+    runs here, and, unless it is to start `again`, one that was started here before."""
+    with _fenced(folder, caller, note):
+        if hook == "deploy":
+            _refuse_while_open(folder, "run the deploy hook")
+        hooks.refuse_while_one_runs(folder)
+        if not again:
+            hooks.refuse_second(folder, generation, hook)
 
 
 def forget_hook(folder: Path, *, caller: list[int], generation: str, hook: str) -> None:
@@ -225,11 +264,6 @@ def forget_hook(folder: Path, *, caller: list[int], generation: str, hook: str) 
     with _fenced(folder, caller):
         hooks.refuse_while_one_runs(folder)
         hooks.forget(folder, generation, hook)
-
-
-def free(folder: Path) -> None:
-    """Refuse while a deploy hook runs here."""
-    hooks.refuse_while_one_runs(folder)
 
 
 def prune(folder: Path, *, caller: list[int], keep: list[str], releases: str) -> None:
@@ -290,8 +324,7 @@ _CHANGE = {"caller": takes.caller}
 _NOTED = {**_CHANGE, "note": takes.perhaps(takes.an_object)}
 _HOOK = {"generation": takes.name, "hook": takes.name}
 ACTS = {
-    "state": Act(state, {}),
-    "free": Act(free, {}),
+    "state": Act(state, {}, slow=True),
     "facts": Act(facts.facts, facts.TAKES, slow=True),
     "logs": Act(logs.journal, logs.TAKES, slow=True),
     "entropy": Act(entropy, {}),
@@ -302,6 +335,8 @@ ACTS = {
     ),
     "unready": Act(room.unready, room.TAKES),
     "touch": Act(touch, _NOTED),
+    "free": Act(free, _NOTED),
+    "stand": Act(stand, _NOTED),
     "whole": Act(whole, {"image": takes.path, "release": takes.text, "whole": takes.flag}, slow=True),
     "stage": Act(stage, acts.STAGED),
     "swap": Act(swap, {**_NOTED, "generation": takes.perhaps(takes.name)}),
@@ -313,7 +348,9 @@ ACTS = {
     "start_tasks": Act(start_tasks, {**_CHANGE, "generation": takes.name, "crons": takes.flag}),
     "stop_tasks": Act(stop_tasks, _CHANGE),
     "run_hook": Act(run_hook, {**_NOTED, **_HOOK, "limit": takes.seconds, "nonce": takes.name, "keep": takes.whole}),
-    "refuse_hook": Act(refuse_hook, _HOOK),
+    "ready_hook": Act(ready_hook, {**_CHANGE, "nonce": takes.name}),
+    "startable": Act(startable, {}),
+    "claim_hook": Act(claim_hook, {**_NOTED, **_HOOK, "again": takes.flag}),
     "forget_hook": Act(forget_hook, {**_CHANGE, **_HOOK}),
     "prune": Act(prune, {**_CHANGE, "keep": takes.names, "releases": takes.path}),
     "missing": Act(

@@ -75,14 +75,17 @@ class Unit:
             )
 
     def _do(self, verb: str) -> None:
-        found = self.show().get("LoadState", "")
-        self.refuse_masked(found)
-        if found != "loaded":
+        try:
+            _systemctl(verb, "--", self.name)
+        except HostError:  # only then a second question is worth its time
+            found = self.show().get("LoadState", "")
+            self.refuse_masked(found)
+            if found == "loaded":
+                raise
             raise HostError(
                 f"systemd has no unit {self.name}",
                 "Run `edgeguard cluster prepare` for this environment; it writes the units.",
-            )
-        _systemctl(verb, "--", self.name)
+            ) from None
 
 
 def matching(*patterns: str) -> dict[str, dict[str, str]]:

@@ -2,11 +2,13 @@
 
 The unit's command is `python3 -I -S FOLDER/current/program web FOLDER`: it becomes the application of the generation
 that is current. `program` is a link to the archive that staged the generation, so a newer edgeguard changes nothing
-for what runs. After each end of the process systemd runs `… web-ended FOLDER`, which counts the deaths.
+for what runs. After each end of the process systemd runs `… web-ended FOLDER`, which counts the deaths, unless
+`web.ending` is there: then a swap is ending the process, and visitors would wait for the start of a Python.
 
-`web.json` in the server's folder has {"generation", "wanted", "began", "invocation", "died", "quick", "exit", "said",
-"error", "remedy"}: what has to run, when and as what systemd last started it, its deaths in all and quickly in a row,
-the last exit code, the start (of systemd's counting) whose output tells of it, and why it could not be started.
+`web.json` in the server's folder has {"generation", "wanted", "swapped", "began", "invocation", "main", "died",
+"quick", "exit", "said", "error", "remedy"}: what has to run, when a swap has started it and how many deaths there were
+by then, when and as what systemd last started it, its main process, its deaths in all and quickly in a row, the last
+exit code, the start (of systemd's counting) whose output tells of it, and why it could not be started.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import sys
 import time
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 from edgeguard.cluster.host import account as accounts
@@ -26,25 +29,43 @@ from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.prepared import Prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Collection, Iterator, Mapping
 
     from edgeguard.cluster.host.health import Supervised
+    from edgeguard.cluster.host.units import Unit
 
 STEADY_SECONDS = 5.0
 """A process that lives longer did not die quickly."""
 START_SECONDS = 10.0
-"""A swap waits so long, at most, for its process to be there. Whether it is healthy is another question."""
+"""So long, at most, who looks waits for the process that a swap has started. Whether it is healthy is another question.
+"""
 _POLL = 0.005
 PAUSES = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds before a start that follows so many quick deaths; beside systemd's own pause."""
-_KINDS: dict[str, files.Kinds] = {"wanted": (bool,), "died": (int,), "quick": (int,)}
-_NOTHING: dict[str, Any] = {"generation": None, "wanted": False, "died": 0, "quick": 0, "exit": None}
+_ENDING = "web.ending"
+_KINDS: dict[str, files.Kinds] = {
+    "wanted": (bool,),
+    "died": (int,),
+    "quick": (int,),
+    "swapped?": (dict,),
+    "main?": (dict,),
+}
+_NOTHING: dict[str, Any] = {
+    "generation": None,
+    "wanted": False,
+    "swapped": None,
+    "main": None,
+    "died": 0,
+    "quick": 0,
+    "exit": None,
+}
 
 
 def swap(folder: Path, generation: str | None) -> None:
     """End the processes, make the generation current by a rename, and start its processes; None starts none. Where the
     generation is current already, what is missing is started, and the deaths so far still count.
+
+    When this returns, a program runs that becomes the application. Who looks then waits for that (`running`).
 
     Raises:
         HostError: the generation isn't there (NOT_STAGED), or systemd refuses.
@@ -65,25 +86,16 @@ def swap(folder: Path, generation: str | None) -> None:
         with _changing(folder) as said:
             fresh = _NOTHING if said.get("generation") != generation else {}
             said.update({**fresh, "generation": generation, "wanted": True, "quick": 0, "error": ""})
-            died = said["died"]
+            said["swapped"] = {"at": time.monotonic(), "died": said["died"]}
+            (folder / _ENDING).unlink(missing_ok=True)
         unit.start()
-        _until_it_runs(folder, generation, died)
-
-
-def _until_it_runs(folder: Path, generation: str, died: int) -> None:
-    """Wait until the application has taken the place of the program that starts it, or has ended."""
-    deadline = time.monotonic() + START_SECONDS
-    while generation not in running(folder) and time.monotonic() < deadline:
-        said = _read(folder)
-        if said["died"] > died or said.get("error"):
-            return
-        time.sleep(_POLL)
 
 
 def forget(folder: Path) -> None:
     """Nothing has to run any more: what ends now is no death."""
     with _changing(folder) as said:
         said.update(_NOTHING)
+        (folder / _ENDING).touch()
 
 
 def runs_only(folder: Path, generation: str | None) -> bool:
@@ -93,12 +105,43 @@ def runs_only(folder: Path, generation: str | None) -> bool:
     found = running(folder)
     if generation is None:
         return not found
-    return found == {generation} and Prepared.of(folder).unit.runs() and bool(_read(folder)["wanted"])
+    return found == {generation} and kept(folder) and bool(_read(folder)["wanted"])
 
 
 def running(folder: Path) -> set[str | None]:
-    """The generations that processes of this server run from; None stands for one that isn't known."""
-    return processes.by_generation(processes.running(folder))
+    """The generations that processes of this server run from; None stands for one that isn't known.
+
+    The program that a swap has started is waited for, until it has become the application, or has ended: before that,
+    nobody can tell what it runs from.
+    """
+    while True:
+        found = processes.by_generation(processes.running(folder))
+        if not _becoming(_read(folder), found):
+            return found
+        time.sleep(_POLL)
+
+
+def _becoming(said: Mapping[str, Any], found: Collection[str | None]) -> bool:
+    """Whether a swap has started a program that is not the application yet."""
+    swapped = said["swapped"]
+    if swapped is None or said["generation"] in found or said["died"] > int(swapped["died"]) or said.get("error"):
+        return False
+    return 0 <= time.monotonic() - float(swapped["at"]) < START_SECONDS  # less than 0: the server has booted since
+
+
+def kept(folder: Path) -> bool:
+    """Whether systemd keeps the application running. Only where its main process is not there, systemd is asked."""
+    unit, main = Prepared.of(folder).unit, _read(folder)["main"]
+    return (main is not None and _is_main(unit, int(main["pid"]), int(main["started"]))) or unit.runs()
+
+
+def _is_main(unit: Unit, pid: int, started: int) -> bool:
+    """Whether this process lives, and is the unit's."""
+    try:
+        said = Path("/proc", str(pid), "cgroup").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return processes.start_of(pid) == started and any(line.endswith(f"/{unit.name}") for line in said.splitlines())
 
 
 def deaths(folder: Path) -> int:
@@ -111,9 +154,9 @@ def supervised(folder: Path) -> Supervised | None:
     """What systemd and `web.json` tell of the application; None where systemd doesn't keep it running."""
     from edgeguard.cluster.host.health import Supervised  # noqa: PLC0415 (its HTTP client would delay each start)
 
-    unit, said = Prepared.of(folder).unit, _read(folder)
-    if not unit.runs():
+    if not kept(folder):
         return None
+    unit, said = Prepared.of(folder).unit, _read(folder)
     told = said.get("said") or said.get("invocation")
     return Supervised(
         generation=said.get("generation"),
@@ -141,6 +184,7 @@ def start(folder: Path) -> None:
         variables[processes.MARK] = str(folder / "generations" / name)
         with _changing(folder) as said:
             said.update(began=time.monotonic(), invocation=os.environ.get("INVOCATION_ID", ""), error="", remedy="")
+            said["main"] = {"pid": os.getpid(), "started": processes.start_of(os.getpid())}
         accounts.run(account, runs.folder, runs.start, variables)
     except (HostError, OSError) as exc:
         with _changing(folder) as said:

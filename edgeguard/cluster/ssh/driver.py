@@ -22,7 +22,7 @@ from edgeguard.cluster.ssh.hosts import Hosts
 from edgeguard.cluster.ssh.options import options
 from edgeguard.cluster.ssh.servers import ACT_SECONDS, Servers
 from edgeguard.cluster.tasks import TaskRun, TaskState
-from edgeguard.errors import ClusterError, EdgeguardError, HookRuns, Interrupted, NotClosed, Unhealthy
+from edgeguard.errors import ClusterError, EdgeguardError, HookRuns, Interrupted, Unhealthy
 from edgeguard.user import expanded
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class SshCluster:
 
     def state(self) -> tuple[ServerState, ...]:
         """Every server as it is now."""
-        return tuple(ServerState(name=server, **said) for server, said in self._all.ask_all("state").items())
+        return _states(self._all.ask_all("state"))
 
     def check(self, generation: Generation, *, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Ask all servers at the same time, each about itself."""
@@ -140,8 +140,7 @@ class SshCluster:
         """Carry the image to every server, and write the generation beside what runs."""
         if generation.runs.socket:
             raise ClusterError(*_PORTS_ALONE)
-        self._all.change_all("touch", epoch)
-        self._all.ask_all("free")
+        self._all.change_all("free", epoch)
         offer = offers.make(generation.image) if generation.copy_of is None else None
         releases = self._hosts.root / "releases"
 
@@ -163,6 +162,9 @@ class SshCluster:
             self._all.change(server, "stage", epoch, within=VERIFY_SECONDS, **said)
 
         self._all.on_all(stage)
+        if generation.has_hook("deploy"):
+            server = self._settings.hook_on(self.servers)
+            self._all.change(server, "ready_hook", epoch, nonce=secrets.token_hex(8))
 
     def stop_tasks(self, epoch: int) -> int:
         """Stop them on all servers at the same time."""
@@ -185,9 +187,8 @@ class SshCluster:
 
     def swap(self, epoch: int, generation: str | None, *, note: Mapping[str, Any] | None = None) -> None:
         """Swap all servers at the same time. If one fails, the others finish before the error is raised."""
-        self._all.change_all("touch", epoch, note)
         try:
-            self._all.ask_all("free")
+            self._all.change_all("free", epoch, note)
         except HookRuns:  # no server may change meanwhile, also those on which it does not run
             if any(state.generation != generation or state.running != state.release for state in self.state()):
                 raise
@@ -206,20 +207,16 @@ class SshCluster:
         note: Mapping[str, Any] | None = None,
     ) -> HookResult:
         """Run the hook in a unit of its own, under the wrapper of edgeguard/cluster/host."""
-        name = self._all.ask(server, "current")
-        self._all.change_all("touch", epoch, note)
-        if name is None:
-            raise ClusterError(f"{server}: nothing is current, so there is no {hook} hook to run", server=server)
-        if not _described(name, self._all.ask(server, "generation", name=name)).has_hook(hook):
+        there = self._all.ask(server, "startable")
+        name = there["generation"]
+        if hook not in there["hooks"]:
+            self._all.change_all("touch", epoch, note)
+            if name is None:
+                raise ClusterError(f"{server}: nothing is current, so there is no {hook} hook to run", server=server)
             return HookResult(server, 0, "no hook", 0.0)
-        if hook == "deploy" and (opened := [state.name for state in self.state() if state.open]):
-            trouble = "the gate is open: refused to run the deploy hook"
-            raise NotClosed(f"{opened[0]}: {trouble}", "Close it first.", server=opened[0])
+        self._all.change_all("claim_hook", epoch, note, generation=name, hook=hook, again=again)
         if again:
-            self._all.ask_all("free")
             self._all.change_all("forget_hook", epoch, generation=name, hook=hook)
-        else:
-            self._all.ask_all("refuse_hook", generation=name, hook=hook)
         order: dict[str, Any] = {"generation": name, "hook": hook, "limit": limit, "nonce": secrets.token_hex(8)}
         self._all.change(server, "run_hook", epoch, **order, keep=self._settings.keep_hook_logs)
         result = hooks.wait(self._all, server, name, hook, cancelled=cancelled, output=output)
@@ -231,9 +228,7 @@ class SshCluster:
     def open(self, epoch: int, generation: str, *, note: Mapping[str, Any] | None = None) -> None:
         """Open every server's gate, if each of them runs the generation and nothing else. If one can't be opened, those
         that were are closed again."""
-        self._all.change_all("touch", epoch, note)
-        self._all.ask_all("free")
-        states = self.state()
+        states = _states(self._all.change_all("stand", epoch, note))
         for state in states:
             if state.generation != generation or state.running is None or state.running != state.release:
                 raise Unhealthy(
@@ -364,6 +359,11 @@ def _task_state(server: str, told: dict[str, Any]) -> TaskState:
     last = told["last"]
     task = generations.Task.from_json(told["task"])
     return TaskState(**{**told, "server": server, "task": task, "last": None if last is None else TaskRun(**last)})
+
+
+def _states(said: Mapping[str, Mapping[str, Any]]) -> tuple[ServerState, ...]:
+    """The servers as they tell of themselves."""
+    return tuple(ServerState(name=server, **state) for server, state in said.items())
 
 
 def _described(name: str, said: Mapping[str, Any]) -> Generation:
