@@ -171,11 +171,16 @@ class Cluster(Protocol):
         """Every server as it is now, in the order of `servers`. A server that was never used is closed and runs
         nothing. Behind a dead gate no server is open."""
 
-    def check(self, generation: Generation, *, cancelled: Callable[[], bool] = lambda: False) -> None:
+    def check(
+        self, generation: Generation, *, cancelled: Callable[[], bool] = lambda: False
+    ) -> tuple[ServerState, ...]:
         """Wait, at most `start_timeout` seconds, until each server, asked behind the gate, answers `health_path` with
         200 and runs from this generation and from nothing else.
 
         Only links and processes are looked at, since the cluster is closed meanwhile: `stage` has verified the image.
+
+        Returns:
+            every server as it was after that, as `state` does: nobody has to ask once more while the cluster is closed.
 
         Raises:
             Unhealthy: a server does not answer 200 in time (`message` says what it answered and what its process wrote

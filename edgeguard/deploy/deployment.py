@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from edgeguard.cluster import Cluster, Generation
+    from edgeguard.cluster import Cluster, Generation, ServerState
     from edgeguard.cluster.lock import SharedRecord
     from edgeguard.cluster.parts import JSON
     from edgeguard.cluster.record import Ended
@@ -249,9 +249,9 @@ class Deployment:
         more = {name: count - self.deaths.get(name, 0) for name, count in now.items()}
         return [f"{name} ({count} times)" if count > 1 else name for name, count in more.items() if count > 0]
 
-    def note_deaths(self) -> None:
-        """Every server is healthy now: only deaths from here on count. Raises ClusterError."""
-        self.deaths = {server.name: server.deaths for server in self.environment.cluster.state()}
+    def note_deaths(self, healthy: Sequence[ServerState]) -> None:
+        """Every server is healthy now: only deaths from here on count."""
+        self.deaths = {server.name: server.deaths for server in healthy}
 
     def reach(self, phase: Phase) -> None:
         """Note here that a phase begins. If an earlier run reached a later phase, that one stays: its acts may have

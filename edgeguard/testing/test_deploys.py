@@ -42,6 +42,7 @@ def test_a_deploy_replaces_the_release_on_all_servers(world: World) -> None:
     two = world.generation("two")
     deploy(world, 1, two)
     assert states(world) == [("two", two.release, two.release, True)] * 3
+    assert world.cluster.check(two) == world.cluster.state()
     assert world.ask_all("/") == dict.fromkeys(SERVERS, "two")
 
 

@@ -389,9 +389,9 @@ class LeavesProcesses(LocalCluster):
     suite.test_check_names_the_server_that_is_not_healthy_and_shows_what_it_wrote,
 )
 class SaysNothing(LocalCluster):
-    def check(self, generation: Generation, **more: Any) -> None:
+    def check(self, generation: Generation, **more: Any) -> tuple[ServerState, ...]:
         try:
-            super().check(generation, **more)
+            return super().check(generation, **more)
         except ClusterError as exc:
             raise type(exc)("not healthy", server=exc.server) from exc
 
@@ -403,16 +403,17 @@ class SaysNothing(LocalCluster):
     suite.test_check_gives_up_on_a_command_that_keeps_dying_before_the_time_out,
 )
 class ChecksNothing(LocalCluster):
-    def check(self, generation: Generation, **more: Any) -> None:
+    def check(self, generation: Generation, **more: Any) -> tuple[ServerState, ...]:
         del generation, more
+        return self.state()
 
 
 @breaks("check can be cancelled", suite.test_check_gives_up_when_it_is_cancelled)
 class CantBeCancelled(LocalCluster):
-    def check(self, generation: Generation, **more: Any) -> None:
+    def check(self, generation: Generation, **more: Any) -> tuple[ServerState, ...]:
         del more
         self._settings = self._settings.model_copy(update={"start_timeout": 0.5})
-        super().check(generation)
+        return super().check(generation)
 
 
 @breaks(
@@ -421,10 +422,11 @@ class CantBeCancelled(LocalCluster):
     suite.test_a_release_whose_image_was_changed_can_be_put_back_if_it_is_healthy,
 )
 class ChecksTheImage(LocalCluster):
-    def check(self, generation: Generation, **more: Any) -> None:
-        super().check(generation, **more)
+    def check(self, generation: Generation, **more: Any) -> tuple[ServerState, ...]:
+        found = super().check(generation, **more)
         if self.differences(generation):
             raise ClusterError("the image was changed", server=self.servers[0])
+        return found
 
 
 @breaks(

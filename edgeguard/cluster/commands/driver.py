@@ -99,20 +99,24 @@ class CommandsCluster:
         """What `observe` prints."""
         return tuple(server.state(name) for name, server in self._observe().items())
 
-    def check(self, generation: Generation, *, cancelled: Callable[[], bool] = lambda: False) -> None:
+    def check(
+        self, generation: Generation, *, cancelled: Callable[[], bool] = lambda: False
+    ) -> tuple[ServerState, ...]:
         """Run `check` again and again until it exits 0; then look at what runs."""
         deaths = {name: server.deaths for name, server in self._observe().items()}
         if self._commands.per_server("check"):
             at_once([partial(self._healthy, generation, server, deaths, cancelled) for server in self.servers])
         else:
             self._healthy(generation, None, deaths, cancelled)
-        for state in self.state():
+        states = self.state()
+        for state in states:
             if state.generation != generation.name or state.running != generation.release:
                 raise Unhealthy(
                     f"{state.name}: {state.generation} is current, and its processes run "
                     f"{state.running or 'nothing, or different releases'}, instead of {generation.name}",
                     server=state.name,
                 )
+        return states
 
     def differences(self, generation: Generation) -> Sequence[str]:
         """What `verify` prints; without that command, what differs in this machine's image, if it has one."""

@@ -64,9 +64,9 @@ def state(folder: Path) -> dict[str, Any]:
     }
 
 
-def healthy(folder: Path, *, generation: str, path: str, limit: float, waited: float) -> str | None:
-    """Whether the application is healthy (null), or what it says so far: `health.wait` for a caller that has `waited`
-    so many of `limit` seconds."""
+def healthy(folder: Path, *, generation: str, path: str, limit: float, waited: float) -> dict[str, Any]:
+    """What the application says so far, or null and the server's `state` where it is healthy: `health.wait` for a
+    caller that has `waited` so many of `limit` seconds."""
     prepared = Prepared.of(folder)
     said = health.wait(
         folder,
@@ -81,7 +81,7 @@ def healthy(folder: Path, *, generation: str, path: str, limit: float, waited: f
     current = generations.current(folder)
     if said is None and current != generation:
         raise HostError(f"{current} is current, not {generation}", code=UNHEALTHY)
-    return said
+    return {"said": said, "state": state(folder) if said is None else None}
 
 
 def swap(folder: Path, *, caller: list[int], generation: str | None = None, note: dict[str, Any] | None = None) -> None:

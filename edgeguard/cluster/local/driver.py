@@ -102,7 +102,9 @@ class LocalCluster:
         passing = self._gate.desired().get("servers", {}) if gate is not None and gate["open"] else {}
         return tuple(self._server(name).state(opened=name in passing, gate=gate is not None) for name in self.servers)
 
-    def check(self, generation: Generation, *, cancelled: Callable[[], bool] = lambda: False) -> None:
+    def check(
+        self, generation: Generation, *, cancelled: Callable[[], bool] = lambda: False
+    ) -> tuple[ServerState, ...]:
         """Ask all servers at the same time, behind the gate."""
 
         def check_server(name: str) -> None:
@@ -119,11 +121,13 @@ class LocalCluster:
                 )
 
         self._on_all(check_server)
-        for state in self.state():
+        states = self.state()
+        for state in states:
             if state.generation != generation.name or state.release != generation.release:
                 raise Unhealthy(
                     f"{state.name}: {state.generation} is current, not {generation.name}", server=state.name
                 )
+        return states
 
     def differences(self, generation: Generation) -> Sequence[str]:
         """The differences of the one image that all servers run from."""

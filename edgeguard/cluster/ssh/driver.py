@@ -86,26 +86,29 @@ class SshCluster:
         """Every server as it is now."""
         return _states(self._all.ask_all("state"))
 
-    def check(self, generation: Generation, *, cancelled: Callable[[], bool] = lambda: False) -> None:
+    def check(
+        self, generation: Generation, *, cancelled: Callable[[], bool] = lambda: False
+    ) -> tuple[ServerState, ...]:
         """Ask all servers at the same time, each about itself."""
         began = time.monotonic()
         wanted: dict[str, Any] = {"generation": generation.name, "path": self._settings.health_path}
 
-        def check_server(server: str) -> None:
+        def check_server(server: str) -> Any:  # noqa: ANN401 - JSON
             while True:
                 waited = time.monotonic() - began
-                said = self._all.ask(server, "healthy", **wanted, limit=self._settings.start_timeout, waited=waited)
-                if said is None:
-                    return
+                found = self._all.ask(server, "healthy", **wanted, limit=self._settings.start_timeout, waited=waited)
+                if found["said"] is None:
+                    return found["state"]
                 if cancelled():
-                    raise Interrupted(f"{server}: told to stop while {said}")
+                    raise Interrupted(f"{server}: told to stop while {found['said']}")
 
-        self._all.on_all(check_server)
-        for state in self.state():
+        states = _states(self._all.gathered(check_server))
+        for state in states:
             if state.generation != generation.name or state.release != generation.release:
                 raise Unhealthy(
                     f"{state.name}: {state.generation} is current, not {generation.name}", server=state.name
                 )
+        return states
 
     def differences(self, generation: Generation) -> Sequence[str]:
         """The differences on each server."""

@@ -176,11 +176,11 @@ def check(deployment: Deployment) -> None:
     """
     stop = deployment.stop
     try:
-        deployment.environment.cluster.check(deployment.target, cancelled=stop.asked)
+        healthy = deployment.environment.cluster.check(deployment.target, cancelled=stop.asked)
     except Interrupted:
         stop.check()  # says which signal came
         raise
-    deployment.note_deaths()
+    deployment.note_deaths(healthy)
 
 
 def stay_closed(deployment: Deployment) -> None:
