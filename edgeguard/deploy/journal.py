@@ -11,6 +11,7 @@ import json
 import os
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from edgeguard.cluster.host import files, strict_json
@@ -42,10 +43,14 @@ VERSION = 1
 
 
 class Journal:
-    """An append-only file. `append` returns only when the line is durable; threads may share one journal."""
+    """An append-only file. `append` returns only when the line is durable; threads may share one journal.
+
+    The one exception is *done*, on which no act depends: the next line, the intent of the next step, takes it along. So
+    the disk is waited for half as often while the cluster is closed.
+    """
 
     def __init__(self, path: Path, *, listen: Callable[[Entry], None] = lambda _: None) -> None:
-        """Create the file and its folder. `listen` is called with each entry after it is durable.
+        """Create the file and its folder. `listen` is called with each entry after it is written.
 
         Raises:
             UsageError: the file can't be made there.
@@ -77,14 +82,17 @@ class Journal:
         with self._mutex:
             try:
                 _write_all(self._file, line.encode())
-                os.fsync(self._file)
+                if event != "done":
+                    os.fsync(self._file)
             except OSError as exc:
                 raise UsageError(*_unwritable(self.path, exc)) from exc
             self._listen(entry)
         return entry
 
     def close(self) -> None:
-        """Close the file. Nothing can be appended after that."""
+        """Close the file, whose lines are durable then. Nothing can be appended after that."""
+        with suppress(OSError):  # whoever wrote the last line was told of a disk that is full or gone
+            os.fsync(self._file)
         os.close(self._file)
 
     def __enter__(self) -> Self:

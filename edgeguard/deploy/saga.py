@@ -42,7 +42,7 @@ class Step(Protocol):
 
 
 class Log(Protocol):
-    """A journal of intents and results. An entry is durable when `append` returns."""
+    """A journal of intents and results. An entry is durable when `append` returns; *done* is with the next entry."""
 
     def append(self, event: str, **facts: Any) -> object:  # noqa: ANN401 (whatever JSON can say)
         """Write one entry."""
