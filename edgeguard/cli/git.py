@@ -36,7 +36,7 @@ def install(
     from edgeguard.push.install import installation
 
     config = config_folder(options.config).absolute()
-    named = deploying(branches, config, repository.absolute())
+    named = deploying(branches, config)
     found = installation(repository, named, config=config, state=state_folder(options.state), refuse=busy == "refuse")
     acts = found.acts() if dry_run else found.install()
     for text in found.advice():
@@ -64,7 +64,7 @@ def receive(
     from edgeguard.push.receive import Receiver
 
     config = config_folder(options.config).absolute()
-    named = deploying(branches, config, repository.absolute())
+    named = deploying(branches, config)
     people = Heard(several=len(named) > 1)
 
     def tell(event: dict[str, Any]) -> None:

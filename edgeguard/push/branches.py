@@ -20,7 +20,7 @@ _UPDATE = re.compile(r"([0-9a-f]{40,64}) ([0-9a-f]{40,64}) (refs/[^\n]+)")
 _MOST_SHOWN = 60  # characters of a commit's subject
 
 
-def deploying(said: Sequence[str], config: Path, repository: Path) -> dict[str, str]:
+def deploying(said: Sequence[str], config: Path) -> dict[str, str]:
     """The environments with their branches, from `ENV=BRANCH`. Each environment has a file with a cluster.
 
     Raises:
@@ -33,7 +33,7 @@ def deploying(said: Sequence[str], config: Path, repository: Path) -> dict[str, 
             what = f"{name} is named twice" if equals else f"{pair!r} names no branch"
             raise UsageError(what, "Write each environment once with its branch: production=main.")
         settings.load(name, config)
-        if branch.startswith("-") or git.answer(repository.parent, "check-ref-format", _HEADS + branch).returncode:
+        if branch.startswith("-") or git.answer(config, "check-ref-format", _HEADS + branch).returncode:
             raise UsageError(f"{branch!r} can't be a branch's name", "Name it as `git branch` shows it.")
         found[name] = branch
     return found

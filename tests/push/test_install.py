@@ -45,7 +45,7 @@ def config(tmp_path: Path) -> Path:
 @pytest.fixture
 def made(tmp_path: Path, config: Path) -> Installation:
     said = {"production": "main", "staging": "it's $(here)"}
-    return installation(tmp_path / "a site.git", said, config=config, state=tmp_path / "state", refuse=False)
+    return installation(tmp_path / "new" / "a site.git", said, config=config, state=tmp_path / "state", refuse=False)
 
 
 def hook(made: Installation) -> Path:
@@ -98,7 +98,7 @@ def test_a_hook_of_somebody_else_s_stays_and_the_line_to_add_is_told(made: Insta
 
 
 def test_only_a_bare_repository_or_an_empty_place_is_taken(made: Installation, tmp_path: Path) -> None:
-    made.repository.mkdir()
+    made.repository.mkdir(parents=True)
     git(tmp_path, "init", "--quiet", str(made.repository))
     with pytest.raises(UsageError, match="no bare repository"):
         made.install()
@@ -139,12 +139,16 @@ def test_what_would_surprise_later_is_told(made: Installation) -> None:
 )
 def test_names_that_can_t_be_are_refused(config: Path, said: str) -> None:
     with pytest.raises(UsageError):
-        deploying([said], config, config / "site.git")
+        deploying([said], config)
+
+
+def test_a_branch_may_deploy_several_environments(config: Path) -> None:
+    assert deploying(["production=main", "staging=main"], config) == {"production": "main", "staging": "main"}
 
 
 def test_an_environment_has_one_branch(config: Path) -> None:
     with pytest.raises(UsageError, match="twice"):
-        deploying(["production=a", "production=b"], config, config / "site.git")
+        deploying(["production=a", "production=b"], config)
 
 
 @pytest.mark.parametrize("said", [b"hello\n", b"0 0 refs/heads/main\n", b"a" * 40 + b" refs/heads/main\n"])

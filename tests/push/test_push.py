@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +20,6 @@ from tests.staying_rehearsal import staying_rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @dataclass
@@ -44,9 +45,9 @@ class Site:
         )
         return done.stdout.decode().strip()
 
-    def new_commit(self, subject: str = "A site") -> str:
+    def new_commit(self, subject: str = "A site", *more: str) -> str:
         who = ("-c", "user.name=t", "-c", "user.email=t@example.invalid")
-        self.git(*who, "commit", "--quiet", "--allow-empty", f"--message={subject}")
+        self.git(*who, "commit", "--quiet", "--allow-empty", f"--message={subject}", *more)
         return self.git("rev-parse", "HEAD")
 
     def push(self, *arguments: str) -> subprocess.Popen[str]:
@@ -83,6 +84,13 @@ class Site:
 
 
 NOBODY = Push("", "", "", "", "", "")
+
+
+def processes() -> Iterator[tuple[int, list[str]]]:
+    """Every process with its arguments."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            yield int(path.parent.name), path.read_text(errors="replace").split("\0")
 
 
 def heard(push: subprocess.Popen[str]) -> list[str]:
@@ -138,7 +146,8 @@ def test_another_environment_s_branch_deploys_that_one_alone(site: Site) -> None
     assert site.deployed() == before
 
 
-def test_during_a_deploy_the_newest_push_waits_and_the_others_are_told(site: Site) -> None:
+def test_during_a_deploy_the_newest_push_waits_also_if_the_first_pusher_hangs_up(site: Site) -> None:
+    """The newest one is a forced one, and deletes another branch."""
     site.go.unlink()
     first = site.new_commit()
     running = site.push("main:main")
@@ -146,30 +155,20 @@ def test_during_a_deploy_the_newest_push_waits_and_the_others_are_told(site: Sit
     skipped = site.new_commit()
     waiting = site.push("main:main")
     eventually(lambda: (site.pushes.read().waiting or NOBODY).commit == skipped)
-    newest = site.new_commit()
-    last = site.push("main:main")
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGKILL):
+        os.killpg(running.pid, number)
+    running.communicate(timeout=PATIENCE)
+    newest = site.new_commit("Otherwise", "--amend")
+    last = site.push("--force", "main:main", ":staging")
 
     assert f"rehearsal: {skipped[:12]} is not deployed: push 4 is newer, and is deployed instead" in heard(waiting)
     site.go.touch()
-    assert f"rehearsal: {first[:12]} is deployed" in heard(running)
     said = heard(last)
-    assert f"rehearsal: {first[:12]} is being deployed; {newest[:12]} of main (A site) waits, " in "\n".join(said)
+    [line] = [line for line in said if " waits, " in line]
+    assert line.startswith(f"rehearsal: {first[:12]} is being deployed; {newest[:12]} of main (Otherwise) (forced: ")
+    assert "staging: its branch staging was deleted: nothing is deployed, and what serves stays" in said
     assert f"rehearsal: {newest[:12]} is deployed" in said
     assert site.deployed()[-2:] == [first, newest]
-
-
-def test_a_pusher_may_hang_up(site: Site) -> None:
-    site.go.unlink()
-    pushed = site.new_commit()
-    push = site.push("main:main")
-    site.runs(pushed)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGKILL):
-        os.killpg(push.pid, number)
-    push.communicate(timeout=PATIENCE)
-    site.go.touch()
-
-    eventually(lambda: site.pushes.read().running is None)
-    assert site.deployed()[-1] == pushed
 
 
 def test_a_connection_may_be_cut(site: Site, tmp_path: Path) -> None:
@@ -194,16 +193,38 @@ def test_a_connection_may_be_cut(site: Site, tmp_path: Path) -> None:
     assert site.deployed()[-1] == pushed
 
 
-def test_a_forced_push_deploys_and_a_deleted_branch_does_nothing(site: Site) -> None:
-    who = ("-c", "user.name=t", "-c", "user.email=t@example.invalid")
-    site.git(*who, "commit", "--quiet", "--amend", "--allow-empty", "--message=Otherwise")
-    pushed = site.git("rev-parse", "HEAD")
-    said = site.pushed("--force", "main:main", ":staging")
+def test_a_pusher_may_hang_up_before_the_push_is_noted(site: Site) -> None:
+    old, pushed = site.git("rev-parse", "HEAD"), site.new_commit()
+    site.pushed("main:elsewhere")
+    hook = subprocess.Popen(
+        [site.bare / "hooks" / "post-receive"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=site.environment
+    )
+    began = Path(f"/proc/{hook.pid}/cmdline")
+    eventually(lambda: b"edgeguard\0git\0receive" in began.read_bytes())
+    hook.send_signal(signal.SIGHUP)
+    said, _ = hook.communicate(f"{old} {pushed} refs/heads/main\n".encode(), timeout=PATIENCE)
 
-    [line] = [line for line in said if line.startswith("rehearsal: deploys")]
-    assert "(forced: commits that were in the branch are not in it any more)" in line
-    assert "staging: its branch staging was deleted: nothing is deployed, and what serves stays" in said
+    assert f"rehearsal: {pushed[:12]} is deployed" in said.decode()
     assert site.deployed()[-1] == pushed
+
+
+def test_if_the_process_that_deploys_is_killed_none_begins_beside_its_deploy(site: Site) -> None:
+    site.go.unlink()
+    first = site.new_commit()
+    running = site.push("main:main")
+    site.runs(first)
+    serial = (site.pushes.read().running or NOBODY).serial
+    argv = ["edgeguard.push.turn", str(site.pushes.folder), str(serial)]
+    [turn] = [pid for pid, arguments in processes() if arguments[3:6] == argv]
+    os.kill(turn, signal.SIGKILL)
+    newest = site.new_commit()
+    waiting = site.push("main:main")
+    eventually(lambda: (site.pushes.read().waiting or NOBODY).commit == newest)
+    assert site.pushes.turn() is None
+    site.go.touch()
+
+    assert f"rehearsal: the process that deployed {first[:12]} died; the newer push" in "\n".join(heard(running))
+    assert f"rehearsal: {newest[:12]} is deployed" in heard(waiting)
 
 
 def test_a_push_that_was_left_is_deployed_by_retry_and_by_the_next_push(site: Site) -> None:
