@@ -169,7 +169,7 @@ def _holders(file: TextIO) -> list[int]:
     found = set()
     wanted = os.fstat(file.fileno())
     with suppress(OSError):  # there is no /proc
-        for process in Path("/proc").iterdir():
+        for process in Path("/proc").glob("[0-9]*"):  # also `self` and `thread-self` are there, which name us once more
             with suppress(OSError):  # it is no process, has ended, or belongs to another user
                 for opened in (process / "fd").iterdir():
                     told = (process / "fdinfo" / opened.name).read_text(encoding="ascii")
