@@ -268,6 +268,7 @@ def _environment(build: Build) -> dict[str, str]:
         "TMPDIR": str(build.folder / "tmp"),
         "npm_config_prefix": str(build.folder / "toolchain"),  # else `npm install --global` writes beside the real node
         "PLATFORM_APP_DIR": str(build.application.folder(build.folder)),
+        "PLATFORM_APPLICATION": process_variables.encoded(process_variables.described(build.application)),
         "PLATFORM_APPLICATION_NAME": build.application.name,
         "PLATFORM_CACHE_DIR": str(build.cache),
         "PLATFORM_OUTPUT_DIR": str(build.application.folder(build.folder)),

@@ -77,6 +77,7 @@ def runtime(
         **direct,
         "HOME": str(image / "home"),
         "PATH": search_path(image),
+        "PLATFORM_APPLICATION": encoded(described(application)),
         "PLATFORM_APPLICATION_NAME": application.name,
         "PLATFORM_APP_DIR": str(application.folder(image)),
         "PLATFORM_BRANCH": branch,
@@ -141,6 +142,21 @@ def search_path(image: Path) -> str:
 def encoded(content: Mapping[str, Any]) -> str:
     """Base64 of JSON: the form of the PLATFORM_ variables."""
     return base64.b64encode(json.dumps(content).encode()).decode()
+
+
+def described(application: Application) -> dict[str, Any]:
+    """What PLATFORM_APPLICATION says, in builds and at run time: the keys of the application's file that scripts ask
+    for. Commands are left out, since a process can't be given long variables."""
+    return {
+        "name": application.name,
+        "type": application.type,
+        "source": {"root": f"/{application.root}"},
+        "dependencies": {language: dict(packages) for language, packages in application.dependencies.items()},
+        "mounts": {place: {"source": "local", "source_path": to} for place, to in application.mounts.items()},
+        "relationships": list(application.relationships),
+        "workers": list(application.workers),
+        "crons": {name: {"spec": cron.schedule} for name, cron in application.crons.items()},
+    }
 
 
 def _routes(application: Application, front_door: str) -> dict[str, Any]:

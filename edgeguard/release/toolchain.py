@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from dataclasses import dataclass, replace
@@ -38,7 +39,8 @@ _NODE = "console.log(JSON.stringify([process.execPath, process.versions.node, []
 class Tool:
     """A language on this machine. `program` is its interpreter, `npm` Node.js's package manager.
 
-    `places` are the files and folders of this machine that it needs, at build time and later.
+    `places` are the files and folders of this machine that it needs, at build time and later. `alias` is the name by
+    which hooks may call an interpreter of the version that is wanted, where this one is of another.
     """
 
     language: str
@@ -47,6 +49,7 @@ class Tool:
     npm: Path | None = None
     warning: str = ""
     places: tuple[Path, ...] = ()
+    alias: str = ""
 
     def install(self, toolchain: Path, scratch: Path) -> list[list[str]]:
         """Put the language into the image's toolchain. Returns the commands that the caller has to run for the rest.
@@ -69,6 +72,8 @@ class Tool:
         """
         for record in sorted(toolchain.glob("lib/python*/site-packages/*.dist-info/RECORD")):
             record.write_bytes(b"".join(sorted(record.read_bytes().splitlines(keepends=True))))
+        if self.alias and not (toolchain / "bin" / self.alias).exists():
+            (toolchain / "bin" / self.alias).symlink_to("python")
 
 
 def find(application: Application) -> tuple[Tool, ...]:
@@ -100,7 +105,8 @@ def _python(wanted: str) -> Tool:
         others.append(tool)
     if not others:
         raise UsageError("there is no Python to build with", "Install python3, and have it on PATH.")
-    return replace(others[0], warning=_warn("python", minor, others[0].version))
+    alias = f"python{minor}" if re.fullmatch(r"\d+(\.\d+)?", minor) else ""
+    return replace(others[0], warning=_warn("python", minor, others[0].version), alias=alias)
 
 
 def _node(wanted: str) -> Tool:

@@ -239,6 +239,14 @@ def test_the_environments_variables_are_as_in_the_reference() -> None:
     assert not {"PORT", "EDGEGUARD_SERVER"} & found.keys()
 
 
+def test_scripts_find_the_mounts_of_their_application() -> None:
+    said = decoded(variables(parse(WHOLE), settings())["PLATFORM_APPLICATION"])
+
+    assert isinstance(said, dict)
+    assert list(said["mounts"]) == ["var/cache", "uploads", "old", "spool"]
+    assert (said["name"], said["source"]["root"], said["mounts"]["old"]["source_path"]) == ("shop", "/api", "legacy")
+
+
 def test_the_front_door_is_the_one_route() -> None:
     """Applications look for their own name among the routes, and build their absolute links from the address."""
     found = variables(parse(LEAST + "variables: {env: {PLATFORM_PROJECT_ENTROPY: of the file}}\n"), settings())
