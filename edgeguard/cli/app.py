@@ -21,6 +21,7 @@ FAMILIES = {
     "purge": ("purge",),
     "rehearsals": ("rehearse", "standin"),
     "tasks": ("tasks",),
+    "users": ("users",),
 }
 """The files, each with its verbs: the first words of a command line."""
 

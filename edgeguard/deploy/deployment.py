@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgeguard.cluster import users
 from edgeguard.cluster.host import images
 from edgeguard.cluster.record import Opened, Phase, Unfinished
 from edgeguard.cluster.time_closed import TimeClosed
@@ -301,6 +302,12 @@ class Deployment:
                 text=f"the image {generation.image}, which serves, is not as it was built: {images.in_short(differs)}. "
                 "See what writes there; the deploy of another commit leaves it behind",
             )
+
+    def tell_who_comes_back(self, generation: str) -> None:
+        """Warn of the people who may log in with an earlier generation, and whom the environment's file has not."""
+        told = users.not_named(self.serving, generation, self.environment.settings.cluster.users)
+        if told is not None:
+            self.say("warning", text=told)
 
     def let_go(self, ended: Ended | None = None) -> None:
         """End every renewal, and free the lock if this process still has it.

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 
-def main() -> None:
+def main() -> None:  # noqa: C901 (a branch for each word)
     """Do what the first word says.
 
     `hook LEDGER DESCRIPTOR ROOM` runs a hook to its end, and so does `hook-waits DESCRIPTOR`, once it gets an order
@@ -43,6 +43,10 @@ def main() -> None:
         from edgeguard.cluster.host import reach  # noqa: PLC0415
 
         reach.main(rest[0])
+    elif word == "login":
+        from edgeguard.cluster.host import logins  # noqa: PLC0415
+
+        logins.login(Path(rest[0]))
     elif word == "web":
         from edgeguard.cluster.host import web  # noqa: PLC0415
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.host import files, manifest
+from edgeguard.cluster.host import files, logins, manifest
 from edgeguard.cluster.host.errors import DAMAGED, NOT_STAGED, HostError
 
 if TYPE_CHECKING:
@@ -204,7 +204,8 @@ def current(server: Path) -> str | None:
 def put(server: Path, generation: Generation, *, program: Path | None = None) -> None:
     """Write a generation beside the others, whole or not at all. If the same one is there already, nothing happens.
 
-    `program` is the archive that starts its processes, where their server's system does that (see web.py).
+    `program` is the archive that starts its processes, where their server's system does that (see web.py). Then its
+    users may log in while it is current; those of a copy are the ones who may log in with the earlier generation.
 
     Raises:
         HostError: its name can't name a folder, or it is current and has another content; or it is a copy of a
@@ -234,6 +235,9 @@ def put(server: Path, generation: Generation, *, program: Path | None = None) ->
     (fresh / "image").symlink_to(generation.image)
     if program is not None:
         (fresh / "program").symlink_to(program)
+        copied = server / "generations" / str(generation.copy_of)
+        people = {user.name: user.keys for user in generation.users}
+        logins.write(fresh, logins.read(copied) if copied.is_dir() else logins.keys(server, people))
     files.write(fresh / "variables.json", generation.variables)
     files.write(fresh / "generation.json", said)
     fresh.rename(folder)

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeguard.cluster.host import compiled, files, processes, task_units, tasks, units, web
+from edgeguard.cluster.host import compiled, files, logins, processes, sshd, task_units, tasks, units, web
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.haproxy import Gate, find_haproxy
 
@@ -100,7 +100,7 @@ def missing(folder: Path, prepared: Prepared, gate: str, program: Path, *, witho
     """
     _refuse_other(folder, prepared)
     found = []
-    if files.read(folder / "prepared.json") != prepared.__dict__:
+    if files.read(folder / "prepared.json") != prepared.json():
         found.append(f"write {folder / 'prepared.json'}")
     named = (program, compiled.place(program))  # where the disk was full, the first
     if not (folder / "program").is_symlink() or (folder / "program").resolve() not in named:
@@ -119,6 +119,7 @@ def missing(folder: Path, prepared: Prepared, gate: str, program: Path, *, witho
             found.append(f"write {path} anew; it has another text than this edgeguard's")
     if not spared and prepared.tasks_unit.name not in masked and not prepared.tasks_unit.enabled():
         found.append(f"let {prepared.tasks_unit.name} start with the server")
+    found += sshd.missing(folder, prepared)
     return found + _about_units(folder, prepared, masked, rewritten=_text(Gate(folder).configuration) != gate)
 
 
@@ -178,6 +179,7 @@ def prepare(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[
         prepared.gate_unit.reload()
     else:
         prepared.gate_unit.start()
+    sshd.put(folder, prepared)
     return done
 
 
@@ -203,6 +205,9 @@ def unprepare(folder: Path, prepared: Prepared) -> list[str]:
             done.append(f"{unit.name} is stopped and removed")
         (UNITS / unit.name).unlink(missing_ok=True)
     units.reload_all()
+    if sshd.remove(prepared):
+        logins.apply(folder, {})
+        done.append(f"{sshd.place(prepared)} is removed; nobody logs in by it any more")
     (folder / "prepared.json").unlink(missing_ok=True)
     return done
 

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
     from edgeguard.cluster.host.generations import Task
 
-_KINDS: dict[str, files.Kinds] = {"environment": (str,), "server": (str,), "port": (int,)}
+_KINDS: dict[str, files.Kinds] = {"environment": (str,), "server": (str,), "port": (int,), "login?": (str,)}
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The environment, the server's name, and the port of 127.0.0.1 on which its application listens."""
+    """The environment, the server's name, and the port of 127.0.0.1 on which its application listens. `login` is the
+    user as whom the environment's users log in; None: it has none."""
 
     environment: str
     server: str
     port: int
+    login: str | None = None
 
     @property
     def unit(self) -> Unit:
@@ -70,8 +72,15 @@ class Prepared:
     @classmethod
     def told(cls, said: Mapping[str, Any]) -> Prepared:
         """From what JSON has; other keys are left alone."""
-        return cls(str(said["environment"]), str(said["server"]), int(said["port"]))
+        login = said.get("login")
+        return cls(
+            str(said["environment"]), str(said["server"]), int(said["port"]), None if login is None else str(login)
+        )
+
+    def json(self) -> dict[str, Any]:
+        """As JSON has it. A server that nobody logs in to has what earlier versions wrote."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
     def write(self, folder: Path) -> None:
         """Write it down."""
-        files.write(folder / "prepared.json", asdict(self))
+        files.write(folder / "prepared.json", self.json())

@@ -20,6 +20,7 @@ from edgeguard.cluster.host import (
     homes,
     hooks,
     images,
+    logins,
     logs,
     prepare,
     reach,
@@ -93,6 +94,8 @@ def swap(folder: Path, *, caller: list[int], generation: str | None = None, note
             if generations.current(folder) != generation:
                 tasks.stop(folder)
             web.swap(folder, generation)
+        else:
+            logins.end_revoked(folder, ())  # a swap that died may not have come to it
 
 
 def touch(folder: Path, *, caller: list[int], note: dict[str, Any] | None = None) -> None:
@@ -298,6 +301,19 @@ def take_away(folder: Path, *, prepared: dict[str, Any]) -> list[str]:
         return prepare.unprepare(folder, Prepared.told(prepared))
 
 
+def who_logs_in(folder: Path, *, generation: str | None = None) -> dict[str, Any]:
+    """Who may log in now, or with another generation, by which keys, and how many processes each of them has here."""
+    found = logins.ways(folder / "generations" / generation if generation else folder / "current")
+    return {"keys": [[way.name, way.key] for way in found], "open": logins.open_now(folder)}
+
+
+def let_in(folder: Path, *, caller: list[int], wanted: dict[str, Any]) -> None:
+    """Let these people log in from now on, and nobody else. `wanted` has their keys by their names."""
+    Prepared.of(folder)
+    with _fenced(folder, caller):
+        logins.apply(folder, wanted)
+
+
 @contextmanager
 def _fenced(folder: Path, caller: list[int], note: Mapping[str, Any] | None = None) -> Iterator[None]:
     who = Caller(*caller)
@@ -353,6 +369,8 @@ ACTS = {
     "claim_hook": Act(claim_hook, {**_NOTED, **_HOOK, "again": takes.flag}),
     "forget_hook": Act(forget_hook, {**_CHANGE, **_HOOK}),
     "prune": Act(prune, {**_CHANGE, "keep": takes.names, "releases": takes.path}),
+    "who_logs_in": Act(who_logs_in, {"generation": takes.perhaps(takes.name)}),
+    "let_in": Act(let_in, {**_CHANGE, "wanted": takes.texts_by_name}),
     "missing": Act(
         missing,
         {"prepared": takes.an_object, "gate": takes.text, "without_tasks": takes.perhaps(takes.flag)},

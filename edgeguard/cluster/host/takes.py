@@ -52,6 +52,13 @@ def texts(said: object) -> bool:
     return isinstance(said, dict) and all(map(text, said.values())) and all(map(text, said))
 
 
+def texts_by_name(said: object) -> bool:
+    """A JSON object of lists of texts, by names."""
+    if not isinstance(said, dict) or not all(map(name, said)):
+        return False
+    return all(isinstance(value, list) and all(map(text, value)) for value in said.values())
+
+
 def names(said: object) -> bool:
     """A list of names."""
     return isinstance(said, list) and all(map(name, said))

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 from edgeguard.cluster.host import account as accounts
-from edgeguard.cluster.host import environment, files, generations, processes, sockets
+from edgeguard.cluster.host import environment, files, generations, logins, processes, sockets
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.prepared import Prepared
 
@@ -71,7 +71,7 @@ def swap(folder: Path, generation: str | None) -> None:
         HostError: the generation isn't there (NOT_STAGED), or systemd refuses.
     """
     unit = Prepared.of(folder).unit
-    changes = generations.current(folder) != generation
+    changes, before = generations.current(folder) != generation, logins.ways(folder / "current")
     if generation is not None:
         generations.read(folder, generation)
         if changes:
@@ -89,6 +89,7 @@ def swap(folder: Path, generation: str | None) -> None:
             said["swapped"] = {"at": time.monotonic(), "died": said["died"]}
             (folder / _ENDING).unlink(missing_ok=True)
         unit.start()
+    logins.end_revoked(folder, before)
 
 
 def forget(folder: Path) -> None:

@@ -22,12 +22,14 @@ from edgeguard.cluster.ssh.hosts import Hosts
 from edgeguard.cluster.ssh.options import options
 from edgeguard.cluster.ssh.servers import ACT_SECONDS, Servers
 from edgeguard.cluster.tasks import TaskRun, TaskState
+from edgeguard.cluster.users import Logins
 from edgeguard.errors import ClusterError, EdgeguardError, HookRuns, Interrupted, Unhealthy
 from edgeguard.user import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from edgeguard.cluster import User
     from edgeguard.cluster.foreground import Ended, Ends
     from edgeguard.cluster.ssh.connection import Connection
     from edgeguard.settings import ClusterSettings
@@ -330,6 +332,17 @@ class SshCluster:
             channel, first = self._connections[server].channel("run", str(self._hosts.folder(server)))
             port = self._hosts.options.app_port
             return foreground.carry(channel, first, ends, server=server, command=command, port=port)
+
+    def logins(self, generation: str | None = None) -> Mapping[str, Logins]:
+        """Who may log in, and who is logged in (edgeguard.cluster.users.LetsIn)."""
+        return {
+            server: Logins(tuple((name, key) for name, key in said["keys"]), said["open"])
+            for server, said in self._all.ask_all("who_logs_in", generation=generation).items()
+        }
+
+    def let_in(self, epoch: int, users: Sequence[User]) -> None:
+        """Let these people log in, and nobody else (edgeguard.cluster.users.LetsIn)."""
+        self._all.change_all("let_in", epoch, wanted={user.name: list(user.keys) for user in users})
 
     def entropy(self) -> str | None:
         """The environment's PLATFORM_PROJECT_ENTROPY, which the servers keep from the first deploy on; None before."""

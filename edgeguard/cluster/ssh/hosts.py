@@ -36,7 +36,8 @@ class Hosts:
 
     def prepared(self, server: str) -> dict[str, Any]:
         """What an act on this server knows of the environment (host/prepared.py)."""
-        return {"environment": self.environment, "server": server, "port": self.options.app_port}
+        said = {"environment": self.environment, "server": server, "port": self.options.app_port}
+        return {**said, "login": self.settings.user} if self.settings.users else said
 
     def gate(self, server: str) -> str:
         """The configuration of this server's gate. Raises HostError where a setting can't stand in it."""

@@ -115,6 +115,7 @@ class Earlier(Step):
         runs = replace(found.runs, user=self.environment.settings.cluster.user)  # a setting of today, as the others
         deployment.generation = replace(found, name=deployment.id, runs=runs, copy_of=found.name)
         deployment.variables, deployment.users, deployment.ref = wanted.variables, wanted.users, wanted.generation
+        deployment.tell_who_comes_back(found.name)
         facts = {"release": found.release, "ref": wanted.generation, "commit": None, "reused": True}
         return {**facts, "serves": deployment.serves_already()}
 

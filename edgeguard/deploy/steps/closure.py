@@ -112,6 +112,8 @@ class Swap(Step):
         stay_closed(deployment)
         previous = None if deployment.first else deployment.previous_generation().name
         deployment.serving.swap(deployment.epoch, previous)
+        if previous is not None:
+            deployment.tell_who_comes_back(previous)
         empty_what_comes_back(deployment)  # these servers have no generation to go back to
 
 

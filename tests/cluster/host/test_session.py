@@ -238,6 +238,8 @@ _REQUESTS: tuple[dict[str, Any], ...] = (
     {"act": "startable"},
     {"act": "claim_hook", **_CHANGING, **_HOOK, "again": False},
     {"act": "forget_hook", "caller": [1, 1, 2], **_HOOK},
+    {"act": "let_in", "caller": [1, 1, 2], "wanted": {"ada": ["ssh-ed25519 AAAA ada"]}},
+    {"act": "who_logs_in"},
 )
 _ON_ANY_FOLDER = {"prepare", "unprepare", "missing", "prune", "facts", "logs"}
 """Acts that change or read the machine itself, or a folder that the request names."""
