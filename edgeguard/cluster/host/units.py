@@ -39,9 +39,10 @@ class Unit:
         """Whether systemd keeps it running: its process is there, or is started again soon."""
         return self.show().get("ActiveState") in ("active", "activating", "reloading", "deactivating")
 
-    def start(self) -> None:
-        """Start it, at once where systemd waits before it starts it again. One that runs is left alone."""
-        self._do("start")
+    def start(self, *, wait: bool = True) -> None:
+        """Start it, at once where systemd waits before it starts it again. One that runs is left alone. Without `wait`,
+        systemd does so after this has returned; a unit that can't be started at all is refused all the same."""
+        self._do("start", *(() if wait else ("--no-block",)))
 
     def stop(self) -> None:
         """Stop it: SIGTERM to all its processes, SIGKILL to those that go on. One that is stopped is left alone."""
@@ -74,9 +75,9 @@ class Unit:
                 f"somebody has masked {self.name}", f"Run `systemctl unmask {self.name}` there, if that was a mistake."
             )
 
-    def _do(self, verb: str) -> None:
+    def _do(self, verb: str, *options: str) -> None:
         try:
-            _systemctl(verb, "--", self.name)
+            _systemctl(verb, *options, "--", self.name)
         except HostError:  # only then a second question is worth its time
             found = self.show().get("LoadState", "")
             self.refuse_masked(found)

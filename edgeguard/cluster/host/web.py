@@ -29,7 +29,7 @@ from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.prepared import Prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from edgeguard.cluster.host.health import Supervised
     from edgeguard.cluster.host.units import Unit
@@ -65,7 +65,7 @@ def swap(folder: Path, generation: str | None) -> None:
     """End the processes, make the generation current by a rename, and start its processes; None starts none. Where the
     generation is current already, what is missing is started, and the deaths so far still count.
 
-    When this returns, a program runs that becomes the application. Who looks then waits for that (`running`).
+    When this returns, systemd starts a program that becomes the application. Who looks then waits for that (`running`).
 
     Raises:
         HostError: the generation isn't there (NOT_STAGED), or systemd refuses.
@@ -86,9 +86,9 @@ def swap(folder: Path, generation: str | None) -> None:
         with _changing(folder) as said:
             fresh = _NOTHING if said.get("generation") != generation else {}
             said.update({**fresh, "generation": generation, "wanted": True, "quick": 0, "error": ""})
-            said["swapped"] = {"at": time.monotonic(), "died": said["died"]}
+            said.update(swapped={"at": time.monotonic(), "died": said["died"]}, main=None)
             (folder / _ENDING).unlink(missing_ok=True)
-        unit.start()
+        unit.start(wait=False)
     logins.end_revoked(folder, before)
 
 
@@ -117,23 +117,27 @@ def running(folder: Path) -> set[str | None]:
     """
     while True:
         found = processes.by_generation(processes.running(folder))
-        if not _becoming(_read(folder), found):
+        said = _read(folder)
+        if said["generation"] in found or not _starts(said):
             return found
         time.sleep(_POLL)
 
 
-def _becoming(said: Mapping[str, Any], found: Collection[str | None]) -> bool:
-    """Whether a swap has started a program that is not the application yet."""
+def _starts(said: Mapping[str, Any]) -> bool:
+    """Whether a swap has just started a program that did not end since, as far as anybody knows."""
     swapped = said["swapped"]
-    if swapped is None or said["generation"] in found or said["died"] > int(swapped["died"]) or said.get("error"):
+    if swapped is None or said["died"] > int(swapped["died"]) or said.get("error"):
         return False
     return 0 <= time.monotonic() - float(swapped["at"]) < START_SECONDS  # less than 0: the server has booted since
 
 
 def kept(folder: Path) -> bool:
     """Whether systemd keeps the application running. Only where its main process is not there, systemd is asked."""
-    unit, main = Prepared.of(folder).unit, _read(folder)["main"]
-    return (main is not None and _is_main(unit, int(main["pid"]), int(main["started"]))) or unit.runs()
+    unit, said = Prepared.of(folder).unit, _read(folder)
+    main = said["main"]
+    if main is None:
+        return _starts(said) or unit.runs()
+    return _is_main(unit, int(main["pid"]), int(main["started"])) or unit.runs()
 
 
 def _is_main(unit: Unit, pid: int, started: int) -> bool:

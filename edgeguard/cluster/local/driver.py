@@ -25,7 +25,19 @@ from edgeguard.cluster import Closure, Generation, HookResult, ServerState, arch
 from edgeguard.cluster.at_once import at_once
 from edgeguard.cluster.errors import on
 from edgeguard.cluster.host import account as accounts
-from edgeguard.cluster.host import environment, fence, generations, health, homes, hooks, images, logs, reach, sockets
+from edgeguard.cluster.host import (
+    environment,
+    fence,
+    generations,
+    health,
+    homes,
+    hooks,
+    images,
+    logs,
+    reach,
+    sockets,
+    waiting,
+)
 from edgeguard.cluster.host.errors import refusal
 from edgeguard.cluster.local import ports
 from edgeguard.cluster.local.daemon import Daemon
@@ -184,6 +196,10 @@ class LocalCluster:
                 self._gate.order(self._gate.desired() or self._closed(_NEVER_OPENED))
         if generation.runs.user is not None:
             self._refuse_unfit(generation.runs.user, generation)
+        if generation.has_hook("deploy"):
+            server = self._settings.hook_on(self.servers)
+            with on(server):
+                waiting.make_ready(self._folder(server), archive.program(archive.put(self._root / "host")))
 
     def stop_tasks(self, epoch: int) -> int:
         """Stop them on all servers at the same time."""
@@ -337,6 +353,8 @@ class LocalCluster:
     def dismantle(self) -> None:
         """End hooks, the gate, and every server with its application, each by its own process id. The files stay."""
         for server in self.servers:
+            if (wrapper := waiting.ready(self._folder(server))) is not None:
+                wrapper.end()
             hooks.end(self._folder(server))
         self._gate.end()
         self._on_all(lambda name: self._server(name).tasks.end())
