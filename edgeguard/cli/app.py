@@ -9,7 +9,7 @@ import typer
 from edgeguard.cli.options import Version
 
 FAMILIES = {
-    "application": ("logs", "run"),
+    "application": ("logs", "run", "environment"),
     "cluster": ("cluster",),
     "deploys": ("plan", "deploy", "resume", "rollback", "status", "report", "history", "unlock"),
     "doctor": ("doctor",),

@@ -106,6 +106,28 @@ def run(
     raise typer.Exit(ended.code)
 
 
+@verb(app, "edgeguard environment production")
+def environment(
+    name: Name,
+    options: Options,
+    server: Annotated[str | None, typer.Option("--server", help="Where. [the server on which hooks run]")] = None,
+) -> None:
+    """Show what the application's processes find in their environment, and where each variable comes from. Values are
+    hidden: only their lengths are told. It needs no token."""
+    from edgeguard.cli.say.variables import told
+    from edgeguard.cluster import variables
+    from edgeguard.environment import cluster_alone
+
+    settings, cluster = cluster_alone(name, config=options.config)
+    where = server or settings.cluster.hook_on(cluster.servers)
+    found = variables.able(cluster, name).variables(where)
+    processes = {
+        who: {each: {"bytes": size, "from": variables.source(each, settings.application)} for each, size in own.items()}
+        for who, own in found.items()
+    }
+    options.answer({"environment": name, "server": where, "processes": processes}, told(name, where, processes))
+
+
 def _writer(descriptor: int) -> Callable[[bytes], None]:
     """Writes a command's output as it is. A reader that is gone ends the command."""
     from edgeguard.cluster.host.foreground import SIGNALLED

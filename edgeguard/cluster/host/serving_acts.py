@@ -301,6 +301,12 @@ def take_away(folder: Path, *, prepared: dict[str, Any]) -> list[str]:
         return prepare.unprepare(folder, Prepared.told(prepared))
 
 
+def variables(folder: Path) -> dict[str, dict[str, int]]:
+    """The names of what each process of the current generation finds in its environment, with the values' bytes."""
+    prepared = Prepared.of(folder)
+    return environment.sizes(folder, prepared.server, prepared.port)
+
+
 def who_logs_in(folder: Path, *, generation: str | None = None) -> dict[str, Any]:
     """Who may log in now, or with another generation, by which keys, and how many processes each of them has here."""
     found = logins.ways(folder / "generations" / generation if generation else folder / "current")
@@ -369,6 +375,7 @@ ACTS = {
     "claim_hook": Act(claim_hook, {**_NOTED, **_HOOK, "again": takes.flag}),
     "forget_hook": Act(forget_hook, {**_CHANGE, **_HOOK}),
     "prune": Act(prune, {**_CHANGE, "keep": takes.names, "releases": takes.path}),
+    "variables": Act(variables, {}),
     "who_logs_in": Act(who_logs_in, {"generation": takes.perhaps(takes.name)}),
     "let_in": Act(let_in, {**_CHANGE, "wanted": takes.texts_by_name}),
     "missing": Act(

@@ -350,6 +350,11 @@ class LocalCluster:
         """The background tasks of every server, as they are now."""
         return tuple(state for name in self.servers for state in self._server(name).tell_tasks())
 
+    def variables(self, server: str) -> Mapping[str, Mapping[str, int]]:
+        """The names and sizes of what processes find there (edgeguard.cluster.variables.TellsVariables)."""
+        with on(server):
+            return environment.sizes(self._folder(server), server, self._port(server))
+
     def dismantle(self) -> None:
         """End hooks, the gate, and every server with its application, each by its own process id. The files stay."""
         for server in self.servers:

@@ -340,6 +340,11 @@ class SshCluster:
             for server, said in self._all.ask_all("who_logs_in", generation=generation).items()
         }
 
+    def variables(self, server: str) -> Mapping[str, Mapping[str, int]]:
+        """The names and sizes of what processes find there (edgeguard.cluster.variables.TellsVariables)."""
+        found: dict[str, dict[str, int]] = self._all.ask(server, "variables")
+        return found
+
     def let_in(self, epoch: int, users: Sequence[User]) -> None:
         """Let these people log in, and nobody else (edgeguard.cluster.users.LetsIn)."""
         self._all.change_all("let_in", epoch, wanted={user.name: list(user.keys) for user in users})

@@ -240,6 +240,7 @@ _REQUESTS: tuple[dict[str, Any], ...] = (
     {"act": "forget_hook", "caller": [1, 1, 2], **_HOOK},
     {"act": "let_in", "caller": [1, 1, 2], "wanted": {"ada": ["ssh-ed25519 AAAA ada"]}},
     {"act": "who_logs_in"},
+    {"act": "variables"},
 )
 _ON_ANY_FOLDER = {"prepare", "unprepare", "missing", "prune", "facts", "logs"}
 """Acts that change or read the machine itself, or a folder that the request names."""
