@@ -38,10 +38,10 @@ class TaskState:
 
 @dataclass(frozen=True)
 class TaskRun:
-    """A run of a background task that is over."""
+    """A run of a background task that is over. `seconds` is None where nobody saw its end."""
 
     began: float
-    seconds: float
+    seconds: float | None
     code: int | None
     why: str | None
 

@@ -28,8 +28,9 @@ KINDS = ("good", "swap", "hook", "check", "healthy", "fix")
 _LEASE = 2  # seconds; a renewal goes to three hosts
 _ENDING = 20.0
 """Seconds until a host knows that a caller is gone, and has done what that had told it to do."""
+# Crons come and go by the clock, and so do their units.
 _PRESENT = """\
-systemctl list-units --all --plain --no-legend 'eg-*' | awk '{print $1, $3}'
+systemctl list-units --all --plain --no-legend 'eg-*' | awk '$1 !~ /-crons?[@.]/ {print $1, $3}'
 pgrep -af '[.]pyz (session|receive|hook|run|wrap)' || true
 ls /run/systemd/transient 2>/dev/null | grep '^eg-' || true
 """

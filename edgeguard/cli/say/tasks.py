@@ -51,7 +51,8 @@ def _now(task: TaskState) -> str:
 
 def _run(run: TaskRun) -> str:
     how = f"exit {run.code}" if run.why is None else run.why
-    return f"{rfc3339(run.began)}, {duration(run.seconds)}, {how}"
+    lasted = [] if run.seconds is None else [duration(run.seconds)]
+    return ", ".join([rfc3339(run.began), *lasted, how])
 
 
 def _times(count: int) -> str:

@@ -145,6 +145,8 @@ def become(folder: Path, task_id: str) -> None:
         mark = {processes.TASK: processes.task_mark(folder, name, task_id)}
         variables = {**environment.of_task(folder, name, server, task), **mark}
         with _changing(folder, task_id) as said:
+            if said.get("since") is not None:  # nobody saw its end
+                said["last"] = {"began": said["since"], "seconds": None, "code": None, "why": "its server went down"}
             said.update(since=time.time(), began=time.monotonic(), why=None)
         accounts.run(account, runs.folder, task.start, variables)
     except (HostError, OSError) as exc:
