@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.crash.rehearsal import QUICK, SERVERS, Rehearsal, beats, furnished
 from tests.lab.lab import Lab
+from tests.observer import PATIENCE
 from tests.staying_rehearsal import staying_rehearsal
 
 if TYPE_CHECKING:
@@ -156,6 +157,14 @@ class OnHosts(Rehearsal):
         return done.stdout
 
 
+def _work(rehearsal: OnHosts) -> None:
+    """Wait until a worker runs on every host."""
+    deadline = time.monotonic() + PATIENCE
+    while {beat.server for beat in rehearsal.beats()} != set(SERVERS):
+        assert time.monotonic() < deadline, "not every host has a worker"
+        time.sleep(0.1)
+
+
 @contextmanager
 def rehearsing_on_hosts(
     folder: Path, name: str, kinds: Collection[str] = KINDS, deployed: Sequence[str] = ("second", "first")
@@ -171,7 +180,9 @@ def rehearsing_on_hosts(
         with staying_rehearsal(folder / "log", *options, environment=environment) as found:
             quick = {**QUICK, "EDGEGUARD_CLUSTER__LEASE": str(_LEASE)}
             made = OnHosts(found.process, found.ready, folder, folder / "config", quick=quick, lab=lab)
-            furnished(made, kinds, deployed).before = made.present()
+            furnished(made, kinds, deployed)
+            _work(made)
+            made.before = made.present()
             yield made
     finally:
         lab.down()
