@@ -98,13 +98,17 @@ def _content(path: str) -> bytes:
         os.close(descriptor)
 
 
-def running(folder: Path, *, parent: int = 0, runs: bool = False) -> dict[int, Path | None]:
+def running(folder: Path, *, parent: int = 0) -> dict[int, Path | None]:
     """The processes that belong to generations in a server's folder, each with its generation.
 
-    Children of `parent` belong too, whatever they did to their environment (None: the generation isn't known). With
-    `runs`, so do the commands of people, each with the path that it carries.
+    Children of `parent` belong too, whatever they did to their environment (None: the generation isn't known).
     """
-    return belonging(f"{folder / 'generations'}/", MARK, *((RUN,) if runs else ()), parent=parent)
+    return belonging(f"{folder / 'generations'}/", MARK, parent=parent)
+
+
+def every(folder: Path) -> dict[int, Path | None]:
+    """As `running`, with the commands of people and with background tasks, each with the path that it carries."""
+    return belonging(f"{folder / 'generations'}/", MARK, RUN, TASK)
 
 
 def task_mark(folder: Path, generation: str, task: str) -> str:

@@ -91,7 +91,7 @@ def swap(folder: Path, *, caller: list[int], generation: str | None = None, note
         if not web.runs_only(folder, generation):
             _refuse_while_open(folder, "swap")
             hooks.refuse_while_one_runs(folder)
-            if generations.current(folder) != generation:
+            if generations.current(folder) != generation and tasks.allowed(folder):
                 tasks.stop(folder)
             web.swap(folder, generation)
         else:

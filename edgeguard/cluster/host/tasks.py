@@ -13,28 +13,25 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.host import account as accounts
-from edgeguard.cluster.host import environment, files, generations, processes, schedule, units, web
+from edgeguard.cluster.host import ending_tasks, environment, files, generations, processes, schedule, units, web
 from edgeguard.cluster.host.control_groups import ControlGroup
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.prepared import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from edgeguard.cluster.host.generations import Task
 
 ALLOWED = "tasks-allowed"
-_WORD = 4
-"""The place of this package's word in the arguments of a command that systemd starts: python -I -S PROGRAM WORD …."""
 _LATE = 120.0
 """A moment that is longer past (the server slept, or its clock was set) is no reason to start a cron."""
 _ALLOWED: dict[str, files.Kinds] = {"generation": (str,), "crons": (bool,), "since": files.NUMBER}
@@ -68,6 +65,11 @@ def allow(folder: Path, *, crons: bool) -> None:
         _forget(folder, {task.id for task in tasks})
         files.write(folder / ALLOWED, {**wanted, "since": time.time()})
     start_allowed(folder)
+
+
+def allowed(folder: Path) -> bool:
+    """Whether tasks may run: nobody has stopped them since the opening."""
+    return (folder / ALLOWED).exists()
 
 
 def start_allowed(folder: Path) -> None:
@@ -124,7 +126,7 @@ def stop(folder: Path) -> int:
     running = {unit: ControlGroup(state["ControlGroup"]) for unit, state in found.items() if _runs(state)}
     ran = sum(bool(group.members()) for group in running.values())
     tasks = {prepared.task_unit(task).name: task for task in _current(folder) if task.stop is not None}
-    _end(folder, running, {unit: tasks[unit] for unit in running if unit in tasks}, whole=True)
+    ending_tasks.end(folder, running, {unit: tasks[unit] for unit in running if unit in tasks}, whole=True)
     units.forget_failures(*every)  # a task that was killed now would count as failed
     return ran
 
@@ -169,12 +171,12 @@ def ask_to_end(folder: Path, task_id: str) -> None:
 def ended(folder: Path, task_id: str, told: Mapping[str, str]) -> None:
     """Note how a run of a task ended, of which nothing is left. systemd calls this after each end, and has `told` how
     it ended in the environment."""
-    allowed, down = _allowed(folder) is not None, units.stopping()
+    down = units.stopping()
     with _changing(folder, task_id) as said:
         if said.get("since") is None:
             return  # it could not be started, which is noted
         lived = time.monotonic() - float(said["began"])
-        why = said.get("why") or ("its server went down" if down else None if allowed else "stopped")
+        why = said.get("why") or ("its server went down" if down else None if allowed(folder) else "stopped")
         code = None if why else web.exit_code(told)
         said["last"] = {"began": said["since"], "seconds": lived, "code": code, "why": why}
         said.update(since=None, why=None)
@@ -231,46 +233,6 @@ def main(word: str, folder: Path, *task: str) -> None:
         ended(folder, task[0], os.environ)
 
 
-def _end(folder: Path, running: Mapping[str, ControlGroup], asked: Mapping[str, Task], *, whole: bool) -> None:
-    """End the processes of these units, and (`whole`) whatever a task has started elsewhere. Those that are `asked` get
-    their own command in place of SIGTERM."""
-    unit = f"eg-{Prepared.of(folder).environment}-asks-{secrets.token_hex(4)}-"
-    asking = [_command(folder, f"{unit}{task.name}.service", task) for task in asked.values()]
-    groups = [*running.values(), *asking]
-
-    def others() -> set[int]:
-        return set(processes.of_tasks(folder)) if whole else set()
-
-    def members() -> set[int]:
-        found = others().union(*(group.members() for group in groups))
-        return {pid for pid in found if not _notes_an_end(pid)}
-
-    def spared() -> set[int]:
-        return set().union(*(running[unit].members() for unit in asked), *(group.members() for group in asking))
-
-    def kill() -> None:
-        for group in groups:
-            group.kill()
-
-    processes.end(members, spared=spared, kill=kill)
-    if running:
-        units.stop_all(*running)
-
-
-def _command(folder: Path, unit: str, task: Task) -> ControlGroup:
-    """Start the command that asks a task to end, in this unit."""
-    units.run(unit, (sys.executable, "-I", "-S", str(folder / "program"), "task-stop", str(folder), task.id))
-    return ControlGroup(units.matching(unit)[unit]["ControlGroup"])
-
-
-def _notes_an_end(pid: int) -> bool:
-    """Whether this is what systemd starts to note the end of a task, in the task's own group."""
-    with suppress(OSError):
-        argv = Path("/proc", str(pid), "cmdline").read_bytes().split(b"\0")
-        return argv[_WORD : _WORD + 1] == [b"task-ended"] or argv[0].startswith(b"(")  # systemd's, before it is one
-    return False
-
-
 def _end_at_limit(folder: Path, unit: str, task: Task) -> None:
     since = _read(folder, task.id).get("since")
     if since is None or task.limit is None or time.time() < since + task.limit:
@@ -278,7 +240,7 @@ def _end_at_limit(folder: Path, unit: str, task: Task) -> None:
     with _changing(folder, task.id) as said:
         said["why"] = "at its limit"
     running = {unit: ControlGroup(units.matching(unit)[unit]["ControlGroup"])}
-    _end(folder, running, {}, whole=False)
+    ending_tasks.end(folder, running, {}, whole=False)
 
 
 def _current(folder: Path) -> tuple[Task, ...]:

@@ -79,7 +79,7 @@ def swap(folder: Path, generation: str | None) -> None:
     if changes or generation is None:
         forget(folder)
         unit.stop()
-        processes.end(partial(processes.running, folder, runs=True))  # also what has left the unit
+        processes.end(partial(processes.every, folder))  # also what has left the unit
     if changes:
         generations.make_current(folder, generation)
     if generation is not None:

@@ -148,7 +148,7 @@ class Server:
             if changes or generation is None:
                 self.stop_tasks()
                 self.supervisor.order({**order, "generation": None}, limit=SWAP_SECONDS)
-                processes.end(partial(processes.running, self.folder, runs=True))
+                processes.end(partial(processes.every, self.folder))
             if changes:
                 generations.make_current(self.folder, generation)
             if generation is not None:
