@@ -125,20 +125,17 @@ def _tried(template: Template, mirrors: Path | None, urls: dict[str, str], folde
         )
     lines = done.stderr.decode(errors="replace").replace(str(folder), "").splitlines()
     sentence = next((line.removeprefix("edgeguard: ") for line in lines if line.startswith("edgeguard: ")), "?")
-    return f" refused, {done.returncode} | {sentence.removeprefix('the first release can')} |".replace(
-        "| 't be deployed: ", "| "
-    )
+    return f" exit code {done.returncode} | {sentence.removeprefix(_FIRST)} |"
 
 
 def _write(template: Template, end: str) -> None:
-    """Put the row in the place of the one that was there."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    rows = [line for line in text.splitlines() if line.startswith(template.row)]
+    """Put the row in its place in the table, or in the place of the one that was there."""
     print(template.row + end, flush=True)  # noqa: T201
-    if rows:
-        DOCUMENT.write_text(text.replace(rows[0], template.row + end), encoding="utf-8")
-    else:
-        DOCUMENT.write_text(f"{text.rstrip()}\n{template.row}{end}\n", encoding="utf-8")
+    above, rule, rows = DOCUMENT.read_text(encoding="utf-8").rpartition("|---|---|---|---|---|\n")
+    found = {one.row: row for one in TEMPLATES for row in rows.splitlines() if row.startswith(one.row)}
+    found[template.row] = template.row + end
+    there = [found[one.row] for one in TEMPLATES if one.row in found]
+    DOCUMENT.write_text("\n".join([above + rule.rstrip(), *there, ""]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -94,4 +94,4 @@ def test_a_record_without_a_whole_number_for_its_epoch_is_damaged(tmp_path: Path
 def test_who_waits_for_a_lock_of_its_own_process_finds_no_other_holder(tmp_path: Path) -> None:
     """/proc has who reads it under two more names, `self` and `thread-self`."""
     with fence.locked(tmp_path), (tmp_path / "lock").open(encoding="utf-8") as again:
-        assert fence._holders(again) == []  # noqa: SLF001 (else it takes 10 s to be asked)
+        assert fence._holders(again) == []  # noqa: SLF001 (else it takes 30 s to be asked)
