@@ -60,3 +60,14 @@ def beside(archive: Path) -> Path:
             fresh.unlink()
         return archive
     return path
+
+
+def link(path: Path, archive: Path) -> None:
+    """Let the link at `path` name the compiled archive. Who reads it meanwhile finds the earlier one or this."""
+    named = beside(archive)
+    if path.is_symlink() and path.resolve() == named.resolve():
+        return
+    fresh = path.with_name(f".{path.name}.tmp")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(named)
+    fresh.replace(path)

@@ -65,6 +65,8 @@ TimeoutStopSec=10
 [Install]
 WantedBy=multi-user.target
 """
+_BEGUN = "preparing"
+"""A file that is there while `prepare` changes the server. Where it is left, what runs may not be what is written."""
 _FOLDER = re.compile(r"^RequiresMountsFor=(.*)$", re.MULTILINE)
 
 
@@ -90,7 +92,7 @@ def texts(folder: Path, prepared: Prepared) -> Mapping[Path, str]:
     }
 
 
-def missing(folder: Path, prepared: Prepared, gate: str, program: Path, *, without_tasks: bool = False) -> list[str]:
+def missing(folder: Path, prepared: Prepared, gate: str, *, without_tasks: bool = False) -> list[str]:
     """What `prepare` would do, a sentence each; empty where the server is as it has to be.
 
     `without_tasks`: a server that has none of the units of background tasks needs none.
@@ -102,9 +104,10 @@ def missing(folder: Path, prepared: Prepared, gate: str, program: Path, *, witho
     found = []
     if files.read(folder / "prepared.json") != prepared.json():
         found.append(f"write {folder / 'prepared.json'}")
-    named = (program, compiled.place(program))  # where the disk was full, the first
-    if not (folder / "program").is_symlink() or (folder / "program").resolve() not in named:
-        found.append(f"let {folder / 'program'} name {program.name}")
+    if (folder / _BEGUN).exists():
+        found.append("do again what an earlier `cluster prepare` began and did not end")
+    if not (folder / "program").is_file():
+        found.append(f"let {folder / 'program'} name the host program")
     masked = {unit.name for unit in (prepared.unit, prepared.gate_unit) if unit.masked()}
     spared = without_tasks and not has_task_units(prepared)
     for path, text in {**texts(folder, prepared), Gate(folder).configuration: gate}.items():
@@ -154,18 +157,17 @@ def prepare(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[
     Raises:
         HostError: somebody has masked a unit, or something can't be written. Repeating it goes on from there.
     """
-    done = missing(folder, prepared, gate, program)
+    done = missing(folder, prepared, gate)
     if not done:
         return done
     _refuse_unless_root()
     for unit in (prepared.unit, prepared.gate_unit):
         unit.refuse_masked()
     files.private(folder)
+    unended = (folder / _BEGUN).exists()
+    files.write_text(folder / _BEGUN, "")
     prepared.write(folder)
-    fresh = folder / ".program.tmp"
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(compiled.beside(program))
-    fresh.replace(folder / "program")
+    compiled.link(folder / "program", program)
     changed = {path.name: text for path, text in texts(folder, prepared).items() if _text(path) != text}
     for name, text in changed.items():
         files.write_text(UNITS / name, text)
@@ -173,13 +175,14 @@ def prepare(folder: Path, prepared: Prepared, gate: str, program: Path) -> list[
     another = Gate(folder).put(gate)
     units.reload_all()
     units.enable(prepared.unit.name, prepared.gate_unit.name, prepared.tasks_unit.name)
-    if prepared.gate_unit.name in changed or _deaf(folder):
+    if unended or prepared.gate_unit.name in changed or _deaf(folder):
         prepared.gate_unit.restart()
     elif (another or _foreign(folder)) and prepared.gate_unit.runs():
         prepared.gate_unit.reload()
     else:
         prepared.gate_unit.start()
     sshd.put(folder, prepared)
+    (folder / _BEGUN).unlink()
     return done
 
 
@@ -208,7 +211,8 @@ def unprepare(folder: Path, prepared: Prepared) -> list[str]:
     if sshd.remove(prepared):
         logins.apply(folder, {})
         done.append(f"{sshd.place(prepared)} is removed; nobody logs in by it any more")
-    (folder / "prepared.json").unlink(missing_ok=True)
+    for name in ("prepared.json", _BEGUN):
+        (folder / name).unlink(missing_ok=True)
     return done
 
 

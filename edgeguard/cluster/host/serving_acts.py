@@ -134,7 +134,9 @@ def stage(folder: Path, *, caller: list[int], **said: Any) -> None:  # noqa: ANN
     Prepared.of(folder)  # a server that is not prepared could not be closed
     with _fenced(folder, caller):
         reach.make(wanted.runs.folders, accounts.to_become(wanted.runs.user))
-        generations.put(folder, wanted, program=compiled.beside(Path(sys.argv[0])))
+        program = Path(sys.argv[0])
+        compiled.link(folder / "program", program)  # the units' own work is done by the version that deploys
+        generations.put(folder, wanted, program=compiled.beside(program))
         kept = wanted.variables.get(_ENTROPY)
         if kept is not None and not (folder / "entropy.json").exists():
             files.write(folder / "entropy.json", {"text": kept})
@@ -286,7 +288,7 @@ def prune(folder: Path, *, caller: list[int], keep: list[str], releases: str) ->
 def missing(folder: Path, *, prepared: dict[str, Any], gate: str, without_tasks: bool | None = None) -> list[str]:
     """What `edgeguard cluster prepare` would do here."""
     wanted = Prepared.told(prepared)
-    return prepare.missing(folder, wanted, gate, Path(sys.argv[0]), without_tasks=bool(without_tasks))
+    return prepare.missing(folder, wanted, gate, without_tasks=bool(without_tasks))
 
 
 def make_ready(folder: Path, *, prepared: dict[str, Any], gate: str) -> list[str]:

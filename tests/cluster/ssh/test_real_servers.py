@@ -122,6 +122,29 @@ def test_a_unit_that_somebody_edited_is_named_and_put_right(lab: Lab, cluster: S
     assert cluster.prepare(dry_run=True)["web2"] == []
 
 
+def test_a_prepare_that_died_half_way_is_done_again_and_the_gate_runs_from_what_is_written(
+    lab: Lab, cluster: SshCluster
+) -> None:
+    cluster.prepare(dry_run=False)
+    lab.ssh("web2", f"touch {ROOT}/servers/web2/preparing")  # all is written, and the gate is as it was before
+    before = lab.ssh("web2", "systemctl show --value -p MainPID eg-test-gate").stdout
+    assert cluster.prepare(dry_run=True)["web2"] == ["do again what an earlier `cluster prepare` began and did not end"]
+    cluster.prepare(dry_run=False)
+    assert lab.ssh("web2", "systemctl show --value -p MainPID eg-test-gate").stdout != before
+    assert cluster.prepare(dry_run=True)["web2"] == []
+
+
+def test_a_host_program_of_another_version_is_no_drift(lab: Lab, cluster: SshCluster) -> None:
+    cluster.prepare(dry_run=False)
+    lab.ssh("web2", f"cd {ROOT}/servers/web2; cp program ../../host/another.pyz; ln -sf ../../host/another.pyz program")
+    assert cluster.prepare(dry_run=True)["web2"] == []
+    lab.ssh("web2", f"rm {ROOT}/host/another.pyz")
+    [said] = cluster.prepare(dry_run=True)["web2"]
+    assert said.endswith("/program name the host program")
+    cluster.prepare(dry_run=False)
+    assert cluster.prepare(dry_run=True)["web2"] == []
+
+
 def test_a_host_is_one_server_of_an_environment(lab: Lab, cluster: SshCluster) -> None:
     cluster.prepare(dry_run=False)
     twice = driver(lab, hosts={"web2": "web1"})
