@@ -21,7 +21,7 @@ DELICATE: tuple[tuple[str, str, str, int, Literal["resume", "rollback"]], ...] =
     ("good", "close", "rename gate/", 1, "rollback"),  # the close is written down, and not done
     ("good", "close", "kill ", 1, "resume"),  # the gate's order is written, and the gate has not read it
     ("good", "swap", "rename web2/current.next", 1, "rollback"),  # one server is swapped, or two
-    ("good", "hook", "start ", 1, "resume"),  # "started" is written down, and nothing started
+    ("good", "hook", "order ", 1, "resume"),  # "started" is written down, and nothing started
     ("good", "open", "rename gate/", 1, "resume"),
     ("good", "open", "rename tasks/", 2, "rollback"),  # open, and its tasks run on one server
     ("good", "healthy", "rename web2/", 1, "rollback"),  # one server knows that it has committed
@@ -50,7 +50,7 @@ MORE = (
     Scenario(at="open|write |1", felled="application", lives=True, ends=0),  # it is checked once more
     Scenario(at="healthy|write |1", felled="application", lives=True, ends=11),
     Scenario(at="release|write |1", felled="gate", lives=True, ends=11),  # no claim is given back over a dead gate
-    Scenario("daemon", at="hook|start |1"),
+    Scenario("daemon", at="hook|order |1"),
     Scenario(felled="host"),  # nothing is unfinished: cluster open
 )
 

@@ -3,10 +3,10 @@
     [--at N] [--does ACT] [--acts FILE] [--api PORT] [--root FOLDER] [--break NAME] -- ARGUMENTS OF EDGEGUARD
 
 Its acts on the outside are counted, by the interpreter's own audit events, and around the calls that have none. The
-acts are making, renaming and removing files, starting and signalling processes, writing bytes to files, fsync,
-requests to the edge's API, and the end of the process. The moment of an act is before it, and after the previous act. A
-write of bytes also has a moment in its midst (half a line in the journal). A request to the API has two more: when half
-of it is sent, and when the answer is there but unread.
+acts are making, renaming and removing files, starting and signalling processes, ordering a hook, writing bytes to
+files, fsync, requests to the edge's API, and the end of the process. The moment of an act is before it, and after the
+previous act. A write of bytes also has a moment in its midst (half a line in the journal). A request to the API has two
+more: when half of it is sent, and when the answer is there but unread.
 
 At moment N the act is done. N is a number, or PHASE|BEGINNING OF THE ACT|WHICH OF THESE. The acts are:
 
@@ -113,6 +113,8 @@ class Moments:
             self.moment(f"{event.removeprefix('os.')} {' '.join(_named(each) for each in arguments[:2])}")
         elif event == "subprocess.Popen":
             self.moment(f"start {' '.join(_named(word) for word in arguments[1][:4])}")
+        elif event == "socket.sendmsg" and arguments[0].family == socket.AF_UNIX:
+            self.moment("order a hook")
 
     def write(self, descriptor: int, content: bytes) -> int:
         """As os.write."""
