@@ -9,14 +9,13 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from edgeguard.cluster.host.errors import FULL
 from edgeguard.cluster.host.partial import PIECE, digest_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _FICLONE = 0x40049409  # linux/fs.h
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""The errors of a full disk."""
 
 
 def copy(source: Path, fresh: Path, content: str, *, cloned: bool) -> bool:

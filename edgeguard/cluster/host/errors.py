@@ -37,6 +37,9 @@ NO_ACCOUNT = "no-account"
 UNKNOWN_ACT = "unknown-act"
 """A caller over a connection asked for something that this program does not know."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The system's errors of a full disk."""
+
 
 class HostError(Exception):
     """Something went wrong on this server. `message` says what, `remedy` what to do now ("" where nothing helps)."""

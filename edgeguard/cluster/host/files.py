@@ -8,7 +8,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.host import strict_json
+from edgeguard.cluster.host import reserve, strict_json
 from edgeguard.cluster.host.errors import DAMAGED, HostError
 
 if TYPE_CHECKING:
@@ -61,13 +61,15 @@ def write(path: Path, content: Mapping[str, Any], *, durable: bool = True, room:
 
 def write_text(path: Path, text: str, *, durable: bool = True, room: Path | None = None) -> None:
     """Replace a file in one step. Only this user can read it. With `durable`, a power cut after the return can't take
-    it back. `room` is what `keep_room` has returned for this file: then a full disk does not matter.
+    it back. `room` is what `keep_room` has returned for this file: then a full disk does not matter. Else the reserve
+    of the server's folder is used up for it.
 
     Raises:
         HostError: it can't be written. The file that was there stays.
     """
     fresh = room or path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+
+    def replace() -> None:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | (0 if room else os.O_TRUNC), 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
@@ -78,6 +80,9 @@ def write_text(path: Path, text: str, *, durable: bool = True, room: Path | None
         fresh.replace(path)
         if durable:
             sync(path.parent)
+
+    try:
+        reserve.despite_full_disk(path, replace)
     except OSError as exc:
         with suppress(OSError):  # the disk may be gone
             fresh.unlink()

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeguard.cluster.host import files, logins, manifest
+from edgeguard.cluster.host import files, logins, manifest, reserve
 from edgeguard.cluster.host.errors import DAMAGED, NOT_STAGED, HostError
 
 if TYPE_CHECKING:
@@ -206,6 +206,7 @@ def put(server: Path, generation: Generation, *, program: Path | None = None) ->
 
     `program` is the archive that starts its processes, where their server's system does that (see web.py). Then its
     users may log in while it is current; those of a copy are the ones who may log in with the earlier generation.
+    The server's reserve is made whole first, but for a copy: a rollback is one, and has to work on a full disk.
 
     Raises:
         HostError: its name can't name a folder, or it is current and has another content; or it is a copy of a
@@ -213,7 +214,9 @@ def put(server: Path, generation: Generation, *, program: Path | None = None) ->
     """
     if not NAME.fullmatch(generation.name):
         raise HostError(f"{generation.name!r} can't name a generation", "Use letters, digits, - and _.")
-    if generation.copy_of is not None:
+    if generation.copy_of is None:
+        reserve.keep(server)
+    else:
         earlier = read(server, generation.copy_of)
         generation = replace(generation, variables=variables(server, earlier.name))
     folder = server / "generations" / generation.name
@@ -225,6 +228,12 @@ def put(server: Path, generation: Generation, *, program: Path | None = None) ->
             f"{generation.name} is current and can't be staged again with another content",
             "Stage it under another name.",
         )
+    reserve.despite_full_disk(folder, lambda: _write(server, generation, said, program))
+
+
+def _write(server: Path, generation: Generation, said: dict[str, Any], program: Path | None) -> None:
+    """Write a generation, in place of what there is of it."""
+    folder = server / "generations" / generation.name
     fresh = folder.with_name(f".{generation.name}.tmp")
     for old in (fresh, folder):
         manifest.remove(old)
@@ -261,7 +270,7 @@ def prepare_link(server: Path, name: str) -> None:
     try:
         if fresh.is_symlink():
             fresh.unlink()
-        fresh.symlink_to(f"generations/{name}")
+        reserve.despite_full_disk(fresh, lambda: fresh.symlink_to(f"generations/{name}"))
     except OSError as exc:
         raise HostError(f"{fresh} can't be made: {exc.strerror}", f"Move away what is at {fresh}.") from exc
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeguard.cluster.host import account as accounts
-from edgeguard.cluster.host import files, generations, manifest
+from edgeguard.cluster.host import files, generations, manifest, reserve
 
 if TYPE_CHECKING:
     from edgeguard.cluster.host.account import Account
@@ -34,9 +34,12 @@ def seed(server: Path, generation: Generation) -> None:
     home = place(server, generation.name)
     if home.is_dir():
         return
+    reserve.despite_full_disk(home, lambda: _seed(home, generation.image / "home", owner))
+
+
+def _seed(home: Path, left: Path, owner: Account | None) -> None:
     fresh = home.with_name(".home.tmp")
     manifest.remove(fresh)
-    left = generation.image / "home"
     if left.is_dir():
         shutil.copytree(left, fresh, symlinks=True, ignore=_special)
         manifest.unfreeze(fresh)

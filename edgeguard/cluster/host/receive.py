@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from edgeguard.cluster.host import copies, files, generations, images, manifest, offers, processes, room, strict_json
-from edgeguard.cluster.host.errors import FAILED, IMAGE_CHANGED, HostError
+from edgeguard.cluster.host.errors import FAILED, FULL, IMAGE_CHANGED, HostError
 from edgeguard.cluster.host.partial import PIECE, SUFFIX, Partial
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _refuse_place(image: Path) -> None:
 
 
 def _unwritten(image: Path, exc: OSError) -> HostError:
-    full = exc.errno in copies.FULL
+    full = exc.errno in FULL
     why = "its disk is full" if full else exc.strerror or type(exc).__name__
     return HostError(f"{exc.filename or image.parent} can't be written: {why}", room.REMEDY if full else _RIGHT)
 

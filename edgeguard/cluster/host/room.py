@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeguard.cluster.host import account as accounts
-from edgeguard.cluster.host import copies, images, manifest, takes, task_units
+from edgeguard.cluster.host import copies, images, manifest, reserve, takes, task_units
 from edgeguard.cluster.host.errors import HostError, refusal
 from edgeguard.cluster.host.partial import Partial
 from edgeguard.cluster.host.prepared import Prepared
@@ -38,6 +38,8 @@ def unready(folder: Path, *, image: str, size: int, files: int, tasks: bool, use
     found = [refusal(lambda: Prepared.of(folder)), refusal(lambda: accounts.to_become(user))]
     if tasks and found[0] is None:
         found.append(refusal(lambda: task_units.refuse_missing(Prepared.of(folder))))
+    if files:  # where none comes, it is a rollback, which a full disk does not keep from working
+        found.append(reserve.lacking(folder))
     return {"found": list(filter(None, found)), "narrow": _is_narrow(Path(image), size, files)}
 
 

@@ -294,7 +294,7 @@ def _all_from(path: Path, written: int | None) -> list[tuple[int, bytes]]:
 def test_a_hook_that_fills_the_disk_runs_to_its_end_and_that_is_known(tmp_path: Path) -> None:
     root = tmp_path / "small"
     root.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(root)], check=False).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(root)], check=False).returncode:
         pytest.skip("this machine lets nobody mount")
     try:
         lines = "i=0; while [ $i -lt 5000 ]; do echo a line of the hook; i=$((i+1)); done"

@@ -1,0 +1,90 @@
+"""A server whose disk fills up while a deploy is under way: what finishes it, or takes it back, works all the same."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edgeguard.cluster.host import fence, files, generations, homes, reserve
+from edgeguard.cluster.host.errors import HostError
+from edgeguard.cluster.host.generations import Generation, Runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def disk(place: Path, size: str) -> Iterator[Path]:
+    """A disk of its own of this size."""
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)], check=False).returncode:
+        pytest.skip("this machine lets nobody mount")
+    try:
+        yield place / "web1"
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(server: Path) -> None:
+    """Leave not one byte on the server's disk."""
+    with (server.parent / "filler").open("ab", buffering=0) as filler:
+        try:
+            while filler.write(bytes(4096)):
+                pass
+        except OSError as exc:
+            assert exc.errno == errno.ENOSPC  # noqa: PT017 (the loop has no other end)
+
+
+def generation(tmp_path: Path, name: str, copy_of: str | None = None) -> Generation:
+    variables = {} if copy_of else {"KEY": "value"}
+    return Generation(name, "digest", tmp_path / "image", Runs(tmp_path, ("true",)), variables, copy_of=copy_of)
+
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+
+
+def test_a_disk_that_fills_after_the_staging_keeps_no_act_from_writing(tmp_path: Path) -> None:
+    with disk(tmp_path / "small", "4m") as server:
+        first = generation(tmp_path, "one")
+        generations.put(server, first)
+        homes.seed(server, first)
+        for again in (False, True):  # another program takes at once what was let go
+            fill(server)
+            session = fence.new_session(server)
+            with fence.fenced(server, fence.Caller(0, session, 1)):
+                fence.write_record(server, 0, {"serial": 1, "phase": "rollback", "again": again})
+            files.write(server / "closure.json", {"deploy": "two"})
+        second = generation(tmp_path, "two", copy_of="one")
+        generations.put(server, second)
+        homes.seed(server, second)
+        generations.prepare_link(server, "two")
+        generations.make_current(server, "two")
+
+        assert generations.current(server) == "two"
+        assert generations.variables(server, "two") == {"KEY": "value"}
+        record = files.read(server / "record.json")
+        assert record is not None
+        assert record["phase"] == "rollback"
+
+
+def test_a_reserve_for_which_there_is_no_room_is_told_before_anything_changes(tmp_path: Path) -> None:
+    with disk(tmp_path / "small", "2m") as server:
+        server.mkdir()
+        assert reserve.lacking(server) is None
+        fill(server)
+        assert "there is no room for what edgeguard writes while a deploy is under way" in (
+            reserve.lacking(server) or ""
+        )
+        with pytest.raises(HostError, match="a full disk could keep this server from being opened again"):
+            generations.put(server, generation(tmp_path, "one"))
+
+        (server.parent / "filler").unlink()
+        reserve.keep(server)
+        fill(server)
+        assert reserve.lacking(server) is None  # it is there
