@@ -146,7 +146,8 @@ class SshCluster:
         if generation.runs.socket:
             raise ClusterError(*_PORTS_ALONE)
         self._all.change_all("free", epoch)
-        offer = offers.make(generation.image) if generation.copy_of is None else None
+        with on("this machine"):
+            offer = offers.make(generation.image) if generation.copy_of is None else None
         releases = self._hosts.root / "releases"
 
         def stage(server: str) -> None:

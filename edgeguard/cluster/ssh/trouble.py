@@ -81,7 +81,10 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
     (
         r"kex_exchange_identification|ssh_exchange_identification",
         "it ends connections before anybody can log in",
-        "Is it an sshd? It may refuse this address, or have too many callers (MaxStartups).",
+        (
+            "Is the host starting or going down, and is it an sshd that listens there? One that is well may refuse this"
+            " address, or have too many callers at a time (MaxStartups in its sshd_config)."
+        ),
     ),
     (
         r"Unable to negotiate with|no mutual signature",
