@@ -79,10 +79,10 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
         "Is the host up, and is this machine in the right network (a VPN)?",
     ),
     (
-        r"kex_exchange_identification|ssh_exchange_identification",
+        r"kex_exchange_identification|ssh_exchange_identification|banner exchange: Connection to",
         "it ends connections before anybody can log in",
         (
-            "Is the host starting or going down, and is it an sshd that listens there? One that is well may refuse this"
+            "Is the host starting or going down? Is it an sshd that listens there? One that is well may refuse this"
             " address, or have too many callers at a time (MaxStartups in its sshd_config)."
         ),
     ),

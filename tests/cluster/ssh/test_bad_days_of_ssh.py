@@ -120,7 +120,7 @@ def test_a_port_that_accepts_and_says_nothing(host: sshd.Host) -> None:
 def test_a_port_at_which_something_else_listens(host: sshd.Host) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         host.client(f"Port {other.getsockname()[1]}", "ProxyCommand printf 'HTTP/1.0 400 no\\n\\n'")
-        refused(host, "it ends connections before anybody can log in", "Is it an sshd?")
+        refused(host, "it ends connections before anybody can log in", "Is it an sshd")
 
 
 def test_an_sshd_that_lets_nobody_else_in(host: sshd.Host) -> None:
