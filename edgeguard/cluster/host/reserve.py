@@ -36,7 +36,7 @@ def keep(server: Path) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             # Random bytes, since a disk that compresses would keep nothing for equal ones.
-            file.write(os.urandom(max(SIZE - file.tell(), 0)))
+            file.write(os.urandom(max(SIZE - os.fstat(descriptor).st_size, 0)))
             file.flush()
             os.fsync(descriptor)
     except OSError as exc:

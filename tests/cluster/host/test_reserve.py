@@ -86,5 +86,7 @@ def test_a_reserve_for_which_there_is_no_room_is_told_before_anything_changes(tm
 
         (server.parent / "filler").unlink()
         reserve.keep(server)
+        reserve.keep(server)
+        assert (server / "reserve").stat().st_size == reserve.SIZE
         fill(server)
         assert reserve.lacking(server) is None  # it is there
