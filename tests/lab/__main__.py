@@ -111,10 +111,11 @@ def _status(lab: Lab) -> int:
 
 def _tell(lab: Lab) -> None:
     _status(lab)
+    script = "scripts/lab" if lab.name == "lab" else f"scripts/lab --name {lab.name}"
     print(
         "\nThe hosts have networks of their own. A command reaches them this way:\n\n"
-        f"    scripts/lab run ssh -F {lab.ssh_config} web1\n\n"
-        "`scripts/lab run` alone opens a shell there, and `scripts/lab down` ends everything.\n\n"
+        f"    {script} run ssh -F {lab.ssh_config} web1\n\n"
+        f"`{script} run` alone opens a shell there, and `{script} down` ends everything.\n\n"
         "A guarded deploy to them, with a stand-in for Fastly and with visitors (the hosts have Debian's Python):\n\n"
         f"    PATH=/usr/bin:$PATH .venv/bin/edgeguard rehearse --driver ssh --driver-config {lab.driver_config}\n\n"
         "With --stay the servers and the stand-in go on, and every command can be tried on them: it prints where the\n"
