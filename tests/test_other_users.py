@@ -138,7 +138,7 @@ def test_a_token_file_is_a_small_file_in_a_folder_of_one_s_own(tmp_path: Path, m
     path.write_text("x" * 5000)
     os.mkfifo(tmp_path / "pipe", 0o600)
     for other in (path, tmp_path / "pipe", Path("/dev/null")):
-        with pytest.raises(UsageError, match="no file with a token"):
+        with pytest.raises(UsageError, match="is no file, or has more than 4096 bytes"):
             token_of(other, monkeypatch)
 
 
