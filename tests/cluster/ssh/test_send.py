@@ -112,9 +112,17 @@ def test_a_damaged_older_image_does_not_spread(host: Host, image: Path, tmp_path
     assert host.sent > len(LARGE)
 
 
+def lose_a_file(folder: Path) -> None:
+    """Remove a file of an image, as its owner can."""
+    mode = folder.stat().st_mode
+    folder.chmod(0o755)
+    (folder / "site.py").unlink()
+    folder.chmod(mode)
+
+
 def test_an_image_that_was_changed_there_is_replaced(host: Host, image: Path) -> None:
     send(host, image, host.releases)
-    (host.releases / "one/app/site.py").unlink()
+    lose_a_file(host.releases / "one/app")
     send(host, image, host.releases)
     arrived(host, image)
 
@@ -125,7 +133,7 @@ def test_an_image_that_was_changed_there_stays_while_it_is_in_use(host: Host, im
     there = str(host.releases / "one")
     host.change("put", 0, name="g1", image=there, described=described, variables={}, within=30)
     (host.folder / "current").symlink_to("generations/g1")
-    (host.releases / "one/app/site.py").unlink()
+    lose_a_file(host.releases / "one/app")
     with pytest.raises(HostError, match="in use") as raised:
         send(host, image, host.releases)
     assert raised.value.code == IMAGE_CHANGED
