@@ -65,8 +65,9 @@ def test_a_deploy_ends_those_of_before_and_the_report_names_the_crons_that_were_
     assert ended.code == 0, ended.err
     assert seen.read_text().strip() == "0"
     [(name, moments)] = ended.report["skipped"].items()
-    assert (name, len(moments)) == ("tick", 1)
-    assert moments[0].endswith(":00.000Z")
+    assert name == "tick"
+    assert 1 <= len(moments) <= 2  # two, if a minute ended between the stop of the tasks and the hook
+    assert all(moment.endswith(":00.000Z") for moment in moments)
     eventually(lambda: all_work(one, "two"))
     [told] = [task for task in json.loads(one.run("tasks", "rehearsal", "--json").out)["tasks"] if task["next"]]
     assert (told["server"], told["name"]) == ("web1", "tick")
