@@ -20,7 +20,7 @@ from tests.staying_rehearsal import StayingRehearsal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATIENCE = 60.0  # seconds that a command may take on a machine that has much else to do
+PATIENCE = 180.0  # seconds that a command may take on a machine that has much else to do; a hook may wait a minute
 EDGEGUARD = (sys.executable, "-m", "edgeguard")
 STATE = "EDGEGUARD_STATE"
 VARIABLE = "correct-horse-battery"
