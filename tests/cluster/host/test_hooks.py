@@ -16,6 +16,7 @@ import pytest
 from edgeguard.cluster import archive
 from edgeguard.cluster.host import files, generations, hook_log, hooks, processes, waiting
 from edgeguard.cluster.host.errors import HOOK_RUNS, HOOK_STARTED, HOOK_UNKNOWN, HostError
+from tests.cluster.host.small_disk import for_root, small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -290,17 +291,11 @@ def _all_from(path: Path, written: int | None) -> list[tuple[int, bytes]]:
     return pieces
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+@for_root
 def test_a_hook_that_fills_the_disk_runs_to_its_end_and_that_is_known(tmp_path: Path) -> None:
-    root = tmp_path / "small"
-    root.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(root)], check=False).returncode:
-        pytest.skip("this machine lets nobody mount")
-    try:
+    with small_disk(tmp_path / "small", "4m") as root:
         lines = "i=0; while [ $i -lt 5000 ]; do echo a line of the hook; i=$((i+1)); done"
         host = Host(root, f"cat /dev/zero > {root}/filler; {lines}; exit 7")
         found = host.run()
         assert (found.code, found.ended) == (7, "by itself")
         assert hooks.running(host.server) is None
-    finally:
-        subprocess.run(["umount", "-l", str(root)], check=True)

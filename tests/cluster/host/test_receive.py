@@ -17,6 +17,7 @@ from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.partial import Partial
 from edgeguard.cluster.ssh.images import send
 from tests.cluster.arriving import Host, build, everything
+from tests.cluster.host.small_disk import for_root, small_disk
 from tests.cluster.host.test_archive import pythons
 
 if TYPE_CHECKING:
@@ -190,16 +191,10 @@ def test_pruning_keeps_what_is_in_use_and_what_arrives(host: Host, image: Path, 
     assert sorted(path.name for path in host.releases.iterdir()) == ["three", "two"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+@for_root
 def test_a_full_disk_is_told_and_trying_again_goes_on(tmp_path: Path) -> None:
-    root = tmp_path / "host"
-    root.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(root)], check=False).returncode:
-        pytest.skip("this machine lets nobody mount")
-    try:
+    with small_disk(tmp_path / "host", "6m") as root:
         _fill_and_try_again(root, tmp_path / "here" / "large")
-    finally:
-        subprocess.run(["umount", "-l", str(root)], check=True)
 
 
 def _fill_and_try_again(root: Path, image: Path) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import subprocess
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,22 +10,10 @@ import pytest
 from edgeguard.cluster.host import fence, files, generations, homes, reserve
 from edgeguard.cluster.host.errors import HostError
 from edgeguard.cluster.host.generations import Generation, Runs
+from tests.cluster.host.small_disk import for_root, small_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@contextmanager
-def disk(place: Path, size: str) -> Iterator[Path]:
-    """A disk of its own of this size."""
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)], check=False).returncode:
-        pytest.skip("this machine lets nobody mount")
-    try:
-        yield place / "web1"
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def fill(server: Path) -> None:
@@ -46,11 +31,12 @@ def generation(tmp_path: Path, name: str, copy_of: str | None = None) -> Generat
     return Generation(name, "digest", tmp_path / "image", Runs(tmp_path, ("true",)), variables, copy_of=copy_of)
 
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+pytestmark = for_root
 
 
 def test_a_disk_that_fills_after_the_staging_keeps_no_act_from_writing(tmp_path: Path) -> None:
-    with disk(tmp_path / "small", "4m") as server:
+    with small_disk(tmp_path / "small", "4m") as root:
+        server = root / "web1"
         first = generation(tmp_path, "one")
         generations.put(server, first)
         homes.seed(server, first)
@@ -74,7 +60,8 @@ def test_a_disk_that_fills_after_the_staging_keeps_no_act_from_writing(tmp_path:
 
 
 def test_a_reserve_for_which_there_is_no_room_is_told_before_anything_changes(tmp_path: Path) -> None:
-    with disk(tmp_path / "small", "2m") as server:
+    with small_disk(tmp_path / "small", "2m") as root:
+        server = root / "web1"
         server.mkdir()
         assert reserve.lacking(server) is None
         fill(server)
